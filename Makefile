@@ -1,0 +1,95 @@
+# Everything is built below this directory: .venv/ is the environment, .cache/ what was downloaded for it.
+# With uv on the PATH the environment is built with uv, else with venv and pip ("make UV=" forces that).
+
+PYTHON ?= python3
+UV ?= $(shell command -v uv 2>/dev/null)
+ARGS ?=
+
+export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
+export UV_PYTHON_DOWNLOADS ?= never
+export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+export npm_config_cache ?= $(CURDIR)/.cache/npm
+export npm_config_update_notifier ?= false
+
+BIN := .venv/bin
+# Written last, with the directory that the environment was built in: an interrupted build has none, and
+# an environment that was copied or moved here (its scripts name the old place) has another.
+READY := .venv/.ready
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+$(READY): rebuild
+endif
+SOURCES = $(wildcard sidecar tests benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint format bench lock clean rebuild
+
+help: ## List these targets
+	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-9s %s\n", $$1, $$2 }'
+
+venv: $(READY) ## Build .venv/ with the openclaw-sidecar command in it
+
+demo: venv ## Show a recovery on a real gateway
+	@echo "==> openclaw-sidecar demo $(ARGS)"
+	@$(BIN)/openclaw-sidecar demo $(ARGS)
+
+test: venv ## Run the tests (ARGS goes to pytest)
+	@echo "==> pytest $(ARGS)"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: venv ## Check style, format and types
+	@echo "==> ruff check"
+	@$(BIN)/ruff check
+	@echo "==> ruff format --check"
+	@$(BIN)/ruff format --check
+	@echo "==> mypy $(SOURCES)"
+	@$(BIN)/mypy $(SOURCES)
+
+format: venv ## Rewrite the code in the project's format
+	@echo "==> ruff check --fix, ruff format"
+	@$(BIN)/ruff check --fix --exit-zero
+	@$(BIN)/ruff format
+
+bench: venv ## Measure (ARGS goes to the benchmarks)
+	@echo "==> benchmarks $(ARGS)"
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: ## Choose the locked versions anew (ARGS=--upgrade for newer ones)
+	@echo "==> locking requirements/"
+	@uv="$(UV)"; if [ -z "$$uv" ]; then \
+		$(PYTHON) -m venv --clear .cache/lock && .cache/lock/bin/python -m pip install -q uv && uv=.cache/lock/bin/uv; \
+	fi && \
+	set -- pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --custom-compile-command "make lock" $(ARGS) pyproject.toml && \
+	"$$uv" "$$@" --output-file requirements/runtime.txt && \
+	"$$uv" "$$@" --extra dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+	@! grep -n '://' requirements/*.txt || { echo "a locked requirement names a host" >&2; exit 1; }
+
+clean: ## Remove .venv/, .cache/ and what tools left behind
+	@echo "==> removing .venv .cache build dist and tool caches"
+	@rm -rf .venv .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find sidecar $(filter-out sidecar,$(SOURCES)) -type d -name __pycache__ -prune -exec rm -rf {} +
+
+rebuild:
+
+$(READY): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "openclaw-sidecar needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@if [ "$$(cat $@ 2>/dev/null)" != "$(CURDIR)" ]; then \
+		echo "==> creating .venv with $$($(PYTHON) --version)" && \
+		if [ -n "$(UV)" ]; then "$(UV)" venv --quiet --clear --python "$(PYTHON)" .venv; else $(PYTHON) -m venv --clear .venv; fi; \
+	fi
+	@rm -f $@
+	@echo "==> installing requirements/dev.txt and openclaw-sidecar with $(if $(UV),uv,pip)"
+ifneq ($(UV),)
+	@"$(UV)" pip sync --python $(BIN)/python --require-hashes requirements/dev.txt
+	@"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@"$(UV)" pip check --python $(BIN)/python
+else
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip check
+endif
+	@echo "$(CURDIR)" > $@
+	@echo "==> .venv is ready"
