@@ -11,6 +11,10 @@ export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export npm_config_cache ?= $(CURDIR)/.cache/npm
 export npm_config_update_notifier ?= false
+# pip asks a rustc on the PATH for its version, and rustup's rustc makes ~/.rustup before it answers.
+ifeq ($(wildcard $(HOME)/.rustup),)
+export RUSTUP_HOME ?= $(CURDIR)/.cache/rustup
+endif
 
 BIN := .venv/bin
 # Written last, with the directory that the environment was built in: an interrupted build has none, and
@@ -81,7 +85,7 @@ $(READY): pyproject.toml requirements/dev.txt
 		if [ -n "$(UV)" ]; then "$(UV)" venv --quiet --clear --python "$(PYTHON)" .venv; else $(PYTHON) -m venv --clear .venv; fi; \
 	fi
 	@rm -f $@
-	@echo "==> installing requirements/dev.txt and openclaw-sidecar with $(if $(UV),uv,pip)"
+	@echo "==> installing requirements/dev.txt and openclaw-sidecar with $(if $(UV),uv,pip: about a minute)"
 ifneq ($(UV),)
 	@"$(UV)" pip sync --python $(BIN)/python --require-hashes requirements/dev.txt
 	@"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
