@@ -1,0 +1,152 @@
+"""What a session file contains, without the text: ranges and digests."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.writer import Writer
+
+BLOCK_BYTES: Final = 4096
+"""Granularity of a baseline: how exactly a rewrite of old bytes can be located."""
+
+EMPTY_SHA256: Final = hashlib.sha256(b"").hexdigest()
+
+
+class Content(Protocol):
+    """The bytes of a file at one moment, reachable by digest only."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        ...
+
+    def digest(self, offset: int, length: int) -> str:
+        """SHA-256, in hexadecimal, of ``length`` bytes from ``offset``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BytesContent:
+    """Content held in memory."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return len(self.data)
+
+    def digest(self, offset: int, length: int) -> str:
+        """SHA-256 of a range."""
+        return hashlib.sha256(memoryview(self.data)[offset : offset + length]).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A file as it was read: the fingerprint was the same before and after the reading.
+
+    Attributes:
+        fingerprint: The file's fingerprint around the reading.
+        content: Its bytes; None when the file is absent or was too large or too busy to be read.
+        regular: It is a regular file, and not a symbolic link, device or directory.
+        uid: Owner of the file; -1 when absent.
+        problem: Why there is no content; empty when there is, or when the file is absent.
+    """
+
+    fingerprint: Fingerprint
+    content: Content | None = None
+    regular: bool = True
+    uid: int = -1
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A range of bytes.
+
+    Attributes:
+        offset: First byte.
+        length: How many; never negative.
+    """
+
+    offset: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """The offset after the last byte."""
+        return self.offset + self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A range whose digest is known.
+
+    Attributes:
+        offset: First byte.
+        length: How many bytes.
+        sha256: Digest of exactly these bytes, hexadecimal.
+        writer: Who wrote them; None for a baseline (there when we began to look).
+    """
+
+    offset: int
+    length: int
+    sha256: str
+    writer: Writer | None = None
+
+    @property
+    def range(self) -> Range:
+        """Where it lies."""
+        return Range(self.offset, self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The whole of a file as adjoining segments from offset 0."""
+
+    segments: tuple[Segment, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Length of the described file in bytes."""
+        return self.segments[-1].range.end if self.segments else 0
+
+    @classmethod
+    def baseline(cls, content: Content) -> Manifest:
+        """Describe a content whose history is not known, block by block."""
+        return cls(tuple(_blocks(content, 0, content.size)))
+
+    def appended(self, length: int, sha256: str, writer: Writer) -> Manifest:
+        """This manifest with one more segment at its end."""
+        if length == 0:
+            return self
+        return Manifest((*self.segments, Segment(self.size, length, sha256, writer)))
+
+    def rewritten(self, length: int, sha256: str, writer: Writer) -> Manifest:
+        """A manifest of which one writer wrote the whole."""
+        return Manifest((Segment(0, length, sha256, writer),) if length else ())
+
+    def mismatches(self, content: Content) -> tuple[Range, ...]:
+        """The ranges of this manifest that the content does not hold, adjoining ones joined."""
+        found: list[Range] = []
+        for segment in self.segments:
+            whole = segment.range.end <= content.size
+            if whole and content.digest(segment.offset, segment.length) == segment.sha256:
+                continue
+            if found and found[-1].end == segment.offset:
+                found[-1] = Range(found[-1].offset, found[-1].length + segment.length)
+            else:
+                found.append(segment.range)
+        return tuple(found)
+
+
+def _blocks(content: Content, start: int, end: int) -> Iterator[Segment]:
+    for offset in range(start, end, BLOCK_BYTES):
+        length = min(BLOCK_BYTES, end - offset)
+        yield Segment(offset, length, content.digest(offset, length))

@@ -1,0 +1,76 @@
+"""What the core wants done. The shells carry it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.incident import Incident
+    from sidecar.core.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadFile:
+    """Read the file and answer with `sidecar.core.events.SnapshotTaken`.
+
+    Attributes:
+        settle: First have every link report what it has done so far. Without it the answer must be immediate.
+    """
+
+    file: str
+    settle: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaveIncident:
+    """The incident is new or has changed. On disk before any later decision of the same batch (rule 6)."""
+
+    incident: Incident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approve:
+    """Command the preload to move this window's fence from exactly ``fence`` to exactly ``current``.
+
+    Attributes:
+        ask: The question that this answers; empty when it is pushed ahead of one.
+    """
+
+    link: str
+    window: str
+    file: str
+    fence: Fingerprint
+    current: Fingerprint
+    ask: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse:
+    """Answer a question with no: the gateway's own fence decides."""
+
+    link: str
+    window: str
+    ask: str
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Wake a person: one notification for this incident."""
+
+    incident: Incident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckLineage:
+    """Read the history and say which of these records are off the path from the last record to the root."""
+
+    window: str
+    file: str
+    records: tuple[str, ...]
+
+
+Decision = ReadFile | SaveIncident | Approve | Refuse | Page | CheckLineage

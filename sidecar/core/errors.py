@@ -1,0 +1,15 @@
+"""The one error tree of the project."""
+
+from __future__ import annotations
+
+
+class SidecarError(Exception):
+    """Base of every error that the sidecar raises on purpose."""
+
+
+class FingerprintError(SidecarError, ValueError):
+    """A fingerprint's text is neither ``absent`` nor five decimal numbers joined by colons."""
+
+    def __init__(self, text: str) -> None:
+        """Keep the start of the offending text."""
+        super().__init__(f"not a fingerprint: {text[:80]!r}; expected 'absent' or 'dev:ino:size:mtime_ns:ctime_ns'")

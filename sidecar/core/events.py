@@ -1,0 +1,217 @@
+"""What the world tells the core. All in the past tense; times are nanoseconds since the epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.core.change import Change
+    from sidecar.core.content import Snapshot
+    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.gateway import Gateway, Run
+    from sidecar.core.writer import Writer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkOpened:
+    """A gateway said hello, or told more of itself later."""
+
+    gateway: Gateway
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkLost:
+    """A link is gone. ``clean`` when the gateway said goodbye, having reported everything."""
+
+    link: str
+    clean: bool
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountBroken:
+    """Reports or file events may have been lost, so nothing may be assumed of the time before (rule 5)."""
+
+    reason: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceSet:
+    """A run recorded a fingerprint: when it released the lock, or after a write of its own."""
+
+    link: str
+    window: str
+    file: str
+    fence: Fingerprint
+    run: Run
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceClosed:
+    """The run is done with its window."""
+
+    window: str
+    takeover: bool
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChanged:
+    """A linked process reported a change, begun or finished."""
+
+    file: str
+    change: Change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockTaken:
+    """A linked process holds the session lock."""
+
+    file: str
+    hold: str
+    writer: Writer
+    wait_ns: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockReleased:
+    """A linked process gave the session lock back; ``after`` is the file just before it did."""
+
+    file: str
+    hold: str
+    writer: Writer
+    after: Fingerprint
+    held_ns: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockFileSeen:
+    """The watch read a lock file: some process holds the lock, linked or not."""
+
+    file: str
+    pid: int
+    exe: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockFileGone:
+    """The lock file was removed."""
+
+    file: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileMoved:
+    """The watch saw the file's fingerprint change."""
+
+    file: str
+    fingerprint: Fingerprint
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotTaken:
+    """The file was read, asked for by `sidecar.core.decisions.ReadFile`; no reports were outstanding."""
+
+    file: str
+    snapshot: Snapshot
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictAsked:
+    """A gateway stands at its check with a difference and waits.
+
+    The snapshot was taken after every report that came before the question, and while the run held the lock.
+    """
+
+    ask: str
+    link: str
+    window: str
+    file: str
+    fence: Fingerprint
+    current: Fingerprint
+    run: Run
+    snapshot: Snapshot
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryApplied:
+    """The preload obeyed a command, or refused it because something differed.
+
+    Attributes:
+        records: Ids of the records that came in between fence and now; all must stay on the path to the root.
+    """
+
+    window: str
+    applied: bool
+    fence: Fingerprint
+    current: Fingerprint
+    pushed: bool
+    latency_ns: int
+    reason: str
+    records: tuple[str, ...]
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnTripped:
+    """The gateway's own fence stopped the turn."""
+
+    link: str
+    window: str
+    file: str
+    fence: Fingerprint
+    run: Run
+    snapshot: Snapshot
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageChecked:
+    """The history after a recovery was read: which of the records that came in between are off the path."""
+
+    window: str
+    missing: tuple[str, ...]
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """Something worth a line in the window's timeline, such as a model call."""
+
+    file: str
+    run_id: str
+    what: str
+    detail: str
+    at_ns: int
+
+
+Event = (
+    LinkOpened
+    | LinkLost
+    | AccountBroken
+    | FenceSet
+    | FenceClosed
+    | FileChanged
+    | LockTaken
+    | LockReleased
+    | LockFileSeen
+    | LockFileGone
+    | FileMoved
+    | SnapshotTaken
+    | VerdictAsked
+    | RecoveryApplied
+    | TurnTripped
+    | LineageChecked
+    | Noted
+)

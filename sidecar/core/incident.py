@@ -1,0 +1,167 @@
+"""An incident: one window that met a change."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.policy import Grade, Mode
+
+if TYPE_CHECKING:
+    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.gateway import Gateway, Run
+    from sidecar.core.verdict import Verdict
+
+NS_PER_SECOND: Final = 1_000_000_000
+
+
+class Outcome(StrEnum):
+    """What became of the recovery."""
+
+    NONE = "none"
+    """There was nothing to decide: the gateway's own fence let the change pass, or none was set."""
+    NOT_ATTEMPTED = "not_attempted"
+    """The mode forbids it, or no command could reach the gateway."""
+    REFUSED = "refused"
+    """The verdict does not allow it."""
+    APPROVED = "approved"
+    """The command is on its way; nothing has been seen of it yet."""
+    APPLIED = "applied"
+    """The preload moved the fence; the effect is not yet proven."""
+    EFFECTIVE = "effective"
+    """The run went on past its check and the history is one line."""
+    INEFFECTIVE = "ineffective"
+    """The command was given and the turn was lost all the same, or a record fell off the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriterShare:
+    """A known writer of the window.
+
+    Attributes:
+        kind: See `sidecar.core.writer.WriterKind`.
+        name: Job id, channel or label.
+        pid: Writing process.
+        bytes: Bytes contributed since the fence.
+        run_id: The agent run it belongs to; empty outside a run.
+        own: It is the fenced run itself.
+    """
+
+    kind: str
+    name: str
+    pid: int
+    bytes: int
+    run_id: str = ""
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UnexplainedRange:
+    """Bytes that no known writer reported.
+
+    Attributes:
+        offset: First byte; for a file that lost bytes, where they are missing.
+        length: How many bytes.
+        pid: Process that held the lock meanwhile, if one did; 0 otherwise.
+        exe: Its executable; empty when not known.
+    """
+
+    offset: int
+    length: int
+    pid: int = 0
+    exe: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What was done.
+
+    Attributes:
+        outcome: See `Outcome`.
+        mode: The mode in force.
+        latency_ms: From the question, or the co-tenant's release, to the command; 0 when there was none.
+        reason: One sentence for a person.
+        count: How many times a fence was moved in this window.
+        pushed: How many of these needed no round trip.
+    """
+
+    outcome: Outcome = Outcome.NONE
+    mode: Mode = Mode.RECOVER
+    latency_ms: float = 0.0
+    reason: str = ""
+    count: int = 0
+    pushed: int = 0
+
+    def counted(self, *, pushed: bool) -> Recovery:
+        """This record with one more moved fence."""
+        return replace(self, count=self.count + 1, pushed=self.pushed + int(pushed))
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A line of the timeline.
+
+    Attributes:
+        at_ns: Nanoseconds since the epoch, the gateway's clock.
+        what: Short name, such as ``fence set`` or ``write``.
+        detail: The rest of the line; no transcript text.
+    """
+
+    at_ns: int
+    what: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """One window that met a change.
+
+    Attributes:
+        incident_id: Sorts by time; unique.
+        session_file: Path of the file.
+        opened_at_ns: When the change was first noticed.
+        closed_at_ns: When the window ended; 0 while it is open.
+        verdict: The gravest verdict of the window.
+        grade: Evidence behind it.
+        reason: One sentence for a person.
+        writers: Known writers.
+        unexplained: Bytes without one.
+        fence: The fingerprint of the fence at the last look.
+        current: The file's at the last look.
+        recovery: What was done.
+        run: Whose window it is.
+        gateway: Which process.
+        window: The fence controller's id; empty when no window could be seen.
+        turn_lost: The gateway stopped the turn.
+        paged: A page is due or was given; at most one per incident.
+        timeline: What happened, oldest first.
+    """
+
+    incident_id: str
+    session_file: str
+    opened_at_ns: int
+    closed_at_ns: int = 0
+    verdict: Verdict
+    grade: Grade
+    reason: str
+    writers: tuple[WriterShare, ...] = ()
+    unexplained: tuple[UnexplainedRange, ...] = ()
+    fence: Fingerprint
+    current: Fingerprint
+    recovery: Recovery = field(default_factory=Recovery)
+    run: Run
+    gateway: Gateway
+    window: str = ""
+    turn_lost: bool = False
+    paged: bool = False
+    timeline: tuple[Moment, ...] = ()
+
+
+def incident_id(at_ns: int, window: str, file: str) -> str:
+    """An id that sorts by time and tells apart what began in the same second."""
+    stamp = datetime.fromtimestamp(at_ns / NS_PER_SECOND, tz=UTC).strftime("%Y%m%dT%H%M%SZ")
+    tail = hashlib.sha256(f"{at_ns}|{window}|{file}".encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{stamp}-{tail}"

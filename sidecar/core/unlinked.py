@@ -1,0 +1,116 @@
+"""Changes by gateways that carry no preload: who held the lock is all that can be said.
+
+Without a preload nobody knows when a fence is set, so there is no window to speak of. What is recorded is a burst: the
+changes of one file until it has been quiet for a while. Such an incident is never more than `Verdict.UNATTRIBUTED`,
+is never paged, and names the process that held the lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.decisions import Decision, SaveIncident
+from sidecar.core.gateway import Adapter, Gateway, Run
+from sidecar.core.incident import Incident, Moment, Outcome, Recovery, WriterShare, incident_id
+from sidecar.core.policy import Grade
+from sidecar.core.verdict import Verdict
+from sidecar.core.writer import WriterKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.core.events import FileMoved, LockFileGone, LockFileSeen
+    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.policy import Mode
+
+QUIET_NS: Final = 120 * 1_000_000_000
+"""A file that has been left alone for so long starts a new incident with its next change."""
+
+_MAX_MOMENTS: Final = 200
+_NO_PRELOAD: Final = (
+    "the gateway carries no preload, so no one can tell which run wrote; `openclaw-sidecar hook` adds it"
+)
+_NO_HOLDER: Final = "no linked gateway wrote this, and no process was seen to hold the lock"
+
+
+@dataclass(slots=True)
+class _Burst:
+    incident: Incident
+    last_ns: int
+
+
+class UnlinkedChanges:
+    """Keeps the bursts and the present lock holders without a link."""
+
+    def __init__(self) -> None:
+        """Nothing seen yet."""
+        self._holders: dict[str, tuple[int, str]] = {}
+        self._bursts: dict[str, _Burst] = {}
+        self._last: dict[str, Fingerprint] = {}
+
+    def lock_seen(self, event: LockFileSeen) -> None:
+        """A process without a link holds the lock."""
+        self._holders[event.file] = (event.pid, event.exe)
+
+    def lock_gone(self, event: LockFileGone) -> Iterable[Decision]:
+        """The lock was released."""
+        self._holders.pop(event.file, None)
+        return ()
+
+    def changed(self, event: FileMoved, linked: set[int], mode: Mode) -> Iterable[Decision]:
+        """The file changed while no window was open on it.
+
+        Changes inside a hold of an unlinked process are recorded. Others are recorded only where no gateway is
+        linked at all: with one, its own reports tell of them.
+        """
+        file, current, at_ns = event.file, event.fingerprint, event.at_ns
+        before = self._last.get(file)
+        self._last[file] = current
+        holder = self._holders.get(file)
+        if before == current or (holder is None and linked):
+            return
+        burst = self._bursts.get(file)
+        if burst is None or at_ns - burst.last_ns > QUIET_NS:
+            burst = _Burst(self._open(file, before or current, current, mode, at_ns), at_ns)
+            self._bursts[file] = burst
+        burst.last_ns = at_ns
+        burst.incident = _grown(burst.incident, before, current, holder, at_ns)
+        yield SaveIncident(incident=burst.incident)
+
+    def _open(self, file: str, before: Fingerprint, current: Fingerprint, mode: Mode, at_ns: int) -> Incident:
+        return Incident(
+            incident_id=incident_id(at_ns, "", file),
+            session_file=file,
+            opened_at_ns=at_ns,
+            verdict=Verdict.UNATTRIBUTED,
+            grade=Grade.NONE,
+            reason=_NO_HOLDER,
+            fence=before,
+            current=current,
+            recovery=Recovery(Outcome.NOT_ATTEMPTED, mode, reason="no command reaches a gateway without the preload"),
+            run=Run(),
+            gateway=Gateway(link="", pid=0, adapter=Adapter.UNKNOWN),
+        )
+
+
+def _grown(
+    incident: Incident, before: Fingerprint | None, current: Fingerprint, holder: tuple[int, str] | None, at_ns: int
+) -> Incident:
+    """The incident with one more change in it."""
+    grown = max(0, current.size - before.size) if before is not None else 0
+    moment = Moment(at_ns, "change", f"to {current.size} bytes" if current.exists else "file removed")
+    changed = replace(incident, current=current, timeline=(*incident.timeline, moment)[-_MAX_MOMENTS:])
+    if holder is None:
+        return changed
+    pid, exe = holder
+    known = {w.pid: w for w in incident.writers}
+    total = grown + (known[pid].bytes if pid in known else 0)
+    known[pid] = WriterShare(WriterKind.UNKNOWN.value, exe, pid, total)
+    return replace(
+        changed,
+        grade=Grade.BRACKET,
+        reason=_NO_PRELOAD,
+        writers=tuple(known.values()),
+        gateway=replace(incident.gateway, pid=pid),
+    )

@@ -1,0 +1,184 @@
+"""What a change of a fenced session file is, and whether the fence may be moved across it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sidecar.core.change import Change, Operation
+from sidecar.core.custody import Share, explain
+from sidecar.core.policy import Grade
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sidecar.core.content import Manifest, Range, Snapshot
+    from sidecar.core.custody import Explanation
+    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.policy import Policy
+
+
+class Verdict(StrEnum):
+    """What a change is (design: The verdict)."""
+
+    OWN = "own"
+    CO_TENANT = "co_tenant"
+    UNCHANGED = "unchanged"
+    RESET = "reset"
+    EXTERNAL = "external"
+    UNATTRIBUTED = "unattributed"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that a verdict rests on.
+
+    Attributes:
+        run_id: The fenced run.
+        fence: The fingerprint that the run recorded.
+        trusted: The bytes at the fence; None when custody of them was never established or has been lost.
+        trusted_uid: Owner of the file at the fence; -1 when not known.
+        changes: What linked processes reported about this file since the fence.
+        snapshot: The file as read now.
+        broken: Why the gateway's account has a gap since the fence; empty when it is unbroken.
+        can_reload: The gateway's adapter can make the run read the whole file again.
+    """
+
+    run_id: str
+    fence: Fingerprint
+    trusted: Manifest | None
+    trusted_uid: int
+    changes: Sequence[Change]
+    snapshot: Snapshot
+    broken: str
+    can_reload: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict and what follows from it.
+
+    Attributes:
+        verdict: What the change is.
+        grade: Strength of the evidence.
+        shares: Known writers and their bytes since the fence.
+        unexplained: Byte ranges that nobody reported.
+        may_recover: Re-fingerprinting is safe and allowed.
+        reason: One sentence for a person: why this verdict, or why no recovery.
+        manifest: The file as it is now, for the fence that follows; None when it could not be read.
+    """
+
+    verdict: Verdict
+    grade: Grade
+    reason: str
+    shares: tuple[Share, ...] = ()
+    unexplained: tuple[Range, ...] = ()
+    may_recover: bool = False
+    manifest: Manifest | None = None
+
+
+def judge(evidence: Evidence, policy: Policy) -> Judgement:
+    """Decide what the change from the fence to the snapshot is.
+
+    Never answers `Verdict.EXTERNAL` without an unbroken account, and never allows a recovery across an unexplained
+    byte (design: rule 1).
+    """
+    snapshot = evidence.snapshot
+    if not snapshot.fingerprint.exists:
+        return _judge_absent(evidence)
+    if snapshot.content is None:
+        return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, f"the file could not be read: {snapshot.problem}")
+    if evidence.trusted is None:
+        why = evidence.broken or "what the file held at the fence is not known"
+        return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, f"custody is unknown: {why}")
+    found = explain(evidence.trusted, evidence.changes, snapshot.content)
+    if evidence.broken:
+        return Judgement(
+            Verdict.UNATTRIBUTED,
+            Grade.NONE,
+            f"custody is unknown: {evidence.broken}",
+            found.shares,
+            found.unexplained,
+            manifest=found.manifest,
+        )
+    strange = _strange_file(evidence)
+    if strange:
+        return Judgement(Verdict.EXTERNAL, Grade.BYTES, strange, found.shares, found.unexplained)
+    if found.unexplained:
+        return _judge_unexplained(found)
+    return _judge_explained(evidence, found, policy)
+
+
+def _judge_absent(evidence: Evidence) -> Judgement:
+    removed = [c for c in evidence.changes if c.operation is Operation.REMOVE]
+    if removed:
+        share = Share(removed[-1].writer, 0)
+        return Judgement(Verdict.RESET, Grade.BYTES, "the gateway itself removed or archived the file", (share,))
+    if evidence.broken:
+        return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, f"the file is gone; custody is unknown: {evidence.broken}")
+    return Judgement(Verdict.EXTERNAL, Grade.BYTES, "the session file was removed, and not by the gateway")
+
+
+def _strange_file(evidence: Evidence) -> str:
+    """Why the file is no longer the kind of file it was; empty when it is."""
+    if not evidence.snapshot.regular:
+        return "the session file is no longer a regular file"
+    if evidence.trusted_uid >= 0 and evidence.snapshot.uid != evidence.trusted_uid:
+        return f"the owner of the session file changed from uid {evidence.trusted_uid} to {evidence.snapshot.uid}"
+    return ""
+
+
+def _judge_unexplained(found: Explanation) -> Judgement:
+    where = ", ".join(f"{r.offset}..{r.end}" if r.length else f"missing at {r.offset}" for r in found.unexplained[:4])
+    if not found.determinate:
+        return Judgement(
+            Verdict.UNATTRIBUTED,
+            Grade.BYTES,
+            f"bytes {where} are not explained while a write of the gateway is under way or can't be placed",
+            found.shares,
+            found.unexplained,
+            manifest=found.manifest,
+        )
+    return Judgement(
+        Verdict.EXTERNAL,
+        Grade.BYTES,
+        f"bytes {where} were written by nobody in the gateway's unbroken account",
+        found.shares,
+        found.unexplained,
+        manifest=found.manifest,
+    )
+
+
+def _judge_explained(evidence: Evidence, found: Explanation, policy: Policy) -> Judgement:
+    others = [s for s in found.shares if not evidence.run_id or s.writer.run_id != evidence.run_id]
+    if not others and found.shares:
+        return _grant(Verdict.OWN, "every byte is the run's own", evidence, found, policy)
+    if not others:
+        verdict, reason = Verdict.UNCHANGED, "the bytes are the same; only metadata or the inode differs"
+        if not policy.allow_unchanged:
+            return Judgement(verdict, Grade.BYTES, f"{reason}; the policy forbids recovery", manifest=found.manifest)
+        return _grant(verdict, reason, evidence, found, policy)
+    forbidden = [s for s in others if not policy.allows(s.writer)]
+    if forbidden:
+        names = ", ".join(sorted({s.writer.label() for s in forbidden}))
+        return Judgement(
+            Verdict.UNATTRIBUTED,
+            Grade.BYTES,
+            f"the policy knows no co-tenant {names}",
+            found.shares,
+            manifest=found.manifest,
+        )
+    names = ", ".join(sorted({s.writer.label() for s in others}))
+    return _grant(Verdict.CO_TENANT, f"every byte is the run's own or was written by {names}", evidence, found, policy)
+
+
+def _grant(verdict: Verdict, reason: str, evidence: Evidence, found: Explanation, policy: Policy) -> Judgement:
+    """Allow the recovery unless old bytes were replaced and the run could not be made to read them again."""
+    may = found.determinate or not found.unexplained
+    if Grade.BYTES.strength < policy.needs.strength:
+        may, reason = False, f"{reason}; recovery refused: the policy asks for evidence of grade {policy.needs.value}"
+    elif verdict is not Verdict.OWN and not found.prefix_intact and not evidence.can_reload:
+        may = False
+        reason = f"{reason}; recovery refused: old bytes were replaced and this release can't make the run reload them"
+    return Judgement(verdict, Grade.BYTES, reason, found.shares, may_recover=may, manifest=found.manifest)

@@ -1,0 +1,58 @@
+"""Who wrote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class WriterKind(StrEnum):
+    """The closed set of writers; `UNKNOWN` stands for a kind that a newer preload names and we do not know."""
+
+    USER_TURN = "user_turn"
+    HEARTBEAT = "heartbeat"
+    CRON = "cron"
+    CHANNEL = "channel"
+    COMMAND = "command"
+    INJECT = "inject"
+    MIRROR = "mirror"
+    COMPACTION = "compaction"
+    TRUNCATION = "truncation"
+    MAINTENANCE = "maintenance"
+    SESSIONS_SEND = "sessions_send"
+    SUBAGENT = "subagent"
+    MESSAGE_TOOL = "message_tool"
+    CLI = "cli"
+    GATEWAY = "gateway"
+    DECLARED = "declared"
+    FOREIGN = "foreign"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def of(cls, text: str) -> WriterKind:
+        """The kind of that name, `UNKNOWN` for any other text."""
+        try:
+            return cls(text)
+        except ValueError:
+            return cls.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A writer of session bytes.
+
+    Attributes:
+        kind: What sort of work it was.
+        name: Job id, channel or label; empty when there is none.
+        pid: The process that wrote; 0 when not known.
+        run_id: The agent run it belongs to; empty outside a run.
+    """
+
+    kind: WriterKind
+    name: str = ""
+    pid: int = 0
+    run_id: str = ""
+
+    def label(self) -> str:
+        """A short name for people, such as ``cron daily-digest``."""
+        return f"{self.kind.value} {self.name}" if self.name else self.kind.value

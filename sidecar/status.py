@@ -1,0 +1,132 @@
+"""What the sidecar says of itself: one value, made by the service, shown by the API, the CLI and the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that an operator should mend.
+
+    Attributes:
+        code: Stable, for scripts; such as ``preload_missing``.
+        what: What is wrong, and where.
+        remedy: What to do, with the command.
+    """
+
+    code: str
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayStatus:
+    """One OpenClaw process.
+
+    Attributes:
+        pid: Process id.
+        linked: It carries the preload and is connected.
+        version: OpenClaw's version; empty when not known.
+        adapter: See `sidecar.core.gateway.Adapter`.
+        can_reload: Its runs can be made to read their session file again.
+        reason: What the preload says about the adapter it found; for a process without one, how it was noticed.
+        threads: How many links it has (worker threads have their own).
+        messages: Messages received.
+        gaps: Gaps in their sequence.
+        lost: Messages that its preload had to drop.
+    """
+
+    pid: int
+    linked: bool
+    version: str = ""
+    adapter: str = ""
+    can_reload: bool = False
+    reason: str = ""
+    threads: int = 0
+    messages: int = 0
+    gaps: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchStatus:
+    """The inotify side.
+
+    Attributes:
+        directories: Sessions directories watched.
+        files: Session files known.
+        events: Events read.
+        overflows: Times the kernel's queue overflowed.
+    """
+
+    directories: int = 0
+    files: int = 0
+    events: int = 0
+    overflows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageStatus:
+    """Notifications since the start.
+
+    Attributes:
+        destinations: How many are configured.
+        sent: Delivered to every destination.
+        failed: Given up.
+        pending: Waiting for a (further) attempt.
+        last_error: What the last failed attempt said; empty when none failed.
+    """
+
+    destinations: int = 0
+    sent: int = 0
+    failed: int = 0
+    pending: int = 0
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The whole of it.
+
+    Attributes:
+        version: The sidecar's.
+        pid: The sidecar's.
+        mode: recover or observe.
+        started_at_ns: Nanoseconds since the epoch.
+        ready: The socket is open, the watch is in place and the store answers.
+        state_dir: The gateway's state directory.
+        data_dir: The sidecar's own.
+        socket: Where gateways link.
+        http: Host and port of the API.
+        gateways: The processes seen.
+        windows: Fences set now.
+        custody_losses: Times that custody became unknown, by reason.
+        incidents: Incidents in the store, by verdict.
+        rejected: Bad input of any kind, by reason.
+        watch: The inotify side.
+        pages: Notifications.
+        problems: What an operator should mend; empty when all is well.
+    """
+
+    version: str
+    pid: int
+    mode: str
+    started_at_ns: int
+    ready: bool
+    state_dir: str
+    data_dir: str
+    socket: str
+    http: str
+    gateways: tuple[GatewayStatus, ...] = ()
+    windows: int = 0
+    custody_losses: Mapping[str, int] = field(default_factory=dict)
+    incidents: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    watch: WatchStatus = field(default_factory=WatchStatus)
+    pages: PageStatus = field(default_factory=PageStatus)
+    problems: tuple[Problem, ...] = ()

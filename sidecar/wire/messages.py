@@ -1,0 +1,283 @@
+"""Every message of the wire, once. The JSON Schema and the preload's tests are made from these types.
+
+Common to all: ``t`` names the type. Messages of the gateway carry ``seq``, counted up by one from 1 on each link: a gap
+is lost custody. Times (``at``) are nanoseconds since the epoch in decimal, fingerprints are the text form of
+`sidecar.core.fingerprint.Fingerprint`; both are strings because JavaScript's numbers lose precision above 2**53.
+No message carries transcript text, and session keys are hashed before they leave the gateway (rule 7).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+
+PROTOCOL: Final = 1
+"""Version of this protocol. A gateway that speaks another is told so and left alone."""
+
+MAX_LINE_BYTES: Final = 1 << 20
+"""Longest message accepted, newline included."""
+
+Fp = Annotated[str, msgspec.Meta(pattern=r"^(absent|\d+:\d+:\d+:\d+:\d+)$")]
+Ns = Annotated[str, msgspec.Meta(pattern=r"^\d{1,20}$")]
+Sha = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")]
+Id = Annotated[str, msgspec.Meta(max_length=200)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+Seq = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class WireWriter(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Who writes. ``kind`` is a word of `sidecar.core.writer.WriterKind`; others are taken as unknown."""
+
+    kind: Id
+    name: Id = ""
+    run: Id = ""
+
+
+class WireRun(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The run that a fence belongs to. ``session`` is the hash of the session key."""
+
+    run: Id = ""
+    kind: Id = ""
+    name: Id = ""
+    session: Id = ""
+    trace: Id = ""
+    span: Id = ""
+
+
+class FromGateway(msgspec.Struct, kw_only=True, frozen=True, tag_field="t", omit_defaults=True):
+    """Base of what the preload says."""
+
+    seq: Seq
+    at: Ns
+
+
+class Hello(FromGateway, tag="hello"):
+    """First message of a link. ``thread`` is 0 in the main thread; ``lost`` counts messages dropped before it."""
+
+    protocol: int
+    pid: int
+    thread: Count = 0
+    started: Ns = "0"
+    openclaw: Id = ""
+    node: Id = ""
+    preload: Id = ""
+    state_dir: str = ""
+    lost: Count = 0
+
+
+class AdapterFound(FromGateway, tag="adapter"):
+    """Which fence the loaded bundle has, and what can be done about it."""
+
+    adapter: Id
+    reload: bool = False
+    reason: str = ""
+
+
+class Bye(FromGateway, tag="bye"):
+    """The process ends in order; everything it did has been said."""
+
+
+class LockTaken(FromGateway, tag="lock.taken"):
+    """The session lock was acquired after ``wait`` nanoseconds."""
+
+    file: str
+    hold: Id
+    writer: WireWriter
+    wait: Ns
+
+
+class LockReleased(FromGateway, tag="lock.released"):
+    """The session lock was given back after ``held`` nanoseconds; ``after`` is the file just before that."""
+
+    file: str
+    hold: Id
+    writer: WireWriter
+    after: Fp
+    held: Ns
+
+
+class LockFailed(FromGateway, tag="lock.failed"):
+    """The session lock was not had: ``reason`` is timeout, stale, aborted or error."""
+
+    file: str
+    writer: WireWriter
+    wait: Ns
+    reason: Id
+
+
+class Changed(FromGateway, tag="change"):
+    """A call that changes a session file. ``phase``: begin, end, or done for a call that was both at once.
+
+    ``op`` is a word of `sidecar.core.change.Operation`. ``failed`` calls may have written anything.
+    """
+
+    file: str
+    change: Id
+    phase: Id
+    op: Id
+    writer: WireWriter
+    length: Count = 0
+    sha256: Sha = ""
+    offset: int = -1
+    before: Fp = ""
+    after: Fp = ""
+    failed: bool = False
+
+
+class FenceSet(FromGateway, tag="fence.set"):
+    """A run recorded ``fence`` as the fingerprint of its window."""
+
+    window: Id
+    file: str
+    fence: Fp
+    run: WireRun
+
+
+class FenceClosed(FromGateway, tag="fence.closed"):
+    """The run is done with its window; ``takeover`` when the gateway had stopped it."""
+
+    window: Id
+    takeover: bool = False
+
+
+class Ask(FromGateway, tag="ask"):
+    """The run holds the lock, stands at its check and sees a difference: may it go on?"""
+
+    ask: Id
+    window: Id
+    file: str
+    fence: Fp
+    current: Fp
+    run: WireRun
+
+
+class Applied(FromGateway, tag="applied"):
+    """A command was obeyed (``ok``) or refused for ``reason``. ``latency`` is from question to effect."""
+
+    window: Id
+    ok: bool
+    fence: Fp
+    current: Fp
+    pushed: bool = False
+    latency: Ns = "0"
+    reason: str = ""
+    records: tuple[Id, ...] = ()
+
+
+class Tripped(FromGateway, tag="tripped"):
+    """The gateway's own fence stopped the turn."""
+
+    window: Id
+    file: str
+    fence: Fp
+    current: Fp
+    run: WireRun
+
+
+class Diagnostic(FromGateway, tag="diag"):
+    """An event of the gateway's diagnostics bus, reduced to what carries no text.
+
+    ``event`` is the bus's own name (``model.call.started``, ``session.stalled``, ...).
+    """
+
+    event: Id
+    run: Id = ""
+    call: Id = ""
+    session: Id = ""
+    provider: Id = ""
+    model: Id = ""
+    duration_ms: float = 0.0
+    trace: Id = ""
+    span: Id = ""
+    parent: Id = ""
+    state: Id = ""
+    reason: Id = ""
+    error: Id = ""
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+
+
+class Lost(FromGateway, tag="lost"):
+    """Messages were dropped because the queue was full."""
+
+    count: Count
+
+
+class Trouble(FromGateway, tag="trouble"):
+    """The preload caught an error of its own and stepped aside at ``where``."""
+
+    where: Id
+    reason: str
+
+
+class Synced(FromGateway, tag="synced"):
+    """Answer to `Sync`: everything done before it has been said."""
+
+    sync: Id
+
+
+GatewayMessage = (
+    Hello
+    | AdapterFound
+    | Bye
+    | LockTaken
+    | LockReleased
+    | LockFailed
+    | Changed
+    | FenceSet
+    | FenceClosed
+    | Ask
+    | Applied
+    | Tripped
+    | Diagnostic
+    | Lost
+    | Trouble
+    | Synced
+)
+
+
+class FromSidecar(msgspec.Struct, kw_only=True, frozen=True, tag_field="t", omit_defaults=True):
+    """Base of what the sidecar says."""
+
+
+class Welcome(FromSidecar, tag="welcome"):
+    """Answer to a hello that is understood."""
+
+    protocol: int
+    sidecar: Id
+    mode: Id
+
+
+class Reject(FromSidecar, tag="reject"):
+    """Answer to a hello that is not: the sidecar closes the link, the gateway goes on as unpatched."""
+
+    protocol: int
+    reason: str
+
+
+class Approve(FromSidecar, tag="approve"):
+    """Compare and set: move the fence of ``window`` from exactly ``fence`` to exactly ``current`` (rule 2)."""
+
+    window: Id
+    fence: Fp
+    current: Fp
+    ask: Id = ""
+
+
+class Refuse(FromSidecar, tag="refuse"):
+    """No: the gateway's own fence decides."""
+
+    window: Id
+    ask: Id
+    verdict: Id
+    reason: str
+
+
+class Sync(FromSidecar, tag="sync"):
+    """Say what you have done so far, then answer `Synced`."""
+
+    sync: Id
+
+
+SidecarMessage = Welcome | Reject | Approve | Refuse | Sync

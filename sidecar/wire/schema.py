@@ -1,0 +1,22 @@
+"""The JSON Schema of the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from sidecar.wire.messages import PROTOCOL, GatewayMessage, SidecarMessage
+
+
+def json_schema() -> dict[str, Any]:
+    """A JSON Schema (2020-12) with the two directions as ``$defs``."""
+    (gateway, sidecar), components = msgspec.json.schema_components(
+        (GatewayMessage, SidecarMessage), ref_template="#/$defs/{name}"
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"openclaw-sidecar wire protocol {PROTOCOL}",
+        "oneOf": [{"$ref": "#/$defs/GatewayMessage"}, {"$ref": "#/$defs/SidecarMessage"}],
+        "$defs": {"GatewayMessage": gateway, "SidecarMessage": sidecar, **components},
+    }
