@@ -11,8 +11,8 @@ from sidecar.wire.messages import MAX_LINE_BYTES, GatewayMessage, SidecarMessage
 
 _T = TypeVar("_T")
 _ENCODER = msgspec.json.Encoder()
-_FROM_GATEWAY = msgspec.json.Decoder(GatewayMessage)
-_FROM_SIDECAR = msgspec.json.Decoder(SidecarMessage)
+_FROM_GATEWAY: msgspec.json.Decoder[GatewayMessage] = msgspec.json.Decoder(GatewayMessage)
+_FROM_SIDECAR: msgspec.json.Decoder[SidecarMessage] = msgspec.json.Decoder(SidecarMessage)
 
 
 class WireError(SidecarError, ValueError):

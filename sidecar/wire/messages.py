@@ -52,7 +52,7 @@ class FromGateway(msgspec.Struct, kw_only=True, frozen=True, tag_field="t", omit
     at: Ns
 
 
-class Hello(FromGateway, tag="hello"):
+class Hello(FromGateway, kw_only=True, frozen=True, tag="hello"):
     """First message of a link. ``thread`` is 0 in the main thread; ``lost`` counts messages dropped before it."""
 
     protocol: int
@@ -66,7 +66,7 @@ class Hello(FromGateway, tag="hello"):
     lost: Count = 0
 
 
-class AdapterFound(FromGateway, tag="adapter"):
+class AdapterFound(FromGateway, kw_only=True, frozen=True, tag="adapter"):
     """Which fence the loaded bundle has, and what can be done about it."""
 
     adapter: Id
@@ -74,11 +74,11 @@ class AdapterFound(FromGateway, tag="adapter"):
     reason: str = ""
 
 
-class Bye(FromGateway, tag="bye"):
+class Bye(FromGateway, kw_only=True, frozen=True, tag="bye"):
     """The process ends in order; everything it did has been said."""
 
 
-class LockTaken(FromGateway, tag="lock.taken"):
+class LockTaken(FromGateway, kw_only=True, frozen=True, tag="lock.taken"):
     """The session lock was acquired after ``wait`` nanoseconds."""
 
     file: str
@@ -87,7 +87,7 @@ class LockTaken(FromGateway, tag="lock.taken"):
     wait: Ns
 
 
-class LockReleased(FromGateway, tag="lock.released"):
+class LockReleased(FromGateway, kw_only=True, frozen=True, tag="lock.released"):
     """The session lock was given back after ``held`` nanoseconds; ``after`` is the file just before that."""
 
     file: str
@@ -97,7 +97,7 @@ class LockReleased(FromGateway, tag="lock.released"):
     held: Ns
 
 
-class LockFailed(FromGateway, tag="lock.failed"):
+class LockFailed(FromGateway, kw_only=True, frozen=True, tag="lock.failed"):
     """The session lock was not had: ``reason`` is timeout, stale, aborted or error."""
 
     file: str
@@ -106,7 +106,7 @@ class LockFailed(FromGateway, tag="lock.failed"):
     reason: Id
 
 
-class Changed(FromGateway, tag="change"):
+class Changed(FromGateway, kw_only=True, frozen=True, tag="change"):
     """A call that changes a session file. ``phase``: begin, end, or done for a call that was both at once.
 
     ``op`` is a word of `sidecar.core.change.Operation`. ``failed`` calls may have written anything.
@@ -125,7 +125,7 @@ class Changed(FromGateway, tag="change"):
     failed: bool = False
 
 
-class FenceSet(FromGateway, tag="fence.set"):
+class FenceSet(FromGateway, kw_only=True, frozen=True, tag="fence.set"):
     """A run recorded ``fence`` as the fingerprint of its window."""
 
     window: Id
@@ -134,14 +134,14 @@ class FenceSet(FromGateway, tag="fence.set"):
     run: WireRun
 
 
-class FenceClosed(FromGateway, tag="fence.closed"):
+class FenceClosed(FromGateway, kw_only=True, frozen=True, tag="fence.closed"):
     """The run is done with its window; ``takeover`` when the gateway had stopped it."""
 
     window: Id
     takeover: bool = False
 
 
-class Ask(FromGateway, tag="ask"):
+class Ask(FromGateway, kw_only=True, frozen=True, tag="ask"):
     """The run holds the lock, stands at its check and sees a difference: may it go on?"""
 
     ask: Id
@@ -152,7 +152,7 @@ class Ask(FromGateway, tag="ask"):
     run: WireRun
 
 
-class Applied(FromGateway, tag="applied"):
+class Applied(FromGateway, kw_only=True, frozen=True, tag="applied"):
     """A command was obeyed (``ok``) or refused for ``reason``. ``latency`` is from question to effect."""
 
     window: Id
@@ -165,7 +165,7 @@ class Applied(FromGateway, tag="applied"):
     records: tuple[Id, ...] = ()
 
 
-class Tripped(FromGateway, tag="tripped"):
+class Tripped(FromGateway, kw_only=True, frozen=True, tag="tripped"):
     """The gateway's own fence stopped the turn."""
 
     window: Id
@@ -175,7 +175,7 @@ class Tripped(FromGateway, tag="tripped"):
     run: WireRun
 
 
-class Diagnostic(FromGateway, tag="diag"):
+class Diagnostic(FromGateway, kw_only=True, frozen=True, tag="diag"):
     """An event of the gateway's diagnostics bus, reduced to what carries no text.
 
     ``event`` is the bus's own name (``model.call.started``, ``session.stalled``, ...).
@@ -198,20 +198,20 @@ class Diagnostic(FromGateway, tag="diag"):
     output_tokens: Count = 0
 
 
-class Lost(FromGateway, tag="lost"):
+class Lost(FromGateway, kw_only=True, frozen=True, tag="lost"):
     """Messages were dropped because the queue was full."""
 
     count: Count
 
 
-class Trouble(FromGateway, tag="trouble"):
+class Trouble(FromGateway, kw_only=True, frozen=True, tag="trouble"):
     """The preload caught an error of its own and stepped aside at ``where``."""
 
     where: Id
     reason: str
 
 
-class Synced(FromGateway, tag="synced"):
+class Synced(FromGateway, kw_only=True, frozen=True, tag="synced"):
     """Answer to `Sync`: everything done before it has been said."""
 
     sync: Id
@@ -241,7 +241,7 @@ class FromSidecar(msgspec.Struct, kw_only=True, frozen=True, tag_field="t", omit
     """Base of what the sidecar says."""
 
 
-class Welcome(FromSidecar, tag="welcome"):
+class Welcome(FromSidecar, kw_only=True, frozen=True, tag="welcome"):
     """Answer to a hello that is understood."""
 
     protocol: int
@@ -249,14 +249,14 @@ class Welcome(FromSidecar, tag="welcome"):
     mode: Id
 
 
-class Reject(FromSidecar, tag="reject"):
+class Reject(FromSidecar, kw_only=True, frozen=True, tag="reject"):
     """Answer to a hello that is not: the sidecar closes the link, the gateway goes on as unpatched."""
 
     protocol: int
     reason: str
 
 
-class Approve(FromSidecar, tag="approve"):
+class Approve(FromSidecar, kw_only=True, frozen=True, tag="approve"):
     """Compare and set: move the fence of ``window`` from exactly ``fence`` to exactly ``current`` (rule 2)."""
 
     window: Id
@@ -265,7 +265,7 @@ class Approve(FromSidecar, tag="approve"):
     ask: Id = ""
 
 
-class Refuse(FromSidecar, tag="refuse"):
+class Refuse(FromSidecar, kw_only=True, frozen=True, tag="refuse"):
     """No: the gateway's own fence decides."""
 
     window: Id
@@ -274,7 +274,7 @@ class Refuse(FromSidecar, tag="refuse"):
     reason: str
 
 
-class Sync(FromSidecar, tag="sync"):
+class Sync(FromSidecar, kw_only=True, frozen=True, tag="sync"):
     """Say what you have done so far, then answer `Synced`."""
 
     sync: Id
