@@ -1,0 +1,52 @@
+// The gateway's diagnostics bus: model calls, runs, session states and stalls, with the ids of the gateway's own trace.
+// Only the fields named here leave the process; there is text in others.
+import { safely } from "./guard.mjs";
+import { sessionHash } from "./writers.mjs";
+
+const BUS = Symbol.for("openclaw.diagnosticEvents.state.v1");
+const WANTED = /^(model\.call\.|run\.(started|completed)|session\.(state|long_running|stalled|stuck|recovery\.))/;
+
+let attached;
+
+function text(value) {
+  return typeof value === "string" ? value.slice(0, 120) : "";
+}
+
+function count(value) {
+  return Number.isSafeInteger(value) && value >= 0 ? value : 0;
+}
+
+/** An event as the wire has it. */
+export function reduce(event) {
+  const usage = event.usage ?? {};
+  const fields = {
+    event: text(event.type),
+    run: text(event.runId),
+    call: text(event.callId),
+    session: sessionHash(event.sessionKey),
+    provider: text(event.provider),
+    model: text(event.model),
+    duration_ms: Number.isFinite(event.durationMs) ? event.durationMs : 0,
+    trace: text(event.trace?.traceId),
+    span: text(event.trace?.spanId),
+    parent: text(event.trace?.parentSpanId),
+    state: text(event.state),
+    reason: text(event.classification ?? event.reason),
+    error: text(event.errorCategory ?? event.errorType ?? event.outcome),
+    input_tokens: count(usage.input ?? event.inputTokens),
+    output_tokens: count(usage.output ?? event.outputTokens),
+  };
+  return Object.fromEntries(Object.entries(fields).filter(([key, value]) => key === "event" || (value && value !== 0)));
+}
+
+/** Listen as soon as the bus is there; to be called now and then until it is. */
+export function listen(onEvent) {
+  const listeners = globalThis[BUS]?.listeners;
+  if (!(listeners instanceof Set) || attached === listeners) return;
+  attached = listeners;
+  listeners.add((event) => {
+    safely("diagnostics", () => {
+      if (typeof event?.type === "string" && WANTED.test(event.type)) onEvent(event);
+    });
+  });
+}

@@ -1,0 +1,272 @@
+// The fence controller: follow what it records, and stand beside it at its own check.
+//
+// The check happens inside the controller, under the session lock: it reads the file's fingerprint, then compares it
+// with the fence. Both functions are wrapped. When the reading differs from the fence, the sidecar is asked (or has
+// approved this very step already); when the comparison follows, with exactly the two fingerprints that were approved
+// and the file still as it was, the adapter moves the fence. In every other case the controller decides as always.
+import { AsyncLocalStorage } from "node:async_hooks";
+
+import { encode, fingerprintOf } from "./fingerprint.mjs";
+import { safely, trouble } from "./guard.mjs";
+import { sessionPath } from "./paths.mjs";
+import { currentRun, describeRun } from "./writers.mjs";
+
+const ASK_BOUND_MS = 250;
+const CHECKING = ["withSessionWriteLock", "reacquireAfterPrompt", "acquireForCleanup"];
+const RELEASING = ["releaseForPrompt", "releaseHeldLockForAbort"];
+const RECORDING = [
+  "refreshAfterOwnedSessionWrite",
+  "withOwnedSessionFileWrite",
+  "publishOwnedSessionFileSnapshot",
+  "publishValidatedSessionFileSnapshot",
+];
+
+const calls = new AsyncLocalStorage();
+const windows = new Map();
+let nextWindow = 0;
+
+export class Fences {
+  #link;
+  #adapter;
+  #points;
+
+  constructor(link, adapter, points) {
+    this.#link = link;
+    this.#adapter = adapter;
+    this.#points = points;
+  }
+
+  /** A command that came ahead of any question. It is kept until the check that it was made for. */
+  onCommand(message) {
+    const state = windows.get(message.window);
+    if (state && message.t === "approve") state.approved = { fence: message.fence, current: message.current };
+  }
+
+  /** The link is gone, and with it everything that was approved over it. */
+  forgetApprovals() {
+    for (const state of windows.values()) state.approved = undefined;
+  }
+
+  wrapController(original) {
+    const fences = this;
+    return async function createEmbeddedAttemptSessionLockController(params, ...rest) {
+      const inner = await original.call(this, params, ...rest);
+      return safely("fence", () => fences.#follow(inner, params)) ?? inner;
+    };
+  }
+
+  wrapRead(original) {
+    const fences = this;
+    return async function readSessionFileFingerprint(file, ...rest) {
+      const fingerprint = await original.call(this, file, ...rest);
+      const call = calls.getStore();
+      if (call && file === call.state.name) {
+        try {
+          await fences.#read(call, fingerprint);
+        } catch (error) {
+          trouble("fence", error);
+        }
+      }
+      return fingerprint;
+    };
+  }
+
+  wrapReadSync(original) {
+    const fences = this;
+    return function readSessionFileFingerprintSync(file, ...rest) {
+      const fingerprint = original.call(this, file, ...rest);
+      const call = calls.getStore();
+      if (call && file === call.state.name) safely("fence", () => fences.#record(call.state, encode(fingerprint)));
+      return fingerprint;
+    };
+  }
+
+  wrapSame(original) {
+    const fences = this;
+    return function sameSessionFileFingerprint(left, right, ...rest) {
+      const same = original.call(this, left, right, ...rest);
+      const call = calls.getStore();
+      if (same || !call?.pending || call.pending.fingerprint !== right) return same;
+      const pending = call.pending;
+      call.pending = undefined;
+      return safely("fence", () => fences.#apply(call.state, pending, left)) ?? same;
+    };
+  }
+
+  /** The run is over, and so are its windows. */
+  closeRun(context) {
+    for (const state of context.windows) safely("fence", () => this.#close(state));
+  }
+
+  #follow(inner, params) {
+    const name = params?.lockOptions?.sessionFile;
+    const file = sessionPath(name);
+    if (!file) return inner;
+    const run = currentRun();
+    const state = {
+      id: `${process.pid}.${performance.timeOrigin.toFixed(0)}.${(nextWindow += 1)}`,
+      name,
+      file,
+      params,
+      run,
+      inner,
+      fence: undefined,
+      told: undefined,
+      active: false,
+      tripped: false,
+      closed: false,
+      approved: undefined,
+    };
+    windows.set(state.id, state);
+    run?.windows.add(state);
+    const outer = { ...inner };
+    for (const method of CHECKING) this.#wrapMethod(outer, method, state, "check");
+    for (const method of RELEASING) this.#wrapMethod(outer, method, state, "release");
+    for (const method of RECORDING) wrapRecording(outer, method, state);
+    if (typeof inner.dispose === "function") {
+      outer.dispose = async (...args) => {
+        try {
+          return await inner.dispose(...args);
+        } finally {
+          safely("fence", () => this.#close(state));
+        }
+      };
+    }
+    return outer;
+  }
+
+  #wrapMethod(outer, method, state, kind) {
+    const { inner } = state;
+    if (typeof inner[method] !== "function") return;
+    outer[method] = async (...args) => {
+      const present = calls.getStore();
+      // Inside the run's own locked section the controller makes no check: it is part of the outer call.
+      const nested = present?.state === state && present.kind === "run" && present.live;
+      const call = { state, kind: nested ? "run" : kind, checked: false, pending: undefined, live: true };
+      const passed = !nested && typeof args[0] === "function" ? [insideRun(call, args[0]), ...args.slice(1)] : args;
+      try {
+        return await calls.run(nested ? present : call, () => inner[method](...passed));
+      } finally {
+        call.live = false;
+        safely("fence", () => this.#after(state));
+      }
+    };
+  }
+
+  async #read(call, fingerprint) {
+    const { state } = call;
+    const text = encode(fingerprint);
+    if (call.kind === "check" && !call.checked) {
+      call.checked = true;
+      if (state.active && state.fence !== text) await this.#consider(call, fingerprint, text);
+      return;
+    }
+    if (call.kind === "release") state.active = true;
+    this.#record(state, text);
+  }
+
+  /** What the controller reads beyond its check becomes its fence. Told at once, while it still holds the lock. */
+  #record(state, text) {
+    state.fence = text;
+    if (!state.active || state.closed || state.told === text) return;
+    state.told = text;
+    state.approved = undefined;
+    this.#link.send("fence.set", { window: state.id, file: state.file, fence: text, run: describeRun(state.run) });
+  }
+
+  /** The file is not as the fence has it: is this step approved? */
+  async #consider(call, fingerprint, current) {
+    const { state } = call;
+    const { fence } = state;
+    const since = process.hrtime.bigint();
+    const pushed = state.approved?.fence === fence && state.approved?.current === current;
+    if (!pushed) {
+      const run = describeRun(state.run);
+      const answer = await this.#link.ask({ window: state.id, file: state.file, fence, current, run }, ASK_BOUND_MS);
+      const yes = answer?.t === "approve" && answer.window === state.id;
+      if (!yes || answer.fence !== fence || answer.current !== current) return;
+    }
+    state.approved = undefined;
+    let prepared;
+    try {
+      prepared = this.#adapter.prepare(state, fence, current);
+    } catch (error) {
+      this.#applied(state, { fence, current, pushed, since }, false, String(error?.message ?? error));
+      return;
+    }
+    call.pending = { fingerprint, fence, current, pushed, since, prepared };
+  }
+
+  /** Compare and set: only from exactly this fence to exactly this file, and look again afterwards (rule 2). */
+  #apply(state, pending, left) {
+    const refuse = (reason) => {
+      this.#applied(state, pending, false, reason);
+      return false;
+    };
+    if (encode(left) !== pending.fence) return refuse("the fence is another one");
+    if (fingerprintOf(state.file) !== pending.current) return refuse("the file changed after the approval");
+    let same;
+    try {
+      same = this.#adapter.apply(state, pending.prepared, pending.fingerprint, this.#points);
+    } catch (error) {
+      return refuse(String(error?.message ?? error));
+    }
+    if (fingerprintOf(state.file) !== pending.current) return refuse("the file changed while the fence was moved");
+    this.#applied(state, pending, true, "");
+    return same;
+  }
+
+  #applied(state, { fence, current, pushed, since, prepared }, ok, reason) {
+    this.#link.send("applied", {
+      window: state.id,
+      ok,
+      fence,
+      current,
+      pushed,
+      latency: String(process.hrtime.bigint() - since),
+      reason: reason.slice(0, 200),
+      records: ok ? prepared.ids.slice(0, 500) : [],
+    });
+  }
+
+  #after(state) {
+    if (state.inner.hasSessionTakeover?.() !== true) return;
+    const current = fingerprintOf(state.file);
+    // A lock timeout sets the same flag, with the file as it was: that is no change to speak of.
+    if (state.tripped || !state.active || current === state.fence) return;
+    state.tripped = true;
+    const run = describeRun(state.run);
+    this.#link.send("tripped", { window: state.id, file: state.file, fence: state.fence, current, run });
+  }
+
+  #close(state) {
+    if (state.closed) return;
+    this.#after(state);
+    state.closed = true;
+    windows.delete(state.id);
+    state.run?.windows.delete(state);
+    if (!state.active) return;
+    this.#link.send("fence.closed", { window: state.id, takeover: state.inner.hasSessionTakeover?.() === true });
+  }
+}
+
+/** What the run does under the lock is its own affair; readings of the file there are no checks. */
+function insideRun(call, run) {
+  return (...args) => {
+    const inside = { state: call.state, kind: "run", checked: true, pending: undefined, live: true };
+    return calls.run(inside, async () => {
+      try {
+        return await run(...args);
+      } finally {
+        inside.live = false;
+      }
+    });
+  };
+}
+
+function wrapRecording(outer, method, state) {
+  const { inner } = state;
+  if (typeof inner[method] !== "function") return;
+  const call = { state, kind: "record", checked: true, pending: undefined, live: true };
+  outer[method] = (...args) => calls.run(call, () => inner[method](...args));
+}

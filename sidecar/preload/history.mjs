@@ -1,0 +1,101 @@
+// Teaching a run's in-memory session manager the records that others appended while its fence was set, so that what it
+// writes next continues one line of history. Called under the session lock, with the file exactly as it was approved.
+import fs from "node:fs";
+
+import { inodeOf, sizeOf } from "./fingerprint.mjs";
+
+const { openSync, readSync, closeSync, fstatSync } = fs;
+
+/** The records of the file from where the fence stood, or all of them if the file was replaced. */
+export function recordsSince(file, fence, current) {
+  const size = sizeOf(current);
+  if (size === 0) return [];
+  const from = inodeOf(fence) === inodeOf(current) && sizeOf(fence) <= size ? sizeOf(fence) : 0;
+  const bytes = Buffer.alloc(size - from);
+  const fd = openSync(file, "r");
+  try {
+    if (fstatSync(fd).size !== size || readSync(fd, bytes, 0, bytes.length, from) !== bytes.length) {
+      throw new Error("the file changed while its new records were read");
+    }
+  } finally {
+    closeSync(fd);
+  }
+  const lines = bytes.toString("utf8").split("\n");
+  if (lines.pop() !== "") throw new Error("the last record is incomplete");
+  return lines.filter((line) => line.trim()).map((line) => JSON.parse(line));
+}
+
+/** Ids of the records that the manager does not know yet. */
+export function unknownTo(manager, records) {
+  return records.filter((record) => typeof record.id === "string" && !isHeader(record) && !manager.byId.has(record.id));
+}
+
+/** The shape that teaching relies on; anything else is left alone. */
+export function isTeachable(manager, file, samePath) {
+  return (
+    Array.isArray(manager?.fileEntries) &&
+    manager.byId instanceof Map &&
+    typeof manager.getSessionFile === "function" &&
+    samePath(manager.getSessionFile()) === file
+  );
+}
+
+/** Add the unknown records behind what the manager has, in file order. */
+export function teach(manager, records) {
+  const fresh = unknownTo(manager, records);
+  if (manager.flushed === false) {
+    teachUnsaved(manager, records, fresh);
+    return;
+  }
+  for (const record of fresh) learn(manager, record);
+}
+
+function isHeader(record) {
+  return record.type === "session";
+}
+
+function learn(manager, record) {
+  manager.fileEntries.push(record);
+  manager.byId.set(record.id, record);
+  manager.leafId = record.id;
+  if (record.type === "label" && manager.labelsById instanceof Map) {
+    if (record.label) manager.labelsById.set(record.targetId, record.label);
+    else manager.labelsById.delete(record.targetId);
+  }
+}
+
+/**
+ * The manager has entries that are not in the file yet (a first turn is saved with its first answer), and the file has
+ * begun without them. The file's records go first and the unsaved entries continue their line; when the manager saves,
+ * it must leave out what is there already.
+ */
+function teachUnsaved(manager, records, fresh) {
+  const header = records.find(isHeader);
+  const unsaved = manager.fileEntries.filter((entry) => !isHeader(entry));
+  const saved = [header ?? manager.fileEntries.find(isHeader), ...fresh].filter(Boolean);
+  const tip = fresh.at(-1)?.id;
+  const root = unsaved.find((entry) => entry.parentId === null || entry.parentId === undefined);
+  if (tip !== undefined && root) root.parentId = tip;
+  for (const record of fresh) manager.byId.set(record.id, record);
+  if (unsaved.length === 0 && tip !== undefined) manager.leafId = tip;
+  manager.fileEntries = [...saved, ...unsaved];
+  if (header) leaveOutWhenSaving(manager, new Set(saved));
+}
+
+function leaveOutWhenSaving(manager, inFile) {
+  const persist = manager._persist;
+  if (typeof persist !== "function") throw new Error("this session manager saves in an unknown way");
+  manager._persist = function (...args) {
+    const all = this.fileEntries;
+    if (this.flushed !== false) {
+      this._persist = persist;
+      return persist.apply(this, args);
+    }
+    this.fileEntries = all.filter((entry) => !inFile.has(entry));
+    try {
+      return persist.apply(this, args);
+    } finally {
+      this.fileEntries = all;
+    }
+  };
+}

@@ -1,0 +1,207 @@
+// The client end of the link. It never blocks: what can't be sent is dropped and counted, and a broken link means that
+// the gateway behaves as it does unpatched.
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { threadId } from "node:worker_threads";
+
+export const PROTOCOL = 1;
+export const PRELOAD_VERSION = "0.1.0";
+
+const MAX_QUEUED_BYTES = 4 << 20;
+const MAX_LINE_BYTES = 1 << 20;
+const FIRST_RETRY_MS = 100;
+const LAST_RETRY_MS = 5000;
+
+export function stateDir() {
+  return process.env.OPENCLAW_STATE_DIR || path.join(os.homedir(), ".openclaw");
+}
+
+export function socketPath() {
+  return process.env.OPENCLAW_SIDECAR_SOCKET || path.join(stateDir(), "openclaw-sidecar.sock");
+}
+
+export function nowNs() {
+  return String(BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000)) * 1000n);
+}
+
+export class Link {
+  #socket = null;
+  #open = false;
+  #welcome = false;
+  #seq = 0;
+  #lost = 0;
+  #early = [];
+  #retryMs = FIRST_RETRY_MS;
+  #said = false;
+  #asks = new Map();
+  #nextAsk = 0;
+  #buffer = "";
+  #rejected = false;
+
+  /** @param describe () => fields of the hello; @param onCommand (message) => void */
+  constructor(describe, onCommand) {
+    this.describe = describe;
+    this.onCommand = onCommand;
+    this.path = socketPath();
+  }
+
+  /** The sidecar has answered our hello: a question makes sense. */
+  get ready() {
+    return this.#welcome;
+  }
+
+  connect() {
+    const socket = net.connect({ path: this.path });
+    socket.unref();
+    this.#socket = socket;
+    socket.setEncoding("utf8");
+    socket.on("connect", () => this.#connected());
+    socket.on("data", (chunk) => this.#received(chunk));
+    socket.on("error", (error) => this.#sayOnce(error));
+    socket.on("close", () => this.#closed());
+  }
+
+  /** Say something. Order is kept; before the first connection a little is kept for it. */
+  send(type, fields) {
+    const message = { t: type, seq: 0, at: nowNs(), ...fields };
+    if (this.#open) this.#write(message);
+    else if (this.#early && this.#early.length < 1000) this.#early.push(message);
+    else this.#lost += 1;
+  }
+
+  /** Ask, and wait at most `boundMs`. Resolves to the answer, or undefined: then stock behaviour follows. */
+  ask(fields, boundMs) {
+    if (!this.#welcome) return Promise.resolve(undefined);
+    const ask = `${threadId}.${(this.#nextAsk += 1)}`;
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#settle(ask, undefined), boundMs);
+      this.#asks.set(ask, { resolve, timer });
+      this.send("ask", { ask, ...fields });
+    });
+  }
+
+  /** The process ends: everything has been said. */
+  bye() {
+    if (this.#open) this.#write({ t: "bye", seq: 0, at: nowNs() });
+  }
+
+  #connected() {
+    this.#open = true;
+    this.#seq = 0;
+    this.#buffer = "";
+    this.#write({
+      t: "hello",
+      seq: 0,
+      at: nowNs(),
+      protocol: PROTOCOL,
+      pid: process.pid,
+      thread: threadId,
+      started: String(BigInt(Math.round(performance.timeOrigin)) * 1000000n),
+      node: process.version,
+      preload: PRELOAD_VERSION,
+      state_dir: stateDir(),
+      lost: this.#lost,
+      ...this.describe.hello(),
+    });
+    this.#lost = 0;
+    const early = this.#early ?? [];
+    this.#early = null;
+    for (const message of early) this.#write(message);
+    this.describe.connected();
+  }
+
+  #write(message) {
+    if (this.#socket.writableLength > MAX_QUEUED_BYTES) {
+      this.#lost += 1;
+      return;
+    }
+    if (this.#lost > 0 && message.t !== "hello") {
+      const count = this.#lost;
+      this.#lost = 0;
+      this.#write({ t: "lost", seq: 0, at: nowNs(), count });
+    }
+    message.seq = this.#seq += 1;
+    const line = `${JSON.stringify(message)}\n`;
+    if (line.length > MAX_LINE_BYTES) {
+      this.#seq -= 1;
+      this.#lost += 1;
+      return;
+    }
+    this.#socket.write(line);
+  }
+
+  #received(chunk) {
+    this.#buffer += chunk;
+    for (;;) {
+      const end = this.#buffer.indexOf("\n");
+      if (end < 0) break;
+      const line = this.#buffer.slice(0, end);
+      this.#buffer = this.#buffer.slice(end + 1);
+      this.#handle(line);
+    }
+    if (this.#buffer.length > MAX_LINE_BYTES) this.#socket.destroy();
+  }
+
+  #handle(line) {
+    let message;
+    try {
+      message = JSON.parse(line);
+    } catch {
+      this.#socket.destroy();
+      return;
+    }
+    if (message === null || typeof message !== "object") return;
+    switch (message.t) {
+      case "welcome":
+        this.#welcome = message.protocol === PROTOCOL;
+        this.#retryMs = FIRST_RETRY_MS;
+        return;
+      case "reject":
+        this.#rejected = true;
+        this.#sayOnce({ code: String(message.reason).slice(0, 200) });
+        this.#socket.destroy();
+        return;
+      case "sync":
+        if (typeof message.sync === "string") this.send("synced", { sync: message.sync });
+        return;
+      case "approve":
+      case "refuse":
+        if (message.ask) this.#settle(message.ask, message);
+        else this.onCommand(message);
+        return;
+      default:
+      // A newer sidecar may say things that we do not know; they are none of ours.
+    }
+  }
+
+  #settle(ask, answer) {
+    const waiting = this.#asks.get(ask);
+    if (!waiting) return;
+    this.#asks.delete(ask);
+    clearTimeout(waiting.timer);
+    waiting.resolve(answer);
+  }
+
+  #closed() {
+    this.#open = false;
+    this.#welcome = false;
+    if (this.#early) {
+      this.#lost += this.#early.length;
+      this.#early = null;
+    }
+    for (const ask of [...this.#asks.keys()]) this.#settle(ask, undefined);
+    this.describe.disconnected();
+    if (this.#rejected) this.#retryMs = LAST_RETRY_MS;
+    setTimeout(() => this.connect(), this.#retryMs).unref();
+    this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
+  }
+
+  /** One line in the life of a process, however often the link fails. */
+  #sayOnce(error) {
+    if (this.#said) return;
+    this.#said = true;
+    const why = error?.code ?? error?.message;
+    process.stderr.write(`[openclaw-sidecar] no sidecar at ${this.path} (${why}); the gateway goes on as unpatched\n`);
+  }
+}

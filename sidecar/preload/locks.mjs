@@ -1,0 +1,61 @@
+// The session lock: who waited for it, how long, and how long it was held.
+import { fingerprintOf } from "./fingerprint.mjs";
+import { safely } from "./guard.mjs";
+import { sessionPath } from "./paths.mjs";
+import { currentWriter } from "./writers.mjs";
+
+let holds = 0;
+
+function elapsedNs(since) {
+  return String(process.hrtime.bigint() - since);
+}
+
+function failure(error) {
+  const name = String(error?.name ?? "");
+  if (name.includes("Timeout")) return "timeout";
+  if (name.includes("Stale")) return "stale";
+  return name === "AbortError" ? "aborted" : "error";
+}
+
+/** Wrap `acquireSessionWriteLock`: same result, same errors; acquisition and release are reported. */
+export function wrapLock(original, send) {
+  return async function acquireSessionWriteLock(params, ...rest) {
+    const file = safely("lock", () => sessionPath(params?.sessionFile));
+    if (!file) return await original.call(this, params, ...rest);
+    const asked = process.hrtime.bigint();
+    let lock;
+    try {
+      lock = await original.call(this, params, ...rest);
+    } catch (error) {
+      safely("lock", () =>
+        send("lock.failed", { file, writer: currentWriter(), wait: elapsedNs(asked), reason: failure(error) }),
+      );
+      throw error;
+    }
+    return safely("lock", () => held(lock, file, asked, send)) ?? lock;
+  };
+}
+
+function held(lock, file, asked, send) {
+  if (typeof lock?.release !== "function") return lock;
+  const hold = `h${(holds += 1)}`;
+  const writer = currentWriter();
+  const since = process.hrtime.bigint();
+  let released = false;
+  send("lock.taken", { file, hold, writer, wait: String(since - asked) });
+  return {
+    ...lock,
+    async release(...args) {
+      const after = safely("lock", () => fingerprintOf(file));
+      try {
+        return await lock.release(...args);
+      } finally {
+        safely("lock", () => {
+          if (released || after === undefined) return;
+          released = true;
+          send("lock.released", { file, hold, writer, after, held: elapsedNs(since) });
+        });
+      }
+    },
+  };
+}

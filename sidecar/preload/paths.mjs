@@ -1,0 +1,37 @@
+// Which paths are session files, and under which name the sidecar knows them.
+import fs from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const realpathSync = fs.realpathSync.native;
+const directories = new Map();
+const MAX_DIRECTORIES = 256;
+
+/** Real, absolute path if `value` names a session file, otherwise undefined. Most paths fail the first string test. */
+export function sessionPath(value) {
+  let name = value;
+  if (typeof name !== "string") {
+    if (name instanceof URL) name = name.protocol === "file:" ? fileURLToPath(name) : "";
+    else if (Buffer.isBuffer(name)) name = name.toString();
+    else return undefined;
+  }
+  if (!name.endsWith(".jsonl") || name.endsWith(".trajectory.jsonl")) return undefined;
+  const absolute = path.resolve(name);
+  const directory = path.dirname(absolute);
+  if (path.basename(directory) !== "sessions") return undefined;
+  return path.join(realDirectory(directory), path.basename(absolute));
+}
+
+function realDirectory(directory) {
+  const known = directories.get(directory);
+  if (known !== undefined) return known;
+  let real;
+  try {
+    real = realpathSync(directory);
+  } catch {
+    return directory;
+  }
+  if (directories.size >= MAX_DIRECTORIES) directories.clear();
+  directories.set(directory, real);
+  return real;
+}

@@ -1,0 +1,70 @@
+// Entry of the preload. Given to Node with NODE_OPTIONS=--import, it is inherited by every Node program that the
+// gateway starts, so it does nothing but look at the sources of modules as they load. Only a module that declares one
+// of the hook points brings in the rest (runtime.mjs): no socket and no wrapped function before that.
+import { createRequire, registerHooks } from "node:module";
+
+const HOOK_POINTS = [
+  "acquireSessionWriteLock",
+  "createEmbeddedAttemptSessionLockController",
+  "readSessionFileFingerprint",
+  "readSessionFileFingerprintSync",
+  "sameSessionFileFingerprint",
+  "recordOwnedSessionFileWrite",
+  "resolveSessionFileFenceKey",
+  "installSessionEventWriteLock",
+  "runEmbeddedAttempt",
+  "appendInjectedAssistantMessageToTranscript",
+  "appendAssistantTranscriptMessage",
+  "appendAssistantMessageToSessionTranscript",
+  "appendExactAssistantMessageToSessionTranscript",
+  "appendDirectCronDeliveryTranscriptMirror",
+  "persistTextTurnTranscript",
+  "persistCliTurnTranscript",
+  "persistTranscriptStateMutation",
+];
+// These two are in every bundle that has session files; the others are looked for once one of them is there, or where
+// a module of the same bundle declares them.
+const SYMBOL = Symbol.for("openclaw-sidecar.preload");
+
+let runtime;
+
+function loadRuntime() {
+  runtime ??= createRequire(import.meta.url)("./runtime.mjs");
+  return runtime;
+}
+
+function declared(source) {
+  return HOOK_POINTS.filter((name) => new RegExp(`^(?:async )?function ${name}\\(`, "m").test(source));
+}
+
+function instrument(url, source) {
+  const text = typeof source === "string" ? source : Buffer.from(source).toString("utf8");
+  const names = declared(text);
+  if (names.length === 0) return undefined;
+  globalThis[SYMBOL] ??= (points, from) => loadRuntime().install(points, from);
+  const points = names.map((name) => `${name}:{get:()=>${name},set:(f)=>{${name}=f}}`).join(",");
+  // Appended, never edited in: function declarations are mutable bindings, and importers see the new value.
+  return `${text}\n;globalThis[Symbol.for("openclaw-sidecar.preload")]?.({${points}},${JSON.stringify(url)});\n`;
+}
+
+function mayDeclare(source) {
+  if (typeof source === "string") return HOOK_POINTS.some((name) => source.includes(`function ${name}(`));
+  const bytes = Buffer.from(source.buffer ?? source, source.byteOffset, source.byteLength);
+  return HOOK_POINTS.some((name) => bytes.includes(`function ${name}(`));
+}
+
+if (typeof registerHooks === "function" && process.env.OPENCLAW_SIDECAR_PRELOAD !== "off") {
+  registerHooks({
+    load(url, context, nextLoad) {
+      const result = nextLoad(url, context);
+      try {
+        if (!url.includes("/dist/") || result.format !== "module" || !result.source) return result;
+        if (!mayDeclare(result.source)) return result;
+        const source = instrument(url, result.source);
+        return source === undefined ? result : { ...result, source };
+      } catch {
+        return result;
+      }
+    },
+  });
+}

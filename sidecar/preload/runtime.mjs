@@ -1,0 +1,114 @@
+// Puts the parts together, once the first module with a hook point has loaded.
+import fs from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { chooseAdapter } from "./adapters.mjs";
+import { listen, reduce } from "./diagnostics.mjs";
+import { Fences } from "./fence.mjs";
+import { watchFileSystem } from "./filesystem.mjs";
+import { onTrouble, safely } from "./guard.mjs";
+import { Link } from "./link.mjs";
+import { wrapLock } from "./locks.mjs";
+import { AUTHOR_POINTS, currentRun, traceRun, wrapAuthor, wrapRun } from "./writers.mjs";
+
+const RELOAD = /\breloadPromptReleasedSessionFile\b/;
+
+let link;
+let version = "";
+let adapter = { adapter: "pending", reload: false, reason: "the modules with the fence are not loaded yet" };
+let fences;
+
+function start(from) {
+  version = openclawVersion(from);
+  link = new Link(
+    {
+      hello: () => ({ openclaw: version }),
+      connected: () => link.send("adapter", adapter),
+      disconnected: () => fences?.forgetApprovals(),
+    },
+    (message) => safely("command", () => fences?.onCommand(message)),
+  );
+  onTrouble((where, reason) => link.send("trouble", { where, reason }));
+  watchFileSystem((type, fields) => link.send(type, fields));
+  process.on("exit", () => safely("exit", () => link.bye()));
+  link.connect();
+}
+
+/** The version in the package that a module of its bundle belongs to; only reported, never decided upon. */
+function openclawVersion(url) {
+  let directory = path.dirname(fileURLToPath(url));
+  for (let up = 0; up < 6; up += 1) {
+    try {
+      const found = JSON.parse(fs.readFileSync(path.join(directory, "package.json"), "utf8"));
+      if (found.name === "openclaw") return String(found.version);
+    } catch {
+      // Not here: further up.
+    }
+    directory = path.dirname(directory);
+  }
+  return "";
+}
+
+function found(name, reload, reason) {
+  adapter = { adapter: name, reload, reason };
+  link.send("adapter", adapter);
+}
+
+function installFence(points, functions) {
+  const reloads = RELOAD.test(Function.prototype.toString.call(functions.createEmbeddedAttemptSessionLockController));
+  const chosen = chooseAdapter(functions, reloads);
+  if (!chosen) {
+    found("unknown", false, "this release has a fence that no adapter of this preload matches");
+    return;
+  }
+  fences = new Fences(link, chosen, functions);
+  points.createEmbeddedAttemptSessionLockController.set(
+    fences.wrapController(functions.createEmbeddedAttemptSessionLockController),
+  );
+  points.readSessionFileFingerprint.set(fences.wrapRead(functions.readSessionFileFingerprint));
+  points.sameSessionFileFingerprint.set(fences.wrapSame(functions.sameSessionFileFingerprint));
+  points.readSessionFileFingerprintSync?.set(fences.wrapReadSync(functions.readSessionFileFingerprintSync));
+  points.installSessionEventWriteLock?.set(rememberManager(functions.installSessionEventWriteLock));
+  found(chosen.name, chosen.reload, "");
+}
+
+/** The session of a run is handed to this function: its session manager is the one to teach. */
+function rememberManager(original) {
+  return function installSessionEventWriteLock(params, ...rest) {
+    safely("fence", () => {
+      const run = currentRun();
+      if (run) run.manager = () => params?.session?.sessionManager;
+    });
+    return original.call(this, params, ...rest);
+  };
+}
+
+/** Called by a module of the bundle when it has declared its functions. Never throws. */
+export function install(points, from) {
+  safely("install", () => {
+    if (!link) start(from);
+    const functions = Object.fromEntries(Object.entries(points).map(([name, point]) => [name, point.get()]));
+    const send = (type, fields) => link.send(type, fields);
+    if (functions.acquireSessionWriteLock) {
+      points.acquireSessionWriteLock.set(wrapLock(functions.acquireSessionWriteLock, send));
+    }
+    if (functions.createEmbeddedAttemptSessionLockController) installFence(points, functions);
+    if (functions.runEmbeddedAttempt) {
+      const wrapped = wrapRun(functions.runEmbeddedAttempt, (context) => fences?.closeRun(context));
+      points.runEmbeddedAttempt.set(function runEmbeddedAttempt(...args) {
+        safely("diagnostics", hear);
+        return wrapped.apply(this, args);
+      });
+    }
+    for (const name of AUTHOR_POINTS) if (functions[name]) points[name].set(wrapAuthor(name, functions[name]));
+    hear();
+  });
+}
+
+function hear() {
+  listen((event) => {
+    if (event.runId) traceRun(event.runId, event.trace);
+    link.send("diag", reduce(event));
+  });
+}
