@@ -99,8 +99,10 @@ class Custodian:
 
     def _file_moved(self, event: ev.FileMoved) -> list[Decision]:
         """A fenced file is read again; a change by a process without a link is noted."""
-        if self.is_fenced(event.file):
-            return [ReadFile(file=event.file, settle=True)]
+        windows = self._on_file(event.file)
+        if windows:
+            moved = any(w.fence != event.fingerprint for w in windows)
+            return [ReadFile(file=event.file, settle=True)] if moved else []
         linked = {g.pid for g in self._gateways.values()}
         return list(self._unlinked.changed(event, linked, self.mode))
 
@@ -264,6 +266,8 @@ class Custodian:
             window = self._adopt(event.link, event.window, event.file, event)
         if window.fence != event.fence:
             window.lose_custody("the fence is not the one that was reported")
+        if event.unheard:
+            window.lose_custody("another linked process did not say in time what it had done")
         judgement = self._judge(window, event.snapshot)
         if event.snapshot.fingerprint != event.current:
             judgement = Judgement(
@@ -327,8 +331,9 @@ class Custodian:
             window = self._adopt(event.link, event.window, event.file, event)
         window.note(event.at_ns, "turn stopped", "by the gateway's own fence")
         outcome = window.incident.recovery.outcome if window.incident else Outcome.NONE
-        if event.snapshot.fingerprint != window.fence or window.incident is None:
-            judgement = self._judge(window, event.snapshot)
+        judgement = self._judge(window, event.snapshot)
+        # What was judged at the check, under the lock, stands, unless a takeover shows now.
+        if window.incident is None or judgement.verdict is Verdict.EXTERNAL:
             window.observe(judgement, event.snapshot.fingerprint, self._foreign(window.file), event.at_ns)
         incident = window.amend(turn_lost=True)
         decisions: list[Decision] = [SaveIncident(incident=incident)]

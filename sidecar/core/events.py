@@ -131,6 +131,7 @@ class VerdictAsked:
     """A gateway stands at its check with a difference and waits.
 
     The snapshot was taken after every report that came before the question, and while the run held the lock.
+    ``unheard`` when another linked process may still have something to say about it.
     """
 
     ask: str
@@ -142,6 +143,7 @@ class VerdictAsked:
     run: Run
     snapshot: Snapshot
     at_ns: int
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

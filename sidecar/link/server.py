@@ -1,0 +1,108 @@
+"""The socket on which gateways link."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING, Final
+
+from sidecar.link.errors import SocketBlockedError, SocketTakenError
+from sidecar.link.peer import Peer
+from sidecar.link.session import LinkHandler, LinkSession
+from sidecar.wire.messages import MAX_LINE_BYTES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PRIVATE_UMASK: Final = 0o177
+_CONNECT_SECONDS: Final = 1.0
+
+
+class LinkServer:
+    """Accepts gateways of the same user on a socket of mode 0600."""
+
+    def __init__(self, path: Path, handler: LinkHandler, *, version: str, mode: str) -> None:
+        """Nothing is opened yet."""
+        self.path = path
+        self.sessions: set[LinkSession] = set()
+        self._handler = handler
+        self._version = version
+        self._mode = mode
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Open the socket, taking over a stale one that nobody answers on.
+
+        Raises:
+            SocketTakenError: A live sidecar answers there.
+            SocketBlockedError: Something else is there, or the directory can't be written to.
+        """
+        self._clear_stale()
+        before = os.umask(_PRIVATE_UMASK)
+        try:
+            self._server = await asyncio.start_unix_server(self._accept, self.path, limit=MAX_LINE_BYTES)
+        except OSError as error:
+            raise SocketBlockedError(self.path, error.strerror or str(error)) from error
+        finally:
+            os.umask(before)
+
+    async def stop(self) -> None:
+        """Close every link and remove the socket."""
+        if self._server is not None:
+            self._server.close()
+        for session in list(self.sessions):
+            session.writer.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+
+    def _clear_stale(self) -> None:
+        try:
+            found = self.path.lstat()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise SocketBlockedError(self.path, error.strerror or str(error)) from error
+        if not stat.S_ISSOCK(found.st_mode):
+            raise SocketBlockedError(self.path, "there is a file that is no socket")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(_CONNECT_SECONDS)
+            try:
+                probe.connect(str(self.path))
+            except (ConnectionRefusedError, FileNotFoundError):
+                self.path.unlink(missing_ok=True)
+            except OSError as error:
+                raise SocketBlockedError(self.path, error.strerror or str(error)) from error
+            else:
+                raise SocketTakenError(self.path)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        peer = Peer.of(connection)
+        session = LinkSession(reader, writer, peer, self._handler, self._version, self._mode)
+        if peer.uid != os.geteuid():
+            await self._handler.link_rejected(
+                session,
+                "foreign_uid",
+                f"process {peer.pid} of uid {peer.uid} tried to link; only uid {os.geteuid()} may",
+            )
+            writer.close()
+            return
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self.sessions.add(session)
+        try:
+            await session.serve()
+        except asyncio.CancelledError:
+            # The server is stopping; asyncio's stream server would log a cancelled handler as an error.
+            return
+        finally:
+            self.sessions.discard(session)

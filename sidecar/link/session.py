@@ -1,0 +1,191 @@
+"""One link: handshake, sequence, decoding, and what is sent back."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sidecar.link.translate import ChangeReader
+from sidecar.wire import messages as wire
+from sidecar.wire.codec import WireError, decode_from_gateway, encode
+
+if TYPE_CHECKING:
+    from sidecar.link.peer import Peer
+
+MAX_UNSENT_BYTES: Final = 1 << 20
+"""A gateway that does not read its commands is cut off, rather than kept in memory."""
+
+_links = itertools.count(1)
+
+
+class LinkHandler(Protocol):
+    """Who understands what a link says."""
+
+    async def link_opened(self, session: LinkSession) -> None:
+        """A hello was accepted."""
+        ...
+
+    async def link_message(self, session: LinkSession, message: wire.GatewayMessage) -> None:
+        """A message arrived, in order."""
+        ...
+
+    async def link_gap(self, session: LinkSession, missing: int) -> None:
+        """Messages are missing from the sequence, or the gateway had to drop some."""
+        ...
+
+    async def link_rejected(self, session: LinkSession, reason: str, text: str) -> None:
+        """Input was refused; ``reason`` is a short stable word, ``text`` a line for people."""
+        ...
+
+    async def link_closed(self, session: LinkSession, *, clean: bool) -> None:
+        """A link that had been opened is gone."""
+        ...
+
+
+@dataclass(eq=False)
+class LinkSession:
+    """The state of one link.
+
+    Attributes:
+        reader: Incoming lines.
+        writer: Outgoing lines.
+        peer: Who connected, by the kernel's word.
+        handler: Told of everything.
+        version: The sidecar's version, for the welcome.
+        mode: The mode, for the welcome.
+    """
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    peer: Peer
+    handler: LinkHandler
+    version: str
+    mode: str
+    name: str = field(default_factory=lambda: f"link-{next(_links)}")
+    hello: wire.Hello | None = None
+    adapter: wire.AdapterFound | None = None
+    messages: int = 0
+    gaps: int = 0
+    lost: int = 0
+    _seq: int = 0
+    _clean: bool = False
+    _syncs: dict[str, asyncio.Future[bool]] = field(default_factory=dict)
+    _sync_ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def pid(self) -> int:
+        """The gateway's process id: the kernel's word first."""
+        return self.peer.pid or (self.hello.pid if self.hello else 0)
+
+    def __post_init__(self) -> None:
+        """Changes are joined per link."""
+        self.changes = ChangeReader(self.name, self.peer.pid)
+
+    async def serve(self) -> None:
+        """Read until the gateway is gone. Never raises on bad input: it is answered, counted, and the link closed."""
+        try:
+            async for line in self.reader:
+                if not line.endswith(b"\n"):
+                    break
+                if not await self._take(line):
+                    break
+        except ValueError:
+            await self._reject("too_large", f"a message of more than {wire.MAX_LINE_BYTES} bytes")
+        except ConnectionError:
+            pass
+        finally:
+            for waiting in self._syncs.values():
+                if not waiting.done():
+                    waiting.set_result(False)
+            self.writer.close()
+            if self.hello is not None:
+                await self.handler.link_closed(self, clean=self._clean)
+
+    def send(self, message: wire.SidecarMessage) -> bool:
+        """Queue a message; False when the link is closing or the gateway does not read."""
+        if self.writer.is_closing():
+            return False
+        if self.writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            self.writer.transport.abort()
+            return False
+        self.writer.write(encode(message))
+        return True
+
+    async def sync(self, bound_seconds: float) -> bool:
+        """Wait until the gateway has said all that it has done so far; False when it does not in time."""
+        name = str(next(self._sync_ids))
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._syncs[name] = waiting
+        try:
+            if not self.send(wire.Sync(sync=name)):
+                return False
+            return await asyncio.wait_for(waiting, bound_seconds)
+        except TimeoutError:
+            return False
+        finally:
+            self._syncs.pop(name, None)
+
+    async def _take(self, line: bytes) -> bool:
+        """Handle one line; False to end the link."""
+        try:
+            message = decode_from_gateway(line)
+        except WireError as error:
+            await self._reject("malformed", str(error))
+            return False
+        self.messages += 1
+        if self.hello is None:
+            return await self._greet(message)
+        if message.seq != self._seq + 1:
+            missing = max(1, message.seq - self._seq - 1)
+            self.gaps += 1
+            await self.handler.link_gap(self, missing)
+        self._seq = message.seq
+        await self._dispatch(message)
+        return True
+
+    async def _dispatch(self, message: wire.GatewayMessage) -> None:
+        match message:
+            case wire.Synced():
+                waiting = self._syncs.get(message.sync)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(True)
+            case wire.Lost():
+                self.lost += message.count
+                await self.handler.link_gap(self, message.count)
+            case wire.Bye():
+                self._clean = True
+            case wire.Hello():
+                await self._reject("malformed", "a second hello on one link")
+                self.writer.close()
+            case _:
+                try:
+                    await self.handler.link_message(self, message)
+                except WireError as error:
+                    await self.handler.link_rejected(self, "malformed", str(error))
+
+    async def _greet(self, message: wire.GatewayMessage) -> bool:
+        if not isinstance(message, wire.Hello):
+            await self._reject("no_hello", "the first message is no hello")
+            return False
+        if message.protocol != wire.PROTOCOL:
+            text = (
+                f"process {self.peer.pid} speaks protocol {message.protocol}, this sidecar {wire.PROTOCOL}: "
+                "restart the gateway so that it loads the preload of this version"
+            )
+            await self._reject("protocol_version", text)
+            return False
+        if not self.peer.may_be(message.pid):
+            await self._reject("pid_mismatch", f"process {self.peer.pid} calls itself {message.pid}")
+            return False
+        self.hello = message
+        self._seq = message.seq
+        self.lost = message.lost
+        self.send(wire.Welcome(protocol=wire.PROTOCOL, sidecar=self.version, mode=self.mode))
+        await self.handler.link_opened(self)
+        return True
+
+    async def _reject(self, reason: str, text: str) -> None:
+        self.send(wire.Reject(protocol=wire.PROTOCOL, reason=text[:300]))
+        await self.handler.link_rejected(self, reason, text)

@@ -1,0 +1,147 @@
+"""Wire messages to core events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.core import events as ev
+from sidecar.core.change import Change, Operation
+from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.gateway import Run
+from sidecar.core.writer import Writer, WriterKind
+from sidecar.wire.codec import WireError
+
+if TYPE_CHECKING:
+    from sidecar.wire import messages as wire
+
+
+def writer_of(message: wire.WireWriter, pid: int) -> Writer:
+    """The writer of a report, with the pid that the kernel told."""
+    return Writer(WriterKind.of(message.kind), message.name, pid, message.run)
+
+
+def run_of(message: wire.WireRun) -> Run:
+    """The run of a window."""
+    return Run(
+        run_id=message.run,
+        kind=message.kind,
+        name=message.name,
+        session=message.session,
+        trace_id=message.trace,
+        span_id=message.span,
+    )
+
+
+def _fingerprint(text: str) -> Fingerprint | None:
+    return Fingerprint.parse(text) if text else None
+
+
+class ChangeReader:
+    """Joins the begin and the end of a call into `Change` values; one for each link."""
+
+    def __init__(self, link: str, pid: int) -> None:
+        """Begin with no call under way."""
+        self._link = link
+        self._pid = pid
+        self._under_way: dict[str, Change] = {}
+
+    def read(self, message: wire.Changed) -> Change:
+        """The change as known after this report.
+
+        Raises:
+            WireError: An operation or phase that this protocol does not have.
+        """
+        try:
+            operation = Operation(message.op)
+        except ValueError:
+            error = f"unknown operation {message.op!r} of change {message.change}"
+            raise WireError(error) from None
+        if message.phase == "end" and message.change in self._under_way:
+            begun = self._under_way.pop(message.change)
+            return begun.finish(
+                ended=message.seq, length=message.length, sha256=message.sha256, after=_fingerprint(message.after)
+            )
+        if message.phase not in {"begin", "end", "done"}:
+            error = f"unknown phase {message.phase!r} of change {message.change}"
+            raise WireError(error)
+        change = Change(
+            change_id=message.change,
+            operation=operation,
+            writer=writer_of(message.writer, self._pid),
+            at_ns=int(message.at),
+            length=message.length,
+            sha256=message.sha256,
+            offset=message.offset,
+            before=_fingerprint(message.before),
+            after=_fingerprint(message.after),
+            link=self._link,
+            began=message.seq,
+            ended=None if message.phase == "begin" else message.seq,
+        )
+        if message.phase == "begin":
+            self._under_way[message.change] = change
+        return change
+
+
+def lock_taken(message: wire.LockTaken, pid: int) -> ev.LockTaken:
+    """A lock that was acquired."""
+    return ev.LockTaken(
+        file=message.file,
+        hold=message.hold,
+        writer=writer_of(message.writer, pid),
+        wait_ns=int(message.wait),
+        at_ns=int(message.at),
+    )
+
+
+def lock_released(message: wire.LockReleased, pid: int) -> ev.LockReleased:
+    """A lock that was given back."""
+    return ev.LockReleased(
+        file=message.file,
+        hold=message.hold,
+        writer=writer_of(message.writer, pid),
+        after=Fingerprint.parse(message.after),
+        held_ns=int(message.held),
+        at_ns=int(message.at),
+    )
+
+
+def fence_set(message: wire.FenceSet, link: str) -> ev.FenceSet:
+    """A fence that was set or moved."""
+    return ev.FenceSet(
+        link=link,
+        window=message.window,
+        file=message.file,
+        fence=Fingerprint.parse(message.fence),
+        run=run_of(message.run),
+        at_ns=int(message.at),
+    )
+
+
+def applied(message: wire.Applied) -> ev.RecoveryApplied:
+    """A command that was obeyed or refused."""
+    return ev.RecoveryApplied(
+        window=message.window,
+        applied=message.ok,
+        fence=Fingerprint.parse(message.fence),
+        current=Fingerprint.parse(message.current),
+        pushed=message.pushed,
+        latency_ns=int(message.latency),
+        reason=message.reason,
+        records=message.records,
+        at_ns=int(message.at),
+    )
+
+
+def noted(message: wire.Diagnostic) -> ev.Noted | None:
+    """A line for the timeline, if the event is worth one."""
+    detail = {
+        "model.call.started": f"{message.provider}/{message.model}",
+        "model.call.completed": f"{message.provider}/{message.model} after {message.duration_ms / 1000:.1f} s",
+        "model.call.error": f"{message.provider}/{message.model}: {message.error or 'failed'}",
+        "session.stalled": message.reason or message.state,
+        "session.stuck": message.reason or message.state,
+    }.get(message.event)
+    if detail is None:
+        return None
+    return ev.Noted(file="", run_id=message.run, what=message.event, detail=detail, at_ns=int(message.at))

@@ -1,0 +1,1 @@
+"""What the sidecar sees for itself: inotify, lock files, file contents, processes."""

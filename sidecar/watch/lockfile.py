@@ -1,0 +1,32 @@
+"""What a session's lock file says (written by the gateway; read on MODIFY, for it is empty when created)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUFFIX: Final = ".lock"
+_MAX_BYTES: Final = 4096
+
+
+class LockPayload(msgspec.Struct, frozen=True):
+    """The part of the payload that we use; the rest is ignored.
+
+    Attributes:
+        pid: The process that holds the lock.
+    """
+
+    pid: int
+
+
+def read_lock(path: Path) -> LockPayload | None:
+    """The payload, or None while it is not (completely) written, gone, or nothing that we understand."""
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(_MAX_BYTES), type=LockPayload)
+    except (OSError, msgspec.DecodeError):
+        return None

@@ -1,0 +1,94 @@
+"""Reading a session file so that the result belongs to one fingerprint."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.content import BytesContent, Snapshot
+from sidecar.core.fingerprint import Fingerprint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_FILE_BYTES: Final = 256 << 20
+"""Larger session files are not read; their changes stay unattributed."""
+
+_TRIES: Final = 3
+
+
+def fingerprint_of(path: Path) -> Fingerprint:
+    """The file's fingerprint now, following links as the gateway does; absent when there is none.
+
+    Raises:
+        OSError: The path can't be looked at for another reason.
+    """
+    try:
+        return _fingerprint(path.stat())
+    except FileNotFoundError:
+        return Fingerprint.absent()
+
+
+def take_snapshot(path: Path) -> Snapshot:
+    """Read the file between two equal fingerprints. Never raises: what goes wrong is the snapshot's ``problem``."""
+    problem = "it kept changing while it was read"
+    for _ in range(_TRIES):
+        try:
+            snapshot = _read_once(path)
+        except FileNotFoundError:
+            return Snapshot(Fingerprint.absent())
+        except OSError as error:
+            problem = error.strerror or str(error)
+            break
+        if snapshot is not None:
+            return snapshot
+    try:
+        return Snapshot(fingerprint_of(path), problem=problem)
+    except OSError:
+        return Snapshot(Fingerprint(exists=True), problem=problem)
+
+
+def _read_once(path: Path) -> Snapshot | None:
+    """A snapshot, or None when the file changed meanwhile."""
+    named = path.lstat()
+    # Non-blocking, so that a FIFO that was put in the file's place can't hang the sidecar.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            return Snapshot(_fingerprint(before), regular=False, uid=before.st_uid, problem="it is no regular file")
+        if before.st_size > MAX_FILE_BYTES:
+            problem = f"it has {before.st_size} bytes, at most {MAX_FILE_BYTES} are read"
+            return Snapshot(_fingerprint(before), uid=before.st_uid, problem=problem)
+        data = _read_all(descriptor, before.st_size)
+        after = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    fingerprint = _fingerprint(after)
+    if _fingerprint(before) != fingerprint or fingerprint_of(path) != fingerprint or len(data) != after.st_size:
+        return None
+    return Snapshot(fingerprint, BytesContent(data), regular=stat.S_ISREG(named.st_mode), uid=after.st_uid)
+
+
+def _read_all(descriptor: int, size: int) -> bytes:
+    parts: list[bytes] = []
+    left = size + 1
+    while left > 0:
+        part = os.read(descriptor, min(left, 1 << 20))
+        if not part:
+            break
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def _fingerprint(found: os.stat_result) -> Fingerprint:
+    return Fingerprint(
+        exists=True,
+        dev=found.st_dev,
+        ino=found.st_ino,
+        size=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        ctime_ns=found.st_ctime_ns,
+    )

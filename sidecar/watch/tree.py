@@ -1,0 +1,67 @@
+"""Which files below a state directory are session files."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+AGENTS: Final = "agents"
+SESSIONS: Final = "sessions"
+_SUFFIX: Final = ".jsonl"
+_NOT_SESSIONS: Final = (".trajectory.jsonl",)
+
+
+class Kind(Enum):
+    """What a name in a sessions directory stands for."""
+
+    SESSION = "session"
+    LOCK = "lock"
+    OTHER = "other"
+
+
+def kind_of(name: str) -> Kind:
+    """Tell by the name alone: ``<id>.jsonl``, ``<id>.jsonl.lock``, or something else."""
+    if name.endswith(_SUFFIX):
+        return Kind.OTHER if name.endswith(_NOT_SESSIONS) else Kind.SESSION
+    return Kind.LOCK if name.endswith(_SUFFIX + ".lock") else Kind.OTHER
+
+
+def printable(name: str) -> str:
+    """A file name for one line of text: newlines, control characters and bytes that are no UTF-8 are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
+
+
+def is_inside(path: Path, root: Path) -> bool:
+    """The path, with all links followed, lies below the root. False when it can't be followed."""
+    try:
+        return path.resolve(strict=True).is_relative_to(root.resolve(strict=True))
+    except (OSError, RuntimeError):
+        return False
+
+
+def watched_directories(state_dir: Path) -> list[Path]:
+    """Every directory to watch: the state directory, ``agents``, each agent, and each agent's ``sessions``.
+
+    Those above the sessions directories are watched for agents that appear later. Links that lead out of the state
+    directory are left out.
+    """
+    agents = state_dir / AGENTS
+    found = [state_dir]
+    if not agents.is_dir() or not is_inside(agents, state_dir):
+        return found
+    found.append(agents)
+    for agent in sorted(agents.iterdir()):
+        if not agent.is_dir() or not is_inside(agent, state_dir):
+            continue
+        found.append(agent)
+        sessions = agent / SESSIONS
+        if sessions.is_dir() and is_inside(sessions, state_dir):
+            found.append(sessions)
+    return found
+
+
+def is_sessions_directory(path: Path, state_dir: Path) -> bool:
+    """The directory is ``<state>/agents/<agent>/sessions``."""
+    return path.name == SESSIONS and path.parent.parent == state_dir / AGENTS
+

@@ -1,0 +1,196 @@
+"""The inotify side (inotify(7)): which session and lock files change, in one ordered queue."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import TYPE_CHECKING, Final, Protocol
+
+from inotify_simple import INotify, flags
+
+from sidecar.core.errors import SidecarError
+from sidecar.watch.lockfile import SUFFIX, read_lock
+from sidecar.watch.tree import Kind, is_inside, is_sessions_directory, kind_of, watched_directories
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_OVERFLOW: Final = -1
+_MASK: Final = (
+    flags.CREATE
+    | flags.MODIFY
+    | flags.ATTRIB
+    | flags.CLOSE_WRITE
+    | flags.DELETE
+    | flags.MOVED_FROM
+    | flags.MOVED_TO
+    | flags.DELETE_SELF
+    | flags.MOVE_SELF
+    | flags.ONLYDIR
+)
+_GONE: Final = flags.DELETE | flags.MOVED_FROM
+_LIMIT_HINTS: Final = {
+    errno.ENOSPC: "raise fs.inotify.max_user_watches",
+    errno.EMFILE: "raise fs.inotify.max_user_instances",
+}
+
+
+class WatchError(SidecarError, OSError):
+    """A directory can't be watched."""
+
+
+class WatchHandler(Protocol):
+    """Who is told what the watch sees. Calls come in the order of the kernel's queue."""
+
+    def file_touched(self, path: Path) -> None:
+        """Something happened to a session file; a burst may be told once."""
+        ...
+
+    def lock_seen(self, path: Path, pid: int) -> None:
+        """A lock file names its holder. ``path`` is the session file."""
+        ...
+
+    def lock_gone(self, path: Path) -> None:
+        """A lock file is gone. ``path`` is the session file."""
+        ...
+
+    def watch_overflowed(self) -> None:
+        """The kernel's queue was full: events are lost."""
+        ...
+
+    def name_refused(self, path: Path, reason: str) -> None:
+        """A name in a sessions directory was left alone."""
+        ...
+
+
+class Watcher:
+    """Watches every sessions directory below a state directory, those that appear later included."""
+
+    def __init__(self, state_dir: Path, handler: WatchHandler) -> None:
+        """Nothing is watched yet."""
+        self.state_dir = state_dir
+        self.events = 0
+        self.overflows = 0
+        self.files: set[Path] = set()
+        self._handler = handler
+        self._directories: dict[int, Path] = {}
+        self._refused: set[Path] = set()
+        self._inotify: INotify | None = None
+
+    @property
+    def directories(self) -> int:
+        """How many sessions directories are watched."""
+        return sum(is_sessions_directory(path, self.state_dir) for path in self._directories.values())
+
+    def start(self) -> None:
+        """Put the watches in place, then take stock of what is there.
+
+        Raises:
+            WatchError: A limit of the kernel is reached, or the state directory can't be watched.
+        """
+        try:
+            self._inotify = INotify(nonblocking=True)
+        except OSError as error:
+            raise self._error(self.state_dir, error) from error
+        self._scan()
+        asyncio.get_running_loop().add_reader(self._inotify.fileno(), self.drain)
+
+    def stop(self) -> None:
+        """Stop watching."""
+        if self._inotify is not None:
+            asyncio.get_running_loop().remove_reader(self._inotify.fileno())
+            self._inotify.close()
+            self._inotify = None
+
+    def drain(self) -> None:
+        """Read until the queue is empty: every change made before this call is known after it."""
+        if self._inotify is None:
+            return
+        while batch := list(self._inotify.read(timeout=0)):
+            for event in batch:
+                self._take(event.wd, event.mask, event.name)
+
+    def _take(self, wd: int, mask: int, name: str) -> None:
+        self.events += 1
+        if wd == _OVERFLOW:
+            self.overflows += 1
+            self._handler.watch_overflowed()
+            self._scan()
+            return
+        directory = self._directories.get(wd)
+        if directory is None:
+            return
+        if mask & flags.IGNORED:
+            del self._directories[wd]
+            return
+        if not name:
+            return
+        path = directory / name
+        if mask & flags.ISDIR:
+            if mask & (flags.CREATE | flags.MOVED_TO):
+                self._scan()
+            return
+        if is_sessions_directory(directory, self.state_dir):
+            self._file_event(path, mask)
+
+    def _file_event(self, path: Path, mask: int) -> None:
+        match kind_of(path.name):
+            case Kind.SESSION if self._accepted(path):
+                if mask & _GONE:
+                    self.files.discard(path)
+                else:
+                    self.files.add(path)
+                self._handler.file_touched(path)
+            case Kind.LOCK:
+                self._lock_event(path, mask)
+            case _:
+                pass
+
+    def _lock_event(self, path: Path, mask: int) -> None:
+        session = path.with_name(path.name.removesuffix(SUFFIX))
+        if mask & _GONE:
+            self._handler.lock_gone(session)
+            return
+        payload = read_lock(path)
+        if payload is not None:
+            self._handler.lock_seen(session, payload.pid)
+
+    def _accepted(self, path: Path) -> bool:
+        """Refuse links that lead out of the state directory, once each."""
+        if not path.is_symlink() or is_inside(path, self.state_dir):
+            self._refused.discard(path)
+            return True
+        if path not in self._refused:
+            self._refused.add(path)
+            self._handler.name_refused(path, "it is a link that leads out of the state directory")
+        return False
+
+    def _scan(self) -> None:
+        """Watch what is not watched yet, and take stock of files and locks. Adding a watch twice is harmless."""
+        if self._inotify is None:
+            return
+        for directory in watched_directories(self.state_dir):
+            try:
+                wd = self._inotify.add_watch(directory, _MASK)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise self._error(directory, error) from error
+            fresh = wd not in self._directories
+            self._directories[wd] = directory
+            if is_sessions_directory(directory, self.state_dir):
+                self._take_stock(directory, fresh=fresh)
+
+    def _take_stock(self, directory: Path, *, fresh: bool) -> None:
+        for path in sorted(directory.iterdir()):
+            kind = kind_of(path.name)
+            if kind is Kind.SESSION and self._accepted(path):
+                if path not in self.files or not fresh:
+                    self.files.add(path)
+                    self._handler.file_touched(path)
+            elif kind is Kind.LOCK:
+                self._lock_event(path, flags.MODIFY)
+
+    def _error(self, directory: Path, error: OSError) -> WatchError:
+        hint = _LIMIT_HINTS.get(error.errno or 0, "check that it is a readable directory")
+        return WatchError(f"can't watch {directory}: {error.strerror or error}; {hint}")
