@@ -1,0 +1,55 @@
+"""An incident to the text of its row, and back. Other programs get the form of `sidecar.store.public`, not this one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.gateway import Adapter, Gateway, Run
+from sidecar.core.incident import Incident, Moment, Outcome, Recovery, UnexplainedRange, WriterShare
+from sidecar.core.policy import Grade, Mode
+from sidecar.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_T = TypeVar("_T")
+
+
+def encode(incident: Incident) -> str:
+    """The row's text: JSON in ASCII, so that names that are no UTF-8 come through unharmed."""
+    return json.dumps(msgspec.to_builtins(incident), ensure_ascii=True, separators=(",", ":"))
+
+
+def decode(text: str) -> Incident:
+    """The inverse of `encode`. Fields that this release does not know are left out.
+
+    Raises:
+        ValueError: The text is no incident; so are KeyError and TypeError for one with pieces missing.
+    """
+    row: dict[str, Any] = json.loads(text)
+    recovery, gateway = row["recovery"], row["gateway"]
+    return _make(
+        Incident,
+        row,
+        verdict=Verdict(row["verdict"]),
+        grade=Grade(row["grade"]),
+        writers=tuple(_make(WriterShare, w) for w in row["writers"]),
+        unexplained=tuple(_make(UnexplainedRange, u) for u in row["unexplained"]),
+        fence=_make(Fingerprint, row["fence"]),
+        current=_make(Fingerprint, row["current"]),
+        recovery=_make(Recovery, recovery, outcome=Outcome(recovery["outcome"]), mode=Mode(recovery["mode"])),
+        run=_make(Run, row["run"]),
+        gateway=_make(Gateway, gateway, adapter=Adapter(gateway["adapter"])),
+        timeline=tuple(_make(Moment, m) for m in row["timeline"]),
+    )
+
+
+def _make(kind: type[_T], row: Mapping[str, Any], **read: object) -> _T:
+    """Build a dataclass from the keys that it knows; ``read`` holds those that were decoded already."""
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type] # every kind here is a dataclass
+    return kind(**{name: value for name, value in row.items() if name in known} | read)

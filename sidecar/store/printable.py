@@ -1,0 +1,31 @@
+"""Text from outside, made safe to show: file names hold any byte, and terminals obey some of them."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories that a terminal acts on or does not show: controls, direction marks, surrogates, line ends."""
+
+
+def clean(text: str) -> str:
+    r"""Replace what UTF-8 cannot hold, so that any encoder accepts the text.
+
+    A byte of a file name that is no UTF-8 becomes ``\xNN``, any other lone surrogate ``\uNNNN``. The rest stays.
+    """
+    return text if text.isascii() else "".join(_escape(c) if unicodedata.category(c) == "Cs" else c for c in text)
+
+
+def one_line(text: str) -> str:
+    """As `clean`, and everything that would move the cursor, hide or reorder text is shown as an escape too."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escape(c) if unicodedata.category(c) in _UNSEEN else c for c in text)
+
+
+def _escape(character: str) -> str:
+    try:
+        return "".join(f"\\x{byte:02x}" for byte in character.encode("ascii", "surrogateescape"))
+    except UnicodeEncodeError:
+        return character.encode("unicode_escape").decode("ascii")

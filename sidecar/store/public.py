@@ -1,0 +1,124 @@
+"""The public JSON of an incident: what the API and the CLI give to other programs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.store.printable import clean
+
+if TYPE_CHECKING:
+    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.store.stored import PageRecord, StoredIncident
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def iso_utc(at_ns: int) -> str | None:
+    """A time in ISO 8601, UTC, to the microsecond; None for 0, which stands for "not yet"."""
+    if at_ns == 0:
+        return None
+    return (_EPOCH + timedelta(microseconds=at_ns // 1000)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def incident_json(stored: StoredIncident) -> dict[str, Any]:
+    r"""The incident in the form that is promised to other programs.
+
+    Every text is encodable as UTF-8; bytes of a file name that are not are shown as ``\xNN``. No transcript text.
+
+    Returns:
+        A dictionary of JSON values; sizes and offsets in bytes, times in ISO 8601 or nanoseconds where named so.
+    """
+    incident = stored.incident
+    cleaned: dict[str, Any] = _cleaned(
+        {
+            "id": incident.incident_id,
+            "session_file": incident.session_file,
+            "session": incident.run.session,
+            "opened_at": iso_utc(incident.opened_at_ns),
+            "closed_at": iso_utc(incident.closed_at_ns),
+            "verdict": incident.verdict.value,
+            "evidence": incident.grade.value,
+            "reason": incident.reason,
+            "turn_lost": incident.turn_lost,
+            "run_id": incident.run.run_id,
+            "run": {"kind": incident.run.kind, "name": incident.run.name},
+            "trace_id": incident.run.trace_id,
+            "writers": [
+                {
+                    "kind": w.kind,
+                    "name": w.name,
+                    "pid": w.pid,
+                    "bytes": w.bytes,
+                    "own": w.own,
+                    "run_id": w.run_id,
+                }
+                for w in incident.writers
+            ],
+            "unexplained": [
+                {"offset": u.offset, "length": u.length, "pid": u.pid, "exe": u.exe} for u in incident.unexplained
+            ],
+            "fence": _fingerprint(incident.fence),
+            "current": _fingerprint(incident.current),
+            "recovery": {
+                "outcome": incident.recovery.outcome.value,
+                "mode": incident.recovery.mode.value,
+                "latency_ms": round(incident.recovery.latency_ms, 3),
+                "reason": incident.recovery.reason,
+                "count": incident.recovery.count,
+                "pushed": incident.recovery.pushed,
+            },
+            "history": [
+                {
+                    "at": iso_utc(h.at_ns),
+                    "verdict": h.verdict.value,
+                    "outcome": h.outcome.value,
+                    "reason": h.reason,
+                    "count": h.count,
+                    "turn_lost": h.turn_lost,
+                }
+                for h in stored.history
+            ],
+            "page": _page(stored.page),
+            "gateway": {
+                "version": incident.gateway.version,
+                "adapter": incident.gateway.adapter.value,
+                "pid": incident.gateway.pid,
+            },
+            "timeline": [{"at": iso_utc(m.at_ns), "what": m.what, "detail": m.detail} for m in incident.timeline],
+        }
+    )
+    return cleaned
+
+
+def _page(page: PageRecord) -> dict[str, Any]:
+    return {
+        "due": page.due,
+        "sent": page.sent,
+        "attempts": page.attempts,
+        "last_error": page.last_error,
+        "due_at": iso_utc(page.due_at_ns),
+        "sent_at": iso_utc(page.sent_at_ns),
+        "gave_up": page.gave_up,
+    }
+
+
+def _fingerprint(fingerprint: Fingerprint) -> dict[str, Any]:
+    return {
+        "exists": fingerprint.exists,
+        "dev": fingerprint.dev,
+        "ino": fingerprint.ino,
+        "size": fingerprint.size,
+        "mtime_ns": fingerprint.mtime_ns,
+        "ctime_ns": fingerprint.ctime_ns,
+    }
+
+
+def _cleaned(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _cleaned(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,166 @@
+"""Reading the store, beside the sidecar that writes it or without one."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import TYPE_CHECKING, Final, Self
+
+from sidecar.core.incident import Outcome
+from sidecar.core.verdict import Verdict
+from sidecar.store.codec import decode
+from sidecar.store.database import open_reader, reading
+from sidecar.store.errors import StoreCorruptError
+from sidecar.store.stored import OutcomeChange, PageRecord, StoredIncident
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_SELECT: Final = """
+    SELECT i.id, i.body, p.due_at_ns, p.sent_at_ns, p.gave_up_at_ns, p.attempts, p.last_error
+    FROM incidents AS i LEFT JOIN pages AS p ON p.incident_id = i.id
+"""
+_FIND: Final = f"""
+    {_SELECT}
+    WHERE (:since_ns IS NULL OR i.opened_at_ns >= :since_ns)
+      AND (:verdict IS NULL OR i.verdict = :verdict)
+      AND (:session IS NULL OR :session IN (i.session_file, i.file_name, i.file_stem, i.session)
+           OR i.session = :session_hash)
+    ORDER BY i.opened_at_ns DESC, i.id DESC
+    LIMIT :limit
+"""
+_PENDING: Final = f"""
+    {_SELECT}
+    WHERE p.sent_at_ns IS NULL AND p.gave_up_at_ns IS NULL AND p.due_at_ns IS NOT NULL
+    ORDER BY p.due_at_ns, i.id
+"""
+_HISTORY: Final = """
+    SELECT at_ns, verdict, outcome, reason, count, turn_lost FROM incident_events WHERE incident_id = ? ORDER BY seq
+"""
+
+_Row = tuple[str, str, int | None, int | None, int | None, int | None, str | None]
+
+
+def session_hash(key: str) -> str:
+    """A session key as the preload sends it: the first 16 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def column(text: str) -> bytes:
+    """Text from outside as the bytes under which the database keeps and finds it."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+class IncidentReader:
+    """Answers questions about incidents. Safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the database file for reading only.
+
+        Raises:
+            StoreError: It is missing, not readable, damaged or of another schema.
+        """
+        self.path = path
+        self._read = open_reader(path)
+        self._read_lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._read_lock:
+            self._read.close()
+
+    def get(self, incident_id: str) -> StoredIncident | None:
+        """The incident of that id, or None."""
+        rows = self._query(f"{_SELECT} WHERE i.id = ?", (incident_id.encode("utf-8", "replace").decode(),))
+        return rows[0] if rows else None
+
+    def find(
+        self,
+        session: str | None = None,
+        since_ns: int | None = None,
+        verdict: Verdict | None = None,
+        limit: int = 100,
+    ) -> list[StoredIncident]:
+        """Incidents that meet every condition given, newest first.
+
+        Args:
+            session: A session file's path or name, the name without its ending, a session key or the hash of one.
+            since_ns: Opened at that time or later, nanoseconds since the epoch.
+            verdict: With this verdict.
+            limit: At most so many.
+        """
+        conditions = {
+            "session": None if session is None else column(session),
+            "session_hash": None if session is None else column(session_hash(session)),
+            "since_ns": since_ns,
+            "verdict": None if verdict is None else verdict.value,
+            "limit": limit,
+        }
+        return self._query(_FIND, conditions)
+
+    def pending_pages(self) -> list[StoredIncident]:
+        """Incidents whose page is due and neither sent nor given up, oldest first."""
+        return self._query(_PENDING, ())
+
+    def deliveries(self, incident_id: str) -> frozenset[str]:
+        """The destinations that took this incident's page already."""
+        with self._read_lock, reading(self.path):
+            rows = self._read.execute(
+                "SELECT destination FROM page_deliveries WHERE incident_id = ?", (incident_id,)
+            ).fetchall()
+        return frozenset(row[0] for row in rows)
+
+    def counts_by_verdict(self) -> dict[str, int]:
+        """How many incidents there are of each verdict; those that never occurred are left out."""
+        with self._read_lock, reading(self.path):
+            return dict(self._read.execute("SELECT verdict, count(*) FROM incidents GROUP BY verdict").fetchall())
+
+    def _query(self, sql: str, parameters: Sequence[object] | Mapping[str, object]) -> list[StoredIncident]:
+        with self._read_lock, reading(self.path):
+            rows: list[_Row] = self._read.execute(sql, parameters).fetchall()
+            return [self._stored(row) for row in rows]
+
+    def _stored(self, row: _Row) -> StoredIncident:
+        incident_id, body, due_at_ns, sent_at_ns, gave_up_at_ns, attempts, last_error = row
+        try:
+            incident = decode(body)
+            history = _history(self._read, incident_id)
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreCorruptError(self.path, f"row {incident_id}: {error!r}") from error
+        page = _page(due_at_ns, sent_at_ns, gave_up_at_ns, attempts, last_error)
+        return StoredIncident(incident, page, history)
+
+
+def _history(connection: sqlite3.Connection, incident_id: str) -> tuple[OutcomeChange, ...]:
+    return tuple(
+        OutcomeChange(at_ns, Verdict(verdict), Outcome(outcome), reason, count, bool(lost))
+        for at_ns, verdict, outcome, reason, count, lost in connection.execute(_HISTORY, (incident_id,))
+    )
+
+
+def _page(
+    due_at_ns: int | None,
+    sent_at_ns: int | None,
+    gave_up_at_ns: int | None,
+    attempts: int | None,
+    last_error: str | None,
+) -> PageRecord:
+    if due_at_ns is None:
+        return PageRecord()
+    return PageRecord(
+        due=True,
+        sent=sent_at_ns is not None,
+        attempts=attempts or 0,
+        last_error=last_error or "",
+        due_at_ns=due_at_ns,
+        sent_at_ns=sent_at_ns or 0,
+        gave_up_at_ns=gave_up_at_ns or 0,
+    )

@@ -1,0 +1,68 @@
+"""The tables, as a list of migrations. The database's ``user_version`` says how many of them it has had."""
+
+from __future__ import annotations
+
+from typing import Final
+
+APPLICATION_ID: Final = 0x0C1A_51DE
+"""Marks the file as ours in SQLite's header, so that another program's database is never taken for it."""
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        # The body is the whole incident as JSON in ASCII; the columns are only what is searched for. Text from
+        # outside is kept as bytes: SQLite's text has to be UTF-8, and file names need not be.
+        """
+        CREATE TABLE incidents (
+            id TEXT PRIMARY KEY,
+            opened_at_ns INTEGER NOT NULL,
+            closed_at_ns INTEGER NOT NULL,
+            verdict TEXT NOT NULL,
+            session BLOB NOT NULL,
+            session_file BLOB NOT NULL,
+            file_name BLOB NOT NULL,
+            file_stem BLOB NOT NULL,
+            body TEXT NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX incidents_by_time ON incidents (opened_at_ns, id)",
+        "CREATE INDEX incidents_by_verdict ON incidents (verdict)",
+        "CREATE INDEX incidents_left_open ON incidents (id) WHERE closed_at_ns = 0",
+        # Rule 6: the intent and the outcome are both on record, the later one does not replace the earlier.
+        """
+        CREATE TABLE incident_events (
+            seq INTEGER PRIMARY KEY,
+            incident_id TEXT NOT NULL REFERENCES incidents (id),
+            at_ns INTEGER NOT NULL,
+            verdict TEXT NOT NULL,
+            outcome TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            count INTEGER NOT NULL,
+            turn_lost INTEGER NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX incident_events_by_incident ON incident_events (incident_id, seq)",
+        """
+        CREATE TABLE pages (
+            incident_id TEXT PRIMARY KEY REFERENCES incidents (id),
+            due_at_ns INTEGER NOT NULL,
+            sent_at_ns INTEGER,
+            gave_up_at_ns INTEGER,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            last_error TEXT NOT NULL DEFAULT ''
+        ) STRICT
+        """,
+        "CREATE INDEX pages_pending ON pages (due_at_ns) WHERE sent_at_ns IS NULL AND gave_up_at_ns IS NULL",
+        # A destination is named by a digest of its URL, which holds secrets.
+        """
+        CREATE TABLE page_deliveries (
+            incident_id TEXT NOT NULL REFERENCES pages (incident_id),
+            destination TEXT NOT NULL,
+            at_ns INTEGER NOT NULL,
+            PRIMARY KEY (incident_id, destination)
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
+)
+
+VERSION: Final = len(MIGRATIONS)
+"""The schema that this release reads and writes."""

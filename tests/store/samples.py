@@ -1,0 +1,76 @@
+"""Incidents to test with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.gateway import Adapter, Gateway, Run
+from sidecar.core.incident import Incident, Moment, Outcome, Recovery, UnexplainedRange, WriterShare
+from sidecar.core.policy import Grade, Mode
+from sidecar.core.verdict import Verdict
+
+SECOND: Final = 1_000_000_000
+NOON: Final = 1_780_315_200 * SECOND  # 2026-06-01T12:00:00Z
+SESSION_FILE: Final = "/state/agents/main/sessions/3f2a8c1e-0001.jsonl"
+
+_FENCE: Final = Fingerprint(exists=True, dev=66, ino=4711, size=4000, mtime_ns=NOON, ctime_ns=NOON)
+_CURRENT: Final = replace(_FENCE, size=4400, mtime_ns=NOON + SECOND, ctime_ns=NOON + SECOND)
+
+
+def recovered(name: str = "20260601T120000Z-0a0a0a0a", **other: Any) -> Incident:  # noqa: ANN401 - any field
+    """A co-tenant's write that cost nothing."""
+    incident = Incident(
+        incident_id=name,
+        session_file=SESSION_FILE,
+        opened_at_ns=NOON,
+        closed_at_ns=NOON + 9 * SECOND,
+        verdict=Verdict.CO_TENANT,
+        grade=Grade.BYTES,
+        reason="every byte is the run's own or was written by cron daily-digest",
+        writers=(
+            WriterShare("user_turn", "", 4242, 100, "run-1", own=True),
+            WriterShare("cron", "daily-digest", 4242, 300),
+        ),
+        fence=_FENCE,
+        current=_CURRENT,
+        recovery=Recovery(Outcome.EFFECTIVE, Mode.RECOVER, 3.25, "the run went on after its fence was moved", 1, 1),
+        run=Run("run-1", "user_turn", "", "0123456789abcdef", "1" * 32, "2" * 16),
+        gateway=Gateway("link-1", 4242, "2026.5.18", Adapter.SWAP, can_reload=True),
+        window="w1",
+        timeline=(
+            Moment(NOON - SECOND, "fence set", "at 4000 bytes"),
+            Moment(NOON, "lock taken", "by cron daily-digest after 0.4 ms"),
+            Moment(NOON, "write", "append 300 bytes at 4000 by cron daily-digest"),
+            Moment(NOON + SECOND, "verdict", "co_tenant: every byte is known"),
+            Moment(NOON + 9 * SECOND, "window closed"),
+        ),
+    )
+    return replace(incident, **other)
+
+
+def foreign(name: str = "20260601T130000Z-0f0f0f0f", **other: Any) -> Incident:  # noqa: ANN401 - any field
+    """A foreign append that stopped the turn and asks for a page."""
+    incident = replace(
+        recovered(name),
+        opened_at_ns=NOON + 3600 * SECOND,
+        closed_at_ns=NOON + 3609 * SECOND,
+        verdict=Verdict.EXTERNAL,
+        reason="bytes 4300..4400 were written by nobody in the gateway's unbroken account",
+        unexplained=(UnexplainedRange(4300, 100, 777, "/usr/bin/python3.11"),),
+        recovery=Recovery(Outcome.REFUSED, Mode.RECOVER, 0.0, "bytes 4300..4400 were written by nobody"),
+        turn_lost=True,
+        paged=True,
+    )
+    return replace(incident, **other)
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now_ns: int = NOON) -> None:
+        self.now_ns = now_ns
+
+    def __call__(self) -> int:
+        return self.now_ns

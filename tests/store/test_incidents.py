@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import stat
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.core.incident import Outcome, Recovery
+from sidecar.core.verdict import Verdict
+from sidecar.store.errors import StoreMissingError
+from sidecar.store.incidents import STOPPED, IncidentStore
+from sidecar.store.reader import IncidentReader, session_hash
+from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sidecar.core.incident import Incident
+    from sidecar.store.stored import StoredIncident
+    from tests.store.samples import Clock
+
+
+def ids(found: list[StoredIncident]) -> list[str]:
+    return [f.incident.incident_id for f in found]
+
+
+@pytest.mark.parametrize("incident", [recovered(), foreign()], ids=["recovered", "foreign"])
+def test_an_incident_comes_back_as_it_was_saved(store: IncidentStore, incident: Incident) -> None:
+    store.save(incident)
+    stored = store.get(incident.incident_id)
+    assert stored is not None
+    assert stored.incident == incident
+
+
+def test_a_saved_incident_survives_closing_and_opening(path: Path, store: IncidentStore, clock: Clock) -> None:
+    store.save(recovered())
+    store.close()
+    with IncidentStore(path, clock) as reopened:
+        found = reopened.get(recovered().incident_id)
+    assert found is not None
+    assert found.incident == recovered()
+
+
+def test_closing_twice_is_harmless(store: IncidentStore) -> None:
+    store.close()
+    store.close()
+
+
+def test_an_unknown_id_is_none(store: IncidentStore) -> None:
+    assert store.get("20260601T120000Z-ffffffff") is None
+    assert store.get("\udcff") is None
+
+
+def test_saving_again_replaces_the_incident_and_keeps_its_history(store: IncidentStore, clock: Clock) -> None:
+    intent = recovered(recovery=Recovery(Outcome.APPROVED, reason="every byte is known"), closed_at_ns=0)
+    store.save(intent)
+    clock.now_ns += SECOND
+    store.save(replace(intent, recovery=Recovery(Outcome.APPLIED, reason="every byte is known", count=1)))
+    clock.now_ns += SECOND
+    store.save(recovered())
+
+    stored = store.get(intent.incident_id)
+    assert stored is not None
+    assert stored.incident == recovered()
+    assert [(h.at_ns, h.outcome, h.count) for h in stored.history] == [
+        (NOON, Outcome.APPROVED, 0),
+        (NOON + SECOND, Outcome.APPLIED, 1),
+        (NOON + 2 * SECOND, Outcome.EFFECTIVE, 1),
+    ]
+
+
+def test_saving_without_a_change_of_outcome_adds_nothing_to_the_history(store: IncidentStore) -> None:
+    for closed_at_ns in (0, 0, NOON):
+        store.save(recovered(closed_at_ns=closed_at_ns))
+    stored = store.get(recovered().incident_id)
+    assert stored is not None
+    assert len(stored.history) == 1
+
+
+def test_incidents_are_found_newest_first_and_up_to_the_limit(store: IncidentStore) -> None:
+    for number in (2, 3, 1):
+        store.save(recovered(f"i{number}", opened_at_ns=NOON + number))
+    assert ids(store.find(limit=2)) == ["i3", "i2"]
+
+
+@pytest.mark.parametrize(
+    "session",
+    [SESSION_FILE, "3f2a8c1e-0001.jsonl", "3f2a8c1e-0001", session_hash("agent:main:main"), "agent:main:main"],
+    ids=["path", "name", "uuid", "hash", "key"],
+)
+def test_a_session_is_found_by_each_of_its_names(store: IncidentStore, session: str) -> None:
+    wanted = recovered("wanted")
+    store.save(replace(wanted, run=replace(wanted.run, session=session_hash("agent:main:main"))))
+    store.save(recovered("other", session_file="/state/agents/main/sessions/other.jsonl"))
+    assert ids(store.find(session=session)) == ["wanted"]
+
+
+def test_the_session_hash_is_the_one_of_the_preload() -> None:
+    assert session_hash("agent:main:main") == "6d9217fe77c7f11d"
+
+
+def test_time_and_verdict_narrow_the_search(store: IncidentStore) -> None:
+    store.save(recovered())
+    store.save(foreign())
+    assert ids(store.find(since_ns=NOON + 1)) == [foreign().incident_id]
+    assert ids(store.find(since_ns=NOON)) == [foreign().incident_id, recovered().incident_id]
+    assert ids(store.find(verdict=Verdict.CO_TENANT)) == [recovered().incident_id]
+    assert store.find(verdict=Verdict.RESET) == []
+    assert store.counts_by_verdict() == {"co_tenant": 1, "external": 1}
+
+
+@pytest.mark.parametrize("name", ["a\nb.jsonl", "\udcff\udcfe.jsonl", "\ud800.jsonl", "nul\0.jsonl", "☃'\".jsonl"])
+def test_any_file_name_is_kept_and_found(store: IncidentStore, name: str) -> None:
+    file = f"/state/agents/main/sessions/{name}"
+    store.save(recovered(session_file=file))
+    for session in (file, name, name.removesuffix(".jsonl")):
+        [found] = store.find(session=session)
+        assert found.incident.session_file == file
+
+
+def test_files_are_for_their_owner_only(path: Path, store: IncidentStore) -> None:
+    store.save(recovered())
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in path.parent.iterdir()}
+    assert {"sidecar.db", "sidecar.db-wal"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
+
+
+def test_the_store_is_read_by_others_while_it_is_written(path: Path, store: IncidentStore) -> None:
+    store.save(recovered())
+    with IncidentReader(path) as reader:
+        assert ids(reader.find()) == [recovered().incident_id]
+        store.save(foreign())
+        assert ids(reader.find()) == [foreign().incident_id, recovered().incident_id]
+
+
+def test_a_reader_makes_no_store(path: Path) -> None:
+    with pytest.raises(StoreMissingError, match="does not exist"):
+        IncidentReader(path)
+    assert not path.parent.exists()
+
+
+def test_threads_may_share_the_store(store: IncidentStore) -> None:
+    def work(thread: int) -> None:
+        for number in range(20):
+            store.save(recovered(f"t{thread}-{number}"))
+            assert store.get(f"t{thread}-{number}") is not None
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.counts_by_verdict() == {"co_tenant": 80}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.APPROVED, Outcome.APPLIED])
+def test_an_incident_left_open_is_closed_and_its_outcome_is_not_guessed(
+    path: Path, store: IncidentStore, clock: Clock, outcome: Outcome
+) -> None:
+    store.save(recovered(closed_at_ns=0, recovery=Recovery(outcome, reason="every byte is known", count=1)))
+    store.close()
+    clock.now_ns += 60 * SECOND
+    with IncidentStore(path, clock) as reopened:
+        assert reopened.left_open == 1
+        stored = reopened.get(recovered().incident_id)
+    assert stored is not None
+    assert stored.incident.closed_at_ns == clock.now_ns
+    assert stored.incident.recovery == Recovery(outcome, reason=STOPPED, count=1)
+    assert [h.reason for h in stored.history] == ["every byte is known", STOPPED]
+    assert stored.incident.timeline[-1].what == "sidecar started"
+
+
+def test_an_incident_left_open_that_was_refused_stays_so(path: Path, store: IncidentStore, clock: Clock) -> None:
+    store.save(foreign(closed_at_ns=0))
+    store.close()
+    with IncidentStore(path, clock) as reopened:
+        stored = reopened.get(foreign().incident_id)
+    assert stored is not None
+    assert stored.incident.recovery == foreign().recovery
+    assert stored.incident.closed_at_ns == clock.now_ns

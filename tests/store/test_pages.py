@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.store.incidents import IncidentStore
+from sidecar.store.stored import PageRecord
+from tests.store.samples import NOON, SECOND, foreign, recovered
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.store.samples import Clock
+
+ID = foreign().incident_id
+
+
+def page(store: IncidentStore) -> PageRecord:
+    stored = store.get(ID)
+    assert stored is not None
+    return stored.page
+
+
+def test_an_incident_without_a_page_has_none_due(store: IncidentStore) -> None:
+    store.save(recovered())
+    stored = store.get(recovered().incident_id)
+    assert stored is not None
+    assert stored.page == PageRecord()
+    assert store.pending_pages() == []
+
+
+def test_the_page_is_due_in_the_commit_that_asks_for_it(store: IncidentStore) -> None:
+    store.save(foreign())
+    assert page(store) == PageRecord(due=True, due_at_ns=NOON)
+
+
+def test_making_a_page_due_saves_an_unknown_incident_and_is_done_once(store: IncidentStore, clock: Clock) -> None:
+    store.page_due(foreign(paged=False))
+    clock.now_ns += SECOND
+    store.page_due(foreign())
+    store.save(foreign())
+    assert page(store) == PageRecord(due=True, due_at_ns=NOON)
+
+
+def test_a_failed_attempt_leaves_the_page_pending(store: IncidentStore) -> None:
+    store.save(foreign())
+    store.page_attempted(ID, NOON + 1, "destination 1: connection refused")
+    assert page(store) == PageRecord(
+        due=True, attempts=1, last_error="destination 1: connection refused", due_at_ns=NOON
+    )
+    assert [s.incident.incident_id for s in store.pending_pages()] == [ID]
+
+
+def test_an_attempt_without_an_error_ends_it(store: IncidentStore) -> None:
+    store.save(foreign())
+    store.page_attempted(ID, NOON + 1, "no")
+    store.page_attempted(ID, NOON + 2, None)
+    assert page(store) == PageRecord(due=True, sent=True, attempts=2, due_at_ns=NOON, sent_at_ns=NOON + 2)
+    assert store.pending_pages() == []
+
+
+def test_giving_up_ends_it_with_the_reason(store: IncidentStore) -> None:
+    store.save(foreign())
+    store.page_attempted(ID, NOON + 1, "no")
+    store.page_gave_up(ID, NOON + 2, "no answer after 6 attempts")
+    record = page(store)
+    assert record.gave_up
+    assert not record.sent
+    assert record.last_error == "no answer after 6 attempts"
+    assert store.pending_pages() == []
+
+
+def test_a_page_that_was_sent_is_not_given_up(store: IncidentStore) -> None:
+    store.save(foreign())
+    store.page_attempted(ID, NOON + 1, None)
+    store.page_gave_up(ID, NOON + 2, "late")
+    assert page(store).sent
+    assert not page(store).gave_up
+
+
+def test_pending_pages_and_deliveries_survive_a_restart(path: Path, store: IncidentStore, clock: Clock) -> None:
+    store.save(foreign())
+    store.page_delivered(ID, "abc", NOON)
+    store.page_delivered(ID, "abc", NOON)
+    store.page_attempted(ID, NOON + 1, "destination 2: no")
+    store.close()
+    with IncidentStore(path, clock) as reopened:
+        [pending] = reopened.pending_pages()
+        assert pending.page.attempts == 1
+        assert reopened.deliveries(ID) == {"abc"}
+
+
+def test_pending_pages_come_oldest_first(store: IncidentStore, clock: Clock) -> None:
+    store.save(foreign("b"))
+    clock.now_ns += 1
+    store.save(foreign("a"))
+    assert [s.incident.incident_id for s in store.pending_pages()] == ["b", "a"]
+
+
+def test_any_error_text_is_kept(store: IncidentStore) -> None:
+    store.save(foreign())
+    store.page_attempted(ID, NOON, "no \udcff")
+    assert page(store).last_error == "no \\xff"

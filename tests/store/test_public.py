@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sidecar.core.fingerprint import Fingerprint
+from sidecar.store.public import incident_json, iso_utc
+from sidecar.store.stored import PageRecord, StoredIncident
+from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
+
+
+def test_the_public_form_has_everything_that_is_promised() -> None:
+    page = PageRecord(due=True, sent=True, attempts=2, due_at_ns=NOON, sent_at_ns=NOON + SECOND)
+    body = incident_json(StoredIncident(foreign(), page))
+    assert body["id"] == foreign().incident_id
+    assert body["session_file"] == SESSION_FILE
+    assert body["opened_at"] == "2026-06-01T13:00:00.000000Z"
+    assert body["closed_at"] == "2026-06-01T13:00:09.000000Z"
+    assert body["verdict"] == "external"
+    assert body["evidence"] == "bytes"
+    assert body["turn_lost"] is True
+    assert body["writers"][1] == {
+        "kind": "cron",
+        "name": "daily-digest",
+        "pid": 4242,
+        "bytes": 300,
+        "own": False,
+        "run_id": "",
+    }
+    assert body["unexplained"] == [{"offset": 4300, "length": 100, "pid": 777, "exe": "/usr/bin/python3.11"}]
+    assert body["fence"] == {
+        "exists": True,
+        "dev": 66,
+        "ino": 4711,
+        "size": 4000,
+        "mtime_ns": NOON,
+        "ctime_ns": NOON,
+    }
+    assert body["current"]["size"] == 4400
+    assert body["recovery"]["outcome"] == "refused"
+    assert body["recovery"].keys() >= {"outcome", "mode", "latency_ms", "reason", "count", "pushed"}
+    assert body["page"] == {
+        "due": True,
+        "sent": True,
+        "attempts": 2,
+        "last_error": "",
+        "due_at": "2026-06-01T12:00:00.000000Z",
+        "sent_at": "2026-06-01T12:00:01.000000Z",
+        "gave_up": False,
+    }
+    assert (body["run_id"], body["trace_id"], body["session"]) == ("run-1", "1" * 32, "0123456789abcdef")
+    assert body["gateway"] == {"version": "2026.5.18", "adapter": "swap", "pid": 4242}
+    assert body["timeline"][0] == {
+        "at": "2026-06-01T11:59:59.000000Z",
+        "what": "fence set",
+        "detail": "at 4000 bytes",
+    }
+
+
+def test_a_window_that_is_open_has_no_end() -> None:
+    assert incident_json(StoredIncident(recovered(closed_at_ns=0)))["closed_at"] is None
+
+
+def test_a_file_that_is_gone_has_an_absent_fingerprint() -> None:
+    body = incident_json(StoredIncident(recovered(current=Fingerprint.absent())))
+    assert body["current"] == {"exists": False, "dev": 0, "ino": 0, "size": 0, "mtime_ns": 0, "ctime_ns": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("a\udcff.jsonl", "a\\xff.jsonl"), ("a\ud800", "a\\ud800"), ("ä\n", "ä\n")]
+)
+def test_any_file_name_gives_json_that_every_program_reads(name: str, shown: str) -> None:
+    body = incident_json(StoredIncident(recovered(session_file=name)))
+    assert json.loads(json.dumps(body, ensure_ascii=False).encode("utf-8"))["session_file"] == shown
+
+
+def test_times_keep_their_microseconds() -> None:
+    assert iso_utc(NOON + 123_456_789) == "2026-06-01T12:00:00.123456Z"
+    assert iso_utc(0) is None
