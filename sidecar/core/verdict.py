@@ -122,6 +122,8 @@ def _judge_absent(evidence: Evidence) -> Judgement:
 
 def _strange_file(evidence: Evidence) -> str:
     """Why the file is no longer the kind of file it was; empty when it is."""
+    if not evidence.fence.exists and not evidence.changes:
+        return "the session file was created, and not by the gateway"
     if not evidence.snapshot.regular:
         return "the session file is no longer a regular file"
     if evidence.trusted_uid >= 0 and evidence.snapshot.uid != evidence.trusted_uid:

@@ -1,6 +1,6 @@
 // One adapter for each generation of the fence. Each moves the fence of one controller from exactly F0 to exactly F1,
 // and is called at the gateway's own comparison, under the session lock.
-import { isTeachable, recordsSince, teach, unknownTo } from "./history.mjs";
+import { isTeachable, recordsSince, reloadKeepingUnsaved, teach, unknownTo } from "./history.mjs";
 import { sessionPath } from "./paths.mjs";
 
 /**
@@ -11,6 +11,7 @@ export const swap = {
   name: "swap",
   reload: false,
   needs: ["readSessionFileFingerprint", "sameSessionFileFingerprint", "installSessionEventWriteLock"],
+  adjust: (params) => params,
   prepare(state, fence, current) {
     const manager = state.run?.manager?.();
     if (!isTeachable(manager, state.file, sessionPath)) throw new Error("the run's session manager is not known");
@@ -36,9 +37,24 @@ export const publish = {
     "recordOwnedSessionFileWrite",
     "resolveSessionFileFenceKey",
   ],
+  /** The controller's own reload must not cost the run what it has not saved yet. */
+  adjust(params, run) {
+    const reload = params?.reloadPromptReleasedSessionFile;
+    if (typeof reload !== "function") return params;
+    return {
+      ...params,
+      reloadPromptReleasedSessionFile: () => {
+        const manager = run?.manager?.();
+        return Array.isArray(manager?.fileEntries) ? reloadKeepingUnsaved(manager, reload) : reload();
+      },
+    };
+  },
   prepare(state, fence, current) {
     if (typeof state.params?.reloadPromptReleasedSessionFile !== "function") {
       throw new Error("this controller offers no reload");
+    }
+    if (!isTeachable(state.run?.manager?.(), state.file, sessionPath)) {
+      throw new Error("the run's session manager is not known");
     }
     const records = recordsSince(state.file, fence, current);
     return { ids: records.filter((r) => typeof r.id === "string" && r.type !== "session").map((r) => r.id) };

@@ -50,8 +50,10 @@ export class Fences {
   wrapController(original) {
     const fences = this;
     return async function createEmbeddedAttemptSessionLockController(params, ...rest) {
-      const inner = await original.call(this, params, ...rest);
-      return safely("fence", () => fences.#follow(inner, params)) ?? inner;
+      const run = currentRun();
+      const adjusted = safely("fence", () => fences.#adapter.adjust(params, run)) ?? params;
+      const inner = await original.call(this, adjusted, ...rest);
+      return safely("fence", () => fences.#follow(inner, params, run)) ?? inner;
     };
   }
 
@@ -98,11 +100,10 @@ export class Fences {
     for (const state of context.windows) safely("fence", () => this.#close(state));
   }
 
-  #follow(inner, params) {
+  #follow(inner, params, run) {
     const name = params?.lockOptions?.sessionFile;
     const file = sessionPath(name);
     if (!file) return inner;
-    const run = currentRun();
     const state = {
       id: `${process.pid}.${performance.timeOrigin.toFixed(0)}.${(nextWindow += 1)}`,
       name,

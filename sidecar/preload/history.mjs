@@ -50,6 +50,28 @@ export function teach(manager, records) {
   for (const record of fresh) learn(manager, record);
 }
 
+/**
+ * Reload the manager with `reload`, and keep what it had not saved yet behind what the file holds: a reload drops it,
+ * and with it the message of a user whose first turn this is. The manager writes the whole of it with its next record.
+ */
+export function reloadKeepingUnsaved(manager, reload) {
+  const unsaved = manager.flushed === false ? manager.fileEntries.filter((entry) => !isHeader(entry)) : [];
+  const result = reload();
+  const lost = unsaved.filter((entry) => !manager.byId.has(entry.id));
+  if (lost.length === 0) return result;
+  const tip = manager.appendParentId ?? manager.leafId;
+  const root = lost.find((entry) => entry.parentId === null || entry.parentId === undefined);
+  if (tip && root) root.parentId = tip;
+  for (const entry of lost) {
+    manager.fileEntries.push(entry);
+    manager.byId.set(entry.id, entry);
+  }
+  manager.leafId = lost.at(-1).id;
+  if ("appendParentId" in manager) manager.appendParentId = manager.leafId;
+  manager.flushed = false;
+  return result;
+}
+
 function isHeader(record) {
   return record.type === "session";
 }

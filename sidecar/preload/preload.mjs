@@ -12,6 +12,7 @@ const HOOK_POINTS = [
   "recordOwnedSessionFileWrite",
   "resolveSessionFileFenceKey",
   "installSessionEventWriteLock",
+  "guardSessionManager",
   "runEmbeddedAttempt",
   "appendInjectedAssistantMessageToTranscript",
   "appendAssistantTranscriptMessage",
@@ -22,8 +23,6 @@ const HOOK_POINTS = [
   "persistCliTurnTranscript",
   "persistTranscriptStateMutation",
 ];
-// These two are in every bundle that has session files; the others are looked for once one of them is there, or where
-// a module of the same bundle declares them.
 const SYMBOL = Symbol.for("openclaw-sidecar.preload");
 
 let runtime;

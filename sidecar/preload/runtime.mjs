@@ -78,9 +78,21 @@ function rememberManager(original) {
   return function installSessionEventWriteLock(params, ...rest) {
     safely("fence", () => {
       const run = currentRun();
-      if (run) run.manager = () => params?.session?.sessionManager;
+      if (run && params?.session) run.manager = () => params.session.sessionManager;
     });
     return original.call(this, params, ...rest);
+  };
+}
+
+/** Later releases hand the session manager of a run to this function. */
+function rememberGuarded(original) {
+  return function guardSessionManager(...args) {
+    const manager = original.apply(this, args);
+    safely("fence", () => {
+      const run = currentRun();
+      if (run) run.manager = () => manager;
+    });
+    return manager;
   };
 }
 
@@ -94,6 +106,9 @@ export function install(points, from) {
       points.acquireSessionWriteLock.set(wrapLock(functions.acquireSessionWriteLock, send));
     }
     if (functions.createEmbeddedAttemptSessionLockController) installFence(points, functions);
+    if (functions.guardSessionManager) {
+      points.guardSessionManager.set(rememberGuarded(functions.guardSessionManager));
+    }
     if (functions.runEmbeddedAttempt) {
       const wrapped = wrapRun(functions.runEmbeddedAttempt, (context) => fences?.closeRun(context));
       points.runEmbeddedAttempt.set(function runEmbeddedAttempt(...args) {

@@ -1,0 +1,53 @@
+"""What the warden needs from the other rooms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.core.decisions import Decision
+    from sidecar.core.events import Event
+    from sidecar.core.incident import Incident
+    from sidecar.link.session import LinkSession
+
+
+class IncidentSink(Protocol):
+    """Where incidents are kept."""
+
+    def save(self, incident: Incident) -> None:
+        """On disk when it returns."""
+        ...
+
+
+class PageSink(Protocol):
+    """Where pages go."""
+
+    def page(self, incident: Incident) -> None:
+        """Accept a page for delivery; durable when it returns, delivered later."""
+        ...
+
+
+class Listener(Protocol):
+    """Who is told of everything that happens and is decided (telemetry). Never raises, never blocks."""
+
+    def event(self, event: Event) -> None:
+        """The core was told something."""
+        ...
+
+    def decision(self, decision: Decision) -> None:
+        """The core decided something."""
+        ...
+
+    def answered(self, seconds: float) -> None:
+        """A gateway's question was answered so long after it arrived."""
+        ...
+
+
+class Links(Protocol):
+    """The gateways that are linked now."""
+
+    def open_sessions(self) -> Iterable[LinkSession]:
+        """All of them."""
+        ...

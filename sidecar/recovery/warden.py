@@ -1,0 +1,235 @@
+"""Feeds the core and carries out what it decides.
+
+Everything runs in one thread, in the order of arrival. Reading a file so that a verdict may rest on it needs care: the
+bytes and the reports about them come over different ways. `Warden.settled` therefore reads the file first, then has
+every link say what it has done, then looks whether the file still is the same; only then are all reports about the
+bytes that were read known, and no report about later ones has any bytes to show.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from sidecar.core import decisions as de
+from sidecar.core import events as ev
+from sidecar.core.content import Snapshot
+from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.lineage import off_path
+from sidecar.link import translate
+from sidecar.recovery.records import read_records
+from sidecar.watch.reading import fingerprint_of, take_snapshot
+from sidecar.wire import messages as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from sidecar.core.custodian import Custodian
+    from sidecar.link.session import LinkSession
+    from sidecar.recovery.ports import IncidentSink, Links, Listener, PageSink
+
+SYNC_SECONDS: Final = 0.06
+"""How long an answer to a gateway may wait for other links; the gateway waits 250 ms in all."""
+
+PATIENT_SECONDS: Final = 1.0
+"""How long a look that nobody waits for may wait for links."""
+
+_TRIES: Final = 3
+
+log = structlog.get_logger("sidecar.recovery")
+
+
+class Warden:
+    """The one who drives the `Custodian`."""
+
+    def __init__(  # noqa: PLR0917 - a hub is made of its ports
+        self,
+        custodian: Custodian,
+        incidents: IncidentSink,
+        pages: PageSink,
+        listener: Listener,
+        links: Links,
+        drain: Callable[[], None],
+        now_ns: Callable[[], int],
+    ) -> None:
+        """Wire the hub; nothing happens before the first event."""
+        self._custodian = custodian
+        self._incidents = incidents
+        self._pages = pages
+        self._listener = listener
+        self._links = links
+        self._drain = drain
+        self._now_ns = now_ns
+        self._looks: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def handle(self, event: ev.Event) -> None:
+        """Tell the core, and carry out what it decides, in order."""
+        self._listener.event(event)
+        for decision in self._custodian.handle(event):
+            self._listener.decision(decision)
+            self._carry_out(decision)
+
+    async def asked(self, session: LinkSession, message: wire.Ask) -> None:
+        """Answer a gateway that stands at its check. With a single link there is nothing to wait for."""
+        arrived = asyncio.get_running_loop().time()
+        if any(s is not session for s in self._links.open_sessions()):
+            # Other links may have to speak first, and this one must stay able to answer them.
+            self._spawn(self._answer(session, message, arrived))
+        else:
+            await self._answer(session, message, arrived)
+
+    async def tripped(self, session: LinkSession, message: wire.Tripped) -> None:
+        """The gateway stopped a turn: judge what it saw, if the file still is that."""
+        snapshot, _heard = await self._look(message.file, session, SYNC_SECONDS)
+        if snapshot.fingerprint.encode() != message.current:
+            snapshot = Snapshot(Fingerprint.parse(message.current), problem="it has changed since the turn was stopped")
+        self.handle(
+            ev.TurnTripped(
+                link=session.name,
+                window=message.window,
+                file=message.file,
+                fence=Fingerprint.parse(message.fence),
+                run=translate.run_of(message.run),
+                snapshot=snapshot,
+                at_ns=int(message.at),
+            )
+        )
+
+    async def stop(self) -> None:
+        """End what is under way."""
+        tasks = [*self._tasks, *self._looks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _answer(self, session: LinkSession, message: wire.Ask, arrived: float) -> None:
+        snapshot, heard = await self._look(message.file, session, SYNC_SECONDS)
+        self.handle(
+            ev.VerdictAsked(
+                ask=message.ask,
+                link=session.name,
+                window=message.window,
+                file=message.file,
+                fence=Fingerprint.parse(message.fence),
+                current=Fingerprint.parse(message.current),
+                run=translate.run_of(message.run),
+                snapshot=snapshot,
+                at_ns=int(message.at),
+                unheard=not heard,
+            )
+        )
+        self._listener.answered(asyncio.get_running_loop().time() - arrived)
+
+    async def _look(self, file: str, asking: LinkSession | None, bound_seconds: float) -> tuple[Snapshot, bool]:
+        """Read the file and hear every link but the asking one, whose reports are all in already.
+
+        Returns:
+            The snapshot, true at the moment of the return, and whether every link answered in time. A file that keeps
+            changing gives the last snapshot with a problem instead of content.
+        """
+        self._drain()
+        path = Path(file)
+        snapshot = take_snapshot(path)
+        heard = True
+        for _ in range(_TRIES):
+            others = [s for s in self._links.open_sessions() if s is not asking]
+            if not others:
+                return snapshot, True
+            heard = all(await asyncio.gather(*(s.sync(bound_seconds) for s in others)))
+            self._drain()
+            if _now(path) == snapshot.fingerprint:
+                return snapshot, heard
+            snapshot = take_snapshot(path)
+        return Snapshot(snapshot.fingerprint, problem="it kept changing while it was looked at"), heard
+
+    def _carry_out(self, decision: de.Decision) -> None:
+        match decision:
+            case de.SaveIncident():
+                self._incidents.save(decision.incident)
+            case de.Approve():
+                self._send(
+                    decision.link,
+                    wire.Approve(
+                        window=decision.window,
+                        fence=decision.fence.encode(),
+                        current=decision.current.encode(),
+                        ask=decision.ask,
+                    ),
+                )
+            case de.Refuse():
+                self._send(
+                    decision.link,
+                    wire.Refuse(
+                        window=decision.window, ask=decision.ask, verdict=decision.verdict, reason=decision.reason[:300]
+                    ),
+                )
+            case de.Page():
+                self._pages.page(decision.incident)
+            case de.CheckLineage():
+                self._check_lineage(decision)
+            case de.ReadFile(settle=True):
+                self._settled(decision.file)
+            case de.ReadFile():
+                self._drain()
+                snapshot = take_snapshot(Path(decision.file))
+                self.handle(ev.SnapshotTaken(file=decision.file, snapshot=snapshot, at_ns=self._now_ns()))
+
+    def _send(self, link: str, message: wire.SidecarMessage) -> None:
+        for session in self._links.open_sessions():
+            if session.name == link:
+                session.send(message)
+
+    def _settled(self, file: str) -> None:
+        """Look at a file when all reports about it are in. One look at a time; a request meanwhile causes one more."""
+        if file in self._looks:
+            self._again.add(file)
+            return
+        task = asyncio.create_task(self._settled_look(file))
+        self._looks[file] = task
+        task.add_done_callback(lambda _done: self._look_done(file))
+
+    async def _settled_look(self, file: str) -> None:
+        snapshot, heard = await self._look(file, None, PATIENT_SECONDS)
+        if heard and not snapshot.problem:
+            self.handle(ev.SnapshotTaken(file=file, snapshot=snapshot, at_ns=self._now_ns()))
+
+    def _look_done(self, file: str) -> None:
+        task = self._looks.pop(file, None)
+        if task is not None and not task.cancelled() and task.exception() is not None:
+            log.error("look_failed", file=file, exc_info=task.exception())
+        if file in self._again:
+            self._again.discard(file)
+            if task is None or not task.cancelled():
+                self._settled(file)
+
+    def _check_lineage(self, decision: de.CheckLineage) -> None:
+        missing: tuple[str, ...] = ()
+        try:
+            records, _strange = read_records(Path(decision.file))
+        except OSError as error:
+            log.warning("history_unreadable", file=decision.file, error=str(error))
+        else:
+            missing = off_path(records, decision.records)
+        self.handle(ev.LineageChecked(window=decision.window, missing=missing, at_ns=self._now_ns()))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("answer_failed", exc_info=task.exception())
+
+
+def _now(path: Path) -> Fingerprint | None:
+    with contextlib.suppress(OSError):
+        return fingerprint_of(path)
+    return None
