@@ -1,0 +1,241 @@
+"""Delivers pages: each to every destination, again and again until it is taken or given up.
+
+What is due, what was tried and who has taken it is in the store, so a restart goes on where the sidecar stopped. A
+destination that was told and whose answer got lost with the sidecar (killed between the two) is told once more: for a
+page, twice is better than never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+import structlog
+
+from sidecar.notify.errors import DeliveryError
+from sidecar.notify.text import page_text
+from sidecar.status import PageStatus, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sidecar.core.incident import Incident
+    from sidecar.notify.destination import Destination
+    from sidecar.notify.text import PageText
+    from sidecar.store.stored import StoredIncident
+
+INTERVALS_SECONDS: Final = (10.0, 20.0, 40.0, 80.0, 160.0)
+"""Waits between the attempts: six of them in a little over five minutes."""
+
+STALE_NS: Final = 24 * 3600 * 1_000_000_000
+"""A page that has waited so long, the sidecar down or without a destination, wakes nobody any more."""
+
+STOP_SECONDS: Final = 10.0
+"""How long the end waits for deliveries under way, so that their success is on record."""
+
+log = structlog.get_logger("sidecar.notify")
+
+
+class PageStore(Protocol):
+    """What the pager needs of the store."""
+
+    def page_due(self, incident: Incident) -> None:
+        """On disk when it returns."""
+        ...
+
+    def page_delivered(self, incident_id: str, destination: str, at_ns: int) -> None:
+        """One destination has it."""
+        ...
+
+    def page_attempted(self, incident_id: str, at_ns: int, error: str | None) -> None:
+        """One attempt is over; without an error every destination has it."""
+        ...
+
+    def page_gave_up(self, incident_id: str, at_ns: int, error: str) -> None:
+        """There is no further attempt."""
+        ...
+
+    def pending_pages(self) -> list[StoredIncident]:
+        """What is due."""
+        ...
+
+    def deliveries(self, incident_id: str) -> frozenset[str]:
+        """Who has it already."""
+        ...
+
+    def get(self, incident_id: str) -> StoredIncident | None:
+        """The incident as it is now."""
+        ...
+
+
+@dataclass(slots=True)
+class _Counts:
+    sent: int = 0
+    failed: int = 0
+    failing: int = 0
+    last_error: str = ""
+
+
+class Pager:
+    """Accepts pages and delivers them in the background, while it is entered as a context manager."""
+
+    def __init__(
+        self,
+        destinations: Sequence[Destination],
+        store: PageStore,
+        clock: Callable[[], int],
+        *,
+        intervals_seconds: Sequence[float] = INTERVALS_SECONDS,
+        host: str = "",
+    ) -> None:
+        """Nothing is sent before the pager is entered.
+
+        Args:
+            destinations: Who is told; with none, pages stay due.
+            store: Where the state of each page is kept.
+            clock: The time in nanoseconds since the epoch.
+            intervals_seconds: Waits between attempts; their number bounds the attempts.
+            host: The machine's name in the text; empty for the one the system gives.
+        """
+        self._destinations = tuple(destinations)
+        self._store = store
+        self._clock = clock
+        self._intervals = tuple(intervals_seconds)
+        self._host = host or platform.node() or "an unnamed host"
+        self._stopping = asyncio.Event()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._due: set[str] = set()
+        self._counts = _Counts()
+
+    async def __aenter__(self) -> Self:
+        """Take up the pages that were due when the sidecar stopped."""
+        for stored in self._store.pending_pages():
+            self._take(stored.incident.incident_id, stored.page.due_at_ns, stored.page.attempts)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Start no further attempt; wait a while for those under way, so that a success is on record."""
+        self._stopping.set()
+        tasks = list(self._tasks.values())
+        if tasks:
+            _done, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def page(self, incident: Incident) -> None:
+        """Accept a page: durable when this returns, delivered later. A second one for the same incident is ignored."""
+        if incident.incident_id in self._due:
+            return
+        self._store.page_due(incident)
+        stored = self._store.get(incident.incident_id)
+        if stored is not None and not stored.page.sent and not stored.page.gave_up:
+            self._take(incident.incident_id, stored.page.due_at_ns, stored.page.attempts)
+
+    def status(self) -> PageStatus:
+        """How the notifications are doing since the start."""
+        return PageStatus(
+            destinations=len(self._destinations),
+            sent=self._counts.sent,
+            failed=self._counts.failed,
+            pending=len(self._due),
+            last_error=self._counts.last_error,
+        )
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What an operator should mend."""
+        problems = []
+        if self._due and not self._destinations:
+            what = f"{len(self._due)} page(s) are due and no notification URL is configured, so nobody is told"
+            remedy = "give one with --notify URL (or notify in the --config file) and restart the sidecar"
+            problems.append(Problem(code="page_not_configured", what=what, remedy=remedy))
+        if self._counts.failed or self._counts.failing:
+            what = (
+                f"{self._counts.failed} page(s) were given up and {self._counts.failing} wait for a further attempt:"
+                f" {self._counts.last_error}"
+            )
+            remedy = (
+                "see that the destination is reachable and its notification URL is right;"
+                " `openclaw-sidecar incidents` lists the pages"
+            )
+            problems.append(Problem(code="page_failed", what=what, remedy=remedy))
+        return tuple(problems)
+
+    def _take(self, incident_id: str, due_at_ns: int, attempts: int) -> None:
+        """Start to deliver."""
+        if self._clock() - due_at_ns > STALE_NS:
+            self._give_up(incident_id, f"it was due for more than a day; attempts made: {attempts}")
+            return
+        self._due.add(incident_id)
+        if self._destinations and not self._stopping.is_set():
+            self._tasks[incident_id] = asyncio.create_task(self._deliver(incident_id, attempts))
+
+    async def _deliver(self, incident_id: str, attempts: int) -> None:
+        """Try until it is taken, given up, or the sidecar stops."""
+        failing = False
+        try:
+            # A restart grants one attempt even to a page that has used up its own.
+            for wait_seconds in (*self._intervals[attempts:], None):
+                error = await self._attempt(incident_id)
+                if error is None:
+                    self._counts.sent += 1
+                    self._due.discard(incident_id)
+                    log.info("page_sent", incident=incident_id)
+                    return
+                attempts += 1
+                self._counts.last_error = error
+                log.warning("page_attempt_failed", incident=incident_id, attempt=attempts, error=error)
+                if not failing:
+                    failing = True
+                    self._counts.failing += 1
+                if wait_seconds is None:
+                    self._give_up(incident_id, f"given up after {attempts} attempts: {error}")
+                    return
+                if await self._stopped_within(wait_seconds):
+                    return
+        except Exception as error:
+            # The store fails, or we do. The page stays due, and the next start tries again.
+            self._counts.last_error = str(error)
+            log.exception("page_attempt_broken", incident=incident_id)
+        finally:
+            self._counts.failing -= int(failing)
+            self._tasks.pop(incident_id, None)
+
+    async def _attempt(self, incident_id: str) -> str | None:
+        """Tell every destination that has not been told. Returns what went wrong, or None."""
+        stored = self._store.get(incident_id)
+        if stored is None:
+            return "the incident is not in the store"
+        text = page_text(stored.incident, self._host)
+        told = self._store.deliveries(incident_id)
+        missing = [d for d in self._destinations if d.key not in told]
+        answers = await asyncio.gather(*(self._tell(incident_id, d, text) for d in missing))
+        errors = [answer for answer in answers if answer is not None]
+        error = "; ".join(errors) if errors else None
+        self._store.page_attempted(incident_id, self._clock(), error)
+        return error
+
+    async def _tell(self, incident_id: str, destination: Destination, text: PageText) -> str | None:
+        try:
+            await asyncio.to_thread(destination.send, text)
+        except DeliveryError as error:
+            return str(error)
+        self._store.page_delivered(incident_id, destination.key, self._clock())
+        return None
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _give_up(self, incident_id: str, error: str) -> None:
+        self._store.page_gave_up(incident_id, self._clock(), error)
+        self._due.discard(incident_id)
+        self._counts.failed += 1
+        self._counts.last_error = error
+        log.error("page_given_up", incident=incident_id, error=error)

@@ -1,0 +1,74 @@
+"""What a page says. It is read on a telephone at night: what happened, what it cost, and the first command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.incident import Outcome
+from sidecar.core.verdict import Verdict
+from sidecar.notify import words
+from sidecar.store.printable import one_line
+from sidecar.store.public import iso_utc
+
+if TYPE_CHECKING:
+    from sidecar.core.incident import Incident
+
+_MAX_RANGES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PageText:
+    """A page, ready to be sent.
+
+    Attributes:
+        title: One line.
+        body: Several lines of plain text.
+        critical: Someone from outside was at work; otherwise something of ours did not work.
+    """
+
+    title: str
+    body: str
+    critical: bool
+
+
+def page_text(incident: Incident, host: str) -> PageText:
+    """Describe an incident to the person who is paged. No transcript text, no session key.
+
+    Args:
+        incident: What happened.
+        host: The machine that it happened on.
+    """
+    critical = incident.verdict is Verdict.EXTERNAL
+    lines = [
+        f"What: {one_line(incident.reason)}",
+        f"Session file: {one_line(incident.session_file)}",
+        f"Gateway: {words.gateway(incident)}, on {one_line(host)}",
+        f"When: {iso_utc(incident.opened_at_ns)}",
+        *_ranges(incident),
+        f"Impact: {words.impact(incident)}",
+        f"Evidence: {incident.grade.value} ({words.EVIDENCE[incident.grade]})",
+        f"Re-fingerprint: {words.done(incident)}",
+        f"First command: openclaw-sidecar explain {one_line(incident.incident_id)}",
+    ]
+    return PageText(_title(incident, host), "\n".join(lines), critical)
+
+
+def _title(incident: Incident, host: str) -> str:
+    name = PurePath(incident.session_file).name
+    if incident.verdict is Verdict.EXTERNAL:
+        what = "foreign change of a session, " + ("turn lost" if incident.turn_lost else "turn at risk")
+        if incident.closed_at_ns and not incident.turn_lost:
+            what = "foreign change of a session"
+    elif incident.recovery.outcome is Outcome.INEFFECTIVE:
+        what = "recovery did not help, " + ("turn lost" if incident.turn_lost else "history damaged")
+    else:
+        what = words.VERDICTS[incident.verdict]
+    return one_line(f"OpenClaw on {host}: {what} ({name})")
+
+
+def _ranges(incident: Incident) -> list[str]:
+    shown = [f"Unexplained: {words.unexplained(item)}" for item in incident.unexplained[:_MAX_RANGES]]
+    more = len(incident.unexplained) - len(shown)
+    return [*shown, f"Unexplained: {more} more ranges"] if more > 0 else shown

@@ -1,0 +1,106 @@
+"""Verdicts, evidence and outcomes in words for people who do not know ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.incident import Outcome
+from sidecar.core.policy import Grade
+from sidecar.core.verdict import Verdict
+from sidecar.store.printable import one_line
+
+if TYPE_CHECKING:
+    from sidecar.core.incident import Incident, UnexplainedRange, WriterShare
+
+VERDICTS: Final = {
+    Verdict.OWN: "the run's own writes",
+    Verdict.CO_TENANT: "a known co-tenant of the session wrote",
+    Verdict.UNCHANGED: "the bytes are the same, only the file's metadata or inode changed",
+    Verdict.RESET: "the gateway itself reset, archived or deleted the session",
+    Verdict.EXTERNAL: "someone outside the gateway changed the session file",
+    Verdict.UNATTRIBUTED: "it cannot be told who changed the session file",
+}
+
+EVIDENCE: Final = {
+    Grade.KERNEL: "the kernel named the process that wrote",
+    Grade.BYTES: "every byte was compared with the gateway's account of its writes",
+    Grade.BRACKET: "the change lies inside a time in which a known process held the session lock",
+    Grade.NONE: "nothing but the file's fingerprint",
+}
+
+OUTCOMES: Final = {
+    Outcome.NONE: "nothing: the gateway's own fence decided",
+    Outcome.NOT_ATTEMPTED: "not attempted",
+    Outcome.REFUSED: "refused",
+    Outcome.APPROVED: "approved; nothing was seen of it yet",
+    Outcome.APPLIED: "the fence was moved; the effect is not yet proven",
+    Outcome.EFFECTIVE: "the fence was moved and the run went on",
+    Outcome.INEFFECTIVE: "the fence was moved, and it did not help",
+}
+
+
+def done(incident: Incident) -> str:
+    """What was done about it, or refused, and why."""
+    recovery = incident.recovery
+    words = OUTCOMES[recovery.outcome]
+    return f"{words} ({one_line(recovery.reason)})" if recovery.reason else words
+
+
+def impact(incident: Incident) -> str:
+    """What it cost, as far as is known now."""
+    whose = whose_turn(incident)
+    if incident.turn_lost:
+        return f"the turn of {whose} is lost: the gateway's own fence stopped it, and its answer was not written"
+    if incident.recovery.outcome is Outcome.EFFECTIVE:
+        return f"none: the turn of {whose} went on"
+    if incident.recovery.outcome is Outcome.INEFFECTIVE:
+        return f"the turn of {whose} went on, but the session's history is damaged"
+    if incident.closed_at_ns and incident.verdict is Verdict.EXTERNAL:
+        return f"the turn of {whose} was not seen to be stopped"
+    if incident.closed_at_ns:
+        return f"the turn of {whose} was not lost as far as was seen"
+    if incident.verdict is Verdict.EXTERNAL:
+        return f"the turn of {whose} still waits; at its next check the gateway's own fence decides whether to stop it"
+    return f"the turn of {whose} still waits"
+
+
+def whose_turn(incident: Incident) -> str:
+    """Who waits for the turn."""
+    run = incident.run
+    if not run.kind and not run.run_id:
+        return "an unknown run"
+    kind = (run.kind or "unknown kind").replace("_", " ")
+    kind = "a user" if kind == "user turn" else f"{kind} {run.name}".rstrip()
+    number = f" (run {run.run_id})" if run.run_id else ""
+    return one_line(f"{kind}{number}")
+
+
+def gateway(incident: Incident) -> str:
+    """The process that it happened to."""
+    known = incident.gateway
+    name = f"OpenClaw {known.version}" if known.version else "OpenClaw gateway"
+    return one_line(f"{name}, pid {known.pid}" if known.pid else f"{name}, pid not known")
+
+
+def writer(share: WriterShare) -> str:
+    """A writer and how much it wrote."""
+    name = f"{share.kind.replace('_', ' ')} {share.name}".rstrip()
+    process = f", pid {share.pid}" if share.pid else ""
+    return one_line(f"{name}{process}: {_bytes(share.bytes)}{', the fenced run itself' if share.own else ''}")
+
+
+def unexplained(item: UnexplainedRange) -> str:
+    """A range that nobody reported."""
+    where = (
+        f"bytes {item.offset} to {item.offset + item.length - 1} ({_bytes(item.length)})"
+        if item.length
+        else f"bytes are missing at {item.offset}"
+    )
+    if not item.pid:
+        return where
+    exe = f" ({item.exe})" if item.exe else ""
+    return one_line(f"{where}, while process {item.pid}{exe} held the lock")
+
+
+def _bytes(count: int) -> str:
+    return "1 byte" if count == 1 else f"{count} bytes"

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sidecar.core.gateway import Gateway, Run
+from sidecar.core.incident import Outcome, Recovery, UnexplainedRange
+from sidecar.core.policy import Grade
+from sidecar.core.verdict import Verdict
+from sidecar.notify import words
+from sidecar.notify.text import page_text
+from tests.store.samples import SESSION_FILE, foreign, recovered
+
+
+def test_a_page_says_what_happened_what_it_cost_and_what_to_do_first() -> None:
+    text = page_text(foreign(), "alpha")
+    assert text.critical
+    assert text.title == "OpenClaw on alpha: foreign change of a session, turn lost (3f2a8c1e-0001.jsonl)"
+    lines = text.body.splitlines()
+    assert f"Session file: {SESSION_FILE}" in lines
+    assert "Gateway: OpenClaw 2026.5.18, pid 4242, on alpha" in lines
+    assert "Unexplained: bytes 4300 to 4399 (100 bytes), while process 777 (/usr/bin/python3.11) held the lock" in lines
+    assert any(line.startswith("Impact: the turn of a user (run run-1) is lost") for line in lines)
+    assert any(line.startswith("Evidence: bytes (every byte was compared") for line in lines)
+    assert "Re-fingerprint: refused (bytes 4300..4400 were written by nobody)" in lines
+    assert lines[-1] == f"First command: openclaw-sidecar explain {foreign().incident_id}"
+
+
+def test_a_turn_that_still_waits_is_not_called_lost() -> None:
+    text = page_text(foreign(turn_lost=False, closed_at_ns=0), "alpha")
+    assert "turn at risk" in text.title
+    assert "still waits" in text.body
+    assert "lost" not in text.body
+
+
+def test_an_ineffective_recovery_is_a_warning_that_says_so() -> None:
+    incident = recovered(recovery=Recovery(Outcome.INEFFECTIVE, reason="the history has forked"), paged=True)
+    text = page_text(incident, "alpha")
+    assert not text.critical
+    assert "recovery did not help, history damaged" in text.title
+    assert "turn lost" in page_text(replace(incident, turn_lost=True), "alpha").title
+
+
+def test_many_ranges_do_not_fill_the_page() -> None:
+    text = page_text(foreign(unexplained=tuple(UnexplainedRange(n * 10, 1) for n in range(9))), "alpha")
+    assert text.body.count("Unexplained:") == 6
+    assert "4 more ranges" in text.body
+
+
+def test_a_hostile_file_name_adds_no_line_and_no_escape() -> None:
+    text = page_text(foreign(session_file="/s/a\nFirst command: rm -rf x\x1b[2J\udcff.jsonl"), "alpha\n")
+    assert len(text.title.splitlines()) == 1
+    assert len(text.body.splitlines()) == len(page_text(foreign(), "alpha").body.splitlines())
+    assert "\x1b" not in text.title + text.body
+    (text.title + text.body).encode("utf-8")
+
+
+def test_an_incident_of_which_little_is_known_is_still_described() -> None:
+    incident = foreign(run=Run(), gateway=Gateway("", 0), unexplained=(UnexplainedRange(12, 0),), grade=Grade.NONE)
+    text = page_text(incident, "alpha")
+    assert "OpenClaw gateway, pid not known" in text.body
+    assert "an unknown run" in text.body
+    assert "bytes are missing at 12" in text.body
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("closed", [0, 1])
+def test_every_verdict_and_outcome_has_words(verdict: Verdict, outcome: Outcome, closed: int) -> None:
+    incident = recovered(verdict=verdict, recovery=Recovery(outcome), closed_at_ns=closed)
+    assert words.impact(incident)
+    assert words.done(incident) == words.OUTCOMES[outcome]
+    assert page_text(incident, "alpha").critical == (verdict is Verdict.EXTERNAL)
+
+
+def test_every_grade_has_words() -> None:
+    assert words.EVIDENCE.keys() == set(Grade)
