@@ -1,0 +1,76 @@
+"""What is done every now and then (APScheduler)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from sidecar.watch.processes import gateways_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sidecar.service.lookout import Lookout
+    from sidecar.service.roster import Roster
+    from sidecar.watch.watcher import Watcher
+
+RECONCILE_SECONDS: Final = 60
+"""How often fingerprints are compared with those last seen: a backstop for lost file events."""
+
+PROCESSES_SECONDS: Final = 30
+"""How often we look for gateways without the preload."""
+
+RETENTION_HOURS: Final = 6
+"""How often old incidents are removed."""
+
+
+class Chores:
+    """The scheduler and its jobs."""
+
+    def __init__(
+        self, state_dir: Path, watcher: Watcher, lookout: Lookout, roster: Roster, retain: Callable[[], object]
+    ) -> None:
+        """Nothing is scheduled yet."""
+        self._state_dir = state_dir
+        self._watcher = watcher
+        self._lookout = lookout
+        self._roster = roster
+        self._retain = retain
+        self._scheduler = AsyncIOScheduler(timezone="UTC")
+
+    def start(self) -> None:
+        """Schedule the jobs; the search for gateways without the preload runs at once."""
+        jobs = (
+            (self.reconcile, {"seconds": RECONCILE_SECONDS}),
+            (self.find_gateways, {"seconds": PROCESSES_SECONDS}),
+            (self._retain, {"hours": RETENTION_HOURS}),
+        )
+        for job, every in jobs:
+            self._scheduler.add_job(_in_loop(job), "interval", coalesce=True, max_instances=1, **every)
+        self._scheduler.start()
+        self.find_gateways()
+
+    def stop(self) -> None:
+        """No further job."""
+        self._scheduler.shutdown(wait=False)
+
+    def reconcile(self) -> None:
+        """Look at every known file, whether or not the kernel said anything."""
+        for path in sorted(self._watcher.files):
+            self._lookout.look(path)
+
+    def find_gateways(self) -> None:
+        """Note the gateways of this state directory that carry no preload."""
+        for found in gateways_of(self._state_dir):
+            self._roster.noticed(found.pid, found.exe, "it runs on this state directory")
+
+
+def _in_loop(job: Callable[[], object]) -> Callable[[], object]:
+    """A coroutine function, which the scheduler runs in our loop; plain ones go to a thread pool."""
+
+    async def run_job() -> None:
+        job()
+
+    return run_job

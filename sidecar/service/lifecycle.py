@@ -1,0 +1,211 @@
+"""Start, serve, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+
+from sidecar import __version__
+from sidecar.config.checks import check_settings
+from sidecar.core import events as ev
+from sidecar.core.custodian import Custodian
+from sidecar.core.errors import SidecarError
+from sidecar.core.policy import Policy
+from sidecar.link.server import LinkServer
+from sidecar.notify.destination import destinations_of
+from sidecar.notify.pager import Pager
+from sidecar.recovery.warden import Warden
+from sidecar.service.chores import Chores
+from sidecar.service.lookout import Lookout
+from sidecar.service.reception import Reception
+from sidecar.service.roster import Roster
+from sidecar.status import Problem, Status, WatchStatus
+from sidecar.store.incidents import IncidentStore
+from sidecar.telemetry.log import configure_logging
+from sidecar.telemetry.telemetry import Telemetry
+from sidecar.watch.watcher import Watcher
+from sidecar.web.app import create_app
+from sidecar.web.server import WebServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sidecar.config.settings import Settings
+
+FAILED_START: Final = 3
+"""Exit code when the sidecar could not start."""
+
+RETENTION_NS: Final = 30 * 24 * 3600 * 1_000_000_000
+"""How long incidents are kept."""
+
+log = structlog.get_logger("sidecar")
+
+
+class Service:
+    """One sidecar: every room, wired."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Wire the rooms; nothing is opened before `serve`."""
+        self.settings = settings
+        self.started_at_ns = time.time_ns()
+        self.losses: Counter[str] = Counter()
+        self.ready = False
+        self.http = ""
+        self.telemetry = Telemetry()
+        self.store = IncidentStore(settings.data_dir / "sidecar.db", time.time_ns)
+        self.pager = Pager(destinations_of(settings.notify), self.store, time.time_ns)
+        self.custodian = Custodian(Policy(), settings.mode)
+        self.roster = Roster()
+        self.watcher: Watcher
+        self.warden = Warden(
+            self.custodian, self.store, self.pager, self.telemetry, self.roster, self._drain, time.time_ns
+        )
+        self.reception = Reception(self.warden, self.roster, self.telemetry, time.time_ns, self.lose)
+        self.lookout = Lookout(self.warden, self.roster, time.time_ns, self.lose, self.reception.refuse)
+        self.watcher = Watcher(settings.state_dir, self.lookout)
+        self.links = LinkServer(settings.socket, self.reception, version=__version__, mode=settings.mode.value)
+        self.chores = Chores(settings.state_dir, self.watcher, self.lookout, self.roster, self._retain)
+        self.web = WebServer(
+            create_app(self, self.store, self.telemetry.render_metrics), settings.http_host, settings.http_port
+        )
+        self.telemetry.bind_status(self)
+
+    async def serve(self, stopping: asyncio.Event) -> None:
+        """Open everything, serve until told to stop, close everything.
+
+        Raises:
+            SidecarError: Something could not be opened; what had been opened is closed again.
+        """
+        async with AsyncExitStack() as stack:
+            stack.callback(self.telemetry.shutdown)
+            stack.callback(self.store.close)
+            await stack.enter_async_context(self.pager)
+            self.watcher.start()
+            stack.callback(self.watcher.stop)
+            stack.callback(self.lookout.stop)
+            await self.links.start()
+            stack.push_async_callback(self.links.stop)
+            stack.push_async_callback(self.warden.stop)
+            self.http = await self.web.start()
+            stack.push_async_callback(self.web.stop)
+            self.chores.start()
+            stack.callback(self.chores.stop)
+            stack.enter_context(self._runtime_file())
+            self.ready = True
+            log.info(
+                "ready",
+                state_dir=str(self.settings.state_dir),
+                socket=str(self.settings.socket),
+                http=self.http,
+                mode=self.settings.mode.value,
+                version=__version__,
+            )
+            await stopping.wait()
+            self.ready = False
+            log.info("stopping")
+
+    def lose(self, reason: str, text: str) -> None:
+        """Custody is unknown from now on (rule 5)."""
+        self.losses[reason] += 1
+        log.warning("custody_lost", reason=reason, detail=text)
+        if reason == "watch_overflow":
+            self.telemetry.overflow()
+        elif reason.startswith("reports_dropped"):
+            self.telemetry.lost(1)
+        self.warden.handle(ev.AccountBroken(reason=text, at_ns=time.time_ns()))
+
+    def status(self) -> Status:
+        """What the sidecar says of itself."""
+        settings = self.settings
+        return Status(
+            version=__version__,
+            pid=os.getpid(),
+            mode=settings.mode.value,
+            started_at_ns=self.started_at_ns,
+            ready=self.ready,
+            state_dir=str(settings.state_dir),
+            data_dir=str(settings.data_dir),
+            socket=str(settings.socket),
+            http=self.http,
+            gateways=self.roster.gateways(),
+            windows=len(self.custodian.windows),
+            custody_losses=dict(self.losses),
+            incidents=self.store.counts_by_verdict(),
+            rejected=dict(self.reception.rejected),
+            watch=WatchStatus(
+                directories=self.watcher.directories,
+                files=len(self.watcher.files),
+                events=self.watcher.events,
+                overflows=self.watcher.overflows,
+            ),
+            pages=self.pager.status(),
+            problems=tuple(self._problems()),
+        )
+
+    def _problems(self) -> Iterable[Problem]:
+        yield from self.roster.problems()
+        yield from self.pager.problems()
+        if self.ready and self.watcher.directories == 0:
+            yield Problem(
+                code="nothing_to_watch",
+                what=f"there is no sessions directory below {self.settings.state_dir} yet",
+                remedy="check --state-dir; with a new gateway this goes away with its first session",
+            )
+
+    def _drain(self) -> None:
+        self.watcher.drain()
+
+    def _retain(self) -> None:
+        self.store.forget_before(time.time_ns() - RETENTION_NS)
+
+    @contextlib.contextmanager
+    def _runtime_file(self) -> Iterator[None]:
+        """Tells the CLI where this sidecar can be asked."""
+        path = self.settings.data_dir / "runtime.json"
+        facts = {
+            "pid": os.getpid(),
+            "http": self.http,
+            "socket": str(self.settings.socket),
+            "started_at_ns": self.started_at_ns,
+            "version": __version__,
+        }
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(facts))
+        fresh.replace(path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def run(settings: Settings) -> int:
+    """Run a sidecar until SIGTERM or SIGINT.
+
+    Returns:
+        0 after an orderly end, 3 when it could not start; the reason is one line on stderr.
+    """
+    configure_logging(settings.log_format)
+    try:
+        check_settings(settings)
+        asyncio.run(_serve(settings))
+    except SidecarError as error:
+        log.error("failed_start", reason=str(error))  # noqa: TRY400 - one clear line, no traceback
+        return FAILED_START
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await Service(settings).serve(stopping)

@@ -1,0 +1,95 @@
+"""Passes on what the watch sees: session files, lock files, lost events."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core import events as ev
+from sidecar.watch.processes import executable_of
+from sidecar.watch.reading import fingerprint_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.recovery.warden import Warden
+    from sidecar.service.roster import Roster
+
+SETTLE_SECONDS: Final = 0.02
+"""A burst of events on one file is looked at once, so long after its first."""
+
+
+class Lookout:
+    """The `WatchHandler` of the service."""
+
+    def __init__(
+        self,
+        warden: Warden,
+        roster: Roster,
+        now_ns: Callable[[], int],
+        lost: Callable[[str, str], None],
+        refuse: Callable[[str, str], None],
+    ) -> None:
+        """``lost`` is called when file events may be missing, ``refuse`` for names that are left alone."""
+        self._warden = warden
+        self._roster = roster
+        self._now_ns = now_ns
+        self._lost = lost
+        self._refuse = refuse
+        self._dirty: dict[Path, asyncio.TimerHandle] = {}
+        self._last: dict[Path, Fingerprint] = {}
+
+    def file_touched(self, path: Path) -> None:
+        """Look at the file soon."""
+        if path not in self._dirty:
+            self._dirty[path] = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self.look, path)
+
+    def lock_seen(self, path: Path, pid: int) -> None:
+        """Somebody holds a session lock."""
+        if pid in self._roster.linked_pids():
+            return
+        exe = executable_of(pid)
+        self._roster.noticed(pid, exe, "it took a session lock")
+        self._warden.handle(ev.LockFileSeen(file=_key(path), pid=pid, exe=exe, at_ns=self._now_ns()))
+
+    def lock_gone(self, path: Path) -> None:
+        """A session lock was given back. What was written under it is looked at first."""
+        if path in self._dirty:
+            self.look(path)
+        self._warden.handle(ev.LockFileGone(file=_key(path), at_ns=self._now_ns()))
+
+    def watch_overflowed(self) -> None:
+        """File events are lost."""
+        self._lost("watch_overflow", "the kernel's event queue was full")
+
+    def name_refused(self, path: Path, reason: str) -> None:
+        """A name is left alone."""
+        self._refuse("symlink_outside", f"{path}: {reason}; it is not watched")
+
+    def look(self, path: Path) -> None:
+        """Compare the file's fingerprint with the last one seen, and tell the core of a change."""
+        pending = self._dirty.pop(path, None)
+        if pending is not None:
+            pending.cancel()
+        try:
+            current = fingerprint_of(path)
+        except OSError as error:
+            self._refuse("unreadable", f"{path}: {error.strerror or error}")
+            return
+        if self._last.get(path) == current:
+            return
+        self._last[path] = current
+        self._warden.handle(ev.FileMoved(file=_key(path), fingerprint=current, at_ns=self._now_ns()))
+
+    def stop(self) -> None:
+        """Forget what was to be looked at."""
+        for pending in self._dirty.values():
+            pending.cancel()
+        self._dirty.clear()
+
+
+def _key(path: Path) -> str:
+    """The name under which the preload knows the file: its directory with all links followed."""
+    return str(Path(path.parent).resolve() / path.name)

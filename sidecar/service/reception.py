@@ -1,0 +1,157 @@
+"""Receives what gateways say and passes it on: custody matters to the warden, the rest to telemetry."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from sidecar.core import events as ev
+from sidecar.core.errors import FingerprintError
+from sidecar.link import translate
+from sidecar.service.roster import Roster, gateway_of
+from sidecar.watch.tree import printable
+from sidecar.wire import messages as wire
+from sidecar.wire.codec import WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.core.gateway import Gateway
+    from sidecar.link.session import LinkSession
+    from sidecar.recovery.warden import Warden
+
+log = structlog.get_logger("sidecar.link")
+
+
+class LinkTelemetry(Protocol):
+    """What telemetry wants to know of the links. Never raises, never blocks."""
+
+    def diagnostic(self, message: wire.Diagnostic, gateway: Gateway) -> None:
+        """An event of a gateway's diagnostics bus."""
+        ...
+
+    def lock_failed(self, message: wire.LockFailed) -> None:
+        """A session lock was not had."""
+        ...
+
+    def rejected(self, reason: str) -> None:
+        """Input was refused."""
+        ...
+
+    def report(self, count: int) -> None:
+        """Messages arrived."""
+        ...
+
+    def gap(self, missing: int) -> None:
+        """Messages are missing."""
+        ...
+
+
+class Reception:
+    """The `LinkHandler` of the service."""
+
+    def __init__(
+        self,
+        warden: Warden,
+        roster: Roster,
+        telemetry: LinkTelemetry,
+        now_ns: Callable[[], int],
+        lost: Callable[[str, str], None],
+    ) -> None:
+        """``lost(reason, text)`` is called when reports may be missing."""
+        self.rejected: Counter[str] = Counter()
+        self._warden = warden
+        self._roster = roster
+        self._telemetry = telemetry
+        self._now_ns = now_ns
+        self._lost = lost
+
+    async def link_opened(self, session: LinkSession) -> None:
+        """A gateway said hello."""
+        self._roster.opened(session)
+        hello = session.hello
+        at_ns = int(hello.at) if hello else 0
+        self._warden.handle(ev.LinkOpened(gateway=gateway_of(session), at_ns=at_ns))
+        log.info("gateway_linked", pid=session.pid, openclaw=hello.openclaw if hello else "", link=session.name)
+        if session.lost:
+            self._lost("reports_dropped", f"process {session.pid} dropped {session.lost} reports before it linked")
+
+    async def link_message(self, session: LinkSession, message: wire.GatewayMessage) -> None:
+        """One message, in order.
+
+        Raises:
+            WireError: A field holds what no field of this protocol can hold; the message is refused, the link goes on.
+        """
+        self._telemetry.report(1)
+        try:
+            await self._take(session, message)
+        except FingerprintError as error:
+            raise WireError(str(error)) from error
+
+    async def link_gap(self, session: LinkSession, missing: int) -> None:
+        """Reports of this gateway are missing."""
+        self._telemetry.gap(missing)
+        self._lost("reports_missing", f"{missing} reports of process {session.pid} are missing")
+
+    async def link_rejected(self, session: LinkSession, reason: str, text: str) -> None:
+        """Something was refused: one line, counted."""
+        self.refuse(reason, text, pid=session.peer.pid)
+
+    async def link_closed(self, session: LinkSession, *, clean: bool) -> None:
+        """A gateway is gone."""
+        self._roster.closed(session)
+        log.info("gateway_gone", pid=session.pid, clean=clean, link=session.name)
+        self._warden.handle(ev.LinkLost(link=session.name, clean=clean, at_ns=self._now_ns()))
+
+    def refuse(self, reason: str, text: str, **where: object) -> None:
+        """Count bad input of any kind and say one line about it."""
+        self.rejected[reason] += 1
+        self._telemetry.rejected(reason)
+        log.warning("rejected", reason=reason, detail=printable(text), **where)
+
+    async def _take(self, session: LinkSession, message: wire.GatewayMessage) -> None:
+        pid, at_ns = session.pid, int(message.at)
+        match message:
+            case wire.Changed():
+                if message.failed:
+                    self._lost("write_failed", f"a write of process {pid} failed half-way")
+                self._warden.handle(ev.FileChanged(file=message.file, change=session.changes.read(message)))
+            case wire.LockTaken():
+                self._warden.handle(translate.lock_taken(message, pid))
+            case wire.LockReleased():
+                self._warden.handle(translate.lock_released(message, pid))
+            case wire.LockFailed():
+                self._telemetry.lock_failed(message)
+            case wire.FenceSet():
+                self._warden.handle(translate.fence_set(message, session.name))
+            case wire.FenceClosed():
+                self._warden.handle(ev.FenceClosed(window=message.window, takeover=message.takeover, at_ns=at_ns))
+            case wire.Ask():
+                await self._warden.asked(session, message)
+            case wire.Applied():
+                self._warden.handle(translate.applied(message))
+            case wire.Tripped():
+                await self._warden.tripped(session, message)
+            case wire.AdapterFound():
+                self._adapter(session, message, at_ns)
+            case wire.Diagnostic():
+                self._diagnostic(session, message)
+            case wire.Trouble():
+                log.warning("preload_trouble", pid=pid, where=message.where, reason=printable(message.reason))
+            case _:
+                pass
+
+    def _adapter(self, session: LinkSession, message: wire.AdapterFound, at_ns: int) -> None:
+        known = session.adapter
+        session.adapter = message
+        self._warden.handle(ev.LinkOpened(gateway=gateway_of(session), at_ns=at_ns))
+        if known is None or known.adapter != message.adapter:
+            log.info("adapter", pid=session.pid, adapter=message.adapter, reason=message.reason)
+
+    def _diagnostic(self, session: LinkSession, message: wire.Diagnostic) -> None:
+        self._telemetry.diagnostic(message, gateway_of(session))
+        noted = translate.noted(message)
+        if noted is not None:
+            self._warden.handle(noted)

@@ -1,0 +1,136 @@
+"""The OpenClaw processes that are known, with and without a link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.gateway import Adapter, Gateway
+from sidecar.status import GatewayStatus, Problem
+from sidecar.watch.processes import is_alive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.link.session import LinkSession
+
+_NOT_NEEDED: Final = "this release has no file fence: recovery is not needed"
+
+
+@dataclass(frozen=True, slots=True)
+class Unlinked:
+    """An OpenClaw process without the preload.
+
+    Attributes:
+        pid: Process id.
+        exe: Its executable.
+        noticed: How it was noticed, in words.
+    """
+
+    pid: int
+    exe: str
+    noticed: str
+
+
+class Roster:
+    """Who is linked, and who should be."""
+
+    def __init__(self) -> None:
+        """Nobody yet."""
+        self.sessions: dict[str, LinkSession] = {}
+        self._unlinked: dict[int, Unlinked] = {}
+
+    def open_sessions(self) -> Iterable[LinkSession]:
+        """Every link whose hello was accepted."""
+        return tuple(self.sessions.values())
+
+    def opened(self, session: LinkSession) -> None:
+        """A link was opened."""
+        self.sessions[session.name] = session
+        self._unlinked.pop(session.pid, None)
+
+    def closed(self, session: LinkSession) -> None:
+        """A link is gone."""
+        self.sessions.pop(session.name, None)
+
+    def noticed(self, pid: int, exe: str, how: str) -> None:
+        """A process without a link was seen at work."""
+        if pid not in self.linked_pids() and pid not in self._unlinked:
+            self._unlinked[pid] = Unlinked(pid, exe, how)
+
+    def linked_pids(self) -> frozenset[int]:
+        """Pids with at least one link."""
+        return frozenset(s.pid for s in self.sessions.values())
+
+    def unlinked(self) -> tuple[Unlinked, ...]:
+        """Those without a link that are still alive."""
+        linked = self.linked_pids()
+        self._unlinked = {p: u for p, u in self._unlinked.items() if p not in linked and is_alive(p)}
+        return tuple(self._unlinked.values())
+
+    def gateways(self) -> tuple[GatewayStatus, ...]:
+        """Everybody, one line for each process."""
+        by_pid: dict[int, list[LinkSession]] = {}
+        for session in self.sessions.values():
+            by_pid.setdefault(session.pid, []).append(session)
+        linked = [_linked_status(pid, sessions) for pid, sessions in sorted(by_pid.items())]
+        missing = [
+            GatewayStatus(pid=u.pid, linked=False, reason=f"{u.noticed} ({u.exe})" if u.exe else u.noticed)
+            for u in self.unlinked()
+        ]
+        return (*linked, *missing)
+
+    def problems(self) -> Iterable[Problem]:
+        """What is wrong with the gateways."""
+        for found in self.unlinked():
+            yield Problem(
+                code="preload_missing",
+                what=f"gateway process {found.pid} carries no preload: its turns can't be recovered, its writers not named",
+                remedy="add the lines that `openclaw-sidecar hook` prints to its environment, and restart the gateway",
+            )
+        for gateway in self.gateways():
+            if gateway.adapter == Adapter.UNKNOWN:
+                yield Problem(
+                    code="release_unknown",
+                    what=f"gateway process {gateway.pid} (OpenClaw {gateway.version}) has a fence that this preload does "
+                    "not know; it is left untouched",
+                    remedy="update openclaw-sidecar, or see docs/compatibility.md for the releases that are supported",
+                )
+
+
+def gateway_of(session: LinkSession) -> Gateway:
+    """A link as the core knows it."""
+    hello, adapter = session.hello, session.adapter
+    return Gateway(
+        link=session.name,
+        pid=session.pid,
+        version=hello.openclaw if hello else "",
+        adapter=_adapter(adapter.adapter) if adapter else Adapter.PENDING,
+        can_reload=adapter.reload if adapter else False,
+    )
+
+
+def _adapter(text: str) -> Adapter:
+    try:
+        return Adapter(text)
+    except ValueError:
+        return Adapter.UNKNOWN
+
+
+def _linked_status(pid: int, sessions: list[LinkSession]) -> GatewayStatus:
+    """One process; worker threads speak on links of their own, the one with a fence is the one that counts."""
+    first = max(sessions, key=lambda s: (s.adapter is not None and s.adapter.adapter != Adapter.PENDING, s.messages))
+    adapter = gateway_of(first).adapter
+    reason = first.adapter.reason if first.adapter else ""
+    return GatewayStatus(
+        pid=pid,
+        linked=True,
+        version=first.hello.openclaw if first.hello else "",
+        adapter=adapter.value,
+        can_reload=first.adapter.reload if first.adapter else False,
+        reason=_NOT_NEEDED if adapter is Adapter.NONE else reason,
+        threads=len(sessions),
+        messages=sum(s.messages for s in sessions),
+        gaps=sum(s.gaps for s in sessions),
+        lost=sum(s.lost for s in sessions),
+    )
