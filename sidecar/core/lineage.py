@@ -1,12 +1,19 @@
-"""Tells whether every record is on the one path from the last record to the root (rule 3)."""
+"""Tells whether every record is on the one path from the tip of a history to its root (rule 3).
+
+Records form a tree: each names its parent. The gateway goes on from the *tip*, which is the last record, except that a
+record appended in side mode leaves the tip where it was, and a ``leaf`` record (from 2026.7 on) moves it to its target.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+HEADER: Final = "session"
+LEAF: Final = "leaf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,35 +21,58 @@ class Record:
     """The shape of one line of a session file; never its text.
 
     Attributes:
-        record_id: Empty for the header.
-        parent_id: Empty for a root.
+        record_id: Its id; empty when it has none.
         kind: The record's type, such as ``message`` or ``leaf``.
-        target_id: For a ``leaf`` record: the record that is the tip from here on.
+        parent_id: Empty for a root; None when the line names no parent, and so follows the tip.
+        side: It was appended beside the tip.
+        target_id: For a ``leaf`` record: the tip from here on.
+        append_parent_id: For a ``leaf`` record: what later records name as their parent; None when it names none.
     """
 
     record_id: str
-    parent_id: str
     kind: str
+    parent_id: str | None = ""
+    side: bool = False
     target_id: str = ""
+    append_parent_id: str | None = None
+
+
+def path_to_root(records: Sequence[Record]) -> tuple[str, ...]:
+    """The ids from the root down to the tip."""
+    known = {r.record_id: r.kind for r in records if r.record_id}
+    parents: dict[str, str] = {}
+    tip = cursor = ""
+    for record in records:
+        if record.kind == HEADER or not record.record_id:
+            continue
+        if record.kind == LEAF:
+            tip = record.target_id
+            cursor = tip if record.append_parent_id is None else record.append_parent_id
+            parents[record.record_id] = tip
+            continue
+        parent = tip if record.parent_id is None else record.parent_id
+        if record.side:
+            parents[record.record_id] = parent
+        else:
+            # What is appended at a cursor that was moved beside the tip belongs to the tip.
+            parents[record.record_id] = tip if parent == cursor != tip else parent
+            tip = record.record_id
+        cursor = record.record_id
+    path: list[str] = []
+    seen: set[str] = set()
+    while tip in known and tip not in seen:
+        seen.add(tip)
+        if known[tip] != LEAF:
+            path.append(tip)
+        tip = parents.get(tip, "")
+    return tuple(reversed(path))
 
 
 def off_path(records: Sequence[Record], wanted: Iterable[str]) -> tuple[str, ...]:
-    """Which of the ``wanted`` record ids are missing, or not on the path from the tip to the root."""
-    by_id = {r.record_id: r for r in records if r.record_id}
-    tip = _tip(records)
-    path: set[str] = set()
-    while tip and tip not in path:
-        path.add(tip)
-        record = by_id.get(tip)
-        tip = record.parent_id if record is not None else ""
-    return tuple(w for w in wanted if w not in path)
+    """Which of the ``wanted`` record ids are missing, or not on the path from the tip to the root.
 
-
-def _tip(records: Sequence[Record]) -> str:
-    """The last record, or the one that a later ``leaf`` record points to."""
-    for record in reversed(records):
-        if record.kind == "leaf":
-            return record.target_id
-        if record.record_id:
-            return record.record_id
-    return ""
+    Ids of ``leaf`` records are never missed: they steer the path and are not on it.
+    """
+    path = set(path_to_root(records))
+    steering = {r.record_id for r in records if r.kind == LEAF}
+    return tuple(w for w in wanted if w not in path and w not in steering)

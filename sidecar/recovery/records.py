@@ -14,9 +14,22 @@ if TYPE_CHECKING:
 
 class _Line(msgspec.Struct, frozen=True, rename="camel"):
     id: str | None = None
-    parent_id: str | None = None
+    parent_id: str | None | msgspec.UnsetType = msgspec.UNSET
     type: str = ""
+    append_mode: str | None = None
     target_id: str | None = None
+    append_parent_id: str | None | msgspec.UnsetType = msgspec.UNSET
+
+
+def _record(line: _Line) -> Record:
+    return Record(
+        record_id=line.id or "",
+        kind=line.type,
+        parent_id=None if line.parent_id is msgspec.UNSET else line.parent_id or "",
+        side=line.append_mode == "side",
+        target_id=line.target_id or "",
+        append_parent_id=None if line.append_parent_id is msgspec.UNSET else line.append_parent_id or "",
+    )
 
 
 def read_records(path: Path) -> tuple[list[Record], int]:
@@ -37,8 +50,5 @@ def read_records(path: Path) -> tuple[list[Record], int]:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 strange += 1
                 continue
-            header = found.type == "session"
-            records.append(
-                Record("" if header else found.id or "", found.parent_id or "", found.type, found.target_id or "")
-            )
+            records.append(_record(found))
     return records, strange
