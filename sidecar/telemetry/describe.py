@@ -1,0 +1,94 @@
+"""Attributes of the core's values. Only ids, kinds, numbers and paths become attributes (rule 7)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Final
+
+from sidecar.telemetry.names import Attribute
+
+if TYPE_CHECKING:
+    from sidecar.core.gateway import Gateway, Run
+    from sidecar.core.incident import Incident
+    from sidecar.core.writer import Writer
+    from sidecar.telemetry.span import Value
+
+Attributes = dict[Attribute, "Value"]
+
+_TOKEN: Final = re.compile(r"[\w.:@/+#=~-]{1,200}", re.ASCII)
+_OTHER_ERROR: Final = "_OTHER"
+
+
+def token(text: str) -> str:
+    """An id as it is. Anything that could be a sentence becomes a digest: still one value for one text."""
+    if not text or _TOKEN.fullmatch(text):
+        return text
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def error_type(text: str) -> str:
+    """A value for ``error.type``; the conventions' ``_OTHER`` when the gateway's is none."""
+    return text if text and _TOKEN.fullmatch(text) else _OTHER_ERROR
+
+
+def of_gateway(gateway: Gateway | None) -> Attributes:
+    """Which process."""
+    if gateway is None:
+        return {}
+    return _present(
+        {
+            Attribute.GATEWAY_PID: gateway.pid,
+            Attribute.GATEWAY_VERSION: token(gateway.version),
+            Attribute.GATEWAY_ADAPTER: gateway.adapter.value,
+        }
+    )
+
+
+def of_run(run: Run) -> Attributes:
+    """Whose window."""
+    return _present(
+        {
+            Attribute.RUN_ID: token(run.run_id),
+            Attribute.RUN_KIND: token(run.kind),
+            Attribute.RUN_NAME: token(run.name),
+            Attribute.SESSION: token(run.session),
+        }
+    )
+
+
+def of_writer(writer: Writer, run_id: str = "") -> Attributes:
+    """Who wrote, and whether it is the run of that id itself."""
+    return {
+        **_present(
+            {
+                Attribute.WRITER_KIND: writer.kind.value,
+                Attribute.WRITER_NAME: token(writer.name),
+                Attribute.WRITER_PID: writer.pid,
+                Attribute.WRITER_RUN: token(writer.run_id),
+            }
+        ),
+        **({Attribute.WRITER_OWN: writer.run_id == run_id} if run_id else {}),
+    }
+
+
+def of_incident(incident: Incident | None) -> Attributes:
+    """What a window met; its sentences stay in the store, to be had by the id."""
+    if incident is None:
+        return {}
+    recovery = incident.recovery
+    return {
+        Attribute.INCIDENT_ID: incident.incident_id,
+        Attribute.VERDICT: incident.verdict.value,
+        Attribute.EVIDENCE: incident.grade.value,
+        Attribute.UNEXPLAINED: sum(r.length for r in incident.unexplained),
+        Attribute.TURN_LOST: incident.turn_lost,
+        Attribute.RECOVERY_OUTCOME: recovery.outcome.value,
+        Attribute.RECOVERY_MODE: recovery.mode.value,
+        Attribute.RECOVERY_COUNT: recovery.count,
+    }
+
+
+def _present(attributes: Attributes) -> Attributes:
+    """Without what is not known."""
+    return {key: value for key, value in attributes.items() if value not in {"", 0}}

@@ -1,0 +1,223 @@
+"""Providers of the SDK, with OTLP exporters only where the standard variables name a backend.
+
+No provider is made global, so that two of them can live in one process (tests do). With no backend there is no span
+processor: nothing is built and nothing is queued.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from os import environ
+from time import monotonic
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetricExporter
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpanExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpanExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from prometheus_client import CollectorRegistry
+
+from sidecar import __version__
+from sidecar.core.errors import SidecarError
+from sidecar.telemetry import names
+from sidecar.telemetry.delivery import CountedMetricExporter, CountedSpanExporter, Deliveries, Signal
+from sidecar.telemetry.series import views
+from sidecar.telemetry.span import PinnedIds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.metrics import Meter
+    from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import Tracer
+
+_T = TypeVar("_T")
+
+_LAST_MOMENT_SECONDS: Final = 0.2
+"""What a thread gets to end once its exporter has been told to stop."""
+
+
+class ExportConfigurationError(SidecarError, ValueError):
+    """The variables of OpenTelemetry name something that this build can't do."""
+
+
+class OtlpProtocol(StrEnum):
+    """Ways to speak OTLP."""
+
+    GRPC = "grpc"
+    HTTP = "http/protobuf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """What telemetry is written to.
+
+    Attributes:
+        tracer_provider: None when no one wants spans.
+        meter_provider: Always there, for `registry`.
+        registry: What a scrape of Prometheus reads.
+        ids: Draws the ids of spans.
+        deliveries: Counts what came of the exports.
+        exporters: Those that reach for the network.
+    """
+
+    tracer_provider: TracerProvider | None
+    meter_provider: MeterProvider
+    registry: CollectorRegistry
+    ids: PinnedIds
+    deliveries: Deliveries
+    exporters: Sequence[SpanExporter | MetricExporter] = field(default_factory=tuple)
+
+    @property
+    def meter(self) -> Meter:
+        """The meter of the sidecar."""
+        return self.meter_provider.get_meter(names.SCOPE, __version__)
+
+    @property
+    def tracer(self) -> Tracer | None:
+        """The tracer of the sidecar."""
+        return self.tracer_provider.get_tracer(names.SCOPE, __version__) if self.tracer_provider else None
+
+    def shutdown(self, timeout_seconds: float) -> bool:
+        """Send what is queued and stop.
+
+        The SDK's own shutdown waits up to 30 s for a backend that is gone. Here it runs beside, in threads that do not
+        keep the process alive; when the time is over the exporters are told to stop at once.
+
+        Returns:
+            True when all was handed over in time.
+        """
+        stops: list[Callable[[], None]] = [self.meter_provider.shutdown]
+        if self.tracer_provider is not None:
+            stops.append(self.tracer_provider.shutdown)
+        threads = [threading.Thread(target=_quietly(stop), name="telemetry-stop", daemon=True) for stop in stops]
+        for thread in threads:
+            thread.start()
+        deadline = monotonic() + timeout_seconds
+        for thread in threads:
+            thread.join(max(0.0, deadline - monotonic()))
+        if not any(thread.is_alive() for thread in threads):
+            return True
+        for exporter in self.exporters:
+            threading.Thread(target=_quietly(exporter.shutdown), name="telemetry-stop", daemon=True).start()
+        for thread in threads:
+            thread.join(_LAST_MOMENT_SECONDS)
+        return False
+
+
+def open_pipeline(
+    *, span_processors: Sequence[SpanProcessor] = (), metric_readers: Sequence[MetricReader] = ()
+) -> Pipeline:
+    """Set the SDK up as the environment says.
+
+    Args:
+        span_processors: Further takers of spans, such as a store or a test.
+        metric_readers: Further takers of metrics.
+
+    Raises:
+        ExportConfigurationError: A variable names a protocol other than grpc or http/protobuf, or has a value that the
+            exporter refuses.
+    """
+    deliveries = Deliveries()
+    resource = _resource()
+    ids = PinnedIds()
+    exporters: list[SpanExporter | MetricExporter] = []
+    processors = list(span_processors)
+    registry = CollectorRegistry()
+    readers = [
+        PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=registry),
+        *metric_readers,
+    ]
+    if _wanted(Signal.TRACES):
+        span_exporter = _configured(lambda: _span_exporter(_protocol(Signal.TRACES)))
+        exporters.append(span_exporter)
+        processors.append(
+            BatchSpanProcessor(CountedSpanExporter(span_exporter, deliveries), meter_provider=NoOpMeterProvider())
+        )
+    if _wanted(Signal.METRICS):
+        metric_exporter = _configured(lambda: _metric_exporter(_protocol(Signal.METRICS)))
+        exporters.append(metric_exporter)
+        readers.append(PeriodicExportingMetricReader(CountedMetricExporter(metric_exporter, deliveries)))
+    tracer_provider = None
+    if processors:
+        tracer_provider = TracerProvider(
+            resource=resource, id_generator=ids, shutdown_on_exit=False, meter_provider=NoOpMeterProvider()
+        )
+        for processor in processors:
+            tracer_provider.add_span_processor(processor)
+    return Pipeline(
+        tracer_provider=tracer_provider,
+        meter_provider=MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False, views=views()),
+        registry=registry,
+        ids=ids,
+        deliveries=deliveries,
+        exporters=exporters,
+    )
+
+
+def _resource() -> Resource:
+    """What the environment says of this service goes over what is said here."""
+    own = {
+        "service.name": names.SERVICE,
+        "service.version": __version__,
+        "host.name": socket.gethostname(),
+    }
+    return Resource.create().merge(Resource(own)).merge(OTELResourceDetector().detect())
+
+
+def _wanted(signal: Signal) -> bool:
+    if environ.get(f"OTEL_{signal.name}_EXPORTER", "").strip().lower() == "none":
+        return False
+    return bool(environ.get(f"OTEL_EXPORTER_OTLP_{signal.name}_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
+
+
+def _protocol(signal: Signal) -> OtlpProtocol:
+    for variable in (f"OTEL_EXPORTER_OTLP_{signal.name}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        text = environ.get(variable, "").strip()
+        if text:
+            try:
+                return OtlpProtocol(text)
+            except ValueError:
+                choices = " or ".join(OtlpProtocol)
+                raise ExportConfigurationError(f"{variable} is {text!r}; it must be {choices}") from None
+    return OtlpProtocol.GRPC
+
+
+def _span_exporter(protocol: OtlpProtocol) -> SpanExporter:
+    return GrpcSpanExporter() if protocol is OtlpProtocol.GRPC else HttpSpanExporter()
+
+
+def _metric_exporter(protocol: OtlpProtocol) -> MetricExporter:
+    return GrpcMetricExporter() if protocol is OtlpProtocol.GRPC else HttpMetricExporter()
+
+
+def _configured(make: Callable[[], _T]) -> _T:
+    try:
+        return make()
+    except SidecarError:
+        raise
+    except Exception as error:
+        raise ExportConfigurationError(f"OTLP export can't be set up from OTEL_EXPORTER_OTLP_*: {error}") from error
+
+
+def _quietly(stop: Callable[[], object]) -> Callable[[], None]:
+    """The SDK raises from shutdown when a reader failed or ran out of time; there is no one left to tell."""
+
+    def run() -> None:
+        with suppress(Exception):
+            stop()
+
+    return run

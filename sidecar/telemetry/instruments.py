@@ -1,0 +1,268 @@
+"""What each metric is: its kind, unit, help text, labels with their closed sets, and buckets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import prod
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.change import Operation
+from sidecar.core.gateway import Adapter
+from sidecar.core.incident import Outcome
+from sidecar.core.policy import Mode
+from sidecar.core.verdict import Verdict
+from sidecar.core.writer import WriterKind
+from sidecar.telemetry.labels import (
+    NONE,
+    OTHER,
+    PROVIDERS,
+    CallError,
+    CallOutcome,
+    CustodyLoss,
+    Ending,
+    LockFailure,
+    PageOutcome,
+    Rejection,
+    Stall,
+)
+from sidecar.telemetry.names import Label, Metric, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+LOCK_BUCKETS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0),
+)
+"""Seconds, 1 ms to 10 min: 60 s is the gateway's time-out, 300 s its longest hold."""
+
+LATENCY_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+"""Seconds: a gateway waits 250 ms for an answer."""
+
+MODEL_BUCKETS: Final = (
+    *(0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64),
+    *(1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68, 655.36),
+)
+"""Seconds: what the gen_ai conventions advise, carried on to ten minutes."""
+
+MAX_ZEROED: Final = 16
+"""A counter with at most so many label sets starts with all of them at 0, so that its first increase shows."""
+
+
+class Kind(StrEnum):
+    """How a metric is measured."""
+
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    GAUGE = "gauge"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """One metric.
+
+    Attributes:
+        name: See `sidecar.telemetry.names.Metric`.
+        kind: How it is measured.
+        help: One sentence.
+        unit: In UCUM, as OpenTelemetry wants it.
+        labels: The values that each label may have besides ``other``; None where the build fixes the value.
+        buckets: Upper bounds of a histogram, in its unit.
+    """
+
+    name: Metric
+    kind: Kind
+    help: str
+    unit: str
+    labels: Mapping[Label, frozenset[str] | None] = field(default_factory=dict)
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def weight(self) -> int:
+        """How many time series one label set takes in Prometheus."""
+        return len(self.buckets) + 3 if self.kind is Kind.HISTOGRAM else 1
+
+    @property
+    def zeroed(self) -> bool:
+        """It starts at 0 for each of its label sets."""
+        sets = [values for values in self.labels.values() if values is not None]
+        return self.kind is Kind.COUNTER and prod(len(values) for values in sets) <= MAX_ZEROED
+
+    def close(self, labels: Mapping[Label, str]) -> dict[str, str]:
+        """These labels with every value outside its closed set replaced by ``other``.
+
+        The values are plain strings: the SDK takes an enum of the same text for another value.
+        """
+        closed = {}
+        for label, allowed in self.labels.items():
+            value = str(labels.get(label, NONE))
+            closed[label.value] = value if allowed is None or value in allowed else OTHER
+        return closed
+
+
+def _set(values: Iterable[str], *more: str) -> frozenset[str]:
+    return frozenset(str(value) for value in values) | frozenset(more)
+
+
+_WRITER: Final = {Label.WRITER_KIND: _set(WriterKind)}
+_YES_NO: Final = frozenset({"true", "false"})
+_WAY: Final = {Label.WAY: frozenset({"pushed", "asked"})}
+
+_C, _H, _G = Kind.COUNTER, Kind.HISTOGRAM, Kind.GAUGE
+
+
+def _instrument(
+    name: Metric,
+    kind: Kind,
+    unit: str,
+    help_: str,
+    labels: Mapping[Label, frozenset[str] | None] | None = None,
+    *,
+    buckets: tuple[float, ...] = (),
+) -> Instrument:
+    return Instrument(name=name, kind=kind, unit=unit, help=help_, labels=labels or {}, buckets=buckets)
+
+
+INSTRUMENTS: Final = (
+    _instrument(Metric.LOCK_WAIT, _H, "s", "Time a writer waited for the session lock.", _WRITER, buckets=LOCK_BUCKETS),
+    _instrument(Metric.LOCK_HOLD, _H, "s", "Time a writer held the session lock.", _WRITER, buckets=LOCK_BUCKETS),
+    _instrument(
+        Metric.LOCK_FAILURES, _C, "{failure}", "Session locks not had, by reason.", {Label.REASON: _set(LockFailure)}
+    ),
+    _instrument(
+        Metric.WINDOW_LENGTH,
+        _H,
+        "s",
+        "Time from the setting of a fence to the end of its window.",
+        {Label.OUTCOME: _set(Ending)},
+        buckets=LOCK_BUCKETS,
+    ),
+    _instrument(
+        Metric.WINDOWS_CLOSED,
+        _C,
+        "{window}",
+        "Windows that ended, by the kind of the fenced run and how they ended.",
+        {Label.RUN_KIND: _set(WriterKind), Label.OUTCOME: _set(Ending)},
+    ),
+    _instrument(
+        Metric.CHANGES,
+        _C,
+        "{change}",
+        "Reported changes of session files.",
+        {Label.OPERATION: _set(Operation), **_WRITER},
+    ),
+    _instrument(Metric.WRITTEN, _C, "By", "Bytes reported as written to session files.", _WRITER),
+    _instrument(
+        Metric.VERDICT_LATENCY, _H, "s", "Time from a gateway's question to its answer.", buckets=LATENCY_BUCKETS
+    ),
+    _instrument(
+        Metric.INCIDENTS,
+        _C,
+        "{incident}",
+        "Incidents, once under each verdict that they reached.",
+        {Label.VERDICT: _set(Verdict)},
+    ),
+    _instrument(
+        Metric.RECOVERIES,
+        _C,
+        "{incident}",
+        "Incidents, once under each outcome that their recovery reached.",
+        {Label.OUTCOME: _set(Outcome)},
+    ),
+    _instrument(
+        Metric.RECOVERY_COMMANDS,
+        _C,
+        "{command}",
+        "Commands to move a fence, as the preload answered them.",
+        {Label.RESULT: frozenset({"applied", "refused"}), **_WAY},
+    ),
+    _instrument(
+        Metric.RECOVERY_LATENCY,
+        _H,
+        "s",
+        "Time from question to moved fence, gateway's clock.",
+        _WAY,
+        buckets=LATENCY_BUCKETS,
+    ),
+    _instrument(Metric.PAGES, _C, "{page}", "Notifications, by outcome.", {Label.OUTCOME: _set(PageOutcome)}),
+    _instrument(
+        Metric.TURNS_LOST,
+        _C,
+        "{turn}",
+        "Turns that a gateway's own fence stopped, by the verdict on the change.",
+        {Label.VERDICT: _set(Verdict, NONE)},
+    ),
+    _instrument(Metric.MODEL_CALLS, _C, "{call}", "Model calls, by outcome.", {Label.OUTCOME: _set(CallOutcome)}),
+    _instrument(
+        Metric.MODEL_DURATION,
+        _H,
+        "s",
+        "GenAI operation duration.",
+        {
+            Label.GEN_AI_OPERATION: frozenset({Span.CHAT.value}),
+            Label.GEN_AI_PROVIDER: _set(PROVIDERS.values()),
+            Label.ERROR_TYPE: _set(CallError, NONE),
+        },
+        buckets=MODEL_BUCKETS,
+    ),
+    _instrument(
+        Metric.STALLS,
+        _C,
+        "{report}",
+        "Times a gateway reported a session that does not go on.",
+        {Label.STATE: _set(Stall)},
+    ),
+    _instrument(Metric.REPORTS, _C, "{report}", "Messages received from preloads."),
+    _instrument(Metric.REPORT_GAPS, _C, "{gap}", "Gaps in the sequence of a link's messages."),
+    _instrument(Metric.REPORTS_LOST, _C, "{report}", "Messages that preloads had to drop."),
+    _instrument(Metric.WATCH_OVERFLOWS, _C, "{overflow}", "Overflows of the kernel's queue of file events."),
+    _instrument(
+        Metric.CUSTODY_LOSSES,
+        _C,
+        "{loss}",
+        "Times that custody became unknown, by class of reason.",
+        {Label.REASON: _set(CustodyLoss)},
+    ),
+    _instrument(Metric.REJECTED, _C, "{input}", "Input not taken, by reason.", {Label.REASON: _set(Rejection)}),
+    _instrument(Metric.LINKS, _G, "{link}", "Links open."),
+    _instrument(
+        Metric.GATEWAYS,
+        _G,
+        "{gateway}",
+        "OpenClaw processes seen, by the adapter for their fence and whether they are linked.",
+        {Label.ADAPTER: _set(Adapter, NONE), Label.LINKED: _YES_NO},
+    ),
+    _instrument(Metric.WINDOWS_OPEN, _G, "{window}", "Fences set now."),
+    _instrument(Metric.READY, _G, "1", "1 when socket, watch and store are in place."),
+    _instrument(Metric.MODE, _G, "1", "1 for the mode in force.", {Label.MODE: _set(Mode)}),
+    _instrument(Metric.PROBLEMS, _G, "{problem}", "Problems that an operator should mend."),
+    _instrument(Metric.PAGES_PENDING, _G, "{page}", "Notifications that wait for an attempt."),
+    _instrument(Metric.WATCH_FILES, _G, "{file}", "Session files known."),
+    _instrument(Metric.WATCH_DIRECTORIES, _G, "{directory}", "Sessions directories watched."),
+    _instrument(Metric.START_TIME, _G, "s", "When the sidecar started, seconds since the epoch."),
+    _instrument(Metric.BUILD_INFO, _G, "1", "1; the labels tell what runs.", {Label.VERSION: None, Label.PYTHON: None}),
+    _instrument(Metric.SPANS, _C, "{span}", "Spans made.", {Label.SPAN: _set(Span)}),
+    _instrument(
+        Metric.SPANS_DROPPED, _C, "{span}", "Spans given up because a table was full.", {Label.SPAN: _set(Span)}
+    ),
+    _instrument(Metric.SERIES_DROPPED, _C, "{measurement}", "Measurements dropped by the cap on series."),
+    _instrument(
+        Metric.EXPORTS,
+        _C,
+        "{export}",
+        "OTLP exports, by what came of them.",
+        {Label.SIGNAL: frozenset({"traces", "metrics"}), Label.OUTCOME: frozenset({"delivered", "failed"})},
+    ),
+    _instrument(Metric.ERRORS, _C, "{error}", "Errors inside telemetry that were kept from the service."),
+    _instrument(
+        Metric.LOG_LINES,
+        _C,
+        "{line}",
+        "Log lines, by level.",
+        {Label.LEVEL: frozenset({"debug", "info", "warning", "error", "critical"})},
+    ),
+)
+"""Every metric there is."""
+
+BY_NAME: Final = {instrument.name: instrument for instrument in INSTRUMENTS}

@@ -1,0 +1,162 @@
+"""The closed sets that labels of metrics are taken from, where the core has no enum for them."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Final
+
+OTHER: Final = "other"
+"""Stands for every value outside a closed set."""
+
+NONE: Final = "none"
+"""Stands for the absence of a value, where an empty label would read as a missing one."""
+
+
+class Rejection(StrEnum):
+    """Why input was not taken."""
+
+    MALFORMED_JSON = "malformed_json"
+    UNKNOWN_TYPE = "unknown_type"
+    INVALID_MESSAGE = "invalid_message"
+    """JSON of a known type that breaks the schema."""
+    PROTOCOL_VERSION = "protocol_version"
+    NO_HELLO = "no_hello"
+    TOO_LARGE = "too_large"
+    FOREIGN_UID = "foreign_uid"
+    PID_MISMATCH = "pid_mismatch"
+    NOT_JSONL = "not_jsonl"
+    BAD_NAME = "bad_name"
+    SYMLINK_OUTSIDE = "symlink_outside"
+    UNREADABLE = "unreadable"
+    BAD_LOCK_FILE = "bad_lock_file"
+    BAD_REQUEST = "bad_request"
+    """Of the HTTP interface."""
+
+
+class PageOutcome(StrEnum):
+    """What became of a notification."""
+
+    SENT = "sent"
+    RETRIED = "retried"
+    FAILED = "failed"
+
+
+class LockFailure(StrEnum):
+    """Why a lock was not had, in the words of `sidecar.wire.messages.LockFailed`."""
+
+    TIMEOUT = "timeout"
+    STALE = "stale"
+    ABORTED = "aborted"
+    ERROR = "error"
+
+
+class Ending(StrEnum):
+    """How a span came to its end when not by the event that should have ended it."""
+
+    ENDED = "ended"
+    TAKEOVER = "takeover"
+    LINK_LOST = "link_lost"
+    GATEWAY_ENDED = "gateway_ended"
+    SIDECAR_STOPPED = "sidecar_stopped"
+
+    @property
+    def sentence(self) -> str:
+        """For a person; the status description of a span."""
+        return _ENDINGS[self]
+
+
+_ENDINGS: Final = {
+    Ending.ENDED: "",
+    Ending.TAKEOVER: "the gateway's own fence stopped the turn",
+    Ending.LINK_LOST: "the link to the gateway was lost without a goodbye",
+    Ending.GATEWAY_ENDED: "the gateway ended",
+    Ending.SIDECAR_STOPPED: "the sidecar stopped",
+}
+
+
+class CallOutcome(StrEnum):
+    """What became of a model call."""
+
+    COMPLETED = "completed"
+    ERROR = "error"
+    ABANDONED = "abandoned"
+    """The link was lost during the call."""
+
+
+class CallError(StrEnum):
+    """Why a model call failed, in the gateway's words for it."""
+
+    ABORTED = "aborted"
+    CONNECTION_CLOSED = "connection_closed"
+    CONNECTION_RESET = "connection_reset"
+    TERMINATED = "terminated"
+    TIMEOUT = "timeout"
+    ERROR = "Error"
+    TYPE_ERROR = "TypeError"
+
+
+class Stall(StrEnum):
+    """How a session fails to go on; the gateway's diagnostics events ``session.*``."""
+
+    LONG_RUNNING = "long_running"
+    STALLED = "stalled"
+    STUCK = "stuck"
+
+
+class CustodyLoss(StrEnum):
+    """Classes of the reasons for which custody became unknown."""
+
+    OVERFLOW = "overflow"
+    GAP = "gap"
+    DROPPED = "dropped"
+    LINK_LOST = "link_lost"
+    RESTART = "restart"
+    PRELOAD = "preload"
+    OTHER = "other"
+
+    @classmethod
+    def of(cls, reason: str) -> CustodyLoss:
+        """The class of a reason that was written for people."""
+        for pattern, loss in _LOSSES:
+            if pattern.search(reason):
+                return loss
+        return cls.OTHER
+
+
+_LOSSES: Final = (
+    (re.compile(r"overflow", re.IGNORECASE), CustodyLoss.OVERFLOW),
+    (re.compile(r"\bgap\b|sequence|out of order", re.IGNORECASE), CustodyLoss.GAP),
+    (re.compile(r"drop|messages? (was|were) lost|lost \d+", re.IGNORECASE), CustodyLoss.DROPPED),
+    (re.compile(r"link|connection|goodbye", re.IGNORECASE), CustodyLoss.LINK_LOST),
+    (re.compile(r"restart|started|resum", re.IGNORECASE), CustodyLoss.RESTART),
+    (re.compile(r"preload|trouble|stepped aside", re.IGNORECASE), CustodyLoss.PRELOAD),
+)
+
+PROVIDERS: Final = {
+    "amazon-bedrock": "aws.bedrock",
+    "anthropic": "anthropic",
+    "azure-openai": "azure.ai.openai",
+    "azure-openai-responses": "azure.ai.openai",
+    "cerebras": "cerebras",
+    "cohere": "cohere",
+    "deepseek": "deepseek",
+    "github-copilot": "github-copilot",
+    "google": "gcp.gemini",
+    "google-vertex": "gcp.vertex_ai",
+    "groq": "groq",
+    "litellm": "litellm",
+    "microsoft-foundry": "azure.ai.inference",
+    "minimax": "minimax",
+    "mistral": "mistral_ai",
+    "moonshot": "moonshot",
+    "ollama": "ollama",
+    "openai": "openai",
+    "openai-codex": "openai",
+    "openrouter": "openrouter",
+    "perplexity": "perplexity",
+    "vllm": "vllm",
+    "xai": "x_ai",
+    "zai": "zai",
+}
+"""OpenClaw's provider ids, and how the gen_ai conventions call the same where they know it."""

@@ -1,0 +1,119 @@
+"""Logs: for people on a terminal, JSON elsewhere, every line counted.
+
+Lines of other libraries (uvicorn, apscheduler, OpenTelemetry) go the same way. A traceback never shows the values of
+variables: these may hold text of a transcript.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from enum import StrEnum
+from time import monotonic
+from typing import TYPE_CHECKING, Final, TextIO
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+CHATTER_SECONDS: Final = 60.0
+"""OpenTelemetry repeats itself while a collector is down: each of its lines is shown at most once in this time."""
+
+
+class LogStyle(StrEnum):
+    """How a line looks."""
+
+    AUTO = "auto"
+    """Console on a terminal, JSON elsewhere."""
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The least important lines that are shown."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def configure_logging(
+    *,
+    count: Callable[[str], None],
+    style: LogStyle = LogStyle.AUTO,
+    level: LogLevel = LogLevel.INFO,
+    stream: TextIO | None = None,
+) -> None:
+    """Set structlog and the standard library's logging up, for the whole process.
+
+    Args:
+        count: Called with the level of each line that is shown; see `sidecar.telemetry.Telemetry.logged`.
+        style: How a line looks.
+        level: The least important lines that are shown.
+        stream: Where lines go; standard error when not given.
+    """
+    out = stream or sys.stderr
+    console = style is LogStyle.CONSOLE or (style is LogStyle.AUTO and out.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _counter(count),
+    ]
+    rendered = _renderers(out, console=console)
+    structlog.configure(
+        processors=[*shared, *rendered],
+        wrapper_class=structlog.make_filtering_bound_logger(level.value),
+        logger_factory=structlog.WriteLoggerFactory(out),
+    )
+    handler = logging.StreamHandler(out)
+    handler.addFilter(ChatterFilter())
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered[:-1], rendered[-1]],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.value.upper())
+
+
+class ChatterFilter(logging.Filter):
+    """Lets a line of the OpenTelemetry SDK through once in a while."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        """Nothing shown yet; ``clock`` is in seconds."""
+        super().__init__()
+        self._clock = clock
+        self._shown: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """The line is of another library, or has not been shown lately."""
+        if not record.name.startswith("opentelemetry"):
+            return True
+        key, now = (record.name, str(record.msg)), self._clock()
+        if now - self._shown.get(key, -CHATTER_SECONDS) < CHATTER_SECONDS:
+            return False
+        self._shown[key] = now
+        return True
+
+
+def _counter(count: Callable[[str], None]) -> Processor:
+    def counted(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        count(str(event.get("level", "")))
+        return event
+
+    return counted
+
+
+def _renderers(out: TextIO, *, console: bool) -> list[Processor]:
+    if console:
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain)]
+    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer(default=str)]

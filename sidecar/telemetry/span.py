@@ -1,0 +1,189 @@
+"""A span as a value, made of facts after they happened, and its way into the SDK."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    set_span_in_context,
+)
+
+from sidecar.telemetry.names import Attribute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.trace import Span, Tracer
+
+    from sidecar.telemetry import names
+
+Value = str | int | float | bool
+
+_MAX_INT: Final = (1 << 63) - 1
+_MAX_TEXT: Final = 512
+_TRACE_DIGITS: Final = 32
+_SPAN_DIGITS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRef:
+    """A place in a trace.
+
+    Attributes:
+        trace_id: Not 0.
+        span_id: The span to hang below; 0 when only the trace is known.
+    """
+
+    trace_id: int
+    span_id: int = 0
+
+    @classmethod
+    def parse(cls, trace: str, span: str) -> TraceRef | None:
+        """Read hexadecimal ids; None when the first is no trace id."""
+        trace_id = _parse_id(trace, _TRACE_DIGITS)
+        return cls(trace_id, _parse_id(span, _SPAN_DIGITS)) if trace_id else None
+
+
+@dataclass(frozen=True, slots=True)
+class SpanMoment:
+    """An event on a span.
+
+    Attributes:
+        at_ns: Nanoseconds since the epoch.
+        name: See `sidecar.telemetry.names.Moment`.
+        attributes: No text of a transcript.
+    """
+
+    at_ns: int
+    name: names.Moment
+    attributes: Mapping[Attribute, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanFact:
+    """A span that is over.
+
+    Attributes:
+        name: See `sidecar.telemetry.names.Span`.
+        start_ns: Nanoseconds since the epoch, the gateway's clock.
+        end_ns: Likewise.
+        attributes: No text of a transcript.
+        suffix: Follows the name after a space.
+        client: It is a call to another service.
+        moments: Events on it.
+        error: Why it failed, for ``error.type``; empty when it did not.
+        description: One sentence on the error.
+        children: Spans below it.
+    """
+
+    name: names.Span
+    start_ns: int
+    end_ns: int
+    attributes: Mapping[Attribute, Value] = field(default_factory=dict)
+    suffix: str = ""
+    client: bool = False
+    moments: tuple[SpanMoment, ...] = ()
+    error: str = ""
+    description: str = ""
+    children: tuple[SpanFact, ...] = ()
+
+
+class PinnedIds(RandomIdGenerator):
+    """Random ids, except that a root span can be put into a given trace: the SDK offers no other way to do so."""
+
+    def __init__(self) -> None:
+        self._wanted = threading.local()
+
+    def pin(self, trace_id: int) -> None:
+        """Let the next root span of this thread belong to this trace."""
+        self._wanted.trace_id = trace_id
+
+    def generate_trace_id(self) -> int:
+        """The pinned id, once; else a random one."""
+        pinned: int = getattr(self._wanted, "trace_id", 0)
+        self._wanted.trace_id = 0
+        return pinned or super().generate_trace_id()
+
+
+class SpanWriter:
+    """Hands finished spans to the SDK, which queues or drops them and never waits."""
+
+    def __init__(self, tracer: Tracer, ids: PinnedIds, made: Callable[[names.Span], None]) -> None:
+        """Write to ``tracer``, whose provider draws its ids from ``ids``; ``made`` is called for each span."""
+        self._tracer = tracer
+        self._ids = ids
+        self._made = made
+
+    def write(self, fact: SpanFact, where: TraceRef | None) -> None:
+        """Write the span and all below it; without a place it becomes the root of a new trace."""
+        if where is None:
+            self._write(fact, Context())
+        elif where.span_id:
+            parent = SpanContext(where.trace_id, where.span_id, is_remote=True, trace_flags=TraceFlags(1))
+            self._write(fact, set_span_in_context(NonRecordingSpan(parent), Context()))
+        else:
+            self._ids.pin(where.trace_id)
+            self._write(fact, Context())
+
+    def _write(self, fact: SpanFact, context: Context) -> None:
+        start_ns = _clamped(fact.start_ns)
+        span = self._tracer.start_span(
+            _clean(f"{fact.name.value} {fact.suffix}".rstrip()),
+            context,
+            SpanKind.CLIENT if fact.client else SpanKind.INTERNAL,
+            _encodable(fact.attributes),
+            start_time=start_ns,
+        )
+        self._made(fact.name)
+        for moment in fact.moments:
+            span.add_event(moment.name.value, _encodable(moment.attributes), _clamped(moment.at_ns))
+        self._fail(span, fact)
+        for child in fact.children:
+            self._write(child, set_span_in_context(span, Context()))
+        span.end(max(start_ns, _clamped(fact.end_ns)))
+
+    @staticmethod
+    def _fail(span: Span, fact: SpanFact) -> None:
+        if fact.error:
+            span.set_attribute(Attribute.ERROR_TYPE.value, _clean(fact.error))
+            span.set_status(Status(StatusCode.ERROR, fact.description or None))
+
+
+def _parse_id(text: str, digits: int) -> int:
+    """A hexadecimal id of exactly so many digits; 0 for anything else."""
+    if len(text) != digits or not all(c in "0123456789abcdef" for c in text):
+        return 0
+    return int(text, 16)
+
+
+def _encodable(attributes: Mapping[Attribute, Value]) -> dict[str, Value]:
+    """What protobuf takes: one value out of range would cost the whole batch."""
+    return {key.value: _bounded(value) for key, value in attributes.items()}
+
+
+def _bounded(value: Value) -> Value:
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return max(-_MAX_INT, min(value, _MAX_INT))
+    return value
+
+
+def _clean(text: str) -> str:
+    return text[:_MAX_TEXT].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _clamped(at_ns: int) -> int:
+    return max(0, min(at_ns, _MAX_INT))

@@ -1,0 +1,212 @@
+"""The room's face: the service tells it what happens, and never hears of its troubles."""
+
+from __future__ import annotations
+
+import functools
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
+
+from prometheus_client.exposition import choose_encoder
+
+from sidecar.core.writer import Writer, WriterKind
+from sidecar.telemetry.export import Pipeline, open_pipeline
+from sidecar.telemetry.gauges import StatusGauges, StatusSource
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.names import Label, Metric, Span
+from sidecar.telemetry.series import Meters
+from sidecar.telemetry.span import SpanWriter
+from sidecar.telemetry.traces import Traces
+from sidecar.telemetry.tracing import Tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.core.decisions import Decision
+    from sidecar.core.events import Event
+    from sidecar.core.gateway import Gateway
+    from sidecar.telemetry.delivery import Signal
+    from sidecar.telemetry.labels import PageOutcome, Rejection
+    from sidecar.wire.messages import Diagnostic, LockFailed
+
+SHUTDOWN_SECONDS: Final = 3.0
+"""What a backend gets to take the last spans and metrics."""
+
+P = ParamSpec("P")
+
+
+def _guarded(
+    method: Callable[Concatenate[Telemetry, P], None],
+) -> Callable[Concatenate[Telemetry, P], None]:
+    """Telemetry must not be able to hurt the service: an error is counted, and that is all."""
+
+    @functools.wraps(method)
+    def guarded(self: Telemetry, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - that is what the guard is for
+            self.failed(error)
+
+    return guarded
+
+
+class Telemetry:
+    """Spans and metrics of one sidecar.
+
+    No method but `shutdown` waits for anything. All are for the service's one thread, but `logged` and
+    `render_metrics`, which any thread may call.
+    """
+
+    def __init__(self, pipeline: Pipeline, *, clock: Callable[[], int] = time.time_ns) -> None:
+        """Write to ``pipeline``; ``clock`` gives nanoseconds since the epoch."""
+        self._pipeline = pipeline
+        self._meters = Meters(pipeline.meter)
+        self._metrics = Metrics(self._meters)
+        self._tracing = self._start_tracing(clock)
+        self._last_error = ""
+        self._scrape = Lock()
+        pipeline.deliveries.listener = self._exported
+
+    @classmethod
+    def start(cls) -> Telemetry:
+        """Set telemetry up as the environment says.
+
+        Raises:
+            sidecar.telemetry.export.ExportConfigurationError: A variable of OpenTelemetry can't be obeyed.
+        """
+        return cls(open_pipeline())
+
+    @property
+    def last_error(self) -> str:
+        """Type and place of the last error that was kept from the service; empty when there was none."""
+        return self._last_error
+
+    @_guarded
+    def event(self, event: Event) -> None:
+        """The core is about to be told this."""
+        self._metrics.event(event)
+        if self._tracing is not None:
+            self._tracing.event(event)
+
+    @_guarded
+    def decision(self, decision: Decision) -> None:
+        """The core decided this, on the event told last."""
+        self._metrics.decision(decision)
+        if self._tracing is not None:
+            self._tracing.decision(decision)
+
+    @_guarded
+    def diagnostic(self, message: Diagnostic, gateway: Gateway) -> None:
+        """A gateway's diagnostics bus said this."""
+        self._metrics.diagnostic(message, gateway)
+        if self._tracing is not None:
+            self._tracing.diagnostic(message, gateway)
+
+    @_guarded
+    def lock_failed(self, message: LockFailed) -> None:
+        """A writer did not get the session lock."""
+        self._metrics.lock_failed(message)
+        if self._tracing is not None:
+            wire = message.writer
+            writer = Writer(kind=WriterKind.of(wire.kind), name=wire.name, run_id=wire.run)
+            self._tracing.lock_failed(message, writer)
+
+    @_guarded
+    def rejected(self, reason: Rejection) -> None:
+        """Input was not taken."""
+        self._meters.add(Metric.REJECTED, labels={Label.REASON: reason})
+
+    @_guarded
+    def answered(self, seconds: float) -> None:
+        """A gateway's question was answered, so long after it came."""
+        self._meters.record(Metric.VERDICT_LATENCY, seconds)
+
+    @_guarded
+    def report(self, count: int = 1) -> None:
+        """Messages came from a preload."""
+        self._meters.add(Metric.REPORTS, count)
+
+    @_guarded
+    def gap(self, count: int = 1) -> None:
+        """A link's messages are not in sequence."""
+        self._meters.add(Metric.REPORT_GAPS, count)
+
+    @_guarded
+    def lost(self, count: int) -> None:
+        """A preload had to drop messages."""
+        self._meters.add(Metric.REPORTS_LOST, count)
+
+    @_guarded
+    def overflow(self) -> None:
+        """The kernel's queue of file events overflowed."""
+        self._meters.add(Metric.WATCH_OVERFLOWS)
+
+    @_guarded
+    def page(self, outcome: PageOutcome) -> None:
+        """A notification was tried."""
+        self._meters.add(Metric.PAGES, labels={Label.OUTCOME: outcome})
+
+    @_guarded
+    def logged(self, level: str) -> None:
+        """A log line was written."""
+        self._meters.add(Metric.LOG_LINES, labels={Label.LEVEL: level})
+
+    @_guarded
+    def bind_status(self, source: StatusSource) -> None:
+        """Read the gauges from here."""
+        self._meters.bind(StatusGauges(source, self._status_failed))
+
+    def render_metrics(self, accept: str = "") -> tuple[bytes, str]:
+        """All metrics for a scrape.
+
+        Args:
+            accept: The request's Accept header: the text format of Prometheus, or OpenMetrics where it is asked for.
+
+        Returns:
+            Body and content type.
+        """
+        try:
+            encode, content_type = choose_encoder(accept)
+            with self._scrape:  # the exporter for Prometheus mixes up two collections at once
+                return encode(self._pipeline.registry), content_type
+        except Exception as error:  # noqa: BLE001 - a scrape that fails must not fail the service
+            self.failed(error)
+            encode, content_type = choose_encoder("")
+            return b"", content_type
+
+    @_guarded
+    def shutdown(self, timeout_seconds: float = SHUTDOWN_SECONDS) -> None:
+        """Close what is open and send what is queued; returns after the timeout at the latest, and a moment."""
+        if self._tracing is not None:
+            self._tracing.close()
+        self._pipeline.shutdown(timeout_seconds)
+
+    def failed(self, error: Exception) -> None:
+        """An error was kept from the service."""
+        where = traceback.extract_tb(error.__traceback__)[-1:]
+        self._last_error = " ".join([type(error).__name__, *(f"at {Path(f.filename).name}:{f.lineno}" for f in where)])
+        with suppress(Exception):  # the counter itself fails: there is nothing left to do
+            self._meters.add(Metric.ERRORS)
+
+    def _start_tracing(self, clock: Callable[[], int]) -> Tracing | None:
+        tracer = self._pipeline.tracer
+        if tracer is None:
+            return None
+        writer = SpanWriter(tracer, self._pipeline.ids, self._span_made)
+        return Tracing(Traces(writer), self._span_dropped, clock)
+
+    def _span_made(self, span: Span) -> None:
+        self._meters.add(Metric.SPANS, labels={Label.SPAN: span.value})
+
+    def _span_dropped(self, span: Span) -> None:
+        self._meters.add(Metric.SPANS_DROPPED, labels={Label.SPAN: span.value})
+
+    def _exported(self, signal: Signal, delivered: bool) -> None:  # noqa: FBT001 - called by position
+        outcome = "delivered" if delivered else "failed"
+        self._meters.add(Metric.EXPORTS, labels={Label.SIGNAL: signal.value, Label.OUTCOME: outcome})
+
+    def _status_failed(self) -> None:
+        self._meters.add(Metric.ERRORS)
