@@ -71,8 +71,9 @@ def path_to_root(records: Sequence[Record]) -> tuple[str, ...]:
 def off_path(records: Sequence[Record], wanted: Iterable[str]) -> tuple[str, ...]:
     """Which of the ``wanted`` record ids are missing, or not on the path from the tip to the root.
 
-    Ids of ``leaf`` records are never missed: they steer the path and are not on it.
+    Ids of ``leaf`` records are never missed: they steer the path and are not on it. Neither are records that their own
+    writer put beside it.
     """
     path = set(path_to_root(records))
-    steering = {r.record_id for r in records if r.kind == LEAF}
-    return tuple(w for w in wanted if w not in path and w not in steering)
+    beside = {r.record_id for r in records if r.kind == LEAF or r.side}
+    return tuple(w for w in wanted if w not in path and w not in beside)

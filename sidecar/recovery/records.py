@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 class _Line(msgspec.Struct, frozen=True, rename="camel"):
     id: str | None = None
-    parent_id: str | None | msgspec.UnsetType = msgspec.UNSET
+    parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
     type: str = ""
     append_mode: str | None = None
     target_id: str | None = None
-    append_parent_id: str | None | msgspec.UnsetType = msgspec.UNSET
+    append_parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def _record(line: _Line) -> Record:
