@@ -1,0 +1,31 @@
+"""Run every measurement and print one table, or one JSON object a line with ``--json``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from benchmarks.account import measure_account
+from benchmarks.custody import measure_custody
+from benchmarks.store import measure_store
+
+
+def main() -> int:
+    """Run the measurements that were named, or all of them."""
+    measurements = {"account": measure_account, "custody": measure_custody, "store": measure_store}
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("name", nargs="*", choices=[*measurements, []], help="which (default: all)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    options = parser.parse_args()
+    for name in options.name or measurements:
+        print(f"# {name} ...", file=sys.stderr, flush=True)
+        for row in measurements[name]():
+            if options.json:
+                print(json.dumps({"measurement": name, **row}))
+            else:
+                print(f"{name:8} " + "  ".join(f"{key}={value}" for key, value in row.items()))
+    return 0
+
+
+sys.exit(main())

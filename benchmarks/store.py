@@ -1,0 +1,61 @@
+"""What it costs to have an intent on disk before an action (rule 6)."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.gateway import Gateway, Run
+from sidecar.core.incident import Incident, incident_id
+from sidecar.core.policy import Grade
+from sidecar.core.verdict import Verdict
+from sidecar.store.incidents import IncidentStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROUNDS: Final = 200
+
+
+def measure_store() -> Iterator[dict[str, Any]]:
+    """Median time of one committed save, next to one fsync of a plain file of the same directory."""
+    with tempfile.TemporaryDirectory() as directory:
+        store = IncidentStore(Path(directory) / "data" / "sidecar.db", time.time_ns)
+        plain = os.open(Path(directory) / "plain", os.O_WRONLY | os.O_CREAT)
+        incident = Incident(
+            incident_id=incident_id(0, "w", "f"),
+            session_file="f",
+            opened_at_ns=0,
+            verdict=Verdict.CO_TENANT,
+            grade=Grade.BYTES,
+            reason="",
+            fence=Fingerprint.absent(),
+            current=Fingerprint.absent(),
+            run=Run(),
+            gateway=Gateway(link="", pid=0),
+        )
+        saves, syncs = [], []
+        for number in range(ROUNDS):
+            started = time.perf_counter()
+            os.write(plain, b"x" * 1000)
+            os.fsync(plain)
+            between = time.perf_counter()
+            store.save(replace(incident, incident_id=str(number)))
+            saves.append((time.perf_counter() - between) * 1000)
+            syncs.append((between - started) * 1000)
+        os.close(plain)
+        store.close()
+    save, sync = statistics.median(saves), statistics.median(syncs)
+    p99 = sorted(saves)[int(len(saves) * 0.99)]
+    yield {
+        "fsync_ms": round(sync, 2),
+        "save_ms": round(save, 2),
+        "save_p99_ms": round(p99, 2),
+        "ratio": round(save / sync, 2),
+    }
