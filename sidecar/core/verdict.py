@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sidecar.core.change import Change, Operation
-from sidecar.core.custody import Share, explain
+from sidecar.core.custody import Share, explain, seen_through
 from sidecar.core.policy import Grade
 
 if TYPE_CHECKING:
@@ -87,36 +87,48 @@ def judge(evidence: Evidence, policy: Policy) -> Judgement:
     snapshot = evidence.snapshot
     if not snapshot.fingerprint.exists:
         return _judge_absent(evidence)
-    if snapshot.content is None:
-        return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, f"the file could not be read: {snapshot.problem}")
-    if evidence.trusted is None:
-        why = evidence.broken or "what the file held at the fence is not known"
-        return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, f"custody is unknown: {why}")
-    found = explain(evidence.trusted, evidence.changes, snapshot.content)
-    if evidence.broken:
-        return Judgement(
-            Verdict.UNATTRIBUTED,
-            Grade.NONE,
-            f"custody is unknown: {evidence.broken}",
-            found.shares,
-            found.unexplained,
-            manifest=found.manifest,
-        )
+    found = None
+    if evidence.trusted is not None and snapshot.content is not None:
+        found = explain(evidence.trusted, evidence.changes, snapshot.content)
+    if evidence.trusted is None or evidence.broken:
+        return _judge_unknown(evidence, found)
     strange = _strange_file(evidence)
     if strange:
-        return Judgement(Verdict.EXTERNAL, Grade.BYTES, strange, found.shares, found.unexplained)
+        shares, unexplained = (found.shares, found.unexplained) if found else ((), ())
+        return Judgement(Verdict.EXTERNAL, Grade.BYTES, strange, shares, unexplained)
+    if found is None:
+        return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, f"the file could not be read: {snapshot.problem}")
     if found.unexplained:
         return _judge_unexplained(found)
+    if not seen_through(evidence.fence, evidence.changes):
+        return Judgement(
+            Verdict.UNATTRIBUTED,
+            Grade.BYTES,
+            "the file changed unseen before a known writer replaced its bytes, which may have taken the change in",
+            found.shares,
+            manifest=found.manifest,
+        )
     return _judge_explained(evidence, found, policy)
 
 
+def _judge_unknown(evidence: Evidence, found: Explanation | None) -> Judgement:
+    """Custody has a gap: what can be said of the bytes is kept, and proves nothing (rule 5)."""
+    reason = f"custody is unknown: {evidence.broken or 'what the file held at the fence is not known'}"
+    if found is None:
+        return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, reason)
+    return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, reason, found.shares, found.unexplained, manifest=found.manifest)
+
+
 def _judge_absent(evidence: Evidence) -> Judgement:
-    removed = [c for c in evidence.changes if c.operation is Operation.REMOVE]
-    if removed:
-        share = Share(removed[-1].writer, 0)
-        return Judgement(Verdict.RESET, Grade.BYTES, "the gateway itself removed or archived the file", (share,))
+    written = [c for c in evidence.changes if c.operation is not Operation.METADATA]
+    for removal in reversed(written):
+        if removal.operation is Operation.REMOVE and not any(removal.precedes(c) for c in written):
+            share = Share(removal.writer, 0)
+            return Judgement(Verdict.RESET, Grade.BYTES, "the gateway itself removed or archived the file", (share,))
     if evidence.broken:
         return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, f"the file is gone; custody is unknown: {evidence.broken}")
+    if not evidence.fence.exists and not written:
+        return Judgement(Verdict.UNCHANGED, Grade.BYTES, "there was no file at the fence, and there is none now")
     return Judgement(Verdict.EXTERNAL, Grade.BYTES, "the session file was removed, and not by the gateway")
 
 
@@ -177,7 +189,7 @@ def _judge_explained(evidence: Evidence, found: Explanation, policy: Policy) -> 
 
 def _grant(verdict: Verdict, reason: str, evidence: Evidence, found: Explanation, policy: Policy) -> Judgement:
     """Allow the recovery unless old bytes were replaced and the run could not be made to read them again."""
-    may = found.determinate or not found.unexplained
+    may = True
     if Grade.BYTES.strength < policy.needs.strength:
         may, reason = False, f"{reason}; recovery refused: the policy asks for evidence of grade {policy.needs.value}"
     elif verdict is not Verdict.OWN and not found.prefix_intact and not evidence.can_reload:

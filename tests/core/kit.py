@@ -1,0 +1,413 @@
+"""What the tests of the core share: a disk that knows who wrote each byte, and a bench that plays the shells' part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sidecar.core import events as ev
+from sidecar.core.change import Change, Operation
+from sidecar.core.content import BytesContent, Snapshot
+from sidecar.core.custodian import Custodian
+from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFile, Refuse, SaveIncident
+from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.gateway import Adapter, Gateway, Run
+from sidecar.core.policy import Mode, Policy
+from sidecar.core.writer import Writer, WriterKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sidecar.core.incident import Incident
+
+FILE: Final = "/state/agents/main/sessions/0a1b.jsonl"
+LINK: Final = "link-1"
+OTHER_LINK: Final = "link-2"
+GATEWAY_PID: Final = 100
+WINDOW: Final = "100.1700000000.1"
+
+RUN: Final = Run(run_id="run-1", kind="user_turn", session="5e55", trace_id="ab" * 16)
+OTHER_RUN: Final = Run(run_id="run-2", kind="heartbeat", session="5e55")
+
+OWN: Final = Writer(WriterKind.USER_TURN, "", GATEWAY_PID, RUN.run_id)
+HEARTBEAT: Final = Writer(WriterKind.HEARTBEAT, "", GATEWAY_PID, OTHER_RUN.run_id)
+CRON: Final = Writer(WriterKind.CRON, "daily-digest", GATEWAY_PID, "run-3")
+CHANNEL: Final = Writer(WriterKind.CHANNEL, "telegram", GATEWAY_PID)
+STRANGER: Final = Writer(WriterKind.FOREIGN, "", 999)
+
+_DecisionT = TypeVar("_DecisionT", bound=Decision)
+
+
+def gateway(link: str = LINK, pid: int = GATEWAY_PID, *, can_reload: bool = True) -> Gateway:
+    """A linked process whose release has a fence."""
+    return Gateway(link, pid, "2026.7.35", Adapter.PUBLISH if can_reload else Adapter.SWAP, can_reload)
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return sha256(data).hexdigest()
+
+
+def reported(
+    operation: Operation,
+    writer: Writer,
+    data: bytes = b"",
+    *,
+    change_id: str,
+    span: tuple[int, int | None],
+    offset: int = -1,
+    length: int | None = None,
+    link: str = LINK,
+) -> Change:
+    """A report without fingerprints, as custody takes it. ``span`` holds the numbers of its begin and its end."""
+    return Change(
+        change_id=change_id,
+        operation=operation,
+        writer=writer,
+        at_ns=0,
+        length=len(data) if length is None else length,
+        sha256=digest(data) if data else "",
+        offset=offset,
+        link=link,
+        began=span[0],
+        ended=span[1],
+    )
+
+
+@dataclass
+class Disk:
+    """A session file. Every act gives it a new ctime; each byte remembers whether a foreigner brought it in."""
+
+    data: bytes = b'{"type":"session"}\n'
+    foreign: list[bool] = field(default_factory=list)
+    exists: bool = True
+    regular: bool = True
+    uid: int = 1000
+    ino: int = 1
+    clock: int = 1_700_000_000_000_000_000
+
+    def __post_init__(self) -> None:
+        """What is there at first is the gateway's."""
+        self.foreign = [False] * len(self.data)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What a stat would say."""
+        if not self.exists:
+            return Fingerprint.absent()
+        return Fingerprint(
+            exists=True, dev=1, ino=self.ino, size=len(self.data), mtime_ns=self.clock, ctime_ns=self.clock
+        )
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What a reading would give."""
+        if not self.exists:
+            return Snapshot(self.fingerprint)
+        return Snapshot(self.fingerprint, BytesContent(self.data), regular=self.regular, uid=self.uid)
+
+    def touch(self) -> None:
+        """Change times, no byte."""
+        self.clock += 1_000_000
+
+    def append(self, data: bytes, *, foreign: bool = False) -> None:
+        """Add bytes at the end."""
+        self.replace(self.data + data, [*self.foreign, *[foreign] * len(data)])
+
+    def overwrite(self, offset: int, data: bytes, *, foreign: bool = False) -> None:
+        """Write at a position, at most up to the end."""
+        end = offset + len(data)
+        taint = [*self.foreign[:offset], *[foreign] * len(data), *self.foreign[end:]]
+        self.replace(self.data[:offset] + data + self.data[end:], taint)
+
+    def truncate(self, size: int) -> None:
+        """Cut to ``size`` bytes."""
+        self.replace(self.data[:size], self.foreign[:size])
+
+    def rename_copy(self) -> None:
+        """Move an identical copy into place: same bytes, another inode."""
+        self.ino += 1
+        self.touch()
+
+    def remove(self) -> None:
+        """Delete the file."""
+        self.replace(b"", [])
+        self.exists = False
+
+    def replace(self, data: bytes, foreign: Sequence[bool] | None = None) -> None:
+        """Leave exactly these bytes, the gateway's unless told otherwise."""
+        self.data = data
+        self.foreign = [False] * len(data) if foreign is None else list(foreign)
+        self.exists = True
+        self.touch()
+
+
+class Bench:
+    """A custodian between a disk and a gateway: acts on the one, reports as the other, collects the decisions.
+
+    Reads that must be immediate are answered at once. The others wait in ``reads`` until `look`.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy | None = None,
+        mode: Mode = Mode.RECOVER,
+        can_reload: bool = True,
+        disk: Disk | None = None,
+        linked: bool = True,
+    ) -> None:
+        self.disk = disk or Disk()
+        self.custodian = Custodian(policy or Policy(), mode)
+        self.decisions: list[Decision] = []
+        self.reads: list[ReadFile] = []
+        self._seq = 0
+        self._ns = 1_700_000_000_000_000_000
+        if linked:
+            self.handle(ev.LinkOpened(gateway=gateway(can_reload=can_reload), at_ns=self.now()))
+
+    def now(self) -> int:
+        """A later time than ever before."""
+        self._ns += 1_000_000
+        return self._ns
+
+    def seq(self) -> int:
+        """The number of the next report."""
+        self._seq += 1
+        return self._seq
+
+    def handle(self, event: ev.Event) -> list[Decision]:
+        """Give an event to the custodian; answer immediate reads, keep the rest."""
+        made: list[Decision] = []
+        for decision in self.custodian.handle(event):
+            if not isinstance(decision, ReadFile):
+                made.append(decision)
+            elif decision.settle:
+                self.reads.append(decision)
+            else:
+                made += self.read()
+        self.decisions += made
+        return made
+
+    def read(self, snapshot: Snapshot | None = None) -> list[Decision]:
+        """Deliver a reading of the file, as it is now unless told otherwise."""
+        event = ev.SnapshotTaken(file=FILE, snapshot=snapshot or self.disk.snapshot, at_ns=self.now())
+        made = self.custodian.handle(event)
+        assert not [d for d in made if isinstance(d, ReadFile)]
+        return made
+
+    def look(self) -> list[Decision]:
+        """The watch saw the file move; the reading that the custodian wants is taken."""
+        self.handle(ev.FileMoved(file=FILE, fingerprint=self.disk.fingerprint, at_ns=self.now()))
+        made: list[Decision] = []
+        if self.reads:
+            self.reads.clear()
+            made = self.read()
+        self.decisions += made
+        return made
+
+    def fence(self, window: str = WINDOW, run: Run = RUN, link: str = LINK) -> list[Decision]:
+        """A run records the file as it is."""
+        return self.handle(
+            ev.FenceSet(link=link, window=window, file=FILE, fence=self.disk.fingerprint, run=run, at_ns=self.now())
+        )
+
+    def begin(self, operation: Operation, writer: Writer, data: bytes = b"", *, link: str = LINK) -> Change:
+        """Announce a call of which nothing has reached the file."""
+        change = Change(
+            change_id=f"c{self.seq()}",
+            operation=operation,
+            writer=writer,
+            at_ns=self.now(),
+            length=len(data),
+            sha256=digest(data),
+            offset=len(self.disk.data),
+            before=self.disk.fingerprint,
+            link=link,
+            began=self._seq,
+            ended=None,
+        )
+        self.handle(ev.FileChanged(file=FILE, change=change))
+        return change
+
+    def end(self, change: Change) -> None:
+        """Report that a call has returned."""
+        done = change.finish(ended=self.seq(), length=change.length, sha256=change.sha256, after=self.disk.fingerprint)
+        self.handle(ev.FileChanged(file=FILE, change=done))
+
+    def done(
+        self,
+        operation: Operation,
+        writer: Writer,
+        data: bytes,
+        *,
+        before: Fingerprint,
+        length: int | None = None,
+        offset: int | None = None,
+        link: str = LINK,
+    ) -> Change:
+        """Report a synchronous call that has just been made on the disk."""
+        change = Change(
+            change_id=f"c{self.seq()}",
+            operation=operation,
+            writer=writer,
+            at_ns=self.now(),
+            length=len(data) if length is None else length,
+            sha256=digest(data) if data else "",
+            offset=before.size if offset is None else offset,
+            before=before,
+            after=self.disk.fingerprint,
+            link=link,
+            began=self._seq,
+            ended=self._seq,
+        )
+        self.handle(ev.FileChanged(file=FILE, change=change))
+        return change
+
+    def write(self, writer: Writer, data: bytes, *, link: str = LINK) -> Change:
+        """A linked process appends and reports it."""
+        before = self.disk.fingerprint
+        self.disk.append(data)
+        return self.done(Operation.APPEND, writer, data, before=before, link=link)
+
+    def rewrite(self, writer: Writer, data: bytes, foreign: Sequence[bool] | None = None) -> Change:
+        """A linked process writes the whole file anew and reports it."""
+        before = self.disk.fingerprint
+        self.disk.replace(data, foreign)
+        return self.done(Operation.REWRITE, writer, data, before=before, offset=0)
+
+    def truncate(self, writer: Writer, size: int) -> Change:
+        """A linked process cuts the file and reports it."""
+        before = self.disk.fingerprint
+        self.disk.truncate(size)
+        return self.done(Operation.TRUNCATE, writer, b"", before=before, length=size)
+
+    def remove(self, writer: Writer) -> Change:
+        """A linked process deletes the file and reports it."""
+        before = self.disk.fingerprint
+        self.disk.remove()
+        return self.done(Operation.REMOVE, writer, b"", before=before)
+
+    def take_lock(self, writer: Writer) -> None:
+        """A linked process takes the session lock."""
+        self.handle(ev.LockTaken(file=FILE, hold="h1", writer=writer, wait_ns=2_000_000, at_ns=self.now()))
+
+    def release_lock(self, writer: Writer) -> None:
+        """A linked process gives the session lock back."""
+        after = self.disk.fingerprint
+        self.handle(
+            ev.LockReleased(file=FILE, hold="h1", writer=writer, after=after, held_ns=3_000_000, at_ns=self.now())
+        )
+
+    def cotenant(self, data: bytes, writer: Writer = CRON) -> None:
+        """A co-tenant appends under the lock."""
+        self.take_lock(writer)
+        self.write(writer, data)
+        self.release_lock(writer)
+
+    def ask(self, window: str = WINDOW, *, fence: Fingerprint | None = None, run: Run = RUN) -> Approve | Refuse:
+        """The run stands at its check; the one answer."""
+        known = {w.window_id: w.fence for w in self.custodian.windows}
+        made = self.handle(
+            ev.VerdictAsked(
+                ask=f"a{self.seq()}",
+                link=LINK,
+                window=window,
+                file=FILE,
+                fence=fence or known[window],
+                current=self.disk.fingerprint,
+                run=run,
+                snapshot=self.disk.snapshot,
+                at_ns=self.now(),
+            )
+        )
+        (answer,) = [d for d in made if isinstance(d, Approve | Refuse)]
+        return answer
+
+    def apply(self, approval: Approve, *records: str, moves: bool = True) -> None:
+        """The preload obeys a command, and the run records its new fence."""
+        self.handle(
+            ev.RecoveryApplied(
+                window=approval.window,
+                applied=True,
+                fence=approval.fence,
+                current=approval.current,
+                pushed=not approval.ask,
+                latency_ns=5_000_000,
+                reason="",
+                records=records,
+                at_ns=self.now(),
+            )
+        )
+        if moves:
+            self.fence(approval.window)
+
+    def decline(self, approval: Approve, reason: str) -> None:
+        """The preload finds that something differs and leaves the fence alone."""
+        self.handle(
+            ev.RecoveryApplied(
+                window=approval.window,
+                applied=False,
+                fence=approval.fence,
+                current=approval.current,
+                pushed=not approval.ask,
+                latency_ns=0,
+                reason=reason,
+                records=(),
+                at_ns=self.now(),
+            )
+        )
+
+    def trip(self, window: str = WINDOW, *, fence: Fingerprint | None = None) -> list[Decision]:
+        """The gateway's own fence stops the turn."""
+        known = {w.window_id: w.fence for w in self.custodian.windows}
+        return self.handle(
+            ev.TurnTripped(
+                link=LINK,
+                window=window,
+                file=FILE,
+                fence=fence or known[window],
+                run=RUN,
+                snapshot=self.disk.snapshot,
+                at_ns=self.now(),
+            )
+        )
+
+    def close(self, window: str = WINDOW, *, takeover: bool = False) -> list[Decision]:
+        """The run is done with its window."""
+        return self.handle(ev.FenceClosed(window=window, takeover=takeover, at_ns=self.now()))
+
+    def lose(self, reason: str = "the kernel's queue overflowed") -> None:
+        """Reports or file events were lost."""
+        self.handle(ev.AccountBroken(reason=reason, at_ns=self.now()))
+
+    def made(self, kind: type[_DecisionT]) -> list[_DecisionT]:
+        """All decisions of one kind so far."""
+        return [d for d in self.decisions if isinstance(d, kind)]
+
+    @property
+    def approvals(self) -> list[Approve]:
+        """Commands given so far."""
+        return self.made(Approve)
+
+    @property
+    def pages(self) -> list[Page]:
+        """Pages so far."""
+        return self.made(Page)
+
+    @property
+    def checks(self) -> list[CheckLineage]:
+        """Checks of the history wanted so far."""
+        return self.made(CheckLineage)
+
+    @property
+    def incidents(self) -> dict[str, Incident]:
+        """The incidents as they were saved last, by id."""
+        return {d.incident.incident_id: d.incident for d in self.made(SaveIncident)}
+
+    @property
+    def incident(self) -> Incident:
+        """The one incident."""
+        (incident,) = self.incidents.values()
+        return incident
