@@ -97,7 +97,7 @@ class AppriseDestination:
         return one_line(text[:500])
 
 
-def load_destinations(urls: Sequence[str]) -> tuple[AppriseDestination, ...]:
+def destinations_of(urls: Sequence[str]) -> tuple[AppriseDestination, ...]:
     """Check every URL of the configuration; the same URL given twice is one destination.
 
     Raises:

@@ -27,6 +27,17 @@ DATABASE_NAME: Final = "sidecar.db"
 """The file in the data directory."""
 
 STOPPED: Final = "the sidecar stopped before the outcome was seen"
+_OLD: Final = """
+    INSERT INTO old SELECT i.id FROM incidents AS i LEFT JOIN pages AS p ON p.incident_id = i.id
+    WHERE i.opened_at_ns < ? AND i.closed_at_ns != 0
+      AND (p.incident_id IS NULL OR p.sent_at_ns IS NOT NULL OR p.gave_up_at_ns IS NOT NULL)
+"""
+_TABLES_OF_INCIDENT: Final = (
+    ("page_deliveries", "incident_id"),
+    ("pages", "incident_id"),
+    ("incident_events", "incident_id"),
+    ("incidents", "id"),
+)
 _UNSEEN: Final = frozenset({Outcome.APPROVED, Outcome.APPLIED})
 
 
@@ -132,6 +143,24 @@ class IncidentStore(IncidentReader):
                 "UPDATE pages SET gave_up_at_ns = ?, last_error = ? WHERE incident_id = ? AND sent_at_ns IS NULL",
                 (at_ns, clean(error), incident_id),
             )
+
+    def forget_before(self, opened_ns: int) -> int:
+        """Remove incidents that were opened earlier. Those still open, and those whose page is pending, stay.
+
+        Args:
+            opened_ns: Nanoseconds since the epoch.
+
+        Returns:
+            How many were removed.
+        """
+        with self._writing() as database:
+            database.execute("CREATE TEMP TABLE IF NOT EXISTS old (id TEXT PRIMARY KEY)")
+            database.execute(_OLD, (opened_ns,))
+            for table, column_name in _TABLES_OF_INCIDENT:
+                database.execute(f"DELETE FROM {table} WHERE {column_name} IN (SELECT id FROM old)")  # noqa: S608 - constants
+            removed: int = database.execute("SELECT count(*) FROM old").fetchone()[0]
+            database.execute("DELETE FROM old")
+        return removed
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.notify.destination import AppriseDestination, load_destinations
+from sidecar.notify.destination import AppriseDestination, destinations_of
 from sidecar.notify.errors import DeliveryError, NotifyUrlError
 from sidecar.notify.text import PageText
 
@@ -76,7 +76,7 @@ def test_a_url_that_apprise_does_not_know_is_refused_without_showing_it(
     url: str, label: str, capfd: pytest.CaptureFixture[str], root_log: io.StringIO
 ) -> None:
     with pytest.raises(NotifyUrlError) as caught:
-        load_destinations(["json://127.0.0.1/", url])
+        destinations_of(["json://127.0.0.1/", url])
     said = str(caught.value)
     assert f"URL {label}" in said
     assert "\n" not in said
@@ -85,11 +85,11 @@ def test_a_url_that_apprise_does_not_know_is_refused_without_showing_it(
 
 
 def test_the_same_url_given_twice_is_told_once() -> None:
-    assert len(load_destinations(["json://127.0.0.1/a", "json://127.0.0.1/b", "json://127.0.0.1/a"])) == 2
+    assert len(destinations_of(["json://127.0.0.1/a", "json://127.0.0.1/b", "json://127.0.0.1/a"])) == 2
 
 
 def test_the_key_is_stable_and_shows_nothing() -> None:
-    [first] = load_destinations(["json://127.0.0.1/topsecret"])
-    [again] = load_destinations(["json://127.0.0.1/topsecret"])
+    [first] = destinations_of(["json://127.0.0.1/topsecret"])
+    [again] = destinations_of(["json://127.0.0.1/topsecret"])
     assert first.key == again.key
     assert "topsecret" not in first.key + first.label + repr(first)

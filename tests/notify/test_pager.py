@@ -4,7 +4,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
-from sidecar.notify.destination import load_destinations
+from sidecar.notify.destination import destinations_of
 from sidecar.notify.errors import DeliveryError
 from sidecar.notify.pager import INTERVALS_SECONDS, STALE_NS, Pager
 from sidecar.store.incidents import IncidentStore
@@ -71,7 +71,7 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
 
 def test_an_incident_is_paged_once_whatever_is_asked(store: IncidentStore, clock: Clock, receiver: Receiver) -> None:
     async def work() -> None:
-        async with Pager(load_destinations([receiver.url()]), store, clock, host="alpha") as pager:
+        async with Pager(destinations_of([receiver.url()]), store, clock, host="alpha") as pager:
             store.save(foreign())
             pager.page(foreign())
             pager.page(foreign())
@@ -97,7 +97,7 @@ def test_a_page_that_fails_at_first_is_tried_again_until_it_is_taken(
     receiver.answers = [500, 503]
 
     async def work() -> None:
-        async with Pager(load_destinations([receiver.url()]), store, clock, intervals_seconds=AT_ONCE) as pager:
+        async with Pager(destinations_of([receiver.url()]), store, clock, intervals_seconds=AT_ONCE) as pager:
             pager.page(foreign())
             await settled(pager)
             assert pager.status().sent == 1
@@ -258,7 +258,7 @@ def test_a_page_says_what_is_known_when_it_is_sent(store: IncidentStore, clock: 
     receiver.answers = [500]
 
     async def work() -> None:
-        async with Pager(load_destinations([receiver.url()]), store, clock, intervals_seconds=AT_ONCE) as pager:
+        async with Pager(destinations_of([receiver.url()]), store, clock, intervals_seconds=AT_ONCE) as pager:
             store.save(foreign(turn_lost=False, closed_at_ns=0))
             pager.page(foreign(turn_lost=False, closed_at_ns=0))
             store.save(foreign())

@@ -181,3 +181,16 @@ def test_an_incident_left_open_that_was_refused_stays_so(path: Path, store: Inci
     assert stored is not None
     assert stored.incident.recovery == foreign().recovery
     assert stored.incident.closed_at_ns == clock.now_ns
+
+
+def test_old_incidents_are_forgotten_unless_something_is_still_to_be_done(store: IncidentStore) -> None:
+    store.save(recovered("old", opened_at_ns=NOON - 2))
+    store.save(foreign("old-told", opened_at_ns=NOON - 2))
+    store.page_delivered("old-told", "d", NOON)
+    store.page_attempted("old-told", NOON, None)
+    store.save(foreign("old-untold", opened_at_ns=NOON - 2))
+    store.save(recovered("old-open", opened_at_ns=NOON - 2, closed_at_ns=0))
+    store.save(recovered("new", opened_at_ns=NOON))
+    assert store.forget_before(NOON - 1) == 2
+    assert {s.incident.incident_id for s in store.find()} == {"old-untold", "old-open", "new"}
+    assert store.forget_before(NOON - 1) == 0

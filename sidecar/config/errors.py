@@ -1,0 +1,48 @@
+"""What can be wrong with the configuration. Each message says what, where and what to do, in one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.core.errors import SidecarError
+from sidecar.store.printable import one_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class ConfigError(SidecarError, ValueError):
+    """A setting cannot be used.
+
+    Attributes:
+        usage: It came from the command line, so the command was used wrongly.
+    """
+
+    def __init__(self, origin: str, reason: str, *, usage: bool = False) -> None:
+        """Say where the value came from and what is wrong with it.
+
+        Args:
+            origin: Such as ``--http`` or ``config.toml, line 3, http``.
+            reason: What is wrong and what is expected; never the value of a notification URL.
+            usage: It came from the command line.
+        """
+        self.usage = usage
+        super().__init__(f"{one_line(origin)}: {one_line(reason)}")
+
+
+class StartError(SidecarError):
+    """The settings are well-formed, but the sidecar cannot start with them."""
+
+
+class StateDirError(StartError, OSError):
+    """There is no state directory to watch, or we may not look into it."""
+
+    def __init__(self, path: Path, what: str, remedy: str) -> None:
+        super().__init__(f"state directory {one_line(str(path))}: {what}; {remedy}")
+
+
+class SocketPathError(StartError, OSError):
+    """No socket can be opened at the path."""
+
+    def __init__(self, path: Path, what: str, remedy: str) -> None:
+        super().__init__(f"socket {one_line(str(path))}: {what}; {remedy}")
