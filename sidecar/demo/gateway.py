@@ -1,0 +1,239 @@
+"""The real gateway as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from sidecar.demo.configuration import TOKEN, startup_environment, write_configuration
+from sidecar.demo.errors import GatewayNotRunningError, GatewayStartError, LineMissingError, SessionUnknownError
+from sidecar.demo.logs import LogFile
+from sidecar.demo.loopback import HOST, post
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from sidecar.demo.packages import GatewayPackage
+
+READY_LINE: Final = "[gateway] ready"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResult:
+    """What became of a user's turn.
+
+    Attributes:
+        status: HTTP status: 200 when it was answered, 500 when it was lost.
+        text: The reply; empty when there is none.
+        error: What the gateway said instead of a reply; empty when there is one.
+        elapsed_seconds: From the question to its end.
+    """
+
+    status: int
+    text: str
+    error: str
+    elapsed_seconds: float
+
+    @property
+    def answered(self) -> bool:
+        """Whether the user got the reply."""
+        return self.status == 200 and not self.error  # noqa: PLR2004
+
+
+class Gateway:
+    """A gateway with everything that it writes inside one directory.
+
+    Args:
+        package: What to run.
+        work_dir: Gets the state directory, the workspace, HOME, temporary files and logs; created when missing.
+        model_url: Address of the model's API.
+        env: Added to its environment, for example NODE_OPTIONS.
+    """
+
+    def __init__(
+        self, package: GatewayPackage, work_dir: Path, model_url: str, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.package = package
+        self.work_dir = work_dir
+        self.state_dir = work_dir / "state"
+        self.stdout = LogFile(work_dir / "stdout.log")
+        self.stderr = LogFile(work_dir / "stderr.log")
+        self.env = dict(env or {})
+        self.port = 0
+        self.ready_seconds = 0.0
+        self._model_url = model_url
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """The gateway's process id."""
+        if self._process is None:
+            raise GatewayNotRunningError
+        return self._process.pid
+
+    @property
+    def token(self) -> str:
+        """What clients authenticate with."""
+        return TOKEN
+
+    @property
+    def url(self) -> str:
+        """Address of its WebSocket."""
+        return f"ws://{HOST}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        await self.stop()
+
+    async def start(self, timeout_seconds: float = 90.0) -> None:
+        """Start the process and wait until it says that it is ready.
+
+        Raises:
+            GatewayStartError: It ended, or was not ready in time; carries the end of its output.
+        """
+        self.port = _free_port()
+        home, temporary, workspace = (self.work_dir / name for name in ("home", "tmp", "workspace"))
+        for directory in (self.state_dir, home, temporary, workspace):
+            directory.mkdir(parents=True, exist_ok=True)
+        write_configuration(self.state_dir, workspace, self.port, self._model_url)
+        environment = {
+            "PATH": f"{self.package.executables}:{os.environ.get('PATH', os.defpath)}",
+            "LANG": "C.UTF-8",
+            "HOME": str(home),
+            "TMPDIR": str(temporary),
+            "OPENCLAW_STATE_DIR": str(self.state_dir),
+            **startup_environment(self.package),
+            **self.env,
+        }
+        started = time.monotonic()
+        with self.stdout.path.open("ab") as stdout, self.stderr.path.open("ab") as stderr:
+            seen = self.stdout.size_bytes
+            self._process = await asyncio.create_subprocess_exec(
+                *(self.package.node, self.package.cli, "gateway", "--port", str(self.port)),
+                cwd=workspace,
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        try:
+            await self._await_ready(self._process, seen, timeout_seconds)
+        except BaseException:
+            await self.stop()
+            raise
+        self.ready_seconds = time.monotonic() - started
+
+    async def stop(self, grace_seconds: float = 5.0) -> None:
+        """End the process and its children; kill them when they do not end within the grace time."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        _signal_group(process.pid, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(grace_seconds):
+                await process.wait()
+        except TimeoutError:
+            pass
+        finally:
+            _signal_group(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    async def turn(self, session_key: str, text: str, timeout_seconds: float = 90.0) -> TurnResult:
+        """Ask something in a session, as a user does, and wait for what comes of it.
+
+        Args:
+            session_key: For example ``agent:main:main``; a new one makes a new session.
+            text: The user's message.
+            timeout_seconds: How long to wait for the end of the turn.
+
+        Raises:
+            TimeoutError: It has not ended in time.
+            ConnectionError: The gateway is not there, or ended meanwhile.
+        """
+        headers = {
+            "authorization": f"Bearer {self.token}",
+            "content-type": "application/json",
+            "x-openclaw-session-key": session_key,
+        }
+        body = {"model": "openclaw/main", "messages": [{"role": "user", "content": text}]}
+        started = time.monotonic()
+        async with asyncio.timeout(timeout_seconds):
+            response = await post(self.port, "/v1/chat/completions", headers, json.dumps(body).encode())
+        return _turn_result(response.status, response.body, time.monotonic() - started)
+
+    def sessions_dir(self, agent: str = "main") -> Path:
+        """Where an agent's session files are."""
+        return self.state_dir / "agents" / agent / "sessions"
+
+    def session_file(self, session_key: str) -> Path:
+        """The file of a session's transcript.
+
+        Raises:
+            SessionUnknownError: The gateway has no such session.
+        """
+        _, agent, _ = session_key.split(":", 2)
+        index = self.sessions_dir(agent) / "sessions.json"
+        try:
+            entry = json.loads(index.read_text())[session_key]
+        except (FileNotFoundError, KeyError):
+            raise SessionUnknownError(session_key, index) from None
+        return index.parent / (entry.get("sessionFile") or f"{entry['sessionId']}.jsonl")
+
+    async def _await_ready(self, process: asyncio.subprocess.Process, seen: int, timeout_seconds: float) -> None:
+        ready = asyncio.ensure_future(self.stdout.wait_for(READY_LINE, timeout_seconds, after_bytes=seen))
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done():
+                reason = f"it ended with status {ended.result()}"
+                raise GatewayStartError(self.package.version, reason, self._last_lines())
+            ready.result()
+        except LineMissingError:
+            reason = f"it was not ready within {timeout_seconds:g} s"
+            raise GatewayStartError(self.package.version, reason, self._last_lines()) from None
+        finally:
+            for future in (ready, ended):
+                future.cancel()
+            await asyncio.gather(ready, ended, return_exceptions=True)
+
+    def _last_lines(self) -> tuple[str, ...]:
+        return (*self.stdout.tail(), *self.stderr.tail())
+
+
+def _turn_result(status: int, body: bytes, elapsed_seconds: float) -> TurnResult:
+    try:
+        answer = json.loads(body)
+        if status == 200:  # noqa: PLR2004
+            return TurnResult(status, answer["choices"][0]["message"]["content"], "", elapsed_seconds)
+        return TurnResult(status, "", answer["error"]["message"], elapsed_seconds)
+    except (ValueError, LookupError, TypeError):
+        return TurnResult(status, "", body.decode("utf-8", "replace"), elapsed_seconds)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, number)

@@ -1,0 +1,184 @@
+"""Gateways as npm publishes them, installed once into a cache directory."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sidecar.demo.errors import NpmFailedError, NpmMissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NODE_VERSION: Final = "24.15.0"
+CACHE_VARIABLE: Final = "OPENCLAW_SIDECAR_CACHE_DIR"
+MARKER: Final = ".complete"
+PROGRESS_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayPackage:
+    """One installed release, with the Node that runs it.
+
+    Attributes:
+        version: The release, as npm names it.
+        root: The npm prefix directory.
+    """
+
+    version: str
+    root: Path
+
+    @property
+    def node(self) -> Path:
+        """The Node binary."""
+        return self.root / "node_modules" / "node" / "bin" / "node"
+
+    @property
+    def cli(self) -> Path:
+        """The entry point of the gateway's command line."""
+        return self.root / "node_modules" / "openclaw" / "openclaw.mjs"
+
+    @property
+    def executables(self) -> Path:
+        """The directory to put first on PATH."""
+        return self.root / "node_modules" / ".bin"
+
+    @property
+    def complete(self) -> bool:
+        """Whether an install of exactly this has come to its end."""
+        return (self.root / MARKER).is_file()
+
+    def problem(self) -> str:
+        """What is missing or differs; empty when all is in place."""
+        wanted = {"node": NODE_VERSION, "openclaw": self.version}
+        for path in (self.node, self.cli):
+            if not path.is_file():
+                return f"there is no {path.relative_to(self.root)}"
+        for name, version in wanted.items():
+            found = json.loads((self.root / "node_modules" / name / "package.json").read_text()).get("version")
+            if found != version:
+                return f"{name} is {found}, not {version}"
+        return ""
+
+
+def default_cache_dir() -> Path:
+    """Where gateways are kept: what the environment says, else ``.cache`` below the working directory."""
+    return Path(os.environ.get(CACHE_VARIABLE) or ".cache").resolve()
+
+
+def ensure_gateway(version: str, cache_dir: Path, progress: Callable[[str], None]) -> GatewayPackage:
+    """Find a release in the cache, or install it there.
+
+    An install happens in a directory beside the final one and is renamed when it is complete, so an interrupted one
+    is never taken for a gateway; a lock file keeps a second process waiting meanwhile.
+
+    Args:
+        version: The release, for example ``2026.5.18``.
+        cache_dir: The cache; created when missing.
+        progress: Gets a line of text every few seconds while there is something to wait for.
+
+    Returns:
+        The installed release.
+
+    Raises:
+        NpmMissingError: It is not in the cache and there is no npm.
+        NpmFailedError: npm failed; carries the end of what it wrote.
+    """
+    package = GatewayPackage(version, cache_dir / "gateways" / version)
+    if package.complete:
+        return package
+    package.root.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(package.root.parent / f".{version}.lock", version, progress):
+        if not package.complete:
+            if package.root.is_dir() and not package.problem():
+                progress(f"openclaw {version}: found in the cache")
+            else:
+                _install(package, cache_dir, progress)
+            (package.root / MARKER).touch()
+    return package
+
+
+@contextmanager
+def _locked(path: Path, version: str, progress: Callable[[str], None]) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(f"openclaw {version}: another process is installing it, waiting")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _install(package: GatewayPackage, cache_dir: Path, progress: Callable[[str], None]) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise NpmMissingError
+    for leftover in package.root.parent.glob(f".{package.version}-*"):  # of installs that were interrupted
+        shutil.rmtree(leftover)
+    staging = Path(tempfile.mkdtemp(prefix=f".{package.version}-", dir=package.root.parent))
+    try:
+        (staging / "package.json").write_text('{"private": true}\n')
+        log = staging / "install.log"
+        what = (f"node@{NODE_VERSION}", f"openclaw@{package.version}")
+        options = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=http", f"--cache={cache_dir / 'npm'}")
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                (npm, "install", *options, *what),
+                cwd=staging,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                status = _follow(process, log, package.version, progress)
+            finally:
+                _end(process)
+        built = GatewayPackage(package.version, staging)
+        reason = f"npm ended with status {status}" if status else built.problem()
+        if reason:
+            raise NpmFailedError(package.version, reason, _last_words(log))
+        if package.root.exists():
+            shutil.rmtree(package.root)
+        staging.rename(package.root)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _follow(process: subprocess.Popen[bytes], log: Path, version: str, progress: Callable[[str], None]) -> int:
+    started = time.monotonic()
+    progress(f"openclaw {version}: npm is fetching it and Node {NODE_VERSION} (once, about a minute)")
+    while True:
+        try:
+            status = process.wait(timeout=PROGRESS_SECONDS)
+        except subprocess.TimeoutExpired:
+            progress(f"openclaw {version}: {time.monotonic() - started:3.0f} s, {_stage(log)}")
+        else:
+            progress(f"openclaw {version}: npm ended after {time.monotonic() - started:.0f} s")
+            return status
+
+
+def _stage(log: Path) -> str:
+    fetched = sum("http fetch" in line or "http cache" in line for line in log.read_text(errors="replace").splitlines())
+    unpacked = sum(1 for _ in (log.parent / "node_modules").glob("*/package.json"))
+    return f"{fetched} files fetched, {unpacked} packages unpacked"
+
+
+def _last_words(log: Path, count: int = 15) -> tuple[str, ...]:
+    lines = log.read_text(errors="replace").splitlines()
+    return tuple(line for line in lines if not line.startswith("npm http"))[-count:]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, 9)
+        process.wait()

@@ -1,0 +1,98 @@
+"""Who is paged: an HTTP server that receives what Apprise posts to a ``json://`` address."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from sidecar.demo.loopback import HOST, LoopbackServer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from sidecar.demo.loopback import Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page that was received and acknowledged.
+
+    Attributes:
+        title: Its subject.
+        message: Its text.
+        severity: What Apprise calls the type: info, success, warning or failure.
+        body: The whole JSON body.
+    """
+
+    title: str
+    message: str
+    severity: str
+    body: Mapping[str, Any]
+
+
+class PageReceiver:
+    """Records pages, and can be told to refuse some.
+
+    Attributes:
+        pages: All pages that were acknowledged, oldest first.
+        attempts: How many requests came, the refused ones included.
+    """
+
+    def __init__(self) -> None:
+        self.pages: list[Page] = []
+        self.attempts = 0
+        self._refuse = 0
+        self._unread: asyncio.Queue[Page] = asyncio.Queue()
+        self._server = LoopbackServer(self._serve)
+
+    @property
+    def url(self) -> str:
+        """The Apprise address to notify."""
+        return f"json://{HOST}:{self._server.port}/"
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        await self._server.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop listening."""
+        await self._server.__aexit__(exc_type, exc, traceback)
+
+    def refuse_next(self, count: int) -> None:
+        """Answer the next requests with status 503."""
+        self._refuse = count
+
+    async def next_page(self, timeout_seconds: float = 10.0) -> Page:
+        """Wait for the next page that has not been returned yet.
+
+        Raises:
+            TimeoutError: None came in time.
+        """
+        async with asyncio.timeout(timeout_seconds):
+            return await self._unread.get()
+
+    async def quiet_for(self, seconds: float) -> bool:
+        """Watch for a while, and say whether no page came that has not been returned yet."""
+        try:
+            await self.next_page(seconds)
+        except TimeoutError:
+            return True
+        return False
+
+    async def _serve(self, exchange: Exchange) -> None:
+        self.attempts += 1
+        if self._refuse > 0:
+            self._refuse -= 1
+            await exchange.reply(503, "text/plain", b"refused")
+            return
+        body = json.loads(exchange.request.body)
+        page = Page(str(body.get("title", "")), str(body.get("message", "")), str(body.get("type", "")), body)
+        self.pages.append(page)
+        self._unread.put_nowait(page)
+        await exchange.reply(200, "text/plain", b"")

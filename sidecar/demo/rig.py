@@ -1,0 +1,88 @@
+"""A real gateway together with its model and an operator's client."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Self
+
+from sidecar.demo.gateway import Gateway
+from sidecar.demo.model import SlowModel
+from sidecar.demo.rpc import GatewayClient
+from sidecar.demo.window import open_window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+    from types import TracebackType
+
+    from sidecar.demo.gateway import TurnResult
+    from sidecar.demo.packages import GatewayPackage
+    from sidecar.demo.window import OpenWindow
+
+WARM_UP_KEY = "agent:main:warm-up"
+
+
+class Rig:
+    """Everything that a test or a demonstration needs of one gateway.
+
+    Args:
+        package: The release to run.
+        work_dir: Gets all files of the gateway.
+        env: Added to the gateway's environment, for example NODE_OPTIONS.
+
+    Attributes:
+        gateway: The gateway.
+        model: Its model.
+        client: An operator connected to it.
+    """
+
+    gateway: Gateway
+    model: SlowModel
+    client: GatewayClient
+
+    def __init__(self, package: GatewayPackage, work_dir: Path, env: Mapping[str, str] | None = None) -> None:
+        self.package = package
+        self.work_dir = work_dir
+        self.env = dict(env or {})
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Start all of it."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop all of it."""
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start model and gateway, connect, and take the first turn, which alone costs several seconds.
+
+        Raises:
+            GatewayStartError: The gateway did not become ready.
+        """
+        try:
+            self.model = await self._stack.enter_async_context(SlowModel())
+            gateway = Gateway(self.package, self.work_dir, self.model.base_url, self.env)
+            self.gateway = await self._stack.enter_async_context(gateway)
+            self.client = await self._stack.enter_async_context(GatewayClient(gateway.url, gateway.token))
+            await self.say(WARM_UP_KEY)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Disconnect and stop gateway and model."""
+        await self._stack.aclose()
+
+    async def say(self, session_key: str, text: str = "Good morning.", answer: str = "Good morning.") -> TurnResult:
+        """Take a turn with nothing in its window. A new session has a file after it, but not before."""
+        async with self.window(session_key, text) as window:
+            return await window.close(answer)
+
+    def window(self, session_key: str, text: str = "What is new?") -> AbstractAsyncContextManager[OpenWindow]:
+        """Start a turn and hold its model call open; see `open_window`."""
+        return open_window(self.gateway, self.model, session_key, text)

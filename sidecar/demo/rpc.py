@@ -1,0 +1,187 @@
+"""The gateway's RPC over its WebSocket, as an operator's client speaks it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from sidecar.demo.errors import ConnectionLostError, RpcError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+PROTOCOL: Final = {"minProtocol": 3, "maxProtocol": 4}
+CLIENT: Final = {"id": "gateway-client", "version": "1", "platform": "linux", "mode": "backend"}
+SCOPES: Final = ("operator.admin", "operator.read", "operator.write")
+FINAL_STATES: Final = frozenset({"final", "error", "aborted"})
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEnd:
+    """How a run that `GatewayClient.chat_send` started has ended.
+
+    Attributes:
+        run_id: The run.
+        state: ``final``, ``error`` or ``aborted``.
+        message: The message that it left, as the gateway shows it; empty when it left none.
+        error: What went wrong; empty when nothing did.
+    """
+
+    run_id: str
+    state: str
+    message: dict[str, Any]
+    error: str
+
+
+class GatewayClient:
+    """One connection to a gateway on loopback.
+
+    Args:
+        url: Address of the gateway's WebSocket.
+        token: What it authenticates with.
+        timeout_seconds: How long any one answer may take.
+    """
+
+    def __init__(self, url: str, token: str, timeout_seconds: float = 30.0) -> None:
+        self._url = url
+        self._token = token
+        self._timeout_seconds = timeout_seconds
+        self._numbers = count(1)
+        self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._ends: dict[str, asyncio.Future[ChatEnd]] = {}
+        self._socket: ClientConnection | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect and authenticate."""
+        self._socket = await connect(self._url, proxy=None, max_size=None, open_timeout=self._timeout_seconds)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                while json.loads(await self._socket.recv()).get("event") != "connect.challenge":
+                    pass
+            self._reader = asyncio.get_running_loop().create_task(self._read(self._socket))
+            client = {"client": CLIENT, "role": "operator", "scopes": SCOPES, "auth": {"token": self._token}}
+            await self.call("connect", {**PROTOCOL, **client, "caps": [], "commands": [], "permissions": {}})
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Disconnect."""
+        await self._close()
+
+    async def call(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Call a method and return the payload of its answer.
+
+        Raises:
+            RpcError: The gateway refused.
+            ConnectionLostError: The connection ended before the answer.
+            TimeoutError: No answer in time.
+        """
+        if self._socket is None:
+            raise ConnectionLostError("it was never made")
+        number = str(next(self._numbers))
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                request = {"type": "req", "id": number, "method": method, "params": params}
+                await self._socket.send(json.dumps(request))
+                frame = await answer
+        except ConnectionClosed as error:
+            raise ConnectionLostError(str(error)) from error
+        finally:
+            del self._answers[number]
+        if not frame.get("ok"):
+            refusal = frame.get("error") or {}
+            raise RpcError(method, str(refusal.get("code")), str(refusal.get("message")))
+        payload: dict[str, Any] = frame.get("payload") or {}
+        return payload
+
+    async def chat_inject(self, session_key: str, message: str, label: str = "cron") -> str:
+        """Have the gateway append a note to a session; it is in the file when this returns.
+
+        Returns:
+            The id of its record.
+        """
+        params = {"sessionKey": session_key, "message": message, "label": label}
+        return str((await self.call("chat.inject", params))["messageId"])
+
+    async def chat_send(self, session_key: str, message: str) -> str:
+        """Send what a person types in a chat window; returns at once.
+
+        Returns:
+            The id of the run, for `chat_end`.
+        """
+        run_id = str(uuid.uuid4())
+        self._ends[run_id] = asyncio.get_running_loop().create_future()
+        await self.call("chat.send", {"sessionKey": session_key, "message": message, "idempotencyKey": run_id})
+        return run_id
+
+    async def chat_end(self, run_id: str) -> ChatEnd:
+        """Wait until a run of `chat_send` has ended; what it writes to the session is in the file then.
+
+        Raises:
+            ConnectionLostError: The connection ended first.
+            TimeoutError: It has not ended in time.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._ends[run_id]
+        finally:
+            del self._ends[run_id]
+
+    async def chat_history(self, session_key: str) -> list[dict[str, Any]]:
+        """The messages of a session as the gateway shows them, oldest first."""
+        history = await self.call("chat.history", {"sessionKey": session_key})
+        messages: list[dict[str, Any]] = history["messages"]
+        return messages
+
+    async def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reader
+        if self._socket is not None:
+            await self._socket.close()
+
+    async def _read(self, socket: ClientConnection) -> None:
+        reason = "it was closed"
+        try:
+            async for text in socket:
+                self._take(json.loads(text))
+        except ConnectionClosed as error:
+            reason = str(error)
+        finally:
+            for answer in self._answers.values():
+                _lose(answer, reason)
+            for end in self._ends.values():
+                _lose(end, reason)
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        if frame.get("type") == "res":
+            answer = self._answers.get(frame["id"])
+            if answer is not None and not answer.done():
+                answer.set_result(frame)
+        elif frame.get("event") == "chat" and (payload := frame.get("payload") or {}).get("state") in FINAL_STATES:
+            end = self._ends.get(payload["runId"])
+            if end is not None and not end.done():
+                message = payload.get("message") or {}
+                error = str(payload.get("errorMessage") or "")
+                end.set_result(ChatEnd(payload["runId"], payload["state"], message, error))
+
+
+def _lose(waiting: asyncio.Future[Any], reason: str) -> None:
+    if not waiting.done():
+        waiting.set_exception(ConnectionLostError(reason))
+        waiting.exception()  # marks it as seen: nobody may be waiting for it
