@@ -11,7 +11,7 @@ export const PRELOAD_VERSION = "0.1.0";
 const MAX_QUEUED_BYTES = 4 << 20;
 const MAX_LINE_BYTES = 1 << 20;
 const FIRST_RETRY_MS = 100;
-const LAST_RETRY_MS = 5000;
+const LAST_RETRY_MS = 1000;
 
 export function stateDir() {
   return process.env.OPENCLAW_STATE_DIR || path.join(os.homedir(), ".openclaw");

@@ -17,7 +17,7 @@ const TRIGGERS = {
 // Functions that write for somebody in particular.
 const AUTHORS = {
   appendInjectedAssistantMessageToTranscript: (params) => ["inject", params?.label],
-  appendAssistantTranscriptMessage: () => ["command", ""],
+  appendAssistantTranscriptMessage: (params) => ["inject", params?.label],
   appendAssistantMessageToSessionTranscript: () => ["mirror", ""],
   appendExactAssistantMessageToSessionTranscript: () => ["mirror", ""],
   appendDirectCronDeliveryTranscriptMirror: () => ["cron", "delivery"],
