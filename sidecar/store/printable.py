@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Final
+from typing import Any, Final
 
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that a terminal acts on or does not show: controls, direction marks, surrogates, line ends."""
@@ -15,6 +15,17 @@ def clean(text: str) -> str:
     A byte of a file name that is no UTF-8 becomes ``\xNN``, any other lone surrogate ``\uNNNN``. The rest stays.
     """
     return text if text.isascii() else "".join(_escape(c) if unicodedata.category(c) == "Cs" else c for c in text)
+
+
+def clean_json(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """`clean` for every text in a JSON value, the keys of its objects included."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list | tuple):
+        return [clean_json(item) for item in value]
+    if isinstance(value, dict):
+        return {clean(str(key)): clean_json(item) for key, item in value.items()}
+    return value
 
 
 def one_line(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.store.printable import clean
+from sidecar.store.printable import clean_json
 
 if TYPE_CHECKING:
     from sidecar.core.fingerprint import Fingerprint
@@ -30,7 +30,7 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
         A dictionary of JSON values; sizes and offsets in bytes, times in ISO 8601 or nanoseconds where named so.
     """
     incident = stored.incident
-    cleaned: dict[str, Any] = _cleaned(
+    cleaned: dict[str, Any] = clean_json(
         {
             "id": incident.incident_id,
             "session_file": incident.session_file,
@@ -112,13 +112,3 @@ def _fingerprint(fingerprint: Fingerprint) -> dict[str, Any]:
         "mtime_ns": fingerprint.mtime_ns,
         "ctime_ns": fingerprint.ctime_ns,
     }
-
-
-def _cleaned(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, list):
-        return [_cleaned(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _cleaned(item) for key, item in value.items()}
-    return value

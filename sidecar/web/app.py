@@ -1,0 +1,148 @@
+"""The routes. Each answers from the service's status or from the store; none changes anything."""
+
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from sidecar import __version__
+from sidecar.core.errors import SidecarError
+from sidecar.core.verdict import Verdict
+from sidecar.store.public import incident_json
+from sidecar.store.since import SinceError, parse_since
+from sidecar.web.answers import problem, status_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.status import Status
+    from sidecar.store.stored import StoredIncident
+
+
+class StatusSource(Protocol):
+    """Who knows how the sidecar is."""
+
+    def status(self) -> Status:
+        """Called in the event loop's thread."""
+        ...
+
+
+class IncidentSource(Protocol):
+    """Who knows the incidents. Called in other threads."""
+
+    def get(self, incident_id: str) -> StoredIncident | None:
+        """The one of that id."""
+        ...
+
+    def find(
+        self, session: str | None = None, since_ns: int | None = None, verdict: Verdict | None = None, limit: int = 100
+    ) -> list[StoredIncident]:
+        """Those that meet the conditions, newest first."""
+        ...
+
+
+class Wanted(BaseModel):
+    """Which incidents are wanted. A misspelt condition is refused: ignored, it would give too many."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    session: str | None = Field(None, description="A session file's path or name, a session key or the hash of one.")
+    since: str | None = Field(None, description="A duration up to now such as 2h, or an ISO 8601 time.")
+    verdict: Verdict | None = None
+    limit: int = Field(100, ge=1, le=1000)
+
+
+def create_app(
+    source: StatusSource,
+    store: IncidentSource,
+    metrics: Callable[[str], tuple[bytes, str]],
+    clock: Callable[[], int] = time.time_ns,
+) -> FastAPI:
+    """Make the API.
+
+    Args:
+        source: Knows how the sidecar is.
+        store: Knows the incidents.
+        metrics: Renders all metrics for an Accept header: body and content type. Called in the event loop's thread.
+        clock: The time in nanoseconds since the epoch.
+    """
+    # Its pages of documentation would have the browser load scripts from elsewhere; the schema itself is served.
+    app = FastAPI(title="openclaw-sidecar", version=__version__, docs_url=None, redoc_url=None)
+    _add_probes(app, source, metrics)
+    _add_incidents(app, store, clock)
+    _add_errors(app)
+    return app
+
+
+def _add_probes(app: FastAPI, source: StatusSource, metrics: Callable[[str], tuple[bytes, str]]) -> None:
+    @app.head("/healthz", include_in_schema=False)
+    @app.get("/healthz")
+    async def healthz() -> JSONResponse:
+        """The process is alive and its event loop turns."""
+        return JSONResponse({"status": "ok"})
+
+    @app.head("/readyz", include_in_schema=False)
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        """Gateways can link and incidents are kept; 503 until then."""
+        status = status_json(source.status())
+        code = HTTPStatus.OK if status["ready"] else HTTPStatus.SERVICE_UNAVAILABLE
+        return JSONResponse({"ready": status["ready"], "problems": status["problems"]}, status_code=code)
+
+    @app.get("/metrics")
+    async def scrape(request: Request) -> Response:
+        """All metrics, for Prometheus."""
+        body, content_type = metrics(request.headers.get("accept", ""))
+        # As a header, not as media_type: the content type is complete, and Starlette would add a charset to it.
+        return Response(body, headers={"content-type": content_type})
+
+    @app.get("/v1/status")
+    async def status() -> JSONResponse:
+        """What the sidecar says of itself, with what an operator should mend."""
+        return JSONResponse(status_json(source.status()))
+
+
+def _add_incidents(app: FastAPI, store: IncidentSource, clock: Callable[[], int]) -> None:
+    # Plain functions: FastAPI runs them in threads, so that reading the disk does not hold up the event loop.
+    @app.get("/v1/incidents")
+    def incidents(wanted: Annotated[Wanted, Query()]) -> JSONResponse:
+        """Incidents that meet every condition given, newest first."""
+        since_ns = None if wanted.since is None else parse_since(wanted.since, clock())
+        found = store.find(wanted.session, since_ns, wanted.verdict, wanted.limit)
+        return JSONResponse({"incidents": [incident_json(stored) for stored in found]})
+
+    @app.get("/v1/incidents/{incident_id}")
+    def incident(incident_id: str) -> JSONResponse:
+        """One incident with its timeline."""
+        stored = store.get(incident_id)
+        if stored is None:
+            return problem(HTTPStatus.NOT_FOUND, f"there is no incident {incident_id}; /v1/incidents lists those kept")
+        return JSONResponse(incident_json(stored))
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(HTTPException)
+    async def refused(_request: Request, error: HTTPException) -> JSONResponse:
+        answer = problem(HTTPStatus(error.status_code), str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def bad_query(_request: Request, error: RequestValidationError) -> JSONResponse:
+        wrong = (f"{'.'.join(str(part) for part in e['loc'][1:])}: {e['msg']}" for e in error.errors())
+        return problem(HTTPStatus.BAD_REQUEST, "; ".join(wrong))
+
+    @app.exception_handler(SinceError)
+    async def bad_time(_request: Request, error: SinceError) -> JSONResponse:
+        return problem(HTTPStatus.BAD_REQUEST, f"since: {error}")
+
+    @app.exception_handler(SidecarError)
+    async def failing(_request: Request, error: SidecarError) -> JSONResponse:
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
