@@ -1,0 +1,191 @@
+"""A sidecar as a process of its own, as operators run it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from sidecar.demo.errors import SidecarStartError
+from sidecar.demo.logs import LogFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+_POLL_SECONDS: Final = 0.02
+_FETCH_SECONDS: Final = 10.0
+
+
+class Companion:
+    """`openclaw-sidecar run` on a gateway's state directory.
+
+    Args:
+        state_dir: The gateway's.
+        work_dir: Gets the data directory, HOME and the log.
+        socket: Where gateways link.
+        options: More options for ``run``, such as ``--observe``.
+    """
+
+    def __init__(self, state_dir: Path, work_dir: Path, socket: Path, options: Sequence[str] = ()) -> None:
+        self.state_dir = state_dir
+        self.data_dir = work_dir / "data"
+        self.socket = socket
+        self.options = tuple(options)
+        self.log = LogFile(work_dir / "sidecar.log")
+        self._home = work_dir / "home"
+        self._process: asyncio.subprocess.Process | None = None
+        self._port = 0
+
+    @property
+    def pid(self) -> int:
+        """The sidecar's process id; 0 when it does not run."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def url(self) -> str:
+        """Address of its API."""
+        return f"http://127.0.0.1:{self._port}"
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        await self.stop()
+
+    async def start(self, timeout_seconds: float = 30.0) -> None:
+        """Start it and wait until it says that it is ready.
+
+        Raises:
+            SidecarStartError: It ended, or was not ready in time.
+        """
+        for directory in (self.data_dir, self._home):
+            directory.mkdir(parents=True, exist_ok=True)
+        with self.log.path.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                command(),
+                "run",
+                *("--state-dir", str(self.state_dir), "--data-dir", str(self.data_dir)),
+                *("--socket", str(self.socket), "--http", "127.0.0.1:0", *self.options),
+                env=_environment(self._home),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            await self._await_ready(self._process, timeout_seconds)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self, grace_seconds: float = 15.0) -> int:
+        """End it in order, and return its exit code; kill it when it does not end within the grace time."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        if process.returncode is None:
+            process.terminate()
+        try:
+            async with asyncio.timeout(grace_seconds):
+                return await process.wait()
+        except TimeoutError:
+            process.kill()
+            return await process.wait()
+
+    async def kill(self) -> None:
+        """End it as ``kill -9`` does."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+
+    async def status(self) -> dict[str, Any]:
+        """What ``/v1/status`` says."""
+        return await self._json("/v1/status")
+
+    async def incidents(self, session: str = "") -> list[dict[str, Any]]:
+        """The incidents of a session (path, id or hash), newest first; all when none is named."""
+        found = await self._json(f"/v1/incidents?session={session}" if session else "/v1/incidents")
+        incidents: list[dict[str, Any]] = found["incidents"]
+        return incidents
+
+    async def metrics(self) -> str:
+        """What ``/metrics`` says."""
+        return (await self._get("/metrics")).decode()
+
+    async def wait_for(self, what: Callable[[dict[str, Any]], bool], timeout_seconds: float = 15.0) -> dict[str, Any]:
+        """Wait until the status satisfies a condition, and return it.
+
+        Raises:
+            TimeoutError: It does not in time.
+        """
+        async with asyncio.timeout(timeout_seconds):
+            while True:
+                status = await self.status()
+                if what(status):
+                    return status
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def wait_linked(self, pid: int, timeout_seconds: float = 15.0) -> dict[str, Any]:
+        """Wait until the gateway with this pid is linked and its adapter is known."""
+
+        def linked(status: dict[str, Any]) -> bool:
+            return any(g["pid"] == pid and g["linked"] and g["adapter"] != "pending" for g in status["gateways"])
+
+        return await self.wait_for(linked, timeout_seconds)
+
+    async def _json(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(await self._get(path))
+        return found
+
+    async def _get(self, path: str) -> bytes:
+        return await asyncio.to_thread(_fetch, self.url + path)
+
+    async def _await_ready(self, process: asyncio.subprocess.Process, timeout_seconds: float) -> None:
+        runtime = self.data_dir / "runtime.json"
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while True:
+                    if process.returncode is not None:
+                        raise SidecarStartError(f"it ended with {process.returncode}", self.log.tail())
+                    facts = _facts(runtime)
+                    if facts.get("pid") == process.pid:
+                        self._port = int(str(facts["http"]).rpartition(":")[2])
+                        return
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise SidecarStartError(f"it was not ready after {timeout_seconds} s", self.log.tail()) from None
+
+
+def _fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=_FETCH_SECONDS) as answer:  # noqa: S310 - always http on loopback
+        body: bytes = answer.read()
+        return body
+
+
+def command() -> Path:
+    """The command `openclaw-sidecar` that belongs to this Python."""
+    return Path(sys.executable).with_name("openclaw-sidecar")
+
+
+def _facts(runtime: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(runtime.read_bytes())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return found
+
+
+def _environment(home: Path) -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LANG": "C.UTF-8"}

@@ -1,0 +1,96 @@
+"""A real gateway together with a real sidecar and the person who is paged."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.demo.companion import Companion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sidecar.demo.pager import PageReceiver
+    from sidecar.demo.rig import Rig
+
+_POLL_SECONDS: Final = 0.02
+
+
+class Guard:
+    """Starts a sidecar beside a rig and asks it questions.
+
+    Args:
+        rig: The gateway and its model; running.
+        pager: Who is paged; running.
+        work_dir: Gets the sidecar's files; must stay the same for the sidecar to find its store again.
+        socket: Where the rig's preload looks for a sidecar.
+        options: More options for ``run``.
+
+    Attributes:
+        rig: The gateway.
+        pager: The person.
+        sidecar: The sidecar.
+    """
+
+    def __init__(
+        self, rig: Rig, pager: PageReceiver, work_dir: Path, socket: Path, options: Sequence[str] = ()
+    ) -> None:
+        self.rig = rig
+        self.pager = pager
+        self.sidecar = Companion(rig.gateway.state_dir, work_dir, socket, ("--notify", pager.url, *options))
+
+    async def start(self, *, linked: bool = True) -> None:
+        """Start the sidecar, and wait until the gateway is linked if it has the preload."""
+        await self.sidecar.start()
+        if linked:
+            await self.sidecar.wait_linked(self.rig.gateway.pid)
+
+    async def stop(self) -> None:
+        """Stop the sidecar in order."""
+        await self.sidecar.stop()
+
+    async def restart(self) -> None:
+        """Start it again with the same store, and wait for the link."""
+        await self.sidecar.stop()
+        await self.start()
+
+    async def incident(
+        self, incident_id: str, what: Callable[[dict[str, Any]], bool], timeout_seconds: float = 15.0
+    ) -> dict[str, Any]:
+        """Wait until an incident satisfies a condition, and return it.
+
+        Raises:
+            TimeoutError: It does not in time.
+        """
+        async with asyncio.timeout(timeout_seconds):
+            while True:
+                found = [i for i in await self.sidecar.incidents() if i["id"] == incident_id]
+                if found and what(found[0]):
+                    return found[0]
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def closed_incident(self, session_file: Path, timeout_seconds: float = 15.0) -> dict[str, Any]:
+        """Wait until the newest incident of a session has ended, and return it.
+
+        Raises:
+            TimeoutError: There is none, or it does not end in time.
+        """
+        async with asyncio.timeout(timeout_seconds):
+            while True:
+                found = await self.sidecar.incidents(session_file.name)
+                if found and found[0]["closed_at"]:
+                    return found[0]
+                await asyncio.sleep(_POLL_SECONDS)
+
+    def open_for_writing(self, directory: Path) -> list[str]:
+        """The files below a directory that the sidecar has open for writing now."""
+        found = []
+        for entry in Path(f"/proc/{self.sidecar.pid}/fd").iterdir():
+            target = entry.readlink()
+            details = Path(f"/proc/{self.sidecar.pid}/fdinfo/{entry.name}").read_text(encoding="ascii")
+            access = int(details.split("flags:")[1].split()[0], 8)
+            if target.is_relative_to(directory) and access & (os.O_WRONLY | os.O_RDWR):
+                found.append(str(target))
+        return found

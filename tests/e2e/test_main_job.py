@@ -1,0 +1,406 @@
+"""The main job, on the real gateway with the real sidecar: a co-tenant's write costs nothing, a foreign one does.
+
+Each test is a row of the table in issue 2. That the same writes lose the turn without the sidecar is shown in
+test_stock_gateway.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sidecar.demo.foreign import ForeignVerb, act, armed_append
+from sidecar.demo.guard import Guard
+from sidecar.demo.history import off_path, read_records
+from sidecar.demo.pager import PageReceiver
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from sidecar.demo.rig import Rig
+
+ANSWER = "The answer."
+
+
+@pytest.fixture
+def session_key(request: pytest.FixtureRequest) -> str:
+    """A session for each case of each test."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
+    return f"agent:main:{name[:80]}"
+
+
+@pytest.fixture
+def pager(runner: asyncio.Runner) -> Iterator[PageReceiver]:
+    """The person who is paged."""
+    opened = PageReceiver()
+    runner.run(opened.__aenter__())
+    yield opened
+    runner.run(opened.__aexit__(None, None, None))
+
+
+def _guarded(
+    runner: asyncio.Runner, rig: Rig, pager: PageReceiver, work_dir: Path, *options: str, linked: bool = True
+) -> Iterator[Guard]:
+    socket = Path(rig.env.get("OPENCLAW_SIDECAR_SOCKET", rig.work_dir / "sidecar.sock"))
+    guard = Guard(rig, pager, work_dir, socket, options)
+    runner.run(guard.start(linked=linked))
+    try:
+        yield guard
+    finally:
+        runner.run(guard.stop())
+
+
+@pytest.fixture
+def guard(runner: asyncio.Runner, hooked: Rig, pager: PageReceiver, tmp_path: Path) -> Iterator[Guard]:
+    """A gateway with the preload, and a sidecar that recovers."""
+    yield from _guarded(runner, hooked, pager, tmp_path)
+
+
+@pytest.fixture
+def observer(runner: asyncio.Runner, hooked: Rig, pager: PageReceiver, tmp_path: Path) -> Iterator[Guard]:
+    """A gateway with the preload, and a sidecar that only looks."""
+    yield from _guarded(runner, hooked, pager, tmp_path, "--observe")
+
+
+@pytest.fixture
+def bystander(runner: asyncio.Runner, stock: Rig, pager: PageReceiver, tmp_path: Path) -> Iterator[Guard]:
+    """A gateway without the preload, and a sidecar beside it."""
+    yield from _guarded(runner, stock, pager, tmp_path, linked=False)
+
+
+async def _command(rig: Rig, session_key: str) -> None:
+    """A slash command that a person types while the model thinks; it is in the file when this returns."""
+    end = await rig.client.chat_end(await rig.client.chat_send(session_key, "/status"))
+    assert end.state == "final"
+
+
+async def _note(rig: Rig, session_key: str) -> None:
+    await rig.client.chat_inject(session_key, "The backup has run.")
+
+
+COTENANTS: dict[str, Callable[[Rig, str], Awaitable[None]]] = {"inject": _note, "command": _command}
+cotenant = pytest.mark.parametrize("write", list(COTENANTS.values()), ids=list(COTENANTS))
+
+
+async def _one_incident(guard: Guard, session_file: Path) -> dict[str, Any]:
+    """The session's only incident, once its window has closed."""
+    incident = await guard.closed_incident(session_file)
+    assert len(await guard.sidecar.incidents(session_file.name)) == 1
+    return incident
+
+
+async def _assert_nothing_lost(rig: Rig, session_key: str, session_file: Path) -> None:
+    """Rule 3: every record of every writer is in the file, on the path, and in the history that the gateway shows."""
+    records = read_records(session_file)
+    assert not off_path(records)
+    shown = " ".join(str(message) for message in await rig.client.chat_history(session_key))
+    for record in records:
+        if record.role and record.text:
+            assert record.text.splitlines()[0] in shown
+    assert any(record.text == ANSWER for record in records)
+
+
+async def test_a_turn_that_nobody_disturbs_makes_no_incident(guard: Guard, session_key: str) -> None:
+    rig = guard.rig
+    for _ in range(2):
+        async with rig.window(session_key) as window:
+            turn = await window.close(ANSWER)
+        assert turn.answered
+    assert await guard.sidecar.incidents(window.session_file.name) == []
+    assert guard.pager.pages == []
+
+
+@cotenant
+@pytest.mark.parametrize("first_turn", [False, True], ids=["later-turn", "first-turn"])
+async def test_a_cotenant_write_costs_nothing(
+    guard: Guard, session_key: str, write: Callable[[Rig, str], Awaitable[None]], *, first_turn: bool
+) -> None:
+    """Rule 3: a recovered turn loses nothing."""
+    rig = guard.rig
+    if not first_turn:
+        await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await write(rig, session_key)
+        turn = await window.close(ANSWER)
+
+    assert (turn.answered, turn.text) == (True, ANSWER)
+    incident = await _one_incident(guard, window.session_file)
+    assert (incident["verdict"], incident["evidence"]) == ("co_tenant", "bytes")
+    assert incident["recovery"]["outcome"] == "effective"
+    assert incident["unexplained"] == []
+    assert sum(writer["bytes"] for writer in incident["writers"] if not writer["own"]) > 0
+    assert {writer["pid"] for writer in incident["writers"]} == {rig.gateway.pid}
+    await _assert_nothing_lost(rig, session_key, window.session_file)
+    assert guard.pager.pages == []
+
+
+async def test_five_cotenant_writes_cost_nothing(guard: Guard, session_key: str) -> None:
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        for _ in range(5):
+            await _note(rig, session_key)
+        turn = await window.close(ANSWER)
+
+    assert turn.answered
+    incident = await _one_incident(guard, window.session_file)
+    assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
+    await _assert_nothing_lost(rig, session_key, window.session_file)
+
+
+async def test_two_cotenants_at_once_cost_nothing(guard: Guard, session_key: str) -> None:
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await asyncio.gather(_note(rig, session_key), _command(rig, session_key))
+        turn = await window.close(ANSWER)
+
+    assert turn.answered
+    incident = await _one_incident(guard, window.session_file)
+    assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
+    await _assert_nothing_lost(rig, session_key, window.session_file)
+
+
+async def test_a_cotenant_write_as_the_model_answers_costs_nothing(guard: Guard, session_key: str) -> None:
+    """The co-tenant may hold the lock at the very moment at which the run comes back for it."""
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        notes = [asyncio.create_task(_note(rig, session_key)) for _ in range(8)]
+        turn = await window.close(ANSWER)
+        await asyncio.gather(*notes)
+
+    assert turn.answered
+    await _assert_nothing_lost(rig, session_key, window.session_file)
+    assert guard.pager.pages == []
+
+
+async def _assert_stopped(
+    guard: Guard, session_file: Path, *, offset: int, length: int, pages_before: int = 0
+) -> dict[str, Any]:
+    """Rule 1: the turn was stopped, the verdict is external with the byte range, and exactly one page went out."""
+    incident = await _one_incident(guard, session_file)
+    assert (incident["verdict"], incident["evidence"]) == ("external", "bytes")
+    assert incident["turn_lost"] is True
+    assert incident["recovery"]["outcome"] == "refused"
+    assert any(
+        r["offset"] <= offset and offset + length <= r["offset"] + r["length"] for r in incident["unexplained"]
+    ), incident["unexplained"]
+    page = await guard.pager.next_page()
+    assert incident["id"] in page.message
+    assert len(guard.pager.pages) == pages_before + 1
+    incident = await guard.incident(incident["id"], lambda found: bool(found["page"]["sent"]))
+    assert incident["page"]["attempts"] == 1
+    return incident
+
+
+async def test_a_foreign_append_is_stopped_and_paged_once(guard: Guard, session_key: str) -> None:
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        foreign = await act(ForeignVerb.APPEND, window.session_file)
+        turn = await window.close(ANSWER)
+
+    assert not turn.answered
+    incident = await _assert_stopped(guard, window.session_file, offset=foreign.offset, length=foreign.length_bytes)
+    [unexplained] = incident["unexplained"]
+    assert (unexplained["offset"], unexplained["length"]) == (foreign.offset, foreign.length_bytes)
+
+
+async def test_a_foreign_append_after_a_cotenant_is_stopped(guard: Guard, session_key: str) -> None:
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await _command(rig, session_key)
+        foreign = await act(ForeignVerb.APPEND, window.session_file)
+        turn = await window.close(ANSWER)
+
+    assert not turn.answered
+    await _assert_stopped(guard, window.session_file, offset=foreign.offset, length=foreign.length_bytes)
+
+
+async def test_a_foreign_append_before_a_cotenant_is_stopped(guard: Guard, session_key: str) -> None:
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        foreign = await act(ForeignVerb.APPEND, window.session_file)
+        await _command(rig, session_key)
+        turn = await window.close(ANSWER)
+
+    assert not turn.answered
+    await _assert_stopped(guard, window.session_file, offset=foreign.offset, length=foreign.length_bytes)
+
+
+async def test_a_foreign_append_while_a_cotenant_holds_the_lock_is_stopped(guard: Guard, session_key: str) -> None:
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        async with armed_append(window.session_file) as intruder:
+            await _command(rig, session_key)
+            foreign = await intruder.done()
+        turn = await window.close(ANSWER)
+
+    assert foreign.offset >= 0
+    assert not turn.answered
+    await _assert_stopped(guard, window.session_file, offset=foreign.offset, length=foreign.length_bytes)
+
+
+@pytest.mark.parametrize(
+    "verb", [ForeignVerb.TOUCH, ForeignVerb.CHMOD, ForeignVerb.HARD_LINK, ForeignVerb.REPLACE_WITH_COPY]
+)
+async def test_the_same_bytes_cost_nothing(guard: Guard, session_key: str, verb: ForeignVerb) -> None:
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await act(verb, window.session_file)
+        turn = await window.close(ANSWER)
+
+    assert turn.answered
+    incident = await _one_incident(guard, window.session_file)
+    assert incident["verdict"] == "unchanged"
+    assert incident["recovery"]["outcome"] == "effective"
+    assert not off_path(read_records(window.session_file))
+    assert guard.pager.pages == []
+
+
+async def test_a_rewrite_of_equal_length_is_stopped_though_its_mtime_was_set_back(
+    guard: Guard, session_key: str
+) -> None:
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        before = window.session_file.stat()
+        foreign = await act(ForeignVerb.REWRITE_IN_PLACE, window.session_file)
+        after = window.session_file.stat()
+        turn = await window.close(ANSWER)
+
+    assert (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    assert not turn.answered
+    await _assert_stopped(guard, window.session_file, offset=foreign.offset, length=foreign.length_bytes)
+
+
+async def test_without_a_sidecar_the_gateway_is_as_unpatched(guard: Guard, session_key: str) -> None:
+    rig = guard.rig
+    await guard.stop()
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await _command(rig, session_key)
+        turn = await window.close(ANSWER)
+
+    assert not turn.answered
+    ours = [line for line in rig.gateway.stderr.lines() if "openclaw-sidecar" in line]
+    assert len(ours) <= 1, ours
+    await guard.restart()
+    assert await guard.sidecar.incidents(window.session_file.name) == []
+
+
+async def test_a_sidecar_killed_in_the_window_leaves_the_gateway_as_unpatched(guard: Guard, session_key: str) -> None:
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await guard.sidecar.kill()
+        await _command(rig, session_key)
+        turn = await window.close(ANSWER)
+
+    assert not turn.answered
+    await guard.restart()
+    assert await guard.sidecar.incidents(window.session_file.name) == []
+    assert guard.pager.pages == []
+
+
+async def test_a_sidecar_restarted_in_the_window_assumes_nothing(guard: Guard, session_key: str) -> None:
+    """Rule 5: custody is unknown after a restart. The next turn is recovered."""
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await guard.sidecar.kill()
+        await guard.restart()
+        await _command(rig, session_key)
+        turn = await window.close(ANSWER)
+
+    assert not turn.answered
+    incident = await _one_incident(guard, window.session_file)
+    assert incident["verdict"] == "unattributed"
+    assert incident["recovery"]["outcome"] in {"refused", "not_attempted"}
+
+    async with rig.window(session_key, "And now?") as window:
+        await _command(rig, session_key)
+        turn = await window.close(ANSWER)
+    assert turn.answered
+    verdicts = [i["verdict"] for i in await guard.sidecar.incidents(window.session_file.name)]
+    assert sorted(verdicts) == ["co_tenant", "unattributed"]
+    assert guard.pager.pages == []
+
+
+async def test_observe_sees_the_cotenant_and_does_nothing(observer: Guard, session_key: str) -> None:
+    rig = observer.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await _command(rig, session_key)
+        turn = await window.close(ANSWER)
+
+    assert not turn.answered
+    incident = await _one_incident(observer, window.session_file)
+    assert (incident["verdict"], incident["turn_lost"]) == ("co_tenant", True)
+    assert (incident["recovery"]["outcome"], incident["recovery"]["mode"]) == ("not_attempted", "observe")
+    assert observer.pager.pages == []
+
+
+async def test_a_gateway_without_the_preload_is_named_and_its_changes_are_not_explained(
+    bystander: Guard, session_key: str
+) -> None:
+    rig = bystander.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await _command(rig, session_key)
+        turn = await window.close(ANSWER)
+
+    assert not turn.answered
+    [incident] = await bystander.sidecar.incidents(window.session_file.name)
+    assert (incident["verdict"], incident["evidence"]) == ("unattributed", "bracket")
+    assert rig.gateway.pid in {writer["pid"] for writer in incident["writers"]}
+    status = await bystander.sidecar.status()
+    [problem] = [p for p in status["problems"] if p["code"] == "preload_missing"]
+    assert str(rig.gateway.pid) in problem["what"]
+    assert "openclaw-sidecar hook" in problem["remedy"]
+    assert bystander.pager.pages == []
+
+
+async def test_no_transcript_text_leaves_the_process(guard: Guard, session_key: str) -> None:
+    """Rule 7: what was said in the session is in no output of the sidecar."""
+    rig = guard.rig
+    secret = "xylophone-quartz-7391"
+    await rig.say(session_key, f"My word is {secret}.", f"Noted: {secret}.")
+    async with rig.window(session_key, f"Again {secret}?") as window:
+        await rig.client.chat_inject(session_key, f"Reminder {secret}")
+        await act(ForeignVerb.APPEND, window.session_file, f"I say {secret}")
+        await window.close(f"It is {secret}.")
+    await guard.closed_incident(window.session_file)
+    page = await guard.pager.next_page()
+
+    assert secret in window.session_file.read_text()
+    outputs = {
+        "log": guard.sidecar.log.text(),
+        "metrics": await guard.sidecar.metrics(),
+        "incidents": str(await guard.sidecar.incidents()),
+        "status": str(await guard.sidecar.status()),
+        "page": str(page.body),
+        "store": b"".join(p.read_bytes() for p in guard.sidecar.data_dir.iterdir()).decode("latin-1"),
+    }
+    assert [name for name, text in outputs.items() if secret in text] == []
+    assert session_key not in outputs["store"] + outputs["incidents"]
+
+
+async def test_the_sidecar_never_writes_a_session_or_lock_file(guard: Guard, session_key: str) -> None:
+    """Rule 4: only the gateway and the foreign process changed anything below the sessions directory."""
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await _command(rig, session_key)
+        assert guard.open_for_writing(rig.gateway.sessions_dir()) == []
+        await window.close(ANSWER)
+    assert guard.open_for_writing(rig.gateway.sessions_dir()) == []
