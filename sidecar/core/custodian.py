@@ -6,13 +6,14 @@ events in the same order give the same decisions. Times come with the events.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from sidecar.core import events as ev
 from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFile, Refuse, SaveIncident
 from sidecar.core.gateway import Gateway
 from sidecar.core.incident import Outcome
-from sidecar.core.ledger import ForeignHold, Ledger, replace_or_append
+from sidecar.core.ledger import ForeignHold, Ledger
 from sidecar.core.policy import Mode
 from sidecar.core.unlinked import UnlinkedChanges
 from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sidecar.core.content import Snapshot
+    from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Run
     from sidecar.core.incident import Incident
     from sidecar.core.policy import Policy
@@ -41,6 +43,8 @@ class Custodian:
         self._gateways: dict[str, Gateway] = {}
         self._ledgers: dict[str, Ledger] = {}
         self._windows: dict[str, Window] = {}
+        self._closed: dict[str, Window] = {}
+        """Windows whose history is being looked at. They are judged no more."""
         self._unlinked = UnlinkedChanges()
 
     @property
@@ -120,6 +124,10 @@ class Custodian:
             window.note(event.at_ns, "link lost", "the gateway ended" if event.clean else "without a goodbye")
             decisions += self._save(window.close(event.at_ns))
             del self._windows[window.window_id]
+        for ledger in self._ledgers.values():
+            ledger.abandon(event.link)
+        for window in self._windows.values():
+            window.abandon(event.link)
         if not event.clean:
             decisions += self._break("a gateway's link was lost without a goodbye", event.at_ns)
         return decisions
@@ -146,46 +154,36 @@ class Custodian:
         window.run = event.run
         ledger = self._ledger(event.file)
         trusted = ledger.advance(event.fence)
-        window.rebase(event.fence, trusted, ledger.uid)
-        if trusted is None:
-            window.lose_custody("what the file held at the fence could not be established")
-            return [ReadFile(file=event.file)]
-        return []
+        since = [c for c in ledger.changes if trusted is not None or not c.finished]
+        window.rebase(event.fence, trusted, ledger.uid, since)
+        return [ReadFile(file=event.file)] if trusted is None else []
 
     def _fence_closed(self, event: ev.FenceClosed) -> list[Decision]:
-        window = self._windows.get(event.window)
+        window = self._windows.pop(event.window, None)
         if window is None:
             return []
         window.note(event.at_ns, "window closed", "turn lost" if event.takeover else "")
-        decisions: list[Decision] = []
-        incident = window.incident
-        if incident is not None and incident.recovery.outcome is Outcome.APPLIED:
-            decisions += self._conclude(window, lost=event.takeover)
-            if not event.takeover and window.records:
-                decisions.append(CheckLineage(window=window.window_id, file=window.file, records=tuple(window.records)))
-                decisions += self._save(window.close(event.at_ns))
-                return decisions
-        elif incident is not None and incident.recovery.outcome is Outcome.APPROVED and not incident.turn_lost:
-            reason = "the gateway's own fence let the change pass; the approval was not needed"
-            window.amend(window.recovery(Outcome.NONE, self.mode, reason))
+        decisions = self._lost(window) if event.takeover else self._save(window.went_on(self.mode))
         decisions += self._save(window.close(event.at_ns))
-        del self._windows[event.window]
+        if window.records and not event.takeover:
+            # The last of its batch: the answer may come at once, and what it changes must be saved after the above.
+            self._closed[window.window_id] = window
+            decisions.append(CheckLineage(window=window.window_id, file=window.file, records=tuple(window.records)))
         return decisions
 
-    def _conclude(self, window: Window, *, lost: bool) -> list[Decision]:
-        """The run is past the recovery, or was lost in spite of it."""
-        if lost:
-            reason = "the fence was moved, and the turn was lost all the same"
-            incident = window.amend(window.recovery(Outcome.INEFFECTIVE, self.mode, reason), turn_lost=True)
-            return [SaveIncident(incident=incident), *self._page(window)]
-        reason = "the run went on after its fence was moved"
-        return [SaveIncident(incident=window.amend(window.recovery(Outcome.EFFECTIVE, self.mode, reason)))]
+    def _lost(self, window: Window) -> list[Decision]:
+        """The gateway stopped the turn."""
+        incident = window.lost(self.mode)
+        if incident is None:
+            return []
+        paging = self._page(window) if incident.recovery.outcome is Outcome.INEFFECTIVE else []
+        return [SaveIncident(incident=incident), *paging]
 
     def _file_changed(self, event: ev.FileChanged) -> list[Decision]:
         change = event.change
         self._ledger(event.file).report(change)
         for window in self._on_file(event.file):
-            replace_or_append(window.changes, change)
+            window.report(change)
             if change.finished:
                 span = f" {change.length} bytes at {change.offset}" if change.length else ""
                 window.note(change.at_ns, "write", f"{change.operation.value}{span} by {change.writer.label()}")
@@ -220,14 +218,14 @@ class Custodian:
         """The file was read: either to establish custody at a fence, or because something changed in a window."""
         decisions: list[Decision] = []
         windows = self._on_file(event.file)
-        waiting = [w for w in windows if w.trusted is None and w.fence == event.snapshot.fingerprint]
+        waiting = [w for w in windows if w.awaiting and w.fence == event.snapshot.fingerprint]
         for window in windows:
-            if window not in waiting and window.fence != event.snapshot.fingerprint:
+            if window.fence != event.snapshot.fingerprint:
                 decisions += self._look(window, event.snapshot, event.at_ns)
         manifest = self._ledger(event.file).read(event.snapshot)
         for window in waiting:
             if manifest is not None and not window.changes:
-                window.rebase(window.fence, manifest, event.snapshot.uid)
+                window.rebase(window.fence, manifest, event.snapshot.uid, ())
         return decisions
 
     def _look(self, window: Window, snapshot: Snapshot, at_ns: int) -> list[Decision]:
@@ -235,11 +233,8 @@ class Custodian:
         judgement = self._judge(window, snapshot)
         if judgement.verdict is Verdict.UNATTRIBUTED:
             return []
-        incident = window.observe(judgement, snapshot.fingerprint, self._foreign(window.file), at_ns)
-        decisions: list[Decision] = []
-        if judgement.verdict is Verdict.EXTERNAL:
-            return self._refused(window, judgement)
-        if incident.verdict in {Verdict.EXTERNAL, Verdict.UNATTRIBUTED} or not judgement.may_recover:
+        judgement = self._observe(window, judgement, snapshot.fingerprint, at_ns)
+        if not judgement.may_recover:
             return self._refused(window, judgement)
         if self.mode is not Mode.RECOVER:
             return self._not_attempted(window)
@@ -248,17 +243,29 @@ class Custodian:
             return []
         window.approved = step
         approved = window.amend(window.recovery(Outcome.APPROVED, self.mode, judgement.reason))
-        decisions.append(SaveIncident(incident=approved))
-        decisions.append(
+        return [
+            SaveIncident(incident=approved),
             Approve(
                 link=window.gateway.link,
                 window=window.window_id,
                 file=window.file,
                 fence=window.fence,
                 current=snapshot.fingerprint,
-            )
-        )
-        return decisions
+            ),
+        ]
+
+    def _observe(self, window: Window, judgement: Judgement, current: Fingerprint, at_ns: int) -> Judgement:
+        """Take a judgement into the window's incident.
+
+        Returns:
+            The judgement, or a refusal if a takeover was seen in this window before: that its bytes are gone again
+            does not mean that no one has read them.
+        """
+        incident = window.observe(judgement, current, self._foreign(window.file), at_ns)
+        if incident.verdict is not Verdict.EXTERNAL or judgement.verdict is Verdict.EXTERNAL:
+            return judgement
+        reason = f"a foreign change was seen in this window before: {incident.reason}"
+        return replace(judgement, verdict=Verdict.EXTERNAL, reason=reason, may_recover=False)
 
     def _verdict_asked(self, event: ev.VerdictAsked) -> list[Decision]:
         window = self._windows.get(event.window)
@@ -273,11 +280,11 @@ class Custodian:
             judgement = Judgement(
                 Verdict.UNATTRIBUTED, judgement.grade, "the file changed again while it was looked at"
             )
-        incident = window.observe(judgement, event.current, self._foreign(window.file), event.at_ns)
-        if incident.verdict in {Verdict.EXTERNAL, Verdict.UNATTRIBUTED} or not judgement.may_recover:
-            return [*self._refused(window, judgement), self._answer_no(event, incident.verdict, judgement.reason)]
+        judgement = self._observe(window, judgement, event.current, event.at_ns)
+        if not judgement.may_recover:
+            return [*self._refused(window, judgement), self._answer_no(event, judgement.verdict, judgement.reason)]
         if self.mode is not Mode.RECOVER:
-            return [*self._not_attempted(window), self._answer_no(event, incident.verdict, "the mode is observe")]
+            return [*self._not_attempted(window), self._answer_no(event, judgement.verdict, "the mode is observe")]
         window.approved = (event.fence, event.current)
         saved = window.amend(window.recovery(Outcome.APPROVED, self.mode, judgement.reason))
         return [
@@ -341,15 +348,15 @@ class Custodian:
             if outcome is not Outcome.REFUSED:
                 window.amend(window.recovery(Outcome.REFUSED, self.mode, incident.reason))
             return [SaveIncident(incident=window.snapshot()), *self._page(window)]
-        if outcome in {Outcome.APPROVED, Outcome.APPLIED, Outcome.EFFECTIVE}:
-            return self._conclude(window, lost=True)
+        if outcome in {Outcome.APPROVED, Outcome.APPLIED}:
+            return self._lost(window)
         if outcome is Outcome.NONE:
             reason = "the gateway did not wait for a command" if not window.broken else window.broken
             decisions = self._save(window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, reason)))
         return decisions
 
     def _lineage_checked(self, event: ev.LineageChecked) -> list[Decision]:
-        window = self._windows.pop(event.window, None)
+        window = self._closed.pop(event.window, None)
         if window is None or window.incident is None or not event.missing:
             return []
         reason = f"records {', '.join(event.missing[:4])} are not on the path to the root: the history has forked"

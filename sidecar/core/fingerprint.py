@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Self
 
 from sidecar.core.errors import FingerprintError
 
 _ABSENT_TEXT: Final = "absent"
-_FIELDS: Final = 5
+_TEXT: Final = re.compile(r"([0-9]{1,20}):([0-9]{1,20}):([0-9]{1,20}):(-?[0-9]{1,20}):(-?[0-9]{1,20})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Fingerprint:
         dev: Device number.
         ino: Inode number.
         size: Size in bytes.
-        mtime_ns: Time of the last modification, nanoseconds since the epoch.
+        mtime_ns: Time of the last modification, nanoseconds since the epoch; a program can set it, even before 1970.
         ctime_ns: Time of the last status change, nanoseconds since the epoch. No user program can set it.
     """
 
@@ -47,10 +48,10 @@ class Fingerprint:
         """
         if text == _ABSENT_TEXT:
             return cls.absent()
-        parts = text.split(":")
-        if len(parts) != _FIELDS or not all(part.isdecimal() for part in parts):
+        match = _TEXT.fullmatch(text)
+        if match is None:
             raise FingerprintError(text)
-        dev, ino, size, mtime_ns, ctime_ns = (int(part) for part in parts)
+        dev, ino, size, mtime_ns, ctime_ns = (int(part) for part in match.groups())
         return cls(exists=True, dev=dev, ino=ino, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
 
     def encode(self) -> str:

@@ -51,24 +51,27 @@ class Ledger:
         Returns:
             The bytes at the fence, or None where the chain of fingerprints is broken: then the file must be read.
         """
-        if self.manifest is None or not self._leads_to(fence):
+        reached = self._reach(fence)
+        if self.manifest is None or reached is None:
             return None
-        projected = project(self.manifest, self.changes)
+        projected = project(self.manifest, self.changes[:reached])
         if projected is None or projected.size != fence.size:
             return None
-        self._rebase(projected, fence)
+        self.manifest, self.head = projected, fence
+        del self.changes[:reached]
         return projected
 
     def read(self, snapshot: Snapshot) -> Manifest | None:
         """Move the head to a file as it was read, keeping the known writers of the parts that are explained.
 
         Returns:
-            The bytes as they are; None where they could not be read, or a call that is under way makes them uncertain.
+            The bytes as they are; None where they could not be read, belong to no regular file, or are made uncertain
+            by a call that is under way. What was known before then stays as it is.
         """
         self.uid = snapshot.uid
         under_way = any(not change.finished for change in self.changes)
-        if under_way or (snapshot.content is None and snapshot.fingerprint.exists):
-            self.forget(keep_under_way=True)
+        unread = snapshot.fingerprint.exists and (snapshot.content is None or not snapshot.regular)
+        if under_way or unread:
             return None
         if snapshot.content is None:
             manifest = Manifest()
@@ -76,27 +79,36 @@ class Ledger:
             manifest = Manifest.baseline(snapshot.content)
         else:
             manifest = explain(self.manifest, self.changes, snapshot.content).manifest
-        self._rebase(manifest, snapshot.fingerprint)
+        self.manifest, self.head = manifest, snapshot.fingerprint
+        self.changes.clear()
         return manifest
 
-    def forget(self, *, keep_under_way: bool = False) -> None:
+    def forget(self) -> None:
         """Custody is unknown from now on."""
         self.manifest = None
         self.head = None
-        self.changes = [c for c in self.changes if keep_under_way and not c.finished]
-
-    def _leads_to(self, fence: Fingerprint) -> bool:
-        here = self.head
-        for change in self.changes:
-            if not change.finished or change.before != here:
-                return False
-            here = change.after
-        return here == fence
-
-    def _rebase(self, manifest: Manifest, head: Fingerprint) -> None:
-        self.manifest = manifest
-        self.head = head
         self.changes.clear()
+
+    def abandon(self, link: str) -> None:
+        """A link is gone; what its calls under way have done will never be known."""
+        if any(change.link == link and not change.finished for change in self.changes):
+            self.forget()
+
+    def _reach(self, fence: Fingerprint) -> int | None:
+        """How many of the changes lead to the fence; None if they don't.
+
+        Those behind were made after it: a gateway reads its fence without blocking, so a call of its own may be
+        reported between the reading and the word of it.
+        """
+        here = self.head
+        reached = 0 if here == fence else None
+        for count, change in enumerate(self.changes, start=1):
+            if not change.finished or change.before != here:
+                break
+            here = change.after
+            if here == fence:
+                reached = count
+        return reached
 
 
 def replace_or_append(changes: list[Change], change: Change) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,9 +14,12 @@ from sidecar.core.incident import (
     WriterShare,
     incident_id,
 )
+from sidecar.core.ledger import replace_or_append
 from sidecar.core.verdict import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sidecar.core.change import Change
     from sidecar.core.content import Manifest
     from sidecar.core.fingerprint import Fingerprint
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
     from sidecar.core.verdict import Judgement
 
 MAX_MOMENTS: Final = 400
-"""Lines of a timeline that are kept; the oldest after the first few go."""
+"""Lines of a timeline that are kept; when there are more, the oldest after the first few go."""
+
+_FIRST_MOMENTS: Final = 20
 
 _GRAVITY: Final = {
     Verdict.UNCHANGED: 0,
@@ -54,6 +58,7 @@ class Window:
         trusted_uid: Owner at the fence.
         changes: Reported since the fence.
         broken: Why the account since the fence has a gap; empty when unbroken.
+        awaiting: Custody is unknown and a reading of the file, still at the fence, would establish it.
         records: Ids of the co-tenants' records that recoveries took in; they must stay on the path to the root.
         approved: The step that was approved and has not been seen applied.
         incident: What this window met; None while nothing.
@@ -71,29 +76,81 @@ class Window:
     trusted_uid: int = -1
     changes: list[Change] = field(default_factory=list)
     broken: str = ""
+    awaiting: bool = False
     approved: tuple[Fingerprint, Fingerprint] | None = None
     incident: Incident | None = None
     settled: tuple[WriterShare, ...] = ()
     records: list[str] = field(default_factory=list)
-    moments: deque[Moment] = field(default_factory=lambda: deque(maxlen=MAX_MOMENTS))
+    moments: list[Moment] = field(default_factory=list)
 
     def note(self, at_ns: int, what: str, detail: str = "") -> None:
         """Add a line to the timeline."""
+        if len(self.moments) == MAX_MOMENTS:
+            del self.moments[_FIRST_MOMENTS]
         self.moments.append(Moment(at_ns, what, detail))
 
-    def rebase(self, fence: Fingerprint, trusted: Manifest | None, uid: int) -> None:
-        """The run recorded a new fence; what came before it is settled."""
+    def rebase(self, fence: Fingerprint, trusted: Manifest | None, uid: int, since: Iterable[Change]) -> None:
+        """The run recorded a new fence; what came before it is settled.
+
+        Args:
+            fence: What the run recorded.
+            trusted: The bytes at the fence; None if they are not known, and the file is to be read.
+            uid: Owner of the file.
+            since: Reported already, and not part of the trusted bytes.
+        """
         self.fence = fence
         self.trusted = trusted
         self.trusted_uid = uid
-        self.changes = [c for c in self.changes if not c.finished]
-        self.broken = "a write was under way when the fence was set" if self.changes else ""
+        self.changes = list(since)
+        self.broken = "" if trusted is not None else "what the file held at the fence could not be established"
+        self.awaiting = trusted is None
         self.approved = None
         self.settled = self.incident.writers if self.incident else ()
 
     def lose_custody(self, reason: str) -> None:
-        """Nothing may be assumed of this window any more."""
-        self.broken = self.broken or reason
+        """Nothing may be assumed of this window any more, until the fence moves."""
+        if self.awaiting or not self.broken:
+            self.broken = reason
+        self.awaiting = False
+
+    def report(self, change: Change) -> None:
+        """Take in a report, unless it is about something that the fence has left behind.
+
+        Reports of one link come in the order of the calls. Another link's may come after word of the fence that they
+        led to, and so may the end of a call whose begin was not heard: there the fingerprints around the call decide.
+        """
+        known = any(c.change_id == change.change_id and c.link == change.link for c in self.changes)
+        heard = known and change.link == self.gateway.link
+        behind = True if heard or not change.finished else self._is_behind(change)
+        if behind is False:
+            self.changes = [c for c in self.changes if (c.change_id, c.link) != (change.change_id, change.link)]
+            return
+        replace_or_append(self.changes, change)
+        if behind is None:
+            self.lose_custody("a write that was reported late may have come before the fence or after it")
+
+    def _is_behind(self, change: Change) -> bool | None:
+        """Whether a finished change came after the fence; None where that can't be told."""
+        fence, before, after = self.fence, change.before, change.after
+        ordered = change.link == self.gateway.link and change.began == change.ended
+        if after == fence and after.exists and before != fence:
+            return False
+        if before is not None and (before == fence or any(before == c.after for c in self.changes)):
+            return True
+        if before is None or not before.exists:
+            return True if ordered else None
+        if before.ctime_ns > fence.ctime_ns or (ordered and before.ctime_ns == fence.ctime_ns):
+            return True
+        if not ordered and after is not None and after.exists and after.ctime_ns < fence.ctime_ns:
+            return False
+        return None
+
+    def abandon(self, link: str) -> None:
+        """Another link is gone; what its calls under way have done will never be known."""
+        left = [c for c in self.changes if c.finished or c.link != link]
+        if len(left) < len(self.changes):
+            self.changes = left
+            self.lose_custody("a process was gone before its write returned")
 
     def observe(self, judgement: Judgement, current: Fingerprint, foreign: ForeignHold | None, at_ns: int) -> Incident:
         """Take a judgement into the incident, opening it with the first one. The gravest verdict stays."""
@@ -140,6 +197,28 @@ class Window:
             paged=self.incident.paged or paged,
         )
         return self.snapshot()
+
+    def went_on(self, mode: Mode) -> Incident | None:
+        """The run is done, and was not stopped."""
+        known = self.incident.recovery if self.incident else Recovery()
+        if known.outcome is Outcome.APPROVED and known.count == 0:
+            reason = "the gateway's own fence let the change pass; the approval was not needed"
+            return self.amend(self.recovery(Outcome.NONE, mode, reason))
+        if known.outcome in {Outcome.APPLIED, Outcome.APPROVED}:
+            return self.amend(self.recovery(Outcome.EFFECTIVE, mode, "the run went on after its fence was moved"))
+        return None
+
+    def lost(self, mode: Mode) -> Incident | None:
+        """The gateway stopped the turn. After a command that means that the command had no effect (rule 6)."""
+        if self.incident is None:
+            return None
+        given = {
+            Outcome.APPROVED: "the command was given, and the turn was lost all the same",
+            Outcome.APPLIED: "the fence was moved, and the turn was lost all the same",
+        }
+        reason = given.get(self.incident.recovery.outcome)
+        recovery = self.recovery(Outcome.INEFFECTIVE, mode, reason) if reason else None
+        return self.amend(recovery, turn_lost=True)
 
     def close(self, at_ns: int) -> Incident | None:
         """End the window; its incident, if it has one, gets its end."""
