@@ -1,0 +1,187 @@
+"""Real gateways for the tests: one per release and kind for the whole session, started side by side.
+
+Tests here are coroutines on one event loop for the session: a gateway, its model and its client outlive a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import sidecar.preload
+from sidecar.demo.errors import NpmFailedError, NpmMissingError
+from sidecar.demo.packages import default_cache_dir, ensure_gateway
+from sidecar.demo.rig import Rig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sidecar.demo.packages import GatewayPackage
+
+VERSIONS = ("2026.5.18", "2026.7.35")
+TEST_SECONDS = 60
+RUNNER = pytest.StashKey[asyncio.Runner]()
+
+
+class Kind(StrEnum):
+    """What a gateway runs with."""
+
+    STOCK = "stock"
+    """Nothing of ours."""
+    HOOKED = "hooked"
+    """The preload, which looks for a sidecar at the gateway's own socket."""
+
+
+class Rigs:
+    """The session's gateways: all of a kind that the chosen tests need are started when the first is asked for."""
+
+    def __init__(self, runner: asyncio.Runner, wanted: Mapping[Kind, set[str]], work_dir: Path) -> None:
+        self._runner = runner
+        self._wanted = wanted
+        self._work_dir = work_dir
+        self._rigs: dict[tuple[Kind, str], Rig] = {}
+
+    def get(self, kind: Kind, version: str, packages: Callable[[str], GatewayPackage]) -> Rig:
+        """The running gateway of a kind and release."""
+        if (kind, version) not in self._rigs:
+            started = {name: self._rig(kind, packages(name)) for name in sorted(self._wanted[kind])}
+            self._rigs.update({(kind, name): rig for name, rig in started.items()})
+            self._runner.run(self._start_all(*started.values()))
+        return self._rigs[kind, version]
+
+    def stop(self) -> None:
+        """Stop all of them."""
+        self._runner.run(self._stop_all(*self._rigs.values()))
+
+    def _rig(self, kind: Kind, package: GatewayPackage) -> Rig:
+        work_dir = self._work_dir / f"{kind}-{package.version}"
+        if kind is Kind.STOCK:
+            return Rig(package, work_dir)
+        hook = Path(sidecar.preload.__file__).with_name("preload.mjs")
+        env = {"NODE_OPTIONS": f"--import={hook}", "OPENCLAW_SIDECAR_SOCKET": str(work_dir / "sidecar.sock")}
+        return Rig(package, work_dir, env)
+
+    async def _start_all(self, *rigs: Rig) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for rig in rigs:
+                tasks.create_task(rig.start())
+
+    async def _stop_all(self, *rigs: Rig) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for rig in rigs:
+                tasks.create_task(rig.stop())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what drives a gateway; installs and starts of gateways are not counted as a test's time."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and "version" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(2 * TEST_SECONDS, func_only=True))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine test on the session's loop, and end it in order when it takes too long."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    # The signature names what the test itself wants; funcargs has the autouse fixtures too.
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+
+    async def limited() -> None:
+        async with asyncio.timeout(TEST_SECONDS):
+            await pyfuncitem.obj(**arguments)
+
+    pyfuncitem.config.stash[RUNNER].run(limited())
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:  # noqa: ANN401 - pytest's report
+    """Show the end of a gateway's own output beside a failure."""
+    report = yield
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, Rig):
+                lines = (*value.gateway.stdout.tail(), "", *value.gateway.stderr.tail())
+                report.sections.append((f"output of the gateway {name!r}", "\n".join(lines)))
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
+    """The session's event loop."""
+    with asyncio.Runner() as opened:
+        request.config.stash[RUNNER] = opened
+        yield opened
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    """The release of the gateway."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def packages(request: pytest.FixtureRequest) -> Callable[[str], GatewayPackage]:
+    """Releases from the cache, or from npm. Without npm the tests are skipped, but on CI that is an error."""
+    plugins = request.config.pluginmanager
+    capture, terminal = plugins.getplugin("capturemanager"), plugins.getplugin("terminalreporter")
+
+    def show(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            terminal.ensure_newline()
+            terminal.write_line(line)
+
+    def ensure(version: str) -> GatewayPackage:
+        try:
+            return ensure_gateway(version, default_cache_dir(), show)
+        except (NpmMissingError, NpmFailedError) as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(f"no gateway to test with: {error}")
+
+    return ensure
+
+
+@pytest.fixture(scope="session")
+def rigs(request: pytest.FixtureRequest, runner: asyncio.Runner) -> Iterator[Rigs]:
+    """The session's gateways; everything that they write goes when the session ends."""
+    wanted: dict[Kind, set[str]] = {kind: set() for kind in Kind}
+    for item in request.session.items:
+        for kind in Kind:
+            if isinstance(item, pytest.Function) and kind in item.fixturenames:
+                wanted[kind].add(str(item.callspec.params["version"]))
+    with tempfile.TemporaryDirectory(prefix="ocs-") as work_dir:  # short: a socket's path has 108 bytes
+        opened = Rigs(runner, wanted, Path(work_dir))
+        try:
+            yield opened
+        finally:
+            opened.stop()
+
+
+@pytest.fixture(scope="session")
+def stock(rigs: Rigs, version: str, packages: Callable[[str], GatewayPackage]) -> Rig:
+    """The gateway as it is published."""
+    return rigs.get(Kind.STOCK, version, packages)
+
+
+@pytest.fixture(scope="session")
+def hooked(rigs: Rigs, version: str, packages: Callable[[str], GatewayPackage]) -> Rig:
+    """The gateway with the preload; its socket is OPENCLAW_SIDECAR_SOCKET in `Rig.env`."""
+    return rigs.get(Kind.HOOKED, version, packages)
+
+
+@pytest.fixture
+def session_key(request: pytest.FixtureRequest) -> str:
+    """A session of the test's own."""
+    name = request.function.__name__.removeprefix("test_").replace("_", "-")
+    return f"agent:main:{name}"
