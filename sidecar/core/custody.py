@@ -241,7 +241,8 @@ class _Walk:
             tail = Range(manifest.size, content.size - manifest.size)
             unexplained.append(tail)
             manifest = _with_unknown(manifest, tail, content)
-        intact = self._trusted.size <= content.size and not self._trusted.mismatches(content)
+        untouched = not broken if self._base is self._trusted else not self._trusted.mismatches(content)
+        intact = self._trusted.size <= content.size and untouched
         return Explanation(
             manifest=Manifest.baseline(content) if broken else manifest,
             shares=self._tally.shares(),

@@ -110,9 +110,10 @@ class LockFileGone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileMoved:
-    """The watch saw the file's fingerprint change."""
+    """The watch saw the file's fingerprint change; ``before`` is absent for a file that is new."""
 
     file: str
+    before: Fingerprint
     fingerprint: Fingerprint
     at_ns: int
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sidecar.core.events import FileMoved, LockFileGone, LockFileSeen
-    from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.policy import Mode
 
 QUIET_NS: Final = 120 * 1_000_000_000
@@ -31,7 +30,7 @@ _MAX_MOMENTS: Final = 200
 _NO_PRELOAD: Final = (
     "the gateway carries no preload, so no one can tell which run wrote; `openclaw-sidecar hook` adds it"
 )
-_NO_HOLDER: Final = "no linked gateway wrote this, and no process was seen to hold the lock"
+_NO_HOLDER: Final = "no gateway is linked, and no process was seen to hold the lock: see `status`"
 
 
 @dataclass(slots=True)
@@ -47,7 +46,6 @@ class UnlinkedChanges:
         """Nothing seen yet."""
         self._holders: dict[str, tuple[int, str]] = {}
         self._bursts: dict[str, _Burst] = {}
-        self._last: dict[str, Fingerprint] = {}
 
     def lock_seen(self, event: LockFileSeen) -> None:
         """A process without a link holds the lock."""
@@ -64,42 +62,39 @@ class UnlinkedChanges:
         Changes inside a hold of an unlinked process are recorded. Others are recorded only where no gateway is
         linked at all: with one, its own reports tell of them.
         """
-        file, current, at_ns = event.file, event.fingerprint, event.at_ns
-        before = self._last.get(file)
-        self._last[file] = current
+        file, at_ns = event.file, event.at_ns
         holder = self._holders.get(file)
-        if before == current or (holder is None and linked):
+        if holder is None and linked:
             return
         burst = self._bursts.get(file)
         if burst is None or at_ns - burst.last_ns > QUIET_NS:
-            burst = _Burst(self._open(file, before or current, current, mode, at_ns), at_ns)
+            burst = _Burst(self._open(event, mode), at_ns)
             self._bursts[file] = burst
         burst.last_ns = at_ns
-        burst.incident = _grown(burst.incident, before, current, holder, at_ns)
+        burst.incident = _grown(burst.incident, event, holder)
         yield SaveIncident(incident=burst.incident)
 
-    def _open(self, file: str, before: Fingerprint, current: Fingerprint, mode: Mode, at_ns: int) -> Incident:
+    def _open(self, event: FileMoved, mode: Mode) -> Incident:
         return Incident(
-            incident_id=incident_id(at_ns, "", file),
-            session_file=file,
-            opened_at_ns=at_ns,
+            incident_id=incident_id(event.at_ns, "", event.file),
+            session_file=event.file,
+            opened_at_ns=event.at_ns,
             verdict=Verdict.UNATTRIBUTED,
             grade=Grade.NONE,
             reason=_NO_HOLDER,
-            fence=before,
-            current=current,
+            fence=event.before,
+            current=event.fingerprint,
             recovery=Recovery(Outcome.NOT_ATTEMPTED, mode, reason="no command reaches a gateway without the preload"),
             run=Run(),
             gateway=Gateway(link="", pid=0, adapter=Adapter.UNKNOWN),
         )
 
 
-def _grown(
-    incident: Incident, before: Fingerprint | None, current: Fingerprint, holder: tuple[int, str] | None, at_ns: int
-) -> Incident:
+def _grown(incident: Incident, event: FileMoved, holder: tuple[int, str] | None) -> Incident:
     """The incident with one more change in it."""
-    grown = max(0, current.size - before.size) if before is not None else 0
-    moment = Moment(at_ns, "change", f"to {current.size} bytes" if current.exists else "file removed")
+    current = event.fingerprint
+    grown = max(0, current.size - event.before.size)
+    moment = Moment(event.at_ns, "change", f"to {current.size} bytes" if current.exists else "file removed")
     changed = replace(incident, current=current, timeline=(*incident.timeline, moment)[-_MAX_MOMENTS:])
     if holder is None:
         return changed

@@ -12,7 +12,7 @@ from sidecar.demo.companion import Companion
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sidecar.demo.pager import PageReceiver
+    from sidecar.demo.pager import Page, PageReceiver
     from sidecar.demo.rig import Rig
 
 _POLL_SECONDS: Final = 0.02
@@ -39,6 +39,7 @@ class Guard:
     ) -> None:
         self.rig = rig
         self.pager = pager
+        self._pages_before = 0
         self.sidecar = Companion(rig.gateway.state_dir, work_dir, socket, ("--notify", pager.url, *options))
 
     async def start(self, *, linked: bool = True) -> None:
@@ -46,6 +47,31 @@ class Guard:
         await self.sidecar.start()
         if linked:
             await self.sidecar.wait_linked(self.rig.gateway.pid)
+
+    def begin(self) -> None:
+        """Pages that came until now are none of what follows."""
+        self._pages_before = len(self.pager.pages)
+
+    @property
+    def pages(self) -> list[Page]:
+        """The pages since `begin`."""
+        return self.pager.pages[self._pages_before :]
+
+    async def next_page(self, timeout_seconds: float = 10.0) -> Page:
+        """Wait for the first page since `begin`.
+
+        Raises:
+            TimeoutError: None came in time.
+        """
+        async with asyncio.timeout(timeout_seconds):
+            while not self.pages:
+                await self.pager.next_page(timeout_seconds)
+        return self.pages[0]
+
+    async def ensure_running(self) -> None:
+        """Start the sidecar again if something has ended it."""
+        if not self.sidecar.pid:
+            await self.start()
 
     async def stop(self) -> None:
         """Stop the sidecar in order."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core import events as ev
+from sidecar.core.fingerprint import Fingerprint
 from sidecar.watch.processes import executable_of
 from sidecar.watch.reading import fingerprint_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.core.fingerprint import Fingerprint
     from sidecar.recovery.warden import Warden
     from sidecar.service.roster import Roster
 
@@ -40,6 +41,11 @@ class Lookout:
         self._refuse = refuse
         self._dirty: dict[Path, asyncio.TimerHandle] = {}
         self._last: dict[Path, Fingerprint] = {}
+
+    def file_found(self, path: Path) -> None:
+        """It was there before we were: nothing has happened to it."""
+        with contextlib.suppress(OSError):
+            self._last[path] = fingerprint_of(path)
 
     def file_touched(self, path: Path) -> None:
         """Look at the file soon."""
@@ -78,10 +84,12 @@ class Lookout:
         except OSError as error:
             self._refuse("unreadable", f"{path}: {error.strerror or error}")
             return
-        if self._last.get(path) == current:
+        before = self._last.get(path, Fingerprint.absent())
+        if before == current:
             return
         self._last[path] = current
-        self._warden.handle(ev.FileMoved(file=_key(path), fingerprint=current, at_ns=self._now_ns()))
+        event = ev.FileMoved(file=_key(path), before=before, fingerprint=current, at_ns=self._now_ns())
+        self._warden.handle(event)
 
     def stop(self) -> None:
         """Forget what was to be looked at."""

@@ -64,4 +64,3 @@ def watched_directories(state_dir: Path) -> list[Path]:
 def is_sessions_directory(path: Path, state_dir: Path) -> bool:
     """The directory is ``<state>/agents/<agent>/sessions``."""
     return path.name == SESSIONS and path.parent.parent == state_dir / AGENTS
-

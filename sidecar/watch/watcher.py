@@ -42,6 +42,10 @@ class WatchError(SidecarError, OSError):
 class WatchHandler(Protocol):
     """Who is told what the watch sees. Calls come in the order of the kernel's queue."""
 
+    def file_found(self, path: Path) -> None:
+        """A session file was there when the watch began."""
+        ...
+
     def file_touched(self, path: Path) -> None:
         """Something happened to a session file; a burst may be told once."""
         ...
@@ -92,7 +96,7 @@ class Watcher:
             self._inotify = INotify(nonblocking=True)
         except OSError as error:
             raise self._error(self.state_dir, error) from error
-        self._scan()
+        self._scan(beginning=True)
         asyncio.get_running_loop().add_reader(self._inotify.fileno(), self.drain)
 
     def stop(self) -> None:
@@ -165,7 +169,7 @@ class Watcher:
             self._handler.name_refused(path, "it is a link that leads out of the state directory")
         return False
 
-    def _scan(self) -> None:
+    def _scan(self, *, beginning: bool = False) -> None:
         """Watch what is not watched yet, and take stock of files and locks. Adding a watch twice is harmless."""
         if self._inotify is None:
             return
@@ -176,17 +180,18 @@ class Watcher:
                 continue
             except OSError as error:
                 raise self._error(directory, error) from error
-            fresh = wd not in self._directories
             self._directories[wd] = directory
             if is_sessions_directory(directory, self.state_dir):
-                self._take_stock(directory, fresh=fresh)
+                self._take_stock(directory, beginning=beginning)
 
-    def _take_stock(self, directory: Path, *, fresh: bool) -> None:
+    def _take_stock(self, directory: Path, *, beginning: bool) -> None:
         for path in sorted(directory.iterdir()):
             kind = kind_of(path.name)
             if kind is Kind.SESSION and self._accepted(path):
-                if path not in self.files or not fresh:
-                    self.files.add(path)
+                self.files.add(path)
+                if beginning:
+                    self._handler.file_found(path)
+                else:
                     self._handler.file_touched(path)
             elif kind is Kind.LOCK:
                 self._lock_event(path, flags.MODIFY)

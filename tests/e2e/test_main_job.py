@@ -33,7 +33,7 @@ def session_key(request: pytest.FixtureRequest) -> str:
     return f"agent:main:{name[:80]}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pager(runner: asyncio.Runner) -> Iterator[PageReceiver]:
     """The person who is paged."""
     opened = PageReceiver()
@@ -48,22 +48,34 @@ def _guarded(
     socket = Path(rig.env.get("OPENCLAW_SIDECAR_SOCKET", rig.work_dir / "sidecar.sock"))
     guard = Guard(rig, pager, work_dir, socket, options)
     runner.run(guard.start(linked=linked))
+    guard.begin()
     try:
         yield guard
     finally:
         runner.run(guard.stop())
 
 
-@pytest.fixture
-def guard(runner: asyncio.Runner, hooked: Rig, pager: PageReceiver, tmp_path: Path) -> Iterator[Guard]:
-    """A gateway with the preload, and a sidecar that recovers."""
-    yield from _guarded(runner, hooked, pager, tmp_path)
+@pytest.fixture(scope="session")
+def shared_guard(
+    runner: asyncio.Runner, hooked: Rig, pager: PageReceiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Guard]:
+    """A gateway with the preload, and a sidecar that recovers; one for all tests of a release."""
+    yield from _guarded(runner, hooked, pager, tmp_path_factory.mktemp("sidecar"))
 
 
 @pytest.fixture
-def observer(runner: asyncio.Runner, hooked: Rig, pager: PageReceiver, tmp_path: Path) -> Iterator[Guard]:
+def guard(runner: asyncio.Runner, shared_guard: Guard) -> Guard:
+    """The shared one, running, with no page so far."""
+    runner.run(shared_guard.ensure_running())
+    shared_guard.begin()
+    return shared_guard
+
+
+@pytest.fixture
+def observer(runner: asyncio.Runner, shared_guard: Guard, tmp_path: Path) -> Iterator[Guard]:
     """A gateway with the preload, and a sidecar that only looks."""
-    yield from _guarded(runner, hooked, pager, tmp_path, "--observe")
+    runner.run(shared_guard.stop())
+    yield from _guarded(runner, shared_guard.rig, shared_guard.pager, tmp_path, "--observe")
 
 
 @pytest.fixture
@@ -111,7 +123,7 @@ async def test_a_turn_that_nobody_disturbs_makes_no_incident(guard: Guard, sessi
             turn = await window.close(ANSWER)
         assert turn.answered
     assert await guard.sidecar.incidents(window.session_file.name) == []
-    assert guard.pager.pages == []
+    assert guard.pages == []
 
 
 @cotenant
@@ -135,7 +147,7 @@ async def test_a_cotenant_write_costs_nothing(
     assert sum(writer["bytes"] for writer in incident["writers"] if not writer["own"]) > 0
     assert {writer["pid"] for writer in incident["writers"]} == {rig.gateway.pid}
     await _assert_nothing_lost(rig, session_key, window.session_file)
-    assert guard.pager.pages == []
+    assert guard.pages == []
 
 
 async def test_five_cotenant_writes_cost_nothing(guard: Guard, session_key: str) -> None:
@@ -165,23 +177,7 @@ async def test_two_cotenants_at_once_cost_nothing(guard: Guard, session_key: str
     await _assert_nothing_lost(rig, session_key, window.session_file)
 
 
-async def test_a_cotenant_write_as_the_model_answers_costs_nothing(guard: Guard, session_key: str) -> None:
-    """The co-tenant may hold the lock at the very moment at which the run comes back for it."""
-    rig = guard.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
-        notes = [asyncio.create_task(_note(rig, session_key)) for _ in range(8)]
-        turn = await window.close(ANSWER)
-        await asyncio.gather(*notes)
-
-    assert turn.answered
-    await _assert_nothing_lost(rig, session_key, window.session_file)
-    assert guard.pager.pages == []
-
-
-async def _assert_stopped(
-    guard: Guard, session_file: Path, *, offset: int, length: int, pages_before: int = 0
-) -> dict[str, Any]:
+async def _assert_stopped(guard: Guard, session_file: Path, *, offset: int, length: int) -> dict[str, Any]:
     """Rule 1: the turn was stopped, the verdict is external with the byte range, and exactly one page went out."""
     incident = await _one_incident(guard, session_file)
     assert (incident["verdict"], incident["evidence"]) == ("external", "bytes")
@@ -190,11 +186,11 @@ async def _assert_stopped(
     assert any(
         r["offset"] <= offset and offset + length <= r["offset"] + r["length"] for r in incident["unexplained"]
     ), incident["unexplained"]
-    page = await guard.pager.next_page()
+    page = await guard.next_page()
     assert incident["id"] in page.message
-    assert len(guard.pager.pages) == pages_before + 1
     incident = await guard.incident(incident["id"], lambda found: bool(found["page"]["sent"]))
     assert incident["page"]["attempts"] == 1
+    assert len(guard.pages) == 1
     return incident
 
 
@@ -264,7 +260,7 @@ async def test_the_same_bytes_cost_nothing(guard: Guard, session_key: str, verb:
     assert incident["verdict"] == "unchanged"
     assert incident["recovery"]["outcome"] == "effective"
     assert not off_path(read_records(window.session_file))
-    assert guard.pager.pages == []
+    assert guard.pages == []
 
 
 async def test_a_rewrite_of_equal_length_is_stopped_though_its_mtime_was_set_back(
@@ -309,7 +305,7 @@ async def test_a_sidecar_killed_in_the_window_leaves_the_gateway_as_unpatched(gu
     assert not turn.answered
     await guard.restart()
     assert await guard.sidecar.incidents(window.session_file.name) == []
-    assert guard.pager.pages == []
+    assert guard.pages == []
 
 
 async def test_a_sidecar_restarted_in_the_window_assumes_nothing(guard: Guard, session_key: str) -> None:
@@ -333,7 +329,7 @@ async def test_a_sidecar_restarted_in_the_window_assumes_nothing(guard: Guard, s
     assert turn.answered
     verdicts = [i["verdict"] for i in await guard.sidecar.incidents(window.session_file.name)]
     assert sorted(verdicts) == ["co_tenant", "unattributed"]
-    assert guard.pager.pages == []
+    assert guard.pages == []
 
 
 async def test_observe_sees_the_cotenant_and_does_nothing(observer: Guard, session_key: str) -> None:
@@ -347,7 +343,7 @@ async def test_observe_sees_the_cotenant_and_does_nothing(observer: Guard, sessi
     incident = await _one_incident(observer, window.session_file)
     assert (incident["verdict"], incident["turn_lost"]) == ("co_tenant", True)
     assert (incident["recovery"]["outcome"], incident["recovery"]["mode"]) == ("not_attempted", "observe")
-    assert observer.pager.pages == []
+    assert observer.pages == []
 
 
 async def test_a_gateway_without_the_preload_is_named_and_its_changes_are_not_explained(
@@ -367,7 +363,7 @@ async def test_a_gateway_without_the_preload_is_named_and_its_changes_are_not_ex
     [problem] = [p for p in status["problems"] if p["code"] == "preload_missing"]
     assert str(rig.gateway.pid) in problem["what"]
     assert "openclaw-sidecar hook" in problem["remedy"]
-    assert bystander.pager.pages == []
+    assert bystander.pages == []
 
 
 async def test_no_transcript_text_leaves_the_process(guard: Guard, session_key: str) -> None:
@@ -380,7 +376,7 @@ async def test_no_transcript_text_leaves_the_process(guard: Guard, session_key: 
         await act(ForeignVerb.APPEND, window.session_file, f"I say {secret}")
         await window.close(f"It is {secret}.")
     await guard.closed_incident(window.session_file)
-    page = await guard.pager.next_page()
+    page = await guard.next_page()
 
     assert secret in window.session_file.read_text()
     outputs = {
