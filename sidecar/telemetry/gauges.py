@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import platform
+from asyncio import AbstractEventLoop, get_running_loop
+from concurrent.futures import Future
+from math import inf
+from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -20,6 +24,9 @@ _NS_PER_SECOND: Final = 1_000_000_000
 _FRESH_SECONDS: Final = 0.1
 """One collection reads a dozen gauges: they share one status."""
 
+_WAIT_SECONDS: Final = 1.0
+"""How long a collection in another thread waits for the service's."""
+
 _BUILD: Final = {Label.VERSION: __version__, Label.PYTHON: platform.python_version()}
 
 Reading = tuple[float, "Mapping[Label, str]"]
@@ -31,8 +38,8 @@ class StatusSource(Protocol):
     def status(self) -> Status:
         """How it is now.
 
-        Called from the thread that answers a scrape and, with an OTLP backend, from the exporter's: it must be
-        quick and safe in any thread. When it raises, the gauges are missing from that collection.
+        Must be quick. Called in the thread that bound the source, if that runs an event loop, whatever thread collects;
+        else in the thread that collects. When it raises, that collection shows what was known before.
         """
         ...
 
@@ -40,24 +47,50 @@ class StatusSource(Protocol):
 class StatusGauges:
     """Implements `sidecar.telemetry.series.Gauges`."""
 
-    def __init__(self, source: StatusSource, failed: Callable[[], None]) -> None:
+    def __init__(self, source: StatusSource, failed: Callable[[Exception], None]) -> None:
         """Read ``source``; ``failed`` is called when it raises."""
         self._source = source
         self._failed = failed
-        self._known: Mapping[Metric, Iterable[Reading]] = {}
-        self._read_at = -_FRESH_SECONDS
+        self._known: Mapping[Metric, Iterable[Reading]] = {Metric.BUILD_INFO: [(1, _BUILD)]}
+        self._fresh_until = monotonic()
+        self._owner = get_ident()
+        self._loop = _running_loop()
 
     def read(self) -> Mapping[Metric, Iterable[Reading]]:
         """The gauges, at most a moment old."""
-        now = monotonic()
-        if now - self._read_at >= _FRESH_SECONDS:
+        if monotonic() >= self._fresh_until:
             try:
-                self._known = _readings(self._source.status())
-            except Exception:  # noqa: BLE001 - a status that can't be had must not cost the counters
-                self._known = {Metric.BUILD_INFO: [(1, _BUILD)]}
-                self._failed()
-            self._read_at = now
+                self._known = _readings(self._ask())
+            except Exception as error:  # noqa: BLE001 - a status that can't be had must not cost the counters
+                self._failed(error)
+            self._fresh_until = max(self._fresh_until, monotonic() + _FRESH_SECONDS)
         return self._known
+
+    def freeze(self) -> None:
+        """Keep what is known: the sidecar stops, and what the status rests on may be closed."""
+        self._fresh_until = inf
+
+    def _ask(self) -> Status:
+        """The status may rest on things of the service's thread, such as a database connection."""
+        if self._loop is None or get_ident() == self._owner:
+            return self._source.status()
+        answer: Future[Status] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(self._source.status())
+            except Exception as error:  # noqa: BLE001 - raised where it was asked
+                answer.set_exception(error)
+
+        self._loop.call_soon_threadsafe(ask)
+        return answer.result(_WAIT_SECONDS)
+
+
+def _running_loop() -> AbstractEventLoop | None:
+    try:
+        return get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _readings(status: Status) -> Mapping[Metric, Iterable[Reading]]:

@@ -16,10 +16,10 @@ NONE: Final = "none"
 class Rejection(StrEnum):
     """Why input was not taken."""
 
+    MALFORMED = "malformed"
+    """No message of this protocol, where it is not told apart why."""
     MALFORMED_JSON = "malformed_json"
     UNKNOWN_TYPE = "unknown_type"
-    INVALID_MESSAGE = "invalid_message"
-    """JSON of a known type that breaks the schema."""
     PROTOCOL_VERSION = "protocol_version"
     NO_HELLO = "no_hello"
     TOO_LARGE = "too_large"
@@ -113,6 +113,7 @@ class CustodyLoss(StrEnum):
     LINK_LOST = "link_lost"
     RESTART = "restart"
     PRELOAD = "preload"
+    WRITE_FAILED = "write_failed"
     OTHER = "other"
 
     @classmethod
@@ -125,8 +126,9 @@ class CustodyLoss(StrEnum):
 
 
 _LOSSES: Final = (
-    (re.compile(r"overflow", re.IGNORECASE), CustodyLoss.OVERFLOW),
-    (re.compile(r"\bgap\b|sequence|out of order", re.IGNORECASE), CustodyLoss.GAP),
+    (re.compile(r"overflow|queue was full", re.IGNORECASE), CustodyLoss.OVERFLOW),
+    (re.compile(r"write .*failed", re.IGNORECASE), CustodyLoss.WRITE_FAILED),
+    (re.compile(r"\bgap\b|sequence|out of order|missing", re.IGNORECASE), CustodyLoss.GAP),
     (re.compile(r"drop|messages? (was|were) lost|lost \d+", re.IGNORECASE), CustodyLoss.DROPPED),
     (re.compile(r"link|connection|goodbye", re.IGNORECASE), CustodyLoss.LINK_LOST),
     (re.compile(r"restart|started|resum", re.IGNORECASE), CustodyLoss.RESTART),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from enum import StrEnum
 from time import monotonic
 from typing import TYPE_CHECKING, Final, TextIO
@@ -41,28 +42,52 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class LineCounter:
+    """Counts lines by level, for whoever listens; what came before the listener is kept for it."""
+
+    def __init__(self) -> None:
+        """No line yet."""
+        self._kept: Counter[str] = Counter()
+        self._listener: Callable[[str, int], None] | None = None
+
+    def count(self, level: str) -> None:
+        """A line was written."""
+        if self._listener is None:
+            self._kept[level] += 1
+        else:
+            self._listener(level, 1)
+
+    def listen(self, listener: Callable[[str, int], None] | None) -> None:
+        """Tell this listener of each line from now on, and of all before; None to tell nobody."""
+        self._listener = listener
+        if listener is not None:
+            for level, count in self._kept.items():
+                listener(level, count)
+            self._kept.clear()
+
+
+LINES: Final = LineCounter()
+"""Logging is one for the whole process, and so is the count of its lines."""
+
+
 def configure_logging(
-    *,
-    count: Callable[[str], None],
-    style: LogStyle = LogStyle.AUTO,
-    level: LogLevel = LogLevel.INFO,
-    stream: TextIO | None = None,
+    style: str = LogStyle.AUTO, *, level: LogLevel = LogLevel.INFO, stream: TextIO | None = None
 ) -> None:
     """Set structlog and the standard library's logging up, for the whole process.
 
     Args:
-        count: Called with the level of each line that is shown; see `sidecar.telemetry.Telemetry.logged`.
-        style: How a line looks.
+        style: How a line looks, a word of `LogStyle`.
         level: The least important lines that are shown.
         stream: Where lines go; standard error when not given.
     """
     out = stream or sys.stderr
-    console = style is LogStyle.CONSOLE or (style is LogStyle.AUTO and out.isatty())
+    wanted = LogStyle(str(style))
+    console = wanted is LogStyle.CONSOLE or (wanted is LogStyle.AUTO and out.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _counter(count),
+        _counted,
     ]
     rendered = _renderers(out, console=console)
     structlog.configure(
@@ -103,12 +128,9 @@ class ChatterFilter(logging.Filter):
         return True
 
 
-def _counter(count: Callable[[str], None]) -> Processor:
-    def counted(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        count(str(event.get("level", "")))
-        return event
-
-    return counted
+def _counted(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    LINES.count(str(event.get("level", "")))
+    return event
 
 
 def _renderers(out: TextIO, *, console: bool) -> list[Processor]:

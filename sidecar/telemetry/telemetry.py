@@ -15,6 +15,7 @@ from prometheus_client.exposition import choose_encoder
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.telemetry.export import Pipeline, open_pipeline
 from sidecar.telemetry.gauges import StatusGauges, StatusSource
+from sidecar.telemetry.log import LINES
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.names import Label, Metric, Span
 from sidecar.telemetry.series import Meters
@@ -60,24 +61,21 @@ class Telemetry:
     `render_metrics`, which any thread may call.
     """
 
-    def __init__(self, pipeline: Pipeline, *, clock: Callable[[], int] = time.time_ns) -> None:
-        """Write to ``pipeline``; ``clock`` gives nanoseconds since the epoch."""
-        self._pipeline = pipeline
+    def __init__(self, pipeline: Pipeline | None = None, *, clock: Callable[[], int] = time.time_ns) -> None:
+        """Write to ``pipeline``, or to what the environment names; ``clock`` gives nanoseconds since the epoch.
+
+        Raises:
+            sidecar.telemetry.export.ExportConfigurationError: A variable of OpenTelemetry can't be obeyed.
+        """
+        self._pipeline = pipeline = pipeline or open_pipeline()
         self._meters = Meters(pipeline.meter)
         self._metrics = Metrics(self._meters)
         self._tracing = self._start_tracing(clock)
         self._last_error = ""
         self._scrape = Lock()
+        self._gauges: StatusGauges | None = None
         pipeline.deliveries.listener = self._exported
-
-    @classmethod
-    def start(cls) -> Telemetry:
-        """Set telemetry up as the environment says.
-
-        Raises:
-            sidecar.telemetry.export.ExportConfigurationError: A variable of OpenTelemetry can't be obeyed.
-        """
-        return cls(open_pipeline())
+        LINES.listen(self.logged)
 
     @property
     def last_error(self) -> str:
@@ -115,8 +113,8 @@ class Telemetry:
             self._tracing.lock_failed(message, writer)
 
     @_guarded
-    def rejected(self, reason: Rejection) -> None:
-        """Input was not taken."""
+    def rejected(self, reason: Rejection | str) -> None:
+        """Input was not taken; a word that `Rejection` does not have counts as ``other``."""
         self._meters.add(Metric.REJECTED, labels={Label.REASON: reason})
 
     @_guarded
@@ -145,19 +143,20 @@ class Telemetry:
         self._meters.add(Metric.WATCH_OVERFLOWS)
 
     @_guarded
-    def page(self, outcome: PageOutcome) -> None:
-        """A notification was tried."""
+    def page(self, outcome: PageOutcome | str) -> None:
+        """A notification was tried; a word that `PageOutcome` does not have counts as ``other``."""
         self._meters.add(Metric.PAGES, labels={Label.OUTCOME: outcome})
 
     @_guarded
-    def logged(self, level: str) -> None:
-        """A log line was written."""
-        self._meters.add(Metric.LOG_LINES, labels={Label.LEVEL: level})
+    def logged(self, level: str, count: int = 1) -> None:
+        """Log lines were written."""
+        self._meters.add(Metric.LOG_LINES, count, {Label.LEVEL: level})
 
     @_guarded
     def bind_status(self, source: StatusSource) -> None:
-        """Read the gauges from here."""
-        self._meters.bind(StatusGauges(source, self._status_failed))
+        """Read the gauges from here: in this thread, if it runs an event loop."""
+        self._gauges = StatusGauges(source, self.failed)
+        self._meters.bind(self._gauges)
 
     def render_metrics(self, accept: str = "") -> tuple[bytes, str]:
         """All metrics for a scrape.
@@ -180,8 +179,11 @@ class Telemetry:
     @_guarded
     def shutdown(self, timeout_seconds: float = SHUTDOWN_SECONDS) -> None:
         """Close what is open and send what is queued; returns after the timeout at the latest, and a moment."""
+        LINES.listen(None)
         if self._tracing is not None:
             self._tracing.close()
+        if self._gauges is not None:
+            self._gauges.freeze()
         self._pipeline.shutdown(timeout_seconds)
 
     def failed(self, error: Exception) -> None:
@@ -207,6 +209,3 @@ class Telemetry:
     def _exported(self, signal: Signal, delivered: bool) -> None:  # noqa: FBT001 - called by position
         outcome = "delivered" if delivered else "failed"
         self._meters.add(Metric.EXPORTS, labels={Label.SIGNAL: signal.value, Label.OUTCOME: outcome})
-
-    def _status_failed(self) -> None:
-        self._meters.add(Metric.ERRORS)

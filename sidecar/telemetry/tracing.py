@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core import events as ev
-from sidecar.core.decisions import Approve, CheckLineage, Decision, Refuse, SaveIncident
+from sidecar.core.decisions import Approve, Decision, Refuse, SaveIncident
 from sidecar.telemetry.calls import STARTED, Calls
-from sidecar.telemetry.judgements import Judgements, recovery_span
+from sidecar.telemetry.judgements import Judgements
 from sidecar.telemetry.labels import CustodyLoss, Ending
 from sidecar.telemetry.locks import Locks
 from sidecar.telemetry.names import Attribute, Moment
@@ -84,7 +84,7 @@ class Tracing:
                 stopped.note(event.at_ns, Moment.TURN_STOPPED, {})
             case ev.RecoveryApplied():
                 if (recovered := self._windows.get(event.window)) is not None:
-                    recovered.children.append(recovery_span(event))
+                    recovered.recovered(event)
             case ev.LineageChecked():
                 if (checked := self._windows.get(event.window)) is not None:
                     checked.awaits = Awaited.SAVE if event.missing else Awaited.NOTHING
@@ -105,10 +105,6 @@ class Tracing:
                 window = self._windows.get(decision.window)
                 if window is not None:
                     self._judgements.answered(window, decision)
-            case CheckLineage():
-                window = self._windows.get(decision.window)
-                if window is not None:
-                    window.awaits = Awaited.LINEAGE
             case _:
                 return
         self._finish(0)

@@ -3,7 +3,7 @@
 A window becomes spans only when it is over and its incident is final: then its run's trace is known, and what came of a
 recovery. The service tells an event first and the decisions that it led to after it. So a window without an incident is
 finished with `FenceClosed`; one with an incident is finished when the closed incident is saved, right after; and one
-whose history is read again after a recovery waits for `LineageChecked`.
+that took records in waits for `LineageChecked`, and once more for the incident if the history has forked.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from sidecar.telemetry.describe import of_gateway, of_incident, of_run, of_writer, token
+from sidecar.telemetry.judgements import recovery_span
 from sidecar.telemetry.labels import Ending
 from sidecar.telemetry.names import Attribute, Moment, Span
 from sidecar.telemetry.span import SpanFact, SpanMoment
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.core.change import Change
+    from sidecar.core.events import RecoveryApplied
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.incident import Incident
 
@@ -100,17 +102,25 @@ class OpenWindow:
         self.note(change.at_ns, Moment.CHANGE, attributes)
 
     def end(self, at_ns: int, ending: Ending) -> None:
-        """The window has ended; the first ending counts."""
+        """The window has ended; the first ending counts. The history is read only of a run that went on."""
         if not self.ended_ns:
             self.ended_ns = at_ns
             self.ending = ending
+            if ending is not Ending.ENDED:
+                self.awaits = Awaited.NOTHING
+
+    def recovered(self, event: RecoveryApplied) -> None:
+        """The preload answered a command; after a recovery that took records in, the history is read again."""
+        self.children.append(recovery_span(event))
+        if event.applied and event.records:
+            self.awaits = Awaited.LINEAGE
 
     @property
     def finished(self) -> bool:
         """It has ended and nothing more is to come."""
-        if not self.ended_ns or self.awaits is not Awaited.NOTHING:
+        if not self.ended_ns:
             return False
-        return self.incident is None or self.incident.closed_at_ns > 0
+        return self.incident is None or (self.incident.closed_at_ns > 0 and self.awaits is Awaited.NOTHING)
 
     def span(self) -> SpanFact:
         """The window and all below it."""

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from sidecar.core.custodian import Custodian
+from sidecar.core.policy import Mode, Policy
+from sidecar.telemetry import Telemetry, open_pipeline
+from tests.telemetry.facts import T0
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from sidecar.core.decisions import Decision
+    from sidecar.core.events import Event
+    from sidecar.telemetry.names import Label, Metric
+
+Point = NumberDataPoint | HistogramDataPoint
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("OTEL_"):
+            monkeypatch.delenv(name)
+
+
+@dataclass
+class Clock:
+    now_ns: int = T0
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+@dataclass
+class Bench:
+    """A telemetry whose output stays in memory."""
+
+    clock: Clock = field(default_factory=Clock)
+    exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
+    reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
+
+    def __post_init__(self) -> None:
+        processor = SimpleSpanProcessor(self.exporter, meter_provider=NoOpMeterProvider())
+        pipeline = open_pipeline(span_processors=[processor], metric_readers=[self.reader])
+        self.telemetry = Telemetry(pipeline, clock=self.clock)
+
+    def tell(self, *facts: Event | Decision) -> None:
+        """Events and decisions, as they are told apart by their module."""
+        for fact in facts:
+            if type(fact).__module__.endswith("decisions"):
+                self.telemetry.decision(fact)  # type: ignore[arg-type]
+            else:
+                self.telemetry.event(fact)  # type: ignore[arg-type]
+
+    def spans(self, name: str = "") -> list[ReadableSpan]:
+        return [s for s in self.exporter.get_finished_spans() if s.name.startswith(name)]
+
+    def span(self, name: str) -> ReadableSpan:
+        (found,) = self.spans(name)
+        return found
+
+    def points(self, metric: Metric) -> list[Point]:
+        data = self.reader.get_metrics_data()
+        if data is None:
+            return []
+        return [
+            point
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for found in scope.metrics
+            if found.name == metric.value
+            for point in found.data.data_points
+            if isinstance(point, NumberDataPoint | HistogramDataPoint)
+        ]
+
+    def value(self, metric: Metric, **labels: str) -> float:
+        """The value of a counter or gauge, or the count of a histogram, over all points with these labels."""
+        total = 0.0
+        for point in self.points(metric):
+            if all((point.attributes or {}).get(key) == value for key, value in labels.items()):
+                total += point.count if isinstance(point, HistogramDataPoint) else point.value
+        return total
+
+    def label_sets(self, metric: Metric) -> list[dict[Label, str]]:
+        return [dict(point.attributes or {}) for point in self.points(metric)]  # type: ignore[misc]
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    assert made.telemetry.last_error == ""
+    made.telemetry.shutdown()
+
+
+@dataclass
+class Desk:
+    """The real core with telemetry listening, in the order of the service."""
+
+    bench: Bench
+    custodian: Custodian = field(default_factory=lambda: Custodian(Policy(), Mode.RECOVER))
+    latency_ns: int = 2_000_000
+
+    def handle(self, event: Event) -> list[Decision]:
+        self.bench.telemetry.event(event)
+        decided = self.custodian.handle(event)
+        for decision in decided:
+            self.bench.telemetry.decision(decision)
+        return decided
+
+
+@pytest.fixture
+def desk(bench: Bench) -> Desk:
+    return Desk(bench)

@@ -1,0 +1,153 @@
+"""Facts of one turn on a session file, as the service tells them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sidecar.core import events as ev
+from sidecar.core.change import Change, Operation
+from sidecar.core.content import Snapshot
+from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.gateway import Adapter, Gateway, Run
+from sidecar.core.incident import Incident, Outcome, Recovery
+from sidecar.core.policy import Grade
+from sidecar.core.verdict import Verdict
+from sidecar.core.writer import Writer, WriterKind
+from sidecar.wire.messages import Diagnostic, LockFailed, WireWriter
+
+SECOND: Final = 1_000_000_000
+MS: Final = 1_000_000
+T0: Final = 1_790_000_000 * SECOND
+FILE: Final = "/state/agents/main/sessions/0a1b.jsonl"
+TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
+RUN_SPAN: Final = "00f067aa0ba902b7"
+CALL_SPAN: Final = "b7ad6b7169203331"
+
+GATEWAY: Final = Gateway(link="link-1", pid=4711, version="2026.5.18", adapter=Adapter.SWAP, can_reload=True)
+RUN: Final = Run(run_id="run-1", kind="user_turn", session="5e55", trace_id=TRACE, span_id=RUN_SPAN)
+UNTRACED: Final = Run(run_id="run-1", kind="user_turn", session="5e55")
+OWN: Final = Writer(kind=WriterKind.USER_TURN, pid=4711, run_id="run-1")
+COTENANT: Final = Writer(kind=WriterKind.INJECT, name="cron", pid=4711)
+
+
+def fp(size: int) -> Fingerprint:
+    return Fingerprint(exists=True, dev=1, ino=2, size=size, mtime_ns=T0, ctime_ns=T0)
+
+
+def opened(at_ns: int = T0, gateway: Gateway = GATEWAY) -> ev.LinkOpened:
+    return ev.LinkOpened(gateway=gateway, at_ns=at_ns)
+
+
+def fence(at_ns: int, size: int = 100, run: Run = RUN, window: str = "w1", file: str = FILE) -> ev.FenceSet:
+    return ev.FenceSet(link="link-1", window=window, file=file, fence=fp(size), run=run, at_ns=at_ns)
+
+
+def closed(at_ns: int, *, takeover: bool = False, window: str = "w1") -> ev.FenceClosed:
+    return ev.FenceClosed(window=window, takeover=takeover, at_ns=at_ns)
+
+
+def taken(at_ns: int, writer: Writer = OWN, hold: str = "h1", wait_ns: int = 40 * MS) -> ev.LockTaken:
+    return ev.LockTaken(file=FILE, hold=hold, writer=writer, wait_ns=wait_ns, at_ns=at_ns)
+
+
+def released(at_ns: int, writer: Writer = OWN, hold: str = "h1", held_ns: int = 10 * MS) -> ev.LockReleased:
+    return ev.LockReleased(file=FILE, hold=hold, writer=writer, after=fp(100), held_ns=held_ns, at_ns=at_ns)
+
+
+def wrote(at_ns: int, writer: Writer = COTENANT, length: int = 50, **more: Any) -> ev.FileChanged:
+    change = Change(
+        change_id=f"c{at_ns}",
+        operation=more.pop("operation", Operation.APPEND),
+        writer=writer,
+        at_ns=at_ns,
+        length=length,
+        sha256="ab" * 32,
+        offset=100,
+        **more,
+    )
+    return ev.FileChanged(file=FILE, change=change)
+
+
+def asked(at_ns: int, ask: str = "a1", run: Run = RUN, window: str = "w1") -> ev.VerdictAsked:
+    return ev.VerdictAsked(
+        ask=ask,
+        link="link-1",
+        window=window,
+        file=FILE,
+        fence=fp(100),
+        current=fp(150),
+        run=run,
+        snapshot=Snapshot(fingerprint=fp(150), content=None),
+        at_ns=at_ns,
+    )
+
+
+def tripped(at_ns: int, run: Run = RUN, window: str = "w1") -> ev.TurnTripped:
+    snapshot = Snapshot(fingerprint=fp(150), content=None)
+    return ev.TurnTripped(
+        link="link-1", window=window, file=FILE, fence=fp(100), run=run, snapshot=snapshot, at_ns=at_ns
+    )
+
+
+def applied(at_ns: int, *, ok: bool = True, pushed: bool = False, latency_ns: int = 3 * MS) -> ev.RecoveryApplied:
+    return ev.RecoveryApplied(
+        window="w1",
+        applied=ok,
+        fence=fp(100),
+        current=fp(150),
+        pushed=pushed,
+        latency_ns=latency_ns,
+        reason="",
+        records=("r1", "r2"),
+        at_ns=at_ns,
+    )
+
+
+def incident(
+    verdict: Verdict = Verdict.CO_TENANT,
+    outcome: Outcome = Outcome.APPROVED,
+    *,
+    window: str = "w1",
+    closed_at_ns: int = 0,
+    turn_lost: bool = False,
+    reason: str = "every byte is the run's own or was written by inject cron",
+) -> Incident:
+    return Incident(
+        incident_id=f"20260921T133320Z-{window}",
+        session_file=FILE,
+        opened_at_ns=T0,
+        closed_at_ns=closed_at_ns,
+        verdict=verdict,
+        grade=Grade.BYTES,
+        reason=reason,
+        fence=fp(100),
+        current=fp(150),
+        recovery=Recovery(outcome=outcome, reason=reason),
+        run=RUN,
+        gateway=GATEWAY,
+        window=window,
+        turn_lost=turn_lost,
+    )
+
+
+def diagnostic(event: str, at_ns: int, **more: Any) -> Diagnostic:
+    known: dict[str, Any] = {
+        "run": "run-1",
+        "call": "call-1",
+        "session": "5e55",
+        "provider": "anthropic",
+        "model": "claude-sonnet-4-5",
+        "trace": TRACE,
+        "span": CALL_SPAN,
+        "parent": RUN_SPAN,
+    }
+    return Diagnostic(seq=1, at=str(at_ns), event=event, **{**known, **more})
+
+
+def run_started(at_ns: int) -> Diagnostic:
+    return diagnostic("run.started", at_ns, call="", span=RUN_SPAN, parent="")
+
+
+def lock_failed(at_ns: int, reason: str = "timeout", run: str = "run-1") -> LockFailed:
+    writer = WireWriter(kind="heartbeat", name="main", run=run)
+    return LockFailed(seq=1, at=str(at_ns), file=FILE, writer=writer, wait=str(60 * SECOND), reason=reason)

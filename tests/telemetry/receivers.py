@@ -1,0 +1,127 @@
+"""Backends on loopback that speak OTLP for real: HTTP with protobuf, and gRPC."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+
+@dataclass
+class Received:
+    """What a backend got.
+
+    Attributes:
+        endpoint: For OTEL_EXPORTER_OTLP_ENDPOINT.
+    """
+
+    endpoint: str = ""
+    traces: list[Any] = field(default_factory=list)
+    metrics: list[Any] = field(default_factory=list)
+
+    @property
+    def spans(self) -> list[Span]:
+        return [
+            span
+            for request in self.traces
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    @property
+    def resource(self) -> dict[str, str]:
+        found = self.traces[0].resource_spans[0].resource.attributes
+        return {attribute.key: attribute.value.string_value for attribute in found}
+
+    @property
+    def metric_names(self) -> set[str]:
+        return {
+            metric.name
+            for request in self.metrics
+            for resource in request.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
+
+@contextmanager
+def http_backend() -> Iterator[Received]:
+    received = Received()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            assert self.headers["Content-Type"] == "application/x-protobuf"
+            if self.path == "/v1/traces":
+                received.traces.append(trace_service_pb2.ExportTraceServiceRequest.FromString(body))
+            else:
+                assert self.path == "/v1/metrics"
+                received.metrics.append(metrics_service_pb2.ExportMetricsServiceRequest.FromString(body))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_args: object) -> None:
+            """Stay quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    received.endpoint = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield received
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def grpc_backend() -> Iterator[Received]:
+    received = Received()
+
+    class Traces(trace_service_pb2_grpc.TraceServiceServicer):  # type: ignore[misc]
+        def Export(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802 - the name is OTLP's
+            received.traces.append(request)
+            return trace_service_pb2.ExportTraceServiceResponse()
+
+    class Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):  # type: ignore[misc]
+        def Export(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802 - the name is OTLP's
+            received.metrics.append(request)
+            return metrics_service_pb2.ExportMetricsServiceResponse()
+
+    server = grpc.server(ThreadPoolExecutor(max_workers=2))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(), server)
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    received.endpoint = f"http://127.0.0.1:{port}"
+    try:
+        yield received
+    finally:
+        server.stop(0).wait()
+
+
+@contextmanager
+def silent_backend() -> Iterator[str]:
+    """A port that takes connections and never answers."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"

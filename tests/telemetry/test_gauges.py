@@ -1,0 +1,118 @@
+"""Gauges come from the sidecar's status."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar import __version__
+from sidecar.status import GatewayStatus, PageStatus, Problem, Status, WatchStatus
+from sidecar.telemetry import Telemetry, gauges, open_pipeline
+from sidecar.telemetry.names import Metric
+
+if TYPE_CHECKING:
+    from tests.telemetry.conftest import Bench
+
+STATUS = Status(
+    version="0",
+    pid=1,
+    mode="observe",
+    started_at_ns=1_790_000_000_500_000_000,
+    ready=True,
+    state_dir="/s",
+    data_dir="/d",
+    socket="/x",
+    http="127.0.0.1:1",
+    gateways=(
+        GatewayStatus(pid=1, linked=True, adapter="swap", threads=2),
+        GatewayStatus(pid=2, linked=True, adapter="swap", threads=1),
+        GatewayStatus(pid=3, linked=False),
+        GatewayStatus(pid=4, linked=True, adapter="teleport", threads=1),
+    ),
+    windows=3,
+    watch=WatchStatus(directories=2, files=9),
+    pages=PageStatus(pending=4),
+    problems=(Problem(code="preload_missing", what="w", remedy="r"),),
+)
+
+
+@dataclass
+class Source:
+    value: Status = STATUS
+    asked: list[int] = field(default_factory=list)
+
+    def status(self) -> Status:
+        self.asked.append(threading.get_ident())
+        return self.value
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gauges, "_FRESH_SECONDS", 0.0)
+
+
+def test_the_gauges_show_the_status(bench: Bench) -> None:
+    bench.telemetry.bind_status(Source())
+    assert bench.value(Metric.LINKS) == 4
+    assert bench.value(Metric.WINDOWS_OPEN) == 3
+    assert bench.value(Metric.READY) == 1
+    assert bench.value(Metric.MODE, mode="observe") == 1
+    assert bench.value(Metric.MODE, mode="recover") == 0
+    assert bench.value(Metric.PROBLEMS) == 1
+    assert bench.value(Metric.PAGES_PENDING) == 4
+    assert bench.value(Metric.WATCH_FILES) == 9
+    assert bench.value(Metric.WATCH_DIRECTORIES) == 2
+    assert bench.value(Metric.START_TIME) == 1_790_000_000.5
+    assert bench.value(Metric.BUILD_INFO, version=__version__) == 1
+    assert bench.value(Metric.GATEWAYS, adapter="swap", linked="true") == 2
+    assert bench.value(Metric.GATEWAYS, adapter="none", linked="false") == 1
+    assert bench.value(Metric.GATEWAYS, adapter="other", linked="true") == 1
+
+
+def test_a_status_that_fails_keeps_the_counters_and_the_last_values(bench: Bench) -> None:
+    source = Source()
+    bench.telemetry.bind_status(source)
+    assert bench.value(Metric.WINDOWS_OPEN) == 3
+    source.value = None  # type: ignore[assignment]
+    assert bench.value(Metric.WINDOWS_OPEN) == 3
+    assert bench.value(Metric.ERRORS) > 0
+    assert bench.telemetry.last_error.startswith("AttributeError")
+    bench.telemetry._last_error = ""
+
+
+def test_one_collection_asks_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gauges, "_FRESH_SECONDS", 60.0)
+    source = Source()
+    bench.telemetry.bind_status(source)
+    bench.telemetry.render_metrics()
+    assert len(source.asked) == 1
+
+
+def test_the_status_is_asked_in_the_thread_of_the_service() -> None:
+    async def serve() -> tuple[bytes, int, list[int]]:
+        telemetry, source = Telemetry(open_pipeline()), Source()
+        telemetry.bind_status(source)
+        body, _ = await asyncio.to_thread(telemetry.render_metrics)
+        telemetry.shutdown()
+        return body, threading.get_ident(), source.asked
+
+    body, service, asked = asyncio.run(serve())
+    assert b"openclaw_sidecar_windows_open 3.0" in body
+    assert asked
+    assert set(asked) == {service}
+
+
+def test_after_shutdown_the_status_is_not_asked_any_more(bench: Bench) -> None:
+    source = Source()
+    bench.telemetry.bind_status(source)
+    assert bench.value(Metric.WINDOWS_OPEN) == 3
+    bench.telemetry.shutdown()
+    source.value = replace(STATUS, windows=7)
+    count = len(source.asked)
+    assert bench.telemetry._gauges is not None
+    bench.telemetry._gauges.read()
+    assert len(source.asked) == count

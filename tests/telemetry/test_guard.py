@@ -1,0 +1,85 @@
+"""Telemetry does not hurt the service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sidecar.core.decisions import SaveIncident
+from sidecar.telemetry import Telemetry, open_pipeline
+from tests.telemetry import facts
+from tests.telemetry.facts import GATEWAY, T0
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CALLS: list[Callable[[Telemetry], None]] = [
+    lambda t: t.event(facts.taken(T0)),
+    lambda t: t.decision(SaveIncident(incident=facts.incident())),
+    lambda t: t.diagnostic(facts.diagnostic("model.call.error", T0), GATEWAY),
+    lambda t: t.lock_failed(facts.lock_failed(T0)),
+    lambda t: t.rejected("too_large"),
+    lambda t: t.answered(0.1),
+    lambda t: t.report(1),
+    lambda t: t.gap(1),
+    lambda t: t.lost(1),
+    lambda t: t.overflow(),
+    lambda t: t.page("sent"),
+    lambda t: t.logged("info"),
+    lambda t: t.shutdown(),
+]
+
+
+class Broken:
+    """Fails whatever is asked of it."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_error_inside_never_reaches_the_service(call: Callable[[Telemetry], None]) -> None:
+    telemetry = Telemetry(open_pipeline())
+    for part in ("_metrics", "_meters", "_pipeline", "_tracing"):
+        setattr(telemetry, part, Broken())
+    call(telemetry)
+    assert telemetry.last_error.startswith("RuntimeError at test_guard.py:")
+
+
+def test_an_error_inside_is_counted_and_shown() -> None:
+    telemetry = Telemetry(open_pipeline())
+    telemetry.event(None)  # type: ignore[arg-type]
+    assert telemetry.last_error == ""
+    telemetry.diagnostic(None, GATEWAY)  # type: ignore[arg-type]
+    body, _ = telemetry.render_metrics()
+    assert b"openclaw_sidecar_telemetry_errors_total 1.0" in body
+    assert telemetry.last_error.startswith("AttributeError at metrics.py:")
+    telemetry.shutdown()
+
+
+def test_a_scrape_that_fails_is_empty_and_counted() -> None:
+    telemetry = Telemetry(open_pipeline())
+    registry = telemetry._pipeline.registry
+    registry.register(BrokenCollector())  # type: ignore[arg-type]
+    assert telemetry.render_metrics()[0] == b""
+    assert telemetry.last_error.startswith("RuntimeError")
+    telemetry.shutdown()
+
+
+class BrokenCollector:
+    def collect(self) -> Any:
+        raise RuntimeError
+
+    def describe(self) -> list[Any]:
+        return []
+
+
+def test_wild_numbers_cost_no_other_span(bench: Any) -> None:
+    telemetry = bench.telemetry
+    telemetry.diagnostic(facts.diagnostic("model.call.completed", 10**19, duration_ms=1e300), GATEWAY)
+    bench.tell(facts.taken(5, wait_ns=10**20), facts.released(10**20, held_ns=10**21))
+    telemetry.shutdown()
+    for span in bench.spans():
+        assert 0 <= span.start_time <= span.end_time < 1 << 63
+    assert len(bench.spans()) == 2

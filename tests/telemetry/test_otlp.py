@@ -1,0 +1,185 @@
+"""OTLP, to backends that speak it, that are gone and that say nothing."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import tracemalloc
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar import __version__
+from sidecar.telemetry import ExportConfigurationError, Telemetry, open_pipeline
+from sidecar.telemetry.delivery import Signal
+from sidecar.telemetry.names import Metric
+from tests.telemetry import facts
+from tests.telemetry.facts import MS, RUN_SPAN, SECOND, T0, TRACE
+from tests.telemetry.receivers import grpc_backend, http_backend, silent_backend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from tests.telemetry.receivers import Received
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
+DEAD = "http://127.0.0.1:9"
+
+
+def turn(telemetry: Telemetry, number: int = 0) -> None:
+    window, at_ns = f"w{number}", T0 + number * SECOND
+    for event in (
+        facts.fence(at_ns, window=window),
+        facts.taken(at_ns + MS, hold=window),
+        facts.released(at_ns + 2 * MS, hold=window),
+        facts.wrote(at_ns + MS),
+        facts.closed(at_ns + 5 * MS, window=window),
+    ):
+        telemetry.event(event)
+    telemetry.diagnostic(facts.run_started(at_ns), facts.GATEWAY)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "backend"), [("grpc", grpc_backend), ("http/protobuf", http_backend), ("", grpc_backend)]
+)
+def test_spans_and_metrics_reach_a_real_backend(
+    protocol: str, backend: Callable[[], AbstractContextManager[Received]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with backend() as received:
+        monkeypatch.setenv(ENDPOINT, received.endpoint)
+        if protocol:
+            monkeypatch.setenv(PROTOCOL, protocol)
+        telemetry = Telemetry()
+        turn(telemetry)
+        telemetry.shutdown()
+    assert telemetry.last_error == ""
+    spans = {span.name: span for span in received.spans}
+    assert set(spans) == {"session.lock", "session.fence"}
+    fence = spans["session.fence"]
+    assert fence.trace_id.hex() == TRACE
+    assert fence.parent_span_id.hex() == RUN_SPAN
+    assert (fence.start_time_unix_nano, fence.end_time_unix_nano) == (T0, T0 + 5 * MS)
+    assert [event.name for event in fence.events] == ["session.change"]
+    assert {"service.name": "openclaw-sidecar", "service.version": __version__}.items() <= received.resource.items()
+    assert {Metric.LOCK_WAIT.value, Metric.WINDOW_LENGTH.value, Metric.CHANGES.value} <= received.metric_names
+    assert telemetry._pipeline.deliveries.delivered == {Signal.TRACES: 1, Signal.METRICS: 1}
+
+
+def test_the_environment_names_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "sidecar-of-host-7")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod,service.version=9")
+    with http_backend() as received:
+        monkeypatch.setenv(ENDPOINT, received.endpoint)
+        monkeypatch.setenv(PROTOCOL, "http/protobuf")
+        telemetry = Telemetry()
+        turn(telemetry)
+        telemetry.shutdown()
+    expected = {"service.name": "sidecar-of-host-7", "service.version": "9", "deployment.environment.name": "prod"}
+    assert expected.items() <= received.resource.items()
+
+
+def test_a_signal_can_have_a_backend_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with http_backend() as received:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", received.endpoint + "/v1/traces")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
+        telemetry = Telemetry()
+        turn(telemetry)
+        telemetry.shutdown()
+    assert received.spans
+    assert not received.metrics
+
+
+def test_a_signal_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENDPOINT, DEAD)
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
+    assert open_pipeline().exporters == []
+
+
+@pytest.mark.parametrize("variable", [PROTOCOL, "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"])
+def test_a_protocol_that_there_is_not_is_one_clear_line(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENDPOINT, DEAD)
+    monkeypatch.setenv(variable, "http/json")
+    with pytest.raises(
+        ExportConfigurationError, match=f"^{variable} is 'http/json'; it must be grpc or http/protobuf$"
+    ):
+        open_pipeline()
+
+
+def test_a_value_that_the_exporter_refuses_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENDPOINT, DEAD)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "soon")
+    with pytest.raises(ExportConfigurationError, match="OTLP export can't be set up"):
+        open_pipeline()
+
+
+def test_without_a_backend_nothing_is_built_or_queued() -> None:
+    before = threading.active_count()
+    telemetry = Telemetry()
+    turn(telemetry)
+    assert telemetry._tracing is None
+    assert telemetry._pipeline.tracer_provider is None
+    assert threading.active_count() == before
+    assert (
+        b'openclaw_sidecar_changes_total{operation="append",writer_kind="inject"} 1.0' in telemetry.render_metrics()[0]
+    )
+    telemetry.shutdown()
+    assert telemetry.last_error == ""
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_a_dead_collector_does_not_delay_the_end(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENDPOINT, DEAD)
+    monkeypatch.setenv(PROTOCOL, protocol)
+    telemetry = Telemetry()
+    for number in range(20):
+        turn(telemetry, number)
+    began = monotonic()
+    telemetry.shutdown(0.5)
+    assert monotonic() - began < 2.0
+    assert telemetry.last_error == ""
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_a_collector_that_says_nothing_does_not_delay_the_end(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with silent_backend() as endpoint:
+        monkeypatch.setenv(ENDPOINT, endpoint)
+        monkeypatch.setenv(PROTOCOL, protocol)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3")
+        telemetry = Telemetry()
+        turn(telemetry)
+        began = monotonic()
+        telemetry.shutdown(0.5)
+        assert monotonic() - began < 2.0
+
+
+def test_a_dead_collector_costs_bounded_memory_and_shows_in_the_scrape(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL + 1, "opentelemetry")
+    monkeypatch.setenv(ENDPOINT, DEAD)
+    monkeypatch.setenv(PROTOCOL, "http/protobuf")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "32")
+    telemetry = Telemetry()
+    tracemalloc.start()
+    levels = []
+    for part in range(2):
+        for number in range(part * 600, (part + 1) * 600):
+            turn(telemetry, number)
+        gc.collect()
+        levels.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert levels[1] - levels[0] < 600 * 1_000, "a turn leaves less than a tenth of its spans in memory"
+    deadline = monotonic() + 20
+    while telemetry._pipeline.deliveries.failed[Signal.TRACES] == 0 and monotonic() < deadline:
+        threading.Event().wait(0.02)
+    body = telemetry.render_metrics()[0].decode()
+    failed = [line for line in body.splitlines() if 'otlp_exports_total{outcome="failed",signal="traces"}' in line]
+    assert float(failed[0].split()[1]) >= 1
+    telemetry.shutdown(0.2)

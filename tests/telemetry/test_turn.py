@@ -1,0 +1,263 @@
+"""The tree of spans that a turn leaves, with the real core deciding."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from opentelemetry.trace import SpanKind, StatusCode
+
+from sidecar.core import events as ev
+from sidecar.core.change import Change, Operation
+from sidecar.core.content import BytesContent, Snapshot
+from sidecar.core.fingerprint import Fingerprint
+from tests.telemetry import facts
+from tests.telemetry.facts import COTENANT, FILE, GATEWAY, MS, OWN, RUN, RUN_SPAN, SECOND, T0, TRACE
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from sidecar.core.writer import Writer
+    from tests.telemetry.conftest import Bench, Desk
+
+OLD = b'{"type":"session","id":"s"}\n{"type":"message","id":"u1"}\n'
+NOTE = b'{"type":"message","id":"n1","parentId":"u1"}\n'
+
+
+def fp_of(data: bytes, ctime: int = 0) -> Fingerprint:
+    return Fingerprint(exists=True, dev=1, ino=7, size=len(data), mtime_ns=T0 + ctime, ctime_ns=T0 + ctime)
+
+
+def snapshot(data: bytes, ctime: int = 0) -> Snapshot:
+    return Snapshot(fingerprint=fp_of(data, ctime), content=BytesContent(data), uid=1000)
+
+
+def appended(at_ns: int, writer: Writer, data: bytes, before: bytes) -> ev.FileChanged:
+    change = Change(
+        change_id=f"c{at_ns}",
+        operation=Operation.APPEND,
+        writer=writer,
+        at_ns=at_ns,
+        length=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        offset=len(before),
+        before=fp_of(before),
+        after=fp_of(before + data, 1),
+        link=GATEWAY.link,
+        began=1,
+        ended=2,
+    )
+    return ev.FileChanged(file=FILE, change=change)
+
+
+def recovered_turn(desk: Desk) -> None:
+    """A cron note comes in during the model call, and the fence is moved when the gateway asks."""
+    clock, telemetry = desk.bench.clock, desk.bench.telemetry
+    desk.handle(facts.opened())
+    telemetry.diagnostic(facts.run_started(T0), GATEWAY)
+    desk.handle(facts.taken(T0 + 50 * MS))
+    desk.handle(facts.released(T0 + 60 * MS))
+    desk.handle(ev.FenceSet(link=GATEWAY.link, window="w1", file=FILE, fence=fp_of(OLD), run=RUN, at_ns=T0 + 60 * MS))
+    desk.handle(ev.SnapshotTaken(file=FILE, snapshot=snapshot(OLD), at_ns=T0 + 61 * MS))
+    telemetry.diagnostic(facts.diagnostic("model.call.started", T0 + 70 * MS), GATEWAY)
+    desk.handle(facts.taken(T0 + SECOND, COTENANT, "h2", wait_ns=2 * MS))
+    desk.handle(appended(T0 + SECOND + MS, COTENANT, NOTE, OLD))
+    desk.handle(facts.released(T0 + SECOND + 5 * MS, COTENANT, "h2", held_ns=5 * MS))
+    done = facts.diagnostic(
+        "model.call.completed", T0 + 8 * SECOND, duration_ms=7930.0, input_tokens=1200, output_tokens=80
+    )
+    telemetry.diagnostic(done, GATEWAY)
+    clock.now_ns = T0 + 8 * SECOND + 4 * MS
+    desk.handle(
+        ev.VerdictAsked(
+            ask="a1",
+            link=GATEWAY.link,
+            window="w1",
+            file=FILE,
+            fence=fp_of(OLD),
+            current=fp_of(OLD + NOTE, 1),
+            run=RUN,
+            snapshot=snapshot(OLD + NOTE, 1),
+            at_ns=T0 + 8 * SECOND + 2 * MS,
+        )
+    )
+    desk.handle(
+        ev.RecoveryApplied(
+            window="w1",
+            applied=True,
+            fence=fp_of(OLD),
+            current=fp_of(OLD + NOTE, 1),
+            pushed=False,
+            latency_ns=3 * MS,
+            reason="",
+            records=("n1",),
+            at_ns=T0 + 8 * SECOND + 5 * MS,
+        )
+    )
+    desk.handle(facts.closed(T0 + 9 * SECOND))
+    desk.handle(ev.LineageChecked(window="w1", missing=(), at_ns=T0 + 9 * SECOND + 3 * MS))
+
+
+def parent_of(span: ReadableSpan) -> str:
+    assert span.parent is not None
+    return f"{span.parent.span_id:016x}"
+
+
+def id_of(span: ReadableSpan) -> str:
+    return f"{span.context.span_id:016x}"
+
+
+def test_a_recovered_turn_leaves_one_tree_in_the_gateways_trace(desk: Desk) -> None:
+    recovered_turn(desk)
+    bench = desk.bench
+    assert sorted(s.name for s in bench.spans()) == [
+        "chat claude-sonnet-4-5",
+        "session.fence",
+        "session.lock",
+        "session.lock",
+        "session.recovery",
+        "session.verdict",
+    ]
+    assert {f"{s.context.trace_id:032x}" for s in bench.spans()} == {TRACE}
+    fence = bench.span("session.fence")
+    own, cotenant = sorted(bench.spans("session.lock"), key=lambda s: s.start_time or 0)
+    for span in (fence, own, bench.span("chat")):
+        assert parent_of(span) == RUN_SPAN
+        assert span.parent is not None
+        assert span.parent.is_remote
+    for span in (bench.span("session.verdict"), bench.span("session.recovery"), cotenant):
+        assert parent_of(span) == id_of(fence)
+
+
+def test_the_times_are_the_gateways(desk: Desk) -> None:
+    recovered_turn(desk)
+    times = {
+        (s.name, s.start_time, s.end_time) for s in desk.bench.spans() if s.start_time is not None and s.name != ""
+    }
+    assert times == {
+        ("session.lock", T0 + 10 * MS, T0 + 60 * MS),
+        ("session.lock", T0 + SECOND - 2 * MS, T0 + SECOND + 5 * MS),
+        ("session.fence", T0 + 60 * MS, T0 + 9 * SECOND),
+        ("chat claude-sonnet-4-5", T0 + 70 * MS, T0 + 8 * SECOND),
+        ("session.verdict", T0 + 8 * SECOND + 2 * MS, T0 + 8 * SECOND + 4 * MS),
+        ("session.recovery", T0 + 8 * SECOND + 2 * MS, T0 + 8 * SECOND + 5 * MS),
+    }
+
+
+def test_the_fence_tells_who_wrote_and_what_came_of_it(desk: Desk) -> None:
+    recovered_turn(desk)
+    fence = desk.bench.span("session.fence")
+    assert fence.status.status_code is StatusCode.UNSET
+    assert fence.attributes is not None
+    attributes = dict(fence.attributes)
+    assert str(attributes.pop("openclaw.incident.id")).startswith("2026")
+    assert attributes == {
+        "file.path": FILE,
+        "openclaw.window.id": "w1",
+        "openclaw.fence.size_bytes": len(OLD),
+        "openclaw.fence.moves": 0,
+        "openclaw.run.id": "run-1",
+        "openclaw.run.kind": "user_turn",
+        "openclaw.session.hash": "5e55",
+        "openclaw.gateway.pid": 4711,
+        "openclaw.gateway.version": "2026.5.18",
+        "openclaw.gateway.adapter": "swap",
+        "openclaw.verdict": "co_tenant",
+        "openclaw.evidence": "bytes",
+        "openclaw.unexplained_bytes": 0,
+        "openclaw.turn.lost": False,
+        "openclaw.recovery.outcome": "effective",
+        "openclaw.recovery.mode": "recover",
+        "openclaw.recovery.count": 1,
+    }
+    (change,) = fence.events
+    assert change.name == "session.change"
+    assert change.timestamp == T0 + SECOND + MS
+    assert dict(change.attributes or {}) == {
+        "openclaw.change.operation": "append",
+        "openclaw.change.length_bytes": len(NOTE),
+        "openclaw.change.offset_bytes": len(OLD),
+        "openclaw.writer.kind": "inject",
+        "openclaw.writer.name": "cron",
+        "openclaw.writer.pid": 4711,
+        "openclaw.writer.own": False,
+    }
+
+
+def test_a_model_call_follows_the_gen_ai_conventions(desk: Desk) -> None:
+    recovered_turn(desk)
+    chat = desk.bench.span("chat")
+    assert chat.kind is SpanKind.CLIENT
+    assert dict(chat.attributes or {}) == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "anthropic",
+        "gen_ai.request.model": "claude-sonnet-4-5",
+        "gen_ai.conversation.id": "5e55",
+        "gen_ai.usage.input_tokens": 1200,
+        "gen_ai.usage.output_tokens": 80,
+        "openclaw.run.id": "run-1",
+        "openclaw.call.id": "call-1",
+        "openclaw.call.duration_seconds": 7.93,
+        "openclaw.gateway.pid": 4711,
+        "openclaw.gateway.version": "2026.5.18",
+        "openclaw.gateway.adapter": "swap",
+    }
+
+
+def test_a_lock_tells_its_wait_its_hold_and_who_held_it_before(desk: Desk) -> None:
+    recovered_turn(desk)
+    own, cotenant = sorted(desk.bench.spans("session.lock"), key=lambda s: s.start_time or 0)
+    assert dict(cotenant.attributes or {}) == {
+        "file.path": FILE,
+        "openclaw.lock.wait_seconds": 0.002,
+        "openclaw.lock.hold_seconds": 0.005,
+        "openclaw.lock.previous.writer.kind": "user_turn",
+        "openclaw.writer.kind": "inject",
+        "openclaw.writer.name": "cron",
+        "openclaw.writer.pid": 4711,
+    }
+    (acquired,) = own.events
+    assert (acquired.name, acquired.timestamp) == ("lock.acquired", T0 + 50 * MS)
+
+
+def test_a_foreign_write_shows_as_a_lost_turn_with_an_external_verdict(desk: Desk) -> None:
+    desk.handle(facts.opened())
+    desk.handle(ev.FenceSet(link=GATEWAY.link, window="w1", file=FILE, fence=fp_of(OLD), run=RUN, at_ns=T0 + 60 * MS))
+    desk.handle(ev.SnapshotTaken(file=FILE, snapshot=snapshot(OLD), at_ns=T0 + 61 * MS))
+    desk.bench.clock.now_ns = T0 + SECOND + 2 * MS
+    desk.handle(ev.SnapshotTaken(file=FILE, snapshot=snapshot(OLD + NOTE, 1), at_ns=T0 + SECOND))
+    desk.handle(
+        ev.TurnTripped(
+            link=GATEWAY.link,
+            window="w1",
+            file=FILE,
+            fence=fp_of(OLD),
+            run=RUN,
+            snapshot=snapshot(OLD + NOTE, 1),
+            at_ns=T0 + 8 * SECOND,
+        )
+    )
+    desk.handle(facts.closed(T0 + 9 * SECOND, takeover=True))
+    fence = desk.bench.span("session.fence")
+    assert fence.attributes is not None
+    assert fence.attributes["openclaw.verdict"] == "external"
+    assert fence.attributes["openclaw.unexplained_bytes"] == len(NOTE)
+    assert fence.attributes["openclaw.turn.lost"] is True
+    assert fence.attributes["error.type"] == "takeover"
+    assert fence.status.status_code is StatusCode.ERROR
+    assert [e.name for e in fence.events] == ["turn.stopped"]
+    verdict = desk.bench.span("session.verdict")
+    assert verdict.start_time == T0 + SECOND
+    assert verdict.end_time == T0 + SECOND + 2 * MS
+    assert dict(verdict.attributes or {})["openclaw.verdict.answer"] == "none"
+
+
+def test_nothing_changed_in_the_window(bench: Bench) -> None:
+    bench.tell(facts.opened(), facts.fence(T0), facts.fence(T0 + SECOND, size=140), facts.closed(T0 + 2 * SECOND))
+    fence = bench.span("session.fence")
+    assert (fence.start_time, fence.end_time) == (T0, T0 + 2 * SECOND)
+    assert [(e.name, e.timestamp) for e in fence.events] == [("fence.moved", T0 + SECOND)]
+    assert fence.attributes is not None
+    assert "openclaw.verdict" not in fence.attributes
+    assert fence.attributes["openclaw.fence.size_bytes"] == 100
+    assert OWN.run_id == fence.attributes["openclaw.run.id"]
