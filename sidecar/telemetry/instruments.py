@@ -96,6 +96,8 @@ class Instrument:
         """
         closed = {}
         for label, allowed in self.labels.items():
+            if label is Label.ERROR_TYPE and label not in labels:
+                continue  # by the conventions, only an error has one
             value = str(labels.get(label, NONE))
             closed[label.value] = value if allowed is None or value in allowed else OTHER
         return closed
@@ -202,7 +204,7 @@ INSTRUMENTS: Final = (
         {
             Label.GEN_AI_OPERATION: frozenset({Span.CHAT.value}),
             Label.GEN_AI_PROVIDER: _set(PROVIDERS.values()),
-            Label.ERROR_TYPE: _set(CallError, NONE),
+            Label.ERROR_TYPE: _set(CallError),
         },
         buckets=MODEL_BUCKETS,
     ),

@@ -84,10 +84,10 @@ class Metrics:
                 self._calls.put(key, gateway.link)
             case calls.COMPLETED:
                 self._calls.pop(key)
-                self._call_ended(message, CallOutcome.COMPLETED, NONE)
+                self._call_ended(message, CallOutcome.COMPLETED)
             case calls.ERROR:
                 self._calls.pop(key)
-                self._call_ended(message, CallOutcome.ERROR, message.error)
+                self._call_ended(message, CallOutcome.ERROR)
             case stall if stall in _STALLS:
                 self._meters.add(Metric.STALLS, labels={Label.STATE: stall.removeprefix(_STALL_PREFIX)})
             case _:
@@ -142,13 +142,14 @@ class Metrics:
             self._counted.put(key, value=True)
             self._meters.add(metric, labels={label: value})
 
-    def _call_ended(self, message: Diagnostic, outcome: CallOutcome, error: str) -> None:
+    def _call_ended(self, message: Diagnostic, outcome: CallOutcome) -> None:
         self._meters.add(Metric.MODEL_CALLS, labels={Label.OUTCOME: outcome.value})
         labels = {
             Label.GEN_AI_OPERATION: Span.CHAT.value,
             Label.GEN_AI_PROVIDER: calls.provider_name(message.provider),
-            Label.ERROR_TYPE: error,
         }
+        if outcome is CallOutcome.ERROR:
+            labels[Label.ERROR_TYPE] = message.error
         self._meters.record(Metric.MODEL_DURATION, calls.duration_seconds(message), labels)
 
 

@@ -73,6 +73,7 @@ class Telemetry:
         self._tracing = self._start_tracing(clock)
         self._last_error = ""
         self._scrape = Lock()
+        self._stopped = False
         self._gauges: StatusGauges | None = None
         pipeline.deliveries.listener = self._exported
         LINES.listen(self.logged)
@@ -178,7 +179,13 @@ class Telemetry:
 
     @_guarded
     def shutdown(self, timeout_seconds: float = SHUTDOWN_SECONDS) -> None:
-        """Close what is open and send what is queued; returns after the timeout at the latest, and a moment."""
+        """Close what is open and send what is queued; returns after the timeout at the latest, and a moment.
+
+        Once is enough; nothing is taken in after it.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
         LINES.listen(None)
         if self._tracing is not None:
             self._tracing.close()

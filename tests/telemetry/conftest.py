@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.decisions import Decision
     from sidecar.core.events import Event
-    from sidecar.telemetry.names import Label, Metric
+    from sidecar.telemetry.names import Metric
 
 Point = NumberDataPoint | HistogramDataPoint
 
@@ -92,8 +92,8 @@ class Bench:
                 total += point.count if isinstance(point, HistogramDataPoint) else point.value
         return total
 
-    def label_sets(self, metric: Metric) -> list[dict[Label, str]]:
-        return [dict(point.attributes or {}) for point in self.points(metric)]  # type: ignore[misc]
+    def label_sets(self, metric: Metric) -> list[dict[str, str]]:
+        return [{key: str(value) for key, value in (point.attributes or {}).items()} for point in self.points(metric)]
 
 
 @pytest.fixture

@@ -54,16 +54,22 @@ def released(at_ns: int, writer: Writer = OWN, hold: str = "h1", held_ns: int = 
     return ev.LockReleased(file=FILE, hold=hold, writer=writer, after=fp(100), held_ns=held_ns, at_ns=at_ns)
 
 
-def wrote(at_ns: int, writer: Writer = COTENANT, length: int = 50, **more: Any) -> ev.FileChanged:
+def wrote(
+    at_ns: int,
+    writer: Writer = COTENANT,
+    length: int = 50,
+    operation: Operation = Operation.APPEND,
+    ended: int | None = 1,
+) -> ev.FileChanged:
     change = Change(
         change_id=f"c{at_ns}",
-        operation=more.pop("operation", Operation.APPEND),
+        operation=operation,
         writer=writer,
         at_ns=at_ns,
         length=length,
         sha256="ab" * 32,
         offset=100,
-        **more,
+        ended=ended,
     )
     return ev.FileChanged(file=FILE, change=change)
 
@@ -130,7 +136,7 @@ def incident(
     )
 
 
-def diagnostic(event: str, at_ns: int, **more: Any) -> Diagnostic:
+def diagnostic(event: str, at_ns: int, **more: str | float) -> Diagnostic:
     known: dict[str, Any] = {
         "run": "run-1",
         "call": "call-1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +13,10 @@ from tests.telemetry.facts import GATEWAY, T0
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from prometheus_client import Metric
+
+    from tests.telemetry.conftest import Bench
 
 CALLS: list[Callable[[Telemetry], None]] = [
     lambda t: t.event(facts.taken(T0)),
@@ -34,7 +38,7 @@ CALLS: list[Callable[[Telemetry], None]] = [
 class Broken:
     """Fails whatever is asked of it."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         raise RuntimeError(name)
 
 
@@ -61,25 +65,27 @@ def test_an_error_inside_is_counted_and_shown() -> None:
 def test_a_scrape_that_fails_is_empty_and_counted() -> None:
     telemetry = Telemetry(open_pipeline())
     registry = telemetry._pipeline.registry
-    registry.register(BrokenCollector())  # type: ignore[arg-type]
+    registry.register(BrokenCollector())
     assert telemetry.render_metrics()[0] == b""
     assert telemetry.last_error.startswith("RuntimeError")
     telemetry.shutdown()
 
 
 class BrokenCollector:
-    def collect(self) -> Any:
+    def collect(self) -> list[Metric]:
         raise RuntimeError
 
-    def describe(self) -> list[Any]:
+    def describe(self) -> list[Metric]:
         return []
 
 
-def test_wild_numbers_cost_no_other_span(bench: Any) -> None:
+def test_wild_numbers_cost_no_other_span(bench: Bench) -> None:
     telemetry = bench.telemetry
     telemetry.diagnostic(facts.diagnostic("model.call.completed", 10**19, duration_ms=1e300), GATEWAY)
     bench.tell(facts.taken(5, wait_ns=10**20), facts.released(10**20, held_ns=10**21))
     telemetry.shutdown()
     for span in bench.spans():
+        assert span.start_time is not None
+        assert span.end_time is not None
         assert 0 <= span.start_time <= span.end_time < 1 << 63
     assert len(bench.spans()) == 2

@@ -118,11 +118,11 @@ def test_a_traceback_shows_no_values(style: LogStyle) -> None:
     configure_logging(style, stream=out)
     secret = "hunter2"
     try:
-        raise ValueError(len(secret))
-    except ValueError:
+        [][len(secret)]
+    except IndexError:
         structlog.get_logger().exception("look_failed")
         logging.getLogger("uvicorn").exception("failed")
-    assert "ValueError" in out.getvalue()
+    assert "IndexError" in out.getvalue()
     assert "hunter2" not in out.getvalue()
 
 

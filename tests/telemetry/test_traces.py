@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pytest
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from sidecar.wire.messages import Diagnostic
     from tests.telemetry.conftest import Bench
 
 
@@ -103,5 +104,5 @@ def test_ids_that_are_none_are_not_taken_for_a_trace(bench: Bench) -> None:
     assert not bench.spans()
 
 
-def replace_run(message: facts.Diagnostic, run: str, trace: str) -> facts.Diagnostic:
+def replace_run(message: Diagnostic, run: str, trace: str) -> Diagnostic:
     return facts.diagnostic(message.event, int(message.at), run=run, trace=trace, span=message.span, parent="")
