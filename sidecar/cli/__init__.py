@@ -1,0 +1,5 @@
+"""The command `openclaw-sidecar`."""
+
+from sidecar.cli.entry import main
+
+__all__ = ["main"]

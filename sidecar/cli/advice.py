@@ -1,0 +1,67 @@
+"""What a person can do about an incident."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from sidecar.core.gateway import Adapter
+from sidecar.core.incident import Outcome
+from sidecar.core.policy import Mode
+from sidecar.core.verdict import Verdict
+from sidecar.store.printable import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.core.incident import Incident
+
+
+def advice(incident: Incident) -> list[str]:
+    """The steps, the first one first; never empty."""
+    return [*_about_the_change(incident), *_about_the_turn(incident)] or [
+        "Nothing: the turn went on, and no record was lost."
+    ]
+
+
+def _about_the_change(incident: Incident) -> Iterator[str]:
+    outcome = incident.recovery.outcome
+    if incident.verdict is Verdict.EXTERNAL:
+        yield from _about_a_stranger(incident)
+    elif outcome is Outcome.INEFFECTIVE:
+        yield "Please report this with the output of `openclaw-sidecar explain --json`: it holds no transcript text."
+        if not incident.turn_lost:
+            yield "Look at the session in the gateway: records may be off the line of history that the agent sees."
+    elif outcome in {Outcome.APPROVED, Outcome.APPLIED}:
+        yield "See in the gateway whether the turn was answered: the sidecar was not there to see it."
+    elif outcome is Outcome.NOT_ATTEMPTED and incident.recovery.mode is Mode.OBSERVE:
+        yield "To have such turns go on, run the sidecar without --observe."
+    elif incident.verdict is Verdict.UNATTRIBUTED and not incident.window:
+        yield "Add the preload to the gateway (see `openclaw-sidecar hook --help`) and restart it."
+    elif incident.gateway.adapter is Adapter.UNKNOWN and incident.window:
+        yield "This release of OpenClaw is not known to the preload, so it was left alone: update openclaw-sidecar."
+    elif incident.verdict is Verdict.UNATTRIBUTED:
+        yield "The account of this window has a gap, see the timeline: keep the sidecar running all the time."
+
+
+def _about_a_stranger(incident: Incident) -> Iterator[str]:
+    for item in incident.unexplained[:3]:
+        if item.pid:
+            yield f"See what process {item.pid} is: ps -o pid,user,lstart,args -p {item.pid}"
+        if item.length and incident.session_file.isprintable():
+            file = shlex.quote(incident.session_file)
+            yield f"See what was written: tail -c +{item.offset + 1} {file} | head -c {item.length}"
+    if not any(item.pid for item in incident.unexplained):
+        yield (
+            "Look for what else works in this directory: sync and backup tools, editors, scripts, another gateway on"
+            " the same state directory."
+        )
+    yield "If the writer is yours, have it take the session lock through OpenClaw instead of writing the file itself."
+
+
+def _about_the_turn(incident: Incident) -> Iterator[str]:
+    if not incident.turn_lost:
+        return
+    who = "Ask the user to send the message again" if incident.run.kind == "user_turn" else "Run it again"
+    name = one_line(incident.run.kind.replace("_", " ")) or "the run"
+    yield f"{who}: the turn ({name}) was stopped, and its answer is not in the session."

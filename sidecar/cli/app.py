@@ -1,0 +1,190 @@
+"""The commands. Each resolves its settings, calls what does the work, and returns an exit code."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Annotated
+
+import typer
+
+from sidecar import __version__
+from sidecar.cli import options
+from sidecar.cli.asking import ask
+from sidecar.cli.explain import print_story
+from sidecar.cli.hook import Hook, HookFormat, preload_path
+from sidecar.cli.listing import print_listing
+from sidecar.cli.output import print_json, print_note, print_raw
+from sidecar.cli.report import print_report
+from sidecar.config.resolve import Flags, resolve
+from sidecar.store.errors import StoreMissingError
+from sidecar.store.incidents import DATABASE_NAME
+from sidecar.store.public import incident_json
+from sidecar.store.reader import IncidentReader
+from sidecar.store.since import parse_since
+
+app = typer.Typer(
+    help="Observability and auto-recovery sidecar for OpenClaw gateways."
+    " Exit codes: 0 fine, 1 a finding, 2 bad usage, 3 failed start.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        print_raw(f"openclaw-sidecar {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options ahead of the command."""
+
+
+@app.command()
+def run(
+    *,
+    state_dir: options.StateDir = None,
+    data_dir: options.DataDir = None,
+    socket: options.Socket = None,
+    http: options.Http = None,
+    observe: options.Observe = False,
+    notify: options.Notify = None,
+    config: options.Config = None,
+) -> int:
+    """Run the sidecar of one gateway until SIGTERM or Ctrl-C."""
+    flags = Flags(
+        state_dir=state_dir,
+        data_dir=data_dir,
+        socket=socket,
+        http=http,
+        observe=observe or None,
+        notify=tuple(notify or ()),
+        config=config,
+    )
+    settings = resolve(flags, os.environ)
+    from sidecar.service import run as run_service  # noqa: PLC0415 - the other commands start without all of it
+
+    return run_service(settings)
+
+
+@app.command()
+def hook(
+    *,
+    form: options.Format = HookFormat.PATH,
+    state_dir: options.StateDir = None,
+    socket: options.Socket = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> int:
+    """Print where the preload is, or the lines to add to a gateway."""
+    settings = resolve(Flags(state_dir=state_dir, socket=socket, config=config), os.environ)
+    made = Hook(preload_path(), settings)
+    text = made.text(form)
+    if as_json:
+        print_json({"path": str(made.preload), "node_option": made.node_option, "format": form.value, "text": text})
+    else:
+        print_raw(text)
+    return 0
+
+
+@app.command()
+def status(
+    *,
+    state_dir: options.StateDir = None,
+    data_dir: options.DataDir = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> int:
+    """Show how the running sidecar is, and what to mend.
+
+    Exit code 1 when there is something to mend, or none runs.
+    """
+    answer = ask(options.settings_for_reading(state_dir, data_dir, config))
+    if as_json:
+        print_json({"running": answer.running, "problems": list(answer.problems)} | answer.status)
+    else:
+        print_report(answer)
+    return 1 if answer.problems else 0
+
+
+@app.command()
+def incidents(
+    *,
+    session: options.Session = None,
+    since: options.Since = None,
+    verdict: options.OneVerdict = None,
+    limit: options.Limit = 100,
+    state_dir: options.StateDir = None,
+    data_dir: options.DataDir = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> int:
+    """List incidents, newest first.
+
+    Works with the sidecar down.
+    """
+    settings = options.settings_for_reading(state_dir, data_dir, config)
+    since_ns = None if since is None else parse_since(since, time.time_ns())
+    wanted = None if session is None else options.session_name(session)
+    try:
+        with IncidentReader(settings.data_dir / DATABASE_NAME) as reader:
+            found = reader.find(wanted, since_ns, verdict, limit)
+    except StoreMissingError as error:
+        # A sidecar that has not run yet has no incidents, and that is no failure. A wrong directory looks the same.
+        print_note(f"openclaw-sidecar: {error}")
+        found = []
+    if as_json:
+        print_json({"incidents": [incident_json(stored) for stored in found]})
+    elif found:
+        print_listing(found)
+    else:
+        print_note("no incidents")
+    return 0
+
+
+@app.command()
+def explain(
+    *,
+    incident_id: options.IncidentId,
+    state_dir: options.StateDir = None,
+    data_dir: options.DataDir = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> int:
+    """Tell the story of one incident.
+
+    What happened, to whom, what was done and why, the timeline, who wrote, and what to do. Works with the sidecar down.
+    """
+    settings = options.settings_for_reading(state_dir, data_dir, config)
+    path = settings.data_dir / DATABASE_NAME
+    try:
+        with IncidentReader(path) as reader:
+            stored = reader.get(incident_id)
+    except StoreMissingError as error:
+        print_note(f"openclaw-sidecar: {error}")
+        return 1
+    if stored is None:
+        print_note(f"openclaw-sidecar: no incident {incident_id} in {path}; `openclaw-sidecar incidents` lists them")
+        return 1
+    if as_json:
+        print_json(incident_json(stored))
+    else:
+        print_story(stored)
+    return 0
+
+
+@app.command()
+def demo(*, once: options.Once = False, as_json: options.Json = False) -> int:
+    """Show on a real gateway what the sidecar does."""
+    from sidecar.demo.main import run_demo  # noqa: PLC0415 - only for this command
+
+    return run_demo(once=once, as_json=as_json)

@@ -1,0 +1,84 @@
+"""Asks the running sidecar how it is."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.config.runtime import read_runtime
+from sidecar.store.printable import one_line
+
+if TYPE_CHECKING:
+    from sidecar.config.runtime import Runtime
+    from sidecar.config.settings import Settings
+
+_ANSWER_SECONDS: Final = 5.0
+_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to reach one that listens everywhere
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of asking.
+
+    Attributes:
+        running: A sidecar answered.
+        status: Its status as the API gives it; empty when none answered.
+        problems: What an operator should mend, each with ``code``, ``what`` and ``remedy``.
+    """
+
+    running: bool
+    status: dict[str, Any] = field(default_factory=dict)
+    problems: tuple[dict[str, str], ...] = ()
+
+
+def ask(settings: Settings) -> Answer:
+    """Find the sidecar of this data directory and ask it; never raises."""
+    runtime = read_runtime(settings.data_dir)
+    start = f"openclaw-sidecar run --state-dir {one_line(str(settings.state_dir))}"
+    if runtime is None:
+        what = (
+            f"no sidecar runs for the state directory {one_line(str(settings.state_dir))}"
+            f" (data directory {one_line(str(settings.data_dir))})"
+        )
+        return _silent("not_running", what, f"start it: {start}; or name the right --state-dir")
+    try:
+        status = _get(runtime)
+    except ConnectionRefusedError:
+        what = f"the sidecar that ran as process {runtime.pid} is gone without a goodbye"
+        return _silent("not_running", what, f"look at its log, then start it: {start}")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        what = (
+            f"the sidecar (process {runtime.pid}) does not answer on {one_line(runtime.http)}: {one_line(str(error))}"
+        )
+        return _silent("not_answering", what, "look at its log; restart it if it hangs")
+    if status.get("pid") != runtime.pid:
+        what = f"another process answers on {one_line(runtime.http)}; the sidecar (process {runtime.pid}) is gone"
+        return _silent("not_running", what, f"look at its log, then start it: {start}")
+    return Answer(running=True, status=status, problems=tuple(status.get("problems", ())))
+
+
+def _silent(code: str, what: str, remedy: str) -> Answer:
+    return Answer(running=False, problems=({"code": code, "what": what, "remedy": remedy},))
+
+
+def _get(runtime: Runtime) -> dict[str, Any]:
+    """Plain HTTP to this machine: no proxy of the environment may come between."""
+    host, _, port = runtime.http.rpartition(":")
+    host = host.strip("[]")
+    connection = http.client.HTTPConnection(_EVERYWHERE.get(host, host), int(port), timeout=_ANSWER_SECONDS)
+    try:
+        connection.request("GET", "/v1/status")
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != http.client.OK:
+            message = f"HTTP {answer.status}"
+            raise http.client.HTTPException(message)
+        status = json.loads(body)
+    finally:
+        connection.close()
+    if not isinstance(status, dict):
+        message = "the answer is no status"
+        raise http.client.HTTPException(message)
+    return status

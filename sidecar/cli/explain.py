@@ -1,0 +1,101 @@
+"""An incident as a story that a person understands without knowing the code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.cli.advice import advice
+from sidecar.cli.output import print_fields, print_line, print_raw, print_rows
+from sidecar.notify import words
+from sidecar.store.public import iso_utc
+
+if TYPE_CHECKING:
+    from sidecar.core.incident import Incident
+    from sidecar.store.stored import PageRecord, StoredIncident
+
+_NS_PER_SECOND: Final = 1_000_000_000
+
+
+def print_story(stored: StoredIncident) -> None:
+    """Print what happened, to whom, what was done and why, the timeline, who wrote, and what to do."""
+    incident = stored.incident
+    print_line(f"Incident {incident.incident_id}", style="bold")
+    print_line()
+    print_fields(_head(stored))
+    _print_timeline(incident)
+    _print_record(stored)
+    if incident.unexplained:
+        _section("Bytes that nobody reported")
+        print_rows((words.unexplained(item),) for item in incident.unexplained)
+    if incident.writers:
+        _section("Who wrote how much since the fence")
+        print_rows((words.writer(share),) for share in incident.writers)
+    _section("What to do")
+    for number, step in enumerate(advice(incident), start=1):
+        # Not wrapped by us: there are commands in it, to be copied.
+        print_raw(f"  {number}. {step}\n")
+
+
+def page_words(page: PageRecord) -> str:
+    """The state of the page in one phrase."""
+    if not page.due:
+        return "none"
+    attempts = "1 attempt" if page.attempts == 1 else f"{page.attempts} attempts"
+    if page.sent:
+        return f"sent {iso_utc(page.sent_at_ns)}, {attempts}"
+    reason = f": {page.last_error}" if page.last_error else ""
+    return f"given up, {attempts}{reason}" if page.gave_up else f"due and not sent, {attempts}{reason}"
+
+
+def _head(stored: StoredIncident) -> list[tuple[str, str]]:
+    incident = stored.incident
+    closed = iso_utc(incident.closed_at_ns)
+    fields = [
+        ("What happened", words.VERDICTS[incident.verdict]),
+        ("", incident.reason),
+        (
+            "When",
+            f"{iso_utc(incident.opened_at_ns)}, " + (f"window closed {closed}" if closed else "window still open"),
+        ),
+        ("To whom", words.whose_turn(incident)),
+        ("Session file", incident.session_file),
+        ("Gateway", f"{words.gateway(incident)} (adapter {incident.gateway.adapter.value})"),
+        ("Impact", words.impact(incident)),
+        ("Verdict", incident.verdict.value),
+        ("Evidence", f"{incident.grade.value}: {words.EVIDENCE[incident.grade]}"),
+        ("What was done", words.OUTCOMES[incident.recovery.outcome]),
+        ("Why", incident.recovery.reason or "-"),
+        ("Mode", incident.recovery.mode.value),
+        ("Page", page_words(stored.page)),
+    ]
+    if incident.recovery.count:
+        how_often = f"{incident.recovery.count}, {incident.recovery.pushed} of them ahead of the gateway's check"
+        fields.append(("Fence moved", f"{how_often}; the last took {incident.recovery.latency_ms:.1f} ms"))
+    if incident.run.trace_id:
+        fields.append(("Trace", incident.run.trace_id))
+    return fields
+
+
+def _print_timeline(incident: Incident) -> None:
+    if not incident.timeline:
+        return
+    start_ns = incident.timeline[0].at_ns
+    _section(f"Timeline, in seconds from {iso_utc(start_ns)} ({incident.timeline[0].what})")
+    print_rows((_after(m.at_ns, start_ns), m.what, m.detail) for m in incident.timeline)
+
+
+def _print_record(stored: StoredIncident) -> None:
+    if not stored.history:
+        return
+    start_ns = (stored.incident.timeline[0].at_ns if stored.incident.timeline else 0) or stored.history[0].at_ns
+    _section("On record, when it reached the disk")
+    print_rows((_after(h.at_ns, start_ns), h.verdict.value, h.outcome.value, h.reason) for h in stored.history)
+
+
+def _after(at_ns: int, start_ns: int) -> str:
+    return f"{(at_ns - start_ns) / _NS_PER_SECOND:+.3f}"
+
+
+def _section(title: str) -> None:
+    print_line()
+    print_line(title, style="bold")

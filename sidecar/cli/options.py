@@ -1,0 +1,100 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sidecar.cli.hook import HookFormat
+from sidecar.config.resolve import Flags, resolve
+from sidecar.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    from sidecar.config.settings import Settings
+
+StateDir = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        show_default=False,
+        help="OpenClaw's state directory. [env: OPENCLAW_SIDECAR_STATE_DIR, OPENCLAW_STATE_DIR; default: ~/.openclaw]",
+    ),
+]
+DataDir = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        show_default=False,
+        help="The sidecar's own directory. [env: OPENCLAW_SIDECAR_DATA_DIR; default: one for each state directory"
+        " below ~/.local/state/openclaw-sidecar]",
+    ),
+]
+Socket = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        show_default=False,
+        help="Unix socket on which gateways link. [env: OPENCLAW_SIDECAR_SOCKET; default: openclaw-sidecar.sock in the"
+        " state directory]",
+    ),
+]
+Config = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        show_default=False,
+        help="TOML file with any of these settings. [env: OPENCLAW_SIDECAR_CONFIG]",
+    ),
+]
+Http = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        show_default=False,
+        help="Where the API listens; port 0 for any that is free. [env: OPENCLAW_SIDECAR_HTTP; default:"
+        " 127.0.0.1:9464]",
+    ),
+]
+Observe = Annotated[
+    bool, typer.Option("--observe", help="Verdicts and telemetry only, no recovery. [env: OPENCLAW_SIDECAR_OBSERVE]")
+]
+Notify = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="URL",
+        show_default=False,
+        help="Apprise URL that is paged; may be repeated. [env: OPENCLAW_SIDECAR_NOTIFY, parted by spaces]",
+    ),
+]
+Format = Annotated[HookFormat, typer.Option("--format", help="Where the gateway runs.")]
+Session = Annotated[
+    str | None,
+    typer.Option(metavar="S", show_default=False, help="A session file's path or name, or a session key."),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="T", show_default=False, help="A duration up to now such as 2h, or an ISO 8601 time."),
+]
+OneVerdict = Annotated[Verdict | None, typer.Option(show_default=False, help="Only incidents with this verdict.")]
+Limit = Annotated[int, typer.Option(min=1, metavar="N", help="At most so many, the newest ones.")]
+IncidentId = Annotated[str, typer.Argument(metavar="ID", help="As `incidents` lists it.")]
+Once = Annotated[bool, typer.Option("--once", help="End by itself instead of staying until Ctrl-C.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def settings_for_reading(state_dir: str | None, data_dir: str | None, config: str | None) -> Settings:
+    """The settings of a command that looks at what a sidecar has written.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+    """
+    return resolve(Flags(state_dir=state_dir, data_dir=data_dir, config=config), os.environ)
+
+
+def session_name(text: str) -> str:
+    """What to look for: a path that exists is written as the gateway writes it, its directory's links followed."""
+    path = Path(text)
+    return str(path.parent.resolve() / path.name) if "/" in text and path.parent.is_dir() else text

@@ -1,0 +1,90 @@
+"""The sidecar's status for people."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.cli.output import print_fields, print_line, print_note, print_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sidecar.cli.asking import Answer
+
+_NS_PER_SECOND: Final = 1_000_000_000
+_UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def print_report(answer: Answer) -> None:
+    """Print how the sidecar is, and what to mend. That none runs is said on standard error."""
+    if not answer.running:
+        for problem in answer.problems:
+            print_note(f"openclaw-sidecar: {problem['what']}; {problem['remedy']}")
+        return
+    status = answer.status
+    ready = "ready" if status.get("ready") else "not ready"
+    print_line(f"openclaw-sidecar {_text(status, 'version')}, process {_text(status, 'pid')}, {ready}", style="bold")
+    print_fields(_fields(status))
+    _print_gateways(status.get("gateways", ()))
+    print_line()
+    if not answer.problems:
+        print_line("No problems.", style="green")
+        return
+    print_line("Problems", style="bold red")
+    for problem in answer.problems:
+        print_rows([(problem["code"], problem["what"]), ("", f"-> {problem['remedy']}")])
+
+
+def _fields(status: Mapping[str, Any]) -> list[tuple[str, str]]:
+    watch, pages = status.get("watch", {}), status.get("pages", {})
+    seconds = max(0, time.time_ns() - status.get("started_at_ns", time.time_ns())) // _NS_PER_SECOND
+    return [
+        ("Running for", _span(seconds)),
+        ("Mode", _text(status, "mode")),
+        ("State directory", _text(status, "state_dir")),
+        ("Data directory", _text(status, "data_dir")),
+        ("Socket", _text(status, "socket")),
+        ("HTTP", f"http://{_text(status, 'http')}"),
+        ("Watching", f"{_text(watch, 'directories')} directories, {_text(watch, 'files')} session files"),
+        ("Fences set now", _text(status, "windows")),
+        ("Incidents kept", _counts(status.get("incidents", {}))),
+        ("Custody lost", _counts(status.get("custody_losses", {}))),
+        ("Input refused", _counts(status.get("rejected", {}))),
+        ("Pages", f"{_text(pages, 'sent')} sent, {_text(pages, 'pending')} pending, {_text(pages, 'failed')} given up"),
+        ("Paged are", f"{_text(pages, 'destinations')} destination(s)"),
+    ]
+
+
+def _print_gateways(gateways: Sequence[Mapping[str, Any]]) -> None:
+    print_line()
+    print_line("Gateways" if gateways else "No gateway is running or linked.", style="bold")
+    print_rows(
+        (
+            f"pid {_text(gateway, 'pid')}",
+            f"OpenClaw {gateway['version']}" if gateway.get("version") else "version not known",
+            f"linked, adapter {_text(gateway, 'adapter')}" if gateway.get("linked") else "no preload",
+            f"{_text(gateway, 'messages')} messages, {_text(gateway, 'gaps')} gaps, {_text(gateway, 'lost')} lost",
+            _text(gateway, "reason"),
+        )
+        for gateway in gateways
+    )
+
+
+def _text(values: Mapping[str, Any], key: str) -> str:
+    """A value of a status, which may come from another release than this command."""
+    return str(values.get(key, "?"))
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count) or "none"
+
+
+def _span(seconds: int) -> str:
+    """The two largest units."""
+    parts: list[str] = []
+    for length, unit in _UNITS:
+        count, seconds = divmod(seconds, length)
+        if count or parts:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.cli.advice import advice
+from sidecar.cli.explain import page_words
+from sidecar.core.gateway import Adapter
+from sidecar.core.incident import Outcome, Recovery
+from sidecar.core.policy import Mode
+from sidecar.core.verdict import Verdict
+from sidecar.store.stored import PageRecord
+from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
+
+if TYPE_CHECKING:
+    from sidecar.core.incident import Incident
+    from sidecar.store.incidents import IncidentStore
+    from tests.cli.conftest import Command
+    from tests.store.samples import Clock
+
+RECOVERED = """\
+Incident 20260601T120000Z-0a0a0a0a
+
+What happened  a known co-tenant of the session wrote
+               every byte is the run's own or was written by cron daily-digest
+When           2026-06-01T12:00:00.000000Z, window closed 2026-06-01T12:00:09.000000Z
+To whom        a user (run run-1)
+Session file   /state/agents/main/sessions/3f2a8c1e-0001.jsonl
+Gateway        OpenClaw 2026.5.18, pid 4242 (adapter swap)
+Impact         none: the turn of a user (run run-1) went on
+Verdict        co_tenant
+Evidence       bytes: every byte was compared with the gateway's account of its writes
+What was done  the fence was moved and the run went on
+Why            the run went on after its fence was moved
+Mode           recover
+Page           none
+Fence moved    1, 1 of them ahead of the gateway's check; the last took 3.2 ms
+Trace          11111111111111111111111111111111
+
+Timeline, in seconds from 2026-06-01T11:59:59.000000Z (fence set)
+  +0.000   fence set      at 4000 bytes
+  +1.000   lock taken     by cron daily-digest after 0.4 ms
+  +1.000   write          append 300 bytes at 4000 by cron daily-digest
+  +2.000   verdict        co_tenant: every byte is known
+  +10.000  window closed
+
+On record, when it reached the disk
+  +3.000  co_tenant  approved   every byte is known
+  +4.000  co_tenant  effective  the run went on after its fence was moved
+
+Who wrote how much since the fence
+  user turn, pid 4242: 100 bytes, the fenced run itself
+  cron daily-digest, pid 4242: 300 bytes
+
+What to do
+  1. Nothing: the turn went on, and no record was lost.
+"""
+
+
+def test_a_recovery_is_told_from_beginning_to_end(cli: Command, store: IncidentStore, clock: Clock) -> None:
+    store.save(recovered(recovery=Recovery(Outcome.APPROVED, reason="every byte is known")))
+    clock.now_ns += SECOND
+    store.save(recovered())
+    assert cli("explain", recovered().incident_id).out == RECOVERED
+
+
+def test_a_takeover_is_told_with_the_bytes_the_process_and_the_steps(cli: Command, store: IncidentStore) -> None:
+    store.save(foreign())
+    store.page_attempted(foreign().incident_id, NOON, "1 (json): connection refused")
+    story = cli("explain", foreign().incident_id).out
+    assert "What happened  someone outside the gateway changed the session file\n" in story
+    assert "What was done  refused\nWhy            bytes 4300..4400 were written by nobody\n" in story
+    assert "Page           due and not sent, 1 attempt: 1 (json): connection refused\n" in story
+    assert "  bytes 4300 to 4399 (100 bytes), while process 777 (/usr/bin/python3.11) held the lock\n" in story
+    assert "  1. See what process 777 is: ps -o pid,user,lstart,args -p 777\n" in story
+    assert f"  2. See what was written: tail -c +4301 {SESSION_FILE} | head -c 100\n" in story
+    assert story.endswith(
+        "  4. Ask the user to send the message again: the turn (user turn) was stopped, and its answer is not in the"
+        " session.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("incident", "step"),
+    [
+        (recovered(), "Nothing: the turn went on"),
+        (recovered(recovery=Recovery(Outcome.INEFFECTIVE)), "report this"),
+        (recovered(recovery=Recovery(Outcome.APPROVED)), "See in the gateway whether the turn was answered"),
+        (recovered(recovery=Recovery(Outcome.NOT_ATTEMPTED, Mode.OBSERVE)), "without --observe"),
+        (recovered(verdict=Verdict.UNATTRIBUTED, recovery=Recovery(Outcome.REFUSED)), "has a gap"),
+        (
+            recovered(verdict=Verdict.UNATTRIBUTED, window="", recovery=Recovery(Outcome.NOT_ATTEMPTED)),
+            "Add the preload",
+        ),
+        (
+            recovered(
+                gateway=replace(recovered().gateway, adapter=Adapter.UNKNOWN),
+                recovery=Recovery(Outcome.NOT_ATTEMPTED),
+            ),
+            "update openclaw-sidecar",
+        ),
+        (foreign(unexplained=()), "Look for what else works in this directory"),
+        (recovered(turn_lost=True, run=replace(recovered().run, kind="cron")), "Run it again"),
+    ],
+)
+def test_the_advice_fits_the_incident(incident: Incident, step: str) -> None:
+    assert any(step in line for line in advice(incident))
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+@pytest.mark.parametrize("outcome", Outcome)
+def test_there_is_always_advice(verdict: Verdict, outcome: Outcome) -> None:
+    assert advice(recovered(verdict=verdict, recovery=Recovery(outcome)))
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (PageRecord(), "none"),
+        (PageRecord(due=True), "due and not sent, 0 attempts"),
+        (PageRecord(due=True, sent=True, attempts=2, sent_at_ns=NOON), "sent 2026-06-01T12:00:00.000000Z, 2 attempts"),
+        (PageRecord(due=True, attempts=6, last_error="no", gave_up_at_ns=NOON), "given up, 6 attempts: no"),
+    ],
+)
+def test_the_state_of_a_page_is_one_phrase(page: PageRecord, words: str) -> None:
+    assert page_words(page) == words
+
+
+def test_an_incident_without_a_timeline_is_told_as_well(cli: Command, store: IncidentStore) -> None:
+    store.save(recovered(timeline=(), writers=()))
+    story = cli("explain", recovered().incident_id)
+    assert story.code == 0
+    assert "Timeline" not in story.out
+
+
+def test_on_a_terminal_lines_are_folded_and_commands_are_not(store: IncidentStore, cli: Command) -> None:
+    store.save(foreign())
+    ours, theirs = pty.openpty()
+    program = "import sys; from sidecar.cli import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "explain", foreign().incident_id],
+        stdout=theirs,
+        env=os.environ | {"COLUMNS": "70", "TERM": "xterm"},
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        while chunk := _read(ours):
+            seen += chunk
+    os.close(ours)
+    assert process.returncode == 0
+    text = seen.decode()
+    assert "\x1b[1m" in text
+    assert f"tail -c +4301 {SESSION_FILE} | head -c 100\r\n" in text
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+    assert max(len(line) for line in lines if not re.match(r"  \d\. ", line)) <= 70
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # Linux says so when the other side is closed
+        return b""
