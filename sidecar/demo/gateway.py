@@ -136,7 +136,7 @@ class Gateway:
         try:
             await self._await_ready(self._process, seen, timeout_seconds)
         except BaseException:
-            await self.stop()
+            await self.stop(grace_seconds=1.0)
             raise
         self.ready_seconds = time.monotonic() - started
 

@@ -130,10 +130,15 @@ def _install(package: GatewayPackage, cache_dir: Path, progress: Callable[[str],
         log = staging / "install.log"
         what = (f"node@{NODE_VERSION}", f"openclaw@{package.version}")
         options = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=http", f"--cache={cache_dir / 'npm'}")
+        scratch = staging / "scratch"
+        scratch.mkdir()
+        # The package's install script migrates the state of an OpenClaw that this user may really have: not here.
+        aside = {"OPENCLAW_STATE_DIR": str(scratch), "OPENCLAW_HOME": str(scratch), "TMPDIR": str(scratch)}
         with log.open("w") as output:
             process = subprocess.Popen(
                 (npm, "install", *options, *what),
                 cwd=staging,
+                env={**os.environ, **aside},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -147,6 +152,7 @@ def _install(package: GatewayPackage, cache_dir: Path, progress: Callable[[str],
         reason = f"npm ended with status {status}" if status else built.problem()
         if reason:
             raise NpmFailedError(package.version, reason, _last_words(log))
+        shutil.rmtree(scratch)
         if package.root.exists():
             shutil.rmtree(package.root)
         staging.rename(package.root)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import sidecar.preload
 from sidecar.demo.errors import NpmFailedError, NpmMissingError
 from sidecar.demo.packages import default_cache_dir, ensure_gateway
 from sidecar.demo.rig import Rig
+from sidecar.preload import preload_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sidecar.demo.packages import GatewayPackage
 
@@ -46,37 +46,42 @@ class Rigs:
         self._runner = runner
         self._wanted = wanted
         self._work_dir = work_dir
-        self._rigs: dict[tuple[Kind, str], Rig] = {}
+        self._rigs: dict[tuple[Kind, str], Rig | Exception] = {}
 
     def get(self, kind: Kind, version: str, packages: Callable[[str], GatewayPackage]) -> Rig:
-        """The running gateway of a kind and release."""
+        """The running gateway of a kind and release; one that did not start says why each time."""
         if (kind, version) not in self._rigs:
-            started = {name: self._rig(kind, packages(name)) for name in sorted(self._wanted[kind])}
-            self._rigs.update({(kind, name): rig for name, rig in started.items()})
-            self._runner.run(self._start_all(*started.values()))
-        return self._rigs[kind, version]
+            rigs = [self._rig(kind, packages(name)) for name in sorted(self._wanted[kind])]
+            for rig, started in zip(rigs, self._runner.run(self._start_all(rigs)), strict=True):
+                self._rigs[kind, rig.package.version] = started
+        found = self._rigs[kind, version]
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def stop(self) -> None:
         """Stop all of them."""
-        self._runner.run(self._stop_all(*self._rigs.values()))
+        self._runner.run(self._stop_all([rig for rig in self._rigs.values() if isinstance(rig, Rig)]))
 
     def _rig(self, kind: Kind, package: GatewayPackage) -> Rig:
         work_dir = self._work_dir / f"{kind}-{package.version}"
         if kind is Kind.STOCK:
             return Rig(package, work_dir)
-        hook = Path(sidecar.preload.__file__).with_name("preload.mjs")
-        env = {"NODE_OPTIONS": f"--import={hook}", "OPENCLAW_SIDECAR_SOCKET": str(work_dir / "sidecar.sock")}
+        env = {"NODE_OPTIONS": f"--import={preload_path()}", "OPENCLAW_SIDECAR_SOCKET": str(work_dir / "sidecar.sock")}
         return Rig(package, work_dir, env)
 
-    async def _start_all(self, *rigs: Rig) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for rig in rigs:
-                tasks.create_task(rig.start())
+    async def _start_all(self, rigs: Sequence[Rig]) -> list[Rig | Exception]:
+        async def start(rig: Rig) -> Rig | Exception:
+            try:
+                await rig.start()
+            except Exception as error:  # noqa: BLE001 - for the tests of this release; the others go on
+                return error
+            return rig
 
-    async def _stop_all(self, *rigs: Rig) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for rig in rigs:
-                tasks.create_task(rig.stop())
+        return await asyncio.gather(*map(start, rigs))
+
+    async def _stop_all(self, rigs: Sequence[Rig]) -> None:
+        await asyncio.gather(*(rig.stop() for rig in rigs))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

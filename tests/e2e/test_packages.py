@@ -93,6 +93,19 @@ def test_what_an_interrupted_install_left_is_cleared_and_never_used(runs: Path, 
     assert visible(cache) == [VERSION]
 
 
+def test_the_installs_scripts_stay_out_of_the_users_own_openclaw(runs: Path, cache: Path, tmp_path: Path) -> None:
+    set_npm(tmp_path, f'echo "$OPENCLAW_STATE_DIR" > {tmp_path}/state; touch "$TMPDIR/x"\n{INSTALL.format(log=runs)}')
+
+    package = ensure_gateway(VERSION, cache, print)
+
+    state_dir = Path((tmp_path / "state").read_text().strip())
+    assert cache in state_dir.parents
+    assert not state_dir.exists()
+    assert sorted(path.name for path in package.root.iterdir()) == [
+        *(".complete", "install.log", "node_modules", "package.json"),
+    ]
+
+
 def test_a_failed_install_leaves_nothing_and_says_what_npm_said(runs: Path, cache: Path, tmp_path: Path) -> None:
     set_npm(tmp_path, "echo npm http fetch GET 404\necho npm error no such version\nexit 3\n")
 
