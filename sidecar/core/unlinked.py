@@ -51,6 +51,10 @@ class UnlinkedChanges:
         """A process without a link holds the lock."""
         self._holders[event.file] = (event.pid, event.exe)
 
+    def linked(self, pid: int) -> None:
+        """The process has a link now: it speaks for itself."""
+        self._holders = {file: holder for file, holder in self._holders.items() if holder[0] != pid}
+
     def lock_gone(self, event: LockFileGone) -> Iterable[Decision]:
         """The lock was released."""
         self._holders.pop(event.file, None)
