@@ -70,6 +70,9 @@ LINES: Final = LineCounter()
 """Logging is one for the whole process, and so is the count of its lines."""
 
 
+_NUMBERS: Final = {level: logging.getLevelNamesMapping()[level.value.upper()] for level in LogLevel}
+
+
 def configure_logging(
     style: str = LogStyle.AUTO, *, level: LogLevel = LogLevel.INFO, stream: TextIO | None = None
 ) -> None:
@@ -77,7 +80,7 @@ def configure_logging(
 
     Args:
         style: How a line looks, a word of `LogStyle`.
-        level: The least important lines that are shown.
+        level: The least important lines that are shown; of other libraries, warnings and above unless it is debug.
         stream: Where lines go; standard error when not given.
     """
     out = stream or sys.stderr
@@ -105,7 +108,8 @@ def configure_logging(
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.value.upper())
+    # What goes well in other libraries is of no interest to an operator.
+    root.setLevel(logging.DEBUG if level is LogLevel.DEBUG else max(logging.WARNING, _NUMBERS[level]))
 
 
 class ChatterFilter(logging.Filter):

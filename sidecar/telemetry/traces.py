@@ -16,6 +16,7 @@ from sidecar.telemetry.span import TraceRef
 from sidecar.telemetry.table import OpenTable
 
 if TYPE_CHECKING:
+    from sidecar.core.gateway import Run
     from sidecar.telemetry.span import SpanFact, SpanWriter
 
 MAX_RUNS: Final = 4_096
@@ -50,12 +51,11 @@ class Traces:
         return len(self._waiting)
 
     def learn(self, run_id: str, trace: str, span: str) -> None:
-        """A gateway told the trace of a run and, if it is not empty, the run's own span in it."""
+        """The gateway's bus told the trace of a run and, if it is not empty, the run's own span in it."""
         where = TraceRef.parse(trace, span)
         if not run_id or where is None:
             return
-        known = self._runs.get(run_id)
-        if known is None or where.span_id:
+        if where.span_id or self._runs.get(run_id) is None:
             self._runs.put(run_id, where)
         if where.span_id:
             ready = [w for w in self._waiting if w.run_id == run_id]
@@ -76,6 +76,12 @@ class Traces:
         self._waiting.append(_Waiting(fact, run_id, now_ns))
         if len(self._waiting) > MAX_WAITING:
             self._give_up(self._waiting.popleft())
+
+    def suppose(self, run: Run) -> None:
+        """What a fence tells of its run's trace holds as long as the bus has not told it."""
+        known = self._runs.get(run.run_id)
+        if known is None or not known.span_id:
+            self.learn(run.run_id, run.trace_id, run.span_id)
 
     def put_at(self, fact: SpanFact, where: TraceRef) -> None:
         """Write a span whose place is known."""

@@ -21,7 +21,7 @@ from sidecar.telemetry.windows import Awaited, OpenWindow, OpenWindows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sidecar.core.gateway import Gateway, Run
+    from sidecar.core.gateway import Gateway
     from sidecar.core.writer import Writer
     from sidecar.telemetry.calls import CallSpan
     from sidecar.telemetry.locks import LockSpan
@@ -150,7 +150,7 @@ class Tracing:
                 self._put_lock(lock, event.at_ns)
 
     def _fence_set(self, event: ev.FenceSet) -> None:
-        self._learn(event.run)
+        self._traces.suppose(event.run)
         window = self._windows.get(event.window)
         if window is None or window.ended_ns:
             self._windows.put(self._opened(event, event.fence.size))
@@ -161,7 +161,7 @@ class Tracing:
 
     def _known(self, event: ev.VerdictAsked | ev.TurnTripped) -> OpenWindow:
         """The window of a question or a trip; one whose beginning was not seen begins here."""
-        self._learn(event.run)
+        self._traces.suppose(event.run)
         window = self._windows.get(event.window)
         if window is None:
             window = self._opened(event, event.fence.size, partial=True)
@@ -183,9 +183,6 @@ class Tracing:
             looked_ns=event.at_ns,
         )
 
-    def _learn(self, run: Run) -> None:
-        self._traces.learn(run.run_id, run.trace_id, run.span_id)
-
     def _look(self, file: str, at_ns: int) -> None:
         for window in self._windows.on_file(file):
             window.looked_ns = at_ns
@@ -201,11 +198,12 @@ class Tracing:
 
     def _put_window(self, window: OpenWindow) -> None:
         self._judgements.settle()
-        where = TraceRef.parse(window.run.trace_id, window.run.span_id)
-        if where is not None and where.span_id:
+        run = window.run
+        where = None if run.run_id else TraceRef.parse(run.trace_id, run.span_id)
+        if where is not None:
             self._traces.put_at(window.span(), where)
         else:
-            self._traces.put(window.span(), window.run.run_id, window.ended_ns)
+            self._traces.put(window.span(), run.run_id, window.ended_ns)
 
     def _put_lock(self, lock: LockSpan, now_ns: int) -> None:
         """A run's hold goes to its trace. A hold without a run, by a co-tenant, belongs to the window that it met."""

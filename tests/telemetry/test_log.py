@@ -92,6 +92,15 @@ def test_less_important_lines_are_neither_shown_nor_counted() -> None:
     assert len(out.getvalue().splitlines()) == 1
 
 
+@pytest.mark.parametrize(("level", "shown"), [(LogLevel.INFO, 1), (LogLevel.DEBUG, 2)])
+def test_what_goes_well_in_other_libraries_is_not_shown(level: LogLevel, shown: int) -> None:
+    out = io.StringIO()
+    configure_logging(stream=out, level=level)
+    structlog.get_logger().info("ready")
+    logging.getLogger("apscheduler.scheduler").info("Scheduler started")
+    assert len(out.getvalue().splitlines()) == shown
+
+
 def test_a_line_has_a_counter_beside_it() -> None:
     configure_logging(stream=io.StringIO())
     telemetry = Telemetry(open_pipeline())

@@ -97,6 +97,26 @@ def test_waiting_is_bounded_and_loses_nothing(bench: Bench, monkeypatch: pytest.
     assert len(bench.spans("session.lock")) == 5
 
 
+def test_what_the_bus_told_of_a_run_goes_over_what_a_fence_supposes(bench: Bench) -> None:
+    supposed = replace(UNTRACED, trace_id=TRACE, span_id="23710e0000000001")
+    bench.telemetry.diagnostic(facts.run_started(T0), GATEWAY)
+    bench.tell(facts.taken(T0), facts.fence(T0 + MS, run=supposed), facts.released(T0 + MS), facts.closed(T0 + SECOND))
+    for span in bench.spans():
+        assert span.parent is not None
+        assert f"{span.parent.span_id:016x}" == RUN_SPAN
+
+
+def test_without_a_run_id_the_fence_is_the_root_of_a_trace_of_its_own(bench: Bench) -> None:
+    bench.tell(facts.fence(T0, run=replace(UNTRACED, run_id="")), facts.closed(T0 + SECOND))
+    assert bench.span("session.fence").parent is None
+
+
+def test_a_trace_that_only_the_fence_tells_of_is_taken(bench: Bench) -> None:
+    nameless = replace(UNTRACED, run_id="", trace_id=TRACE, span_id=RUN_SPAN)
+    bench.tell(facts.fence(T0, run=nameless), facts.closed(T0 + SECOND))
+    assert trace_of(bench.span("session.fence")) == TRACE
+
+
 def test_ids_that_are_none_are_not_taken_for_a_trace(bench: Bench) -> None:
     for trace, span in (("", ""), ("0" * 32, RUN_SPAN), ("xyz", RUN_SPAN), (TRACE[:31] + "G", RUN_SPAN)):
         run = replace(UNTRACED, trace_id=trace, span_id=span)
