@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sidecar.core import events as ev
@@ -58,9 +59,11 @@ class ChangeReader:
             raise WireError(error) from None
         if message.phase == "end" and message.change in self._under_way:
             begun = self._under_way.pop(message.change)
-            return begun.finish(
+            finished = begun.finish(
                 ended=message.seq, length=message.length, sha256=message.sha256, after=_fingerprint(message.after)
             )
+            # A call that failed without a trace ends as one that changed no byte.
+            return replace(finished, operation=operation)
         if message.phase not in {"begin", "end", "done"}:
             error = f"unknown phase {message.phase!r} of change {message.change}"
             raise WireError(error)

@@ -3,10 +3,18 @@
 //
 // Synchronous calls are reported once, after they returned, with the fingerprints around them. Asynchronous ones are
 // announced before the first byte can reach the file, so that at no time bytes are there of which nothing was said.
+//
+// A change is {file, describe, actual, composite}: `describe(before)` gives the fields of the report ahead of the call,
+// `actual(result, report)` what its result corrects, and `composite` says that it calls other watched functions.
+import { AsyncLocalStorage } from "node:async_hooks";
+
 import { fingerprintOf } from "./fingerprint.mjs";
 import { safely } from "./guard.mjs";
 import { currentWriter } from "./writers.mjs";
 
+const NOTHING = { op: "metadata", length: 0, sha256: "", offset: -1 };
+
+const inside = new AsyncLocalStorage(); // a composite call is under way: what it calls is part of it
 let send = () => {};
 let changes = 0;
 let depth = 0; // a watched synchronous call is under way: what it calls itself is part of it
@@ -18,69 +26,83 @@ export function reportTo(report) {
 
 /** A call made now comes from inside a watched one, and is part of it. */
 export function isNested() {
-  return depth > 0;
+  return depth > 0 || inside.getStore() === true;
 }
 
-function start(file, describe) {
+function start({ file, describe }) {
   const before = fingerprintOf(file);
-  const report = { file, change: `c${(changes += 1)}`, writer: currentWriter(), before, ...describe(before) };
-  return report;
+  return { file, change: `c${(changes += 1)}`, writer: currentWriter(), before, ...describe(before) };
 }
 
 /** Watch a synchronous call. */
-export function watchSync(file, describe, call) {
-  const report = safely("account", () => start(file, describe));
+export function watchSync(change, call) {
+  const report = safely("account", () => start(change));
   depth += 1;
+  let result;
   let failed = true;
   try {
-    const result = call();
+    result = call();
     failed = false;
     return result;
   } finally {
     depth -= 1;
-    if (report) safely("account", () => finish(report, "done", failed, {}));
+    if (report) safely("account", () => finish(change, report, "done", failed, result));
   }
 }
 
 /** Watch a call that returns a promise. */
-export async function watchAsync(file, describe, call, actual = () => ({})) {
-  const report = safely("account", () => begin(file, describe));
+export async function watchAsync(change, call) {
+  const report = safely("account", () => begin(change));
   let result;
   let failed = true;
   try {
-    result = await call();
+    result = await (change.composite ? inside.run(true, call) : call());
     failed = false;
     return result;
   } finally {
-    if (report) safely("account", () => finish(report, "end", failed, failed ? {} : actual(result, report)));
+    if (report) safely("account", () => finish(change, report, "end", failed, result));
   }
 }
 
 /** Watch a call that takes a callback as its last argument. */
-export function watchCallback(file, describe, args, call, actual = () => ({})) {
+export function watchCallback(change, args, call) {
   const callback = args.at(-1);
-  const report = typeof callback === "function" ? safely("account", () => begin(file, describe)) : undefined;
+  const report = typeof callback === "function" ? safely("account", () => begin(change)) : undefined;
   if (!report) return call(args);
+  const outside = AsyncLocalStorage.snapshot();
   const replaced = (error, ...results) => {
-    safely("account", () => finish(report, "end", Boolean(error), error ? {} : actual(results[0], report)));
-    return callback(error, ...results);
+    safely("account", () => finish(change, report, "end", Boolean(error), results[0]));
+    return outside(callback, error, ...results);
   };
+  const passed = [...args.slice(0, -1), replaced];
   depth += 1;
   try {
-    return call([...args.slice(0, -1), replaced]);
+    return change.composite ? inside.run(true, call, passed) : call(passed);
+  } catch (error) {
+    // Refused before it began: the callback will never come.
+    safely("account", () => finish(change, report, "end", true));
+    throw error;
   } finally {
     depth -= 1;
   }
 }
 
-function begin(file, describe) {
-  const report = start(file, describe);
+function begin(change) {
+  const report = start(change);
   send("change", { ...report, phase: "begin" });
   return report;
 }
 
-function finish(report, phase, failed, actual) {
-  const message = { ...report, phase, after: fingerprintOf(report.file), ...actual };
-  if (failed) message.failed = true;
+function finish(change, report, phase, failed, result) {
+  const message = { ...report, phase, after: fingerprintOf(report.file) };
+  if (!failed) Object.assign(message, change.actual?.(result, report));
+  else if (wroteNothing(message)) Object.assign(message, NOTHING);
+  else message.failed = true;
   send("change", message);
+}
+
+/** Of a call that failed: it is certain that it left no byte. A write in the middle may hide in a clock's tick. */
+function wroteNothing({ op, sha256, before, after }) {
+  if (op === "metadata" || op === "remove") return true;
+  return before === after && !(op === "write" && sha256);
 }

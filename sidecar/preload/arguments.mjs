@@ -18,19 +18,27 @@ export function encodingOf(options) {
 }
 
 export function flagOf(options, preset) {
-  const flag = (typeof options === "object" && options !== null && options.flag) || preset;
-  return typeof flag === "number" ? numericFlag(flag) : flag;
+  return (typeof options === "object" && options !== null && options.flag) || preset;
 }
 
-export function numericFlag(flag) {
-  const { O_APPEND, O_TRUNC, O_RDWR, O_WRONLY } = fs.constants;
-  if (flag & O_APPEND) return "a";
-  if (flag & O_TRUNC) return "w";
-  return flag & (O_RDWR | O_WRONLY) ? "r+" : "r";
+/** How a flag opens a file: where its writes go ("a", "w", "r+"; "r" for none), and whether it cuts the file first. */
+export function modeOf(flag) {
+  if (typeof flag === "number") {
+    const { O_APPEND, O_TRUNC, O_RDWR, O_WRONLY } = fs.constants;
+    if (!(flag & (O_RDWR | O_WRONLY))) return { mode: "r", truncates: false };
+    const truncates = Boolean(flag & O_TRUNC);
+    if (flag & O_APPEND) return { mode: "a", truncates };
+    return { mode: truncates ? "w" : "r+", truncates };
+  }
+  const text = typeof flag === "string" ? flag : "r"; // "a", "as", "sa+", "wx", "xw", "rs+", ...
+  if (text.includes("a")) return { mode: "a", truncates: false };
+  if (text.includes("w")) return { mode: "w", truncates: true };
+  return { mode: text.includes("+") ? "r+" : "r", truncates: false };
 }
 
-export function isWriting(flag) {
-  return typeof flag === "string" && (flag.startsWith("a") || flag.startsWith("w") || flag.includes("+"));
+/** A length or position as Node takes it; anything else is no such number. */
+export function natural(value) {
+  return Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }
 
 /** The part of a buffer that write(fd, buffer, offset, length, position) or its object form means. */

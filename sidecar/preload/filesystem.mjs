@@ -3,29 +3,41 @@ import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 
 import { isNested, reportTo, watchAsync, watchCallback, watchSync } from "./account.mjs";
-import { encodingOf, flagOf, isWriting, joined, numericFlag, sha256, slice, toBytes } from "./arguments.mjs";
-import { sizeOf } from "./fingerprint.mjs";
+import { encodingOf, flagOf, joined, modeOf, natural, sha256, slice, toBytes } from "./arguments.mjs";
+import { ABSENT, fingerprintOf, sizeOf } from "./fingerprint.mjs";
 import { safely } from "./guard.mjs";
 import { sessionPath } from "./paths.mjs";
 
 const { fstatSync, readFileSync } = fs;
 
-const descriptors = new Map(); // fd -> {file, flag, inode}
-const handles = new WeakMap(); // FileHandle -> {file, flag}
+// An open file is {file, mode, cursor, inode}; the cursor is where its next write goes, undefined when not known.
+const descriptors = new Map(); // fd -> open file
+const handles = new WeakMap(); // FileHandle -> open file
 
 const NO_BYTES = { length: 0, sha256: "", offset: -1 };
+const EMPTY = Buffer.alloc(0);
 
-/** What a write of `bytes` to an open file does, as fields of a report. */
-function written(bytes, flag, position) {
-  if (bytes === undefined) return () => ({ op: "write", ...NO_BYTES });
-  const digest = sha256(bytes);
-  return (before) => {
+/** A write to a file that is open: where its bytes go is known at its end, and where a position is given. */
+function written(open, bytes, wanted) {
+  const position = open.mode === "a" ? undefined : natural(wanted);
+  const describe = (before) => {
     const size = sizeOf(before);
-    // Without a position, a file opened with r+ is written wherever its cursor happens to stand.
-    const known = flag.startsWith("r") ? -1 : size;
-    const offset = !flag.startsWith("a") && typeof position === "number" ? position : known;
-    return { op: offset === size ? "append" : "write", length: bytes.length, sha256: digest, offset };
+    const end = open.mode === "a" || open.cursor === size ? size : -1;
+    const offset = position ?? end;
+    // Until it has returned, nothing else can rely on the cursor.
+    if (position === undefined) open.cursor = undefined;
+    if (bytes === undefined || offset > size) return { op: "write", ...NO_BYTES };
+    return { op: offset === size ? "append" : "write", length: bytes.length, sha256: sha256(bytes), offset };
   };
+  const actual = (result, report) => {
+    if (bytes === undefined) return {};
+    const count = typeof result === "object" && result !== null ? result.bytesWritten : result;
+    const wrote = typeof count === "number" ? count : bytes.length;
+    if (position === undefined && report.op === "append") open.cursor = report.offset + wrote;
+    // A short write leaves less than was asked for.
+    return wrote < report.length ? { length: wrote, sha256: sha256(bytes.subarray(0, wrote)) } : {};
+  };
+  return { file: open.file, describe, actual };
 }
 
 function whole(bytes) {
@@ -34,16 +46,7 @@ function whole(bytes) {
     : { op: "rewrite", length: bytes.length, sha256: sha256(bytes), offset: 0 };
 }
 
-/** A short write leaves less than was asked for. */
-function shortened(bytes) {
-  return (count) => {
-    const wrote = typeof count === "object" && count !== null ? count.bytesWritten : count;
-    if (bytes === undefined || typeof wrote !== "number" || wrote >= bytes.length) return {};
-    return { length: wrote, sha256: sha256(bytes.subarray(0, wrote)) };
-  };
-}
-
-/** The session file that a path, descriptor or handle means, and how it was opened; undefined if none. */
+/** The session file that a path, descriptor or handle means; undefined if none. An open one has a mode. */
 function fileOf(target) {
   if (typeof target === "number") {
     const open = descriptors.get(target);
@@ -55,12 +58,14 @@ function fileOf(target) {
   }
   if (handles.has(target)) return handles.get(target);
   const file = sessionPath(target);
-  return file ? { file, flag: "" } : undefined;
+  return file ? { file } : undefined;
 }
 
-function remember(fd, file, flag) {
+function remember(fd, file, mode) {
   const stat = fstatSync(fd, { bigint: true });
-  descriptors.set(fd, { file, flag, inode: `${stat.dev}:${stat.ino}` });
+  const open = { file, mode, cursor: 0, inode: `${stat.dev}:${stat.ino}` };
+  descriptors.set(fd, open);
+  return open;
 }
 
 function contentOf(path) {
@@ -71,8 +76,8 @@ function contentOf(path) {
   }
 }
 
-// For each name: ([target, ...args]) => {file, describe, actual?} or undefined when it is none of ours.
-const BY_PATH = {
+// For each name: (arguments) => the change that the call is, or several; undefined or none when it is none of ours.
+const CALLS = {
   writeFile: (args) => writing(args, "w"),
   appendFile: (args) => writing(args, "a"),
   truncate: (args) => cutting(args),
@@ -81,75 +86,82 @@ const BY_PATH = {
     const open = typeof args[0] === "number" ? fileOf(args[0]) : undefined;
     if (!open) return undefined;
     const { bytes, position } = slice(args);
-    return { file: open.file, describe: written(bytes, open.flag, position), actual: shortened(bytes) };
+    return written(open, bytes, position);
   },
   writev: (args) => {
     const open = typeof args[0] === "number" ? fileOf(args[0]) : undefined;
-    if (!open) return undefined;
-    const bytes = joined(args[1]);
-    return { file: open.file, describe: written(bytes, open.flag, args[2]), actual: shortened(bytes) };
+    return open && written(open, joined(args[1]), args[2]);
   },
   rename: ([from, to]) => moving(from, to),
   copyFile: ([from, to]) => replacing(from, to),
+  cp: ([from, to]) => ({ ...replacing(from, to), composite: true }),
   unlink: ([target]) => removing(target),
-  rm: ([target]) => removing(target),
+  rm: ([target]) => ({ ...removing(target), composite: true }),
   utimes: ([target]) => touching(target),
   lutimes: ([target]) => touching(target),
   futimes: ([target]) => touching(target),
   chmod: ([target]) => touching(target),
   fchmod: ([target]) => touching(target),
   chown: ([target]) => touching(target),
+  lchown: ([target]) => touching(target),
   fchown: ([target]) => touching(target),
-  link: ([from]) => touching(from),
+  link: ([from, to]) => [touching(from), replacing(from, to)],
 };
 
 function writing([target, data, options], preset) {
   const open = fileOf(target);
   if (!open) return undefined;
   const bytes = toBytes(data, encodingOf(options));
-  const flag = open.flag || flagOf(options, preset);
-  const truncates = !open.flag && flag.startsWith("w");
-  return { file: open.file, describe: truncates ? () => whole(bytes) : written(bytes, flag) };
+  // On a descriptor it calls fs.write, until all is written.
+  if (open.mode) return { ...written(open, bytes), composite: typeof target === "number" };
+  const { mode, truncates } = modeOf(flagOf(options, preset));
+  if (truncates) return { file: open.file, describe: () => whole(bytes) };
+  return written({ file: open.file, mode }, bytes, 0);
 }
 
 function cutting([target, length]) {
-  const open = fileOf(target);
-  const left = typeof length === "number" ? length : 0;
-  return open && { file: open.file, describe: () => ({ op: "truncate", length: left, sha256: "", offset: left }) };
+  const left = natural(length) ?? 0;
+  return changing(target, () => ({ op: "truncate", length: left, sha256: "", offset: left }));
 }
 
 function replacing(from, to) {
   const file = sessionPath(to);
-  return file ? { file, describe: () => whole(contentOf(from)) } : undefined;
+  return file && { file, describe: () => whole(contentOf(from)) };
 }
 
 function moving(from, to) {
-  return replacing(from, to) ?? removing(from);
+  const [source, replaced] = [sessionPath(from), replacing(from, to)];
+  return source === replaced?.file ? replaced : [removing(from), replaced];
 }
 
 function removing(target) {
   const file = sessionPath(target);
-  return file ? { file, describe: () => ({ op: "remove", ...NO_BYTES }) } : undefined;
+  return file && { file, describe: () => ({ op: "remove", ...NO_BYTES }) };
 }
-
-const touched = () => ({ op: "metadata", ...NO_BYTES });
 
 function touching(target) {
-  const open = fileOf(target);
-  return open && { file: open.file, describe: touched };
+  return changing(target, () => ({ op: "metadata", ...NO_BYTES }));
 }
 
+function changing(target, describe) {
+  const open = fileOf(target);
+  return open && { file: open.file, describe };
+}
+
+/** The changes that a call is; none for most. */
 function plan(describer, args) {
-  return isNested() ? undefined : safely("account", () => describer(args));
+  if (isNested()) return [];
+  const found = safely("account", () => describer(args));
+  if (found === undefined) return [];
+  return (Array.isArray(found) ? found : [found]).filter((change) => change?.file);
 }
 
 function wrapSync(owner, name, describer) {
   const original = owner[name];
   if (typeof original !== "function") return;
   owner[name] = function (...args) {
-    const change = plan(describer, args);
-    if (!change) return original.apply(this, args);
-    return watchSync(change.file, change.describe, () => original.apply(this, args));
+    const call = () => original.apply(this, args);
+    return plan(describer, args).reduceRight((inner, change) => () => watchSync(change, inner), call)();
   };
 }
 
@@ -157,9 +169,9 @@ function wrapCallback(owner, name, describer) {
   const original = owner[name];
   if (typeof original !== "function") return;
   const wrapped = function (...args) {
-    const change = plan(describer, args);
-    if (!change) return original.apply(this, args);
-    return watchCallback(change.file, change.describe, args, (a) => original.apply(this, a), change.actual);
+    const call = (passed) => original.apply(this, passed);
+    const watched = (inner, change) => (passed) => watchCallback(change, passed, inner);
+    return plan(describer, args).reduceRight(watched, call)(args);
   };
   // util.promisify(fs.write) and others rely on a symbol that tells how to name the results.
   for (const symbol of Object.getOwnPropertySymbols(original)) wrapped[symbol] = original[symbol];
@@ -170,46 +182,44 @@ function wrapPromise(owner, name, describer) {
   const original = owner[name];
   if (typeof original !== "function") return;
   owner[name] = function (...args) {
-    const change = plan(describer, args);
-    if (!change) return original.apply(this, args);
-    return watchAsync(change.file, change.describe, () => original.apply(this, args), change.actual);
+    const call = () => original.apply(this, args);
+    return plan(describer, args).reduceRight((inner, change) => () => watchAsync(change, inner), call)();
   };
 }
 
-/** An open that truncates leaves an empty file; other opens for writing are only remembered. */
+/** An open that truncates leaves an empty file, one that appends may create it; others are only remembered. */
 function opening(target, flags) {
-  const flag = typeof flags === "number" ? numericFlag(flags) : (flags ?? "r");
-  const file = isWriting(flag) ? sessionPath(target) : undefined;
+  if (isNested()) return undefined;
+  const { mode, truncates } = modeOf(flags ?? "r");
+  const file = mode === "r" ? undefined : sessionPath(target);
   if (!file) return undefined;
-  const change = flag.startsWith("w") ? { file, describe: () => whole(Buffer.alloc(0)) } : undefined;
-  return { file, flag, change };
+  const creates = mode === "a" && fingerprintOf(file) === ABSENT;
+  const created = { op: "append", length: 0, sha256: sha256(EMPTY), offset: 0 };
+  if (!truncates && !creates) return { file, mode };
+  return { file, mode, change: { file, describe: () => (truncates ? whole(EMPTY) : created) } };
 }
 
 function wrapOpens() {
   const { openSync, open, closeSync, close } = fs;
   fs.openSync = function (target, flags, ...rest) {
-    const planned = isNested() ? undefined : safely("account", () => opening(target, flags));
-    if (!planned) return openSync.call(this, target, flags, ...rest);
+    const planned = safely("account", () => opening(target, flags));
     const call = () => openSync.call(this, target, flags, ...rest);
-    const fd = planned.change ? watchSync(planned.file, planned.change.describe, call) : call();
-    safely("account", () => remember(fd, planned.file, planned.flag));
+    const fd = planned?.change ? watchSync(planned.change, call) : call();
+    if (planned) safely("account", () => remember(fd, planned.file, planned.mode));
     return fd;
   };
   fs.open = function (target, ...rest) {
     const flags = typeof rest[0] === "function" ? "r" : rest[0];
-    const planned = isNested() ? undefined : safely("account", () => opening(target, flags));
     const callback = rest.at(-1);
-    if (!planned || typeof callback !== "function") return open.call(this, target, ...rest);
-    const args = [
-      target,
-      ...rest.slice(0, -1),
-      (error, fd) => {
-        if (!error) safely("account", () => remember(fd, planned.file, planned.flag));
-        return callback(error, fd);
-      },
-    ];
+    const planned = typeof callback === "function" ? safely("account", () => opening(target, flags)) : undefined;
+    if (!planned) return open.call(this, target, ...rest);
+    const opened = (error, fd) => {
+      if (!error) safely("account", () => remember(fd, planned.file, planned.mode));
+      return callback(error, fd);
+    };
+    const args = [target, ...rest.slice(0, -1), opened];
     if (!planned.change) return open.apply(this, args);
-    return watchCallback(planned.file, planned.change.describe, args, (a) => open.apply(this, a));
+    return watchCallback(planned.change, args, (passed) => open.apply(this, passed));
   };
   fs.closeSync = function (fd) {
     descriptors.delete(fd);
@@ -227,14 +237,17 @@ function wrapHandles() {
   fs.promises.open = function (target, flags, ...rest) {
     const planned = safely("account", () => opening(target, flags));
     const call = () => open.call(this, target, flags, ...rest);
-    const opened = planned?.change ? watchAsync(planned.file, planned.change.describe, call) : call();
+    const opened = planned?.change ? watchAsync(planned.change, call) : call();
     return opened.then((handle) => {
       safely("account", () => {
         if (!patched) {
           patched = true;
           patchHandles(Object.getPrototypeOf(handle));
         }
-        if (planned) handles.set(handle, { file: planned.file, flag: planned.flag });
+        if (!planned) return;
+        const { fd } = handle; // may be written to as well
+        handles.set(handle, remember(fd, planned.file, planned.mode));
+        handle.once("close", () => descriptors.delete(fd));
       });
       return handle;
     });
@@ -244,34 +257,25 @@ function wrapHandles() {
 function patchHandles(prototype) {
   const methods = {
     write: (open, args) => {
-      const { bytes, position } = slice([0, ...args]);
-      return { describe: written(bytes, open.flag, position), actual: shortened(bytes) };
+      const { bytes, position } = slice([open, ...args]);
+      return written(open, bytes, position);
     },
-    writev: (open, [buffers, position]) => {
-      const bytes = joined(buffers);
-      return { describe: written(bytes, open.flag, position), actual: shortened(bytes) };
-    },
-    appendFile: (open, [data, options]) => ({ describe: written(toBytes(data, encodingOf(options)), open.flag) }),
-    writeFile: (open, [data, options]) => ({ describe: written(toBytes(data, encodingOf(options)), open.flag) }),
-    truncate: (_open, [length]) => ({
-      describe: () => ({ op: "truncate", length: length ?? 0, sha256: "", offset: length ?? 0 }),
-    }),
-    chmod: () => ({ describe: touched }),
-    chown: () => ({ describe: touched }),
-    utimes: () => ({ describe: touched }),
-    // A stream writes through internals that are not watched: which bytes can't be told.
-    createWriteStream: () => ({ describe: () => ({ op: "write", ...NO_BYTES }), sync: true }),
+    writev: (open, [buffers, position]) => written(open, joined(buffers), position),
+    appendFile: (open, [data, options]) => written(open, toBytes(data, encodingOf(options))),
+    writeFile: (open, [data, options]) => written(open, toBytes(data, encodingOf(options))),
+    truncate: (_open, [length], handle) => cutting([handle, length]),
+    chmod: (_open, _args, handle) => touching(handle),
+    chown: (_open, _args, handle) => touching(handle),
+    utimes: (_open, _args, handle) => touching(handle),
   };
   for (const [name, describer] of Object.entries(methods)) {
     const original = prototype[name];
     if (typeof original !== "function") continue;
     prototype[name] = function (...args) {
       const open = handles.get(this);
-      const change = open && safely("account", () => describer(open, args));
-      if (!change) return original.apply(this, args);
+      const change = open && safely("account", () => describer(open, args, this));
       const call = () => original.apply(this, args);
-      if (change.sync) return watchSync(open.file, change.describe, call);
-      return watchAsync(open.file, change.describe, call, change.actual);
+      return change ? watchAsync(change, call) : call();
     };
   }
 }
@@ -279,7 +283,7 @@ function patchHandles(prototype) {
 /** Begin to keep the account. Once for a process; named imports of node:fs see it too. */
 export function watchFileSystem(report) {
   reportTo(report);
-  for (const [name, describer] of Object.entries(BY_PATH)) {
+  for (const [name, describer] of Object.entries(CALLS)) {
     wrapSync(fs, `${name}Sync`, describer);
     wrapCallback(fs, name, describer);
     wrapPromise(fs.promises, name, describer);

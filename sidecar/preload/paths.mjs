@@ -12,7 +12,7 @@ export function sessionPath(value) {
   let name = value;
   if (typeof name !== "string") {
     if (name instanceof URL) name = name.protocol === "file:" ? fileURLToPath(name) : "";
-    else if (Buffer.isBuffer(name)) name = name.toString();
+    else if (name instanceof Uint8Array) name = Buffer.from(name.buffer, name.byteOffset, name.byteLength).toString();
     else return undefined;
   }
   if (!name.endsWith(".jsonl") || name.endsWith(".trajectory.jsonl")) return undefined;

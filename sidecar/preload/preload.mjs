@@ -1,7 +1,11 @@
 // Entry of the preload. Given to Node with NODE_OPTIONS=--import, it is inherited by every Node program that the
 // gateway starts, so it does nothing but look at the sources of modules as they load. Only a module that declares one
 // of the hook points brings in the rest (runtime.mjs): no socket and no wrapped function before that.
-import { createRequire, registerHooks } from "node:module";
+//
+// The default import: a named import of registerHooks would end every program that runs on a Node older than 22.15.
+import nodeModule from "node:module";
+
+const { createRequire, registerHooks } = nodeModule;
 
 const HOOK_POINTS = [
   "acquireSessionWriteLock",

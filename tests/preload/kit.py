@@ -1,0 +1,209 @@
+"""What the tests of the preload share: Node processes, and a sidecar that says what it is told to say."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from sidecar.preload import preload_path
+from sidecar.wire.codec import decode_from_gateway, encode
+from sidecar.wire.messages import PROTOCOL, SidecarMessage, Welcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sidecar.wire.messages import GatewayMessage
+
+PATIENCE_SECONDS: Final = 20.0
+"""How long a test waits for what must come; it takes milliseconds."""
+
+PRELOAD: Final = preload_path()
+
+Told = dict[str, Any]
+Answer = SidecarMessage | bytes
+
+
+@contextmanager
+def socket_directory() -> Iterator[Path]:
+    """A directory whose name is short: a socket's path has 108 bytes, and pytest's own directories are long."""
+    with tempfile.TemporaryDirectory(prefix="ocs-") as directory:
+        yield Path(directory)
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """Our environment without anything that steers Node or the preload."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("NODE_", "OPENCLAW_"))}
+    return {**kept, **more}
+
+
+class Node:
+    """A running Node program that talks in lines of JSON on its stdin and stdout."""
+
+    def __init__(self, *command: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+        self.process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=env if env is not None else clean_environment(),
+            cwd=cwd,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def say(self, value: object) -> None:
+        """Send one line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(value) + "\n")
+        self.process.stdin.flush()
+
+    def hear(self) -> Any:  # noqa: ANN401 - whatever the program says
+        """The next line; fails with what the program wrote to stderr when it has ended."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            _, errors = self.process.communicate(timeout=PATIENCE_SECONDS)
+            raise AssertionError(f"the Node program ended ({self.process.returncode}): {errors}")
+        return json.loads(line)
+
+    def ask(self, value: object) -> Any:  # noqa: ANN401 - whatever the program says
+        """Send a line and wait for one."""
+        self.say(value)
+        return self.hear()
+
+    def end(self) -> str:
+        """Close its stdin and wait for its orderly end. What it wrote to stderr."""
+        _, errors = self.process.communicate(timeout=PATIENCE_SECONDS)
+        assert self.process.returncode == 0, errors
+        return errors
+
+
+class Connection:
+    """One link, from the sidecar's end."""
+
+    def __init__(self, end: socket.socket, number: int) -> None:
+        self.number = number
+        self.end = end
+        self.raw: list[bytes] = []
+        self.closed = False
+
+    @property
+    def messages(self) -> list[GatewayMessage]:
+        """What the gateway said, as the real sidecar reads it: a line that it would refuse fails the test."""
+        return [decode_from_gateway(line) for line in tuple(self.raw)]
+
+    def say(self, *answers: Answer) -> None:
+        """Send messages, or bytes as they are."""
+        for answer in answers:
+            self.end.sendall(answer if isinstance(answer, bytes) else encode(answer))
+
+
+class Sidecar:
+    """The sidecar's end of the socket. ``answer`` says what follows on each message; a hello is welcomed by default."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.connections: list[Connection] = []
+        self.answer: Callable[[Connection, Told], Iterable[Answer]] = welcome
+        self._changed = threading.Condition()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        self._listener.bind(str(self.path))
+        self._listener.listen()
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self.connections:
+            self.hang_up(connection)
+        for thread in self._threads:
+            thread.join(PATIENCE_SECONDS)
+            assert not thread.is_alive()
+        for connection in self.connections:
+            connection.end.close()
+
+    @property
+    def told(self) -> list[Told]:
+        """Everything that came, on whatever link."""
+        return [json.loads(line) for connection in self.connections for line in tuple(connection.raw)]
+
+    def said(self, kind: str) -> list[Told]:
+        """Everything of one type."""
+        return [message for message in self.told if message["t"] == kind]
+
+    def wait_for(self, condition: Callable[[], Any], what: str) -> Any:  # noqa: ANN401 - what the condition gives
+        """Wait until something that came makes the condition true, and give its value."""
+        with self._changed:
+            found = self._changed.wait_for(condition, PATIENCE_SECONDS)
+        assert found, f"{what} did not come; what came: {self.told}"
+        return found
+
+    def wait_for_said(self, kind: str, count: int = 1) -> list[Told]:
+        """Wait for so many messages of a type."""
+        found: list[Told] = self.wait_for(
+            lambda: (s := self.said(kind)) if len(self.said(kind)) >= count else None, f"{count} x {kind}"
+        )
+        return found
+
+    def wait_for_end(self, number: int = 0) -> Connection:
+        """Wait until a link is gone."""
+        self.wait_for(lambda: len(self.connections) > number and self.connections[number].closed, "the link's end")
+        return self.connections[number]
+
+    def hang_up(self, connection: Connection) -> None:
+        """End a link."""
+        with suppress(OSError):  # the gateway may have been faster
+            connection.end.shutdown(socket.SHUT_RDWR)
+
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                end, _ = self._listener.accept()
+            except OSError:
+                return
+            connection = Connection(end, len(self.connections))
+            self.connections.append(connection)
+            self._start(self._serve, connection)
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            with connection.end.makefile("rb") as lines:
+                for line in lines:
+                    with self._changed:
+                        connection.raw.append(line)
+                        self._changed.notify_all()
+                    connection.say(*self.answer(connection, json.loads(line)))
+        except OSError:
+            pass  # a gateway that is gone
+        with self._changed:
+            connection.closed = True
+            self._changed.notify_all()
+
+
+def welcome(_connection: Connection, message: Told) -> Iterable[Answer]:
+    """The answer to a hello."""
+    if message["t"] == "hello":
+        yield Welcome(protocol=PROTOCOL, sidecar="0", mode="recover")
