@@ -120,6 +120,19 @@ class Companion:
         incidents: list[dict[str, Any]] = found["incidents"]
         return incidents
 
+    async def closed_incident(self, session: str, timeout_seconds: float = 15.0) -> dict[str, Any]:
+        """Wait until the newest incident of a session has ended, and return it.
+
+        Raises:
+            TimeoutError: There is none, or it does not end in time.
+        """
+        async with asyncio.timeout(timeout_seconds):
+            while True:
+                found = await self.incidents(session)
+                if found and found[0]["closed_at"]:
+                    return found[0]
+                await asyncio.sleep(_POLL_SECONDS)
+
     async def metrics(self) -> str:
         """What ``/metrics`` says."""
         return (await self._get("/metrics")).decode()

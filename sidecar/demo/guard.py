@@ -103,12 +103,7 @@ class Guard:
         Raises:
             TimeoutError: There is none, or it does not end in time.
         """
-        async with asyncio.timeout(timeout_seconds):
-            while True:
-                found = await self.sidecar.incidents(session_file.name)
-                if found and found[0]["closed_at"]:
-                    return found[0]
-                await asyncio.sleep(_POLL_SECONDS)
+        return await self.sidecar.closed_incident(session_file.name, timeout_seconds)
 
     def open_for_writing(self, directory: Path) -> list[str]:
         """The files below a directory that the sidecar has open for writing now."""
