@@ -1,0 +1,99 @@
+"""The command `run` with the whole service behind it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.cli.conftest import Command
+
+PROGRAM = [sys.executable, "-c", "import sys; from sidecar.cli import main; sys.exit(main())"]
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A sidecar that has said that it is ready; killed at the end if it still runs."""
+    with subprocess.Popen([*PROGRAM, "run", *arguments], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            said = []
+            for line in process.stderr:
+                said.append(line)
+                if '"ready"' in line:
+                    break
+            assert process.poll() is None, "".join(said)
+            yield process
+        finally:
+            process.kill()
+            process.stderr.read()  # type: ignore[union-attr] # it is a pipe
+
+
+def start_fails(*arguments: str) -> str:
+    done = subprocess.run([*PROGRAM, "run", *arguments], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+def test_a_sidecar_runs_is_asked_and_ends_in_order(cli: Command, home: Path, data_dir: Path) -> None:
+    (home / ".openclaw" / "agents" / "main" / "sessions").mkdir(parents=True)
+    with running("--http", "127.0.0.1:0", "--observe") as process:
+        body = cli("status", "--json").json()
+        assert body["running"] is True
+        assert body["pid"] == process.pid
+        assert body["mode"] == "observe"
+        assert body["problems"] == []
+        assert cli("status").code == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert cli("status").code == 1
+    assert not (data_dir / "runtime.json").exists()
+
+
+def test_a_sidecar_that_was_killed_is_seen_to_be_gone(cli: Command, home: Path, data_dir: Path) -> None:
+    with running("--http", "127.0.0.1:0") as process:
+        process.kill()
+        process.wait(30)
+    result = cli("status")
+    assert result.code == 1
+    assert "gone without a goodbye" in result.err
+    with running("--http", "127.0.0.1:0") as process:
+        assert cli("status", "--json").json()["pid"] == process.pid
+
+
+def test_a_second_sidecar_on_the_same_store_does_not_start(home: Path, data_dir: Path) -> None:
+    with running("--http", "127.0.0.1:0"):
+        said = start_fails("--http", "127.0.0.1:0", "--socket", str(home / "other.sock"))
+    assert "is in use by another sidecar" in said
+
+
+def test_a_port_in_use_is_a_failed_start(home: Path, data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = start_fails("--http", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert "is in use by another process" in said
+
+
+def test_a_state_directory_that_is_not_there_is_a_failed_start(home: Path, data_dir: Path) -> None:
+    said = start_fails("--state-dir", str(home / "nowhere"))
+    assert "there is no such directory" in said
+    assert not data_dir.exists()
+
+
+def test_a_notification_url_that_is_none_is_a_failed_start_that_keeps_its_secret(home: Path, data_dir: Path) -> None:
+    said = start_fails("--http", "127.0.0.1:0", "--notify", "slack://hunter2")
+    assert "notification URL 1 (slack)" in said
+    assert "hunter2" not in said
+
+
+def test_a_socket_path_that_is_too_long_is_a_failed_start(home: Path, data_dir: Path) -> None:
+    assert "the kernel takes 107" in start_fails("--socket", str(home / ("x" * 120)))
+    assert list((home / ".openclaw").iterdir()) == []
