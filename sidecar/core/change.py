@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.writer import Writer
 
@@ -69,6 +71,28 @@ class Change:
     def precedes(self, other: Change) -> bool:
         """This call had returned before the other began, so its bytes come first."""
         return self.link == other.link and self.ended is not None and self.ended < other.began
+
+    def came_after(self, fence: Fingerprint, known: Iterable[Change], *, ordered: bool = False) -> bool | None:
+        """Whether this finished call came after the file was at ``fence``; None where that can't be told.
+
+        Args:
+            fence: The fingerprint in question.
+            known: Calls that did.
+            ordered: The report came after word of the fence over the link that told of both, so the call did, too,
+                unless its begin was announced before.
+        """
+        before, after = self.before, self.after
+        if after == fence and after.exists and before != fence:
+            return False
+        if before is not None and (before == fence or any(before == c.after for c in known)):
+            return True
+        if before is None or not before.exists:
+            return True if ordered else None
+        if before.ctime_ns > fence.ctime_ns or (ordered and before.ctime_ns == fence.ctime_ns):
+            return True
+        if not ordered and after is not None and after.exists and after.ctime_ns < fence.ctime_ns:
+            return False
+        return None
 
     def finish(self, *, ended: int, length: int, sha256: str, after: Fingerprint | None) -> Change:
         """This change once its call has returned, with what was really written."""

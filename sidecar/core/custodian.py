@@ -45,6 +45,8 @@ class Custodian:
         self._windows: dict[str, Window] = {}
         self._closed: dict[str, Window] = {}
         """Windows whose history is being looked at. They are judged no more."""
+        self._unsettled: set[str] = set()
+        """Files that are read at once, before every link could say what it has done."""
         self._unlinked = UnlinkedChanges()
 
     @property
@@ -113,6 +115,10 @@ class Custodian:
     def _link_opened(self, event: ev.LinkOpened) -> list[Decision]:
         gateway = event.gateway
         self._gateways[gateway.link] = gateway
+        self._unlinked.linked(gateway.pid)
+        for ledger in self._ledgers.values():
+            if ledger.foreign is not None and ledger.foreign.pid == gateway.pid:
+                ledger.foreign = None
         for window in self._on_link(gateway.link):
             window.gateway = gateway
         return []
@@ -153,10 +159,14 @@ class Custodian:
             window.note(event.at_ns, "fence moved", f"to {event.fence.size} bytes")
         window.run = event.run
         ledger = self._ledger(event.file)
+        ledger.expire(event.at_ns)
         trusted = ledger.advance(event.fence)
         since = [c for c in ledger.changes if trusted is not None or not c.finished]
         window.rebase(event.fence, trusted, ledger.uid, since)
-        return [ReadFile(file=event.file)] if trusted is None else []
+        if trusted is not None:
+            return []
+        self._unsettled.add(event.file)
+        return [ReadFile(file=event.file)]
 
     def _fence_closed(self, event: ev.FenceClosed) -> list[Decision]:
         window = self._windows.pop(event.window, None)
@@ -218,14 +228,18 @@ class Custodian:
         """The file was read: either to establish custody at a fence, or because something changed in a window."""
         decisions: list[Decision] = []
         windows = self._on_file(event.file)
-        waiting = [w for w in windows if w.awaiting and w.fence == event.snapshot.fingerprint]
-        for window in windows:
-            if window.fence != event.snapshot.fingerprint:
-                decisions += self._look(window, event.snapshot, event.at_ns)
+        waiting = [w for w in windows if w.may_be_read and w.fence == event.snapshot.fingerprint]
+        if event.file in self._unsettled:
+            # Nothing can be concluded about other windows: reports of what was read may be on their way.
+            self._unsettled.discard(event.file)
+        else:
+            for window in windows:
+                if window.fence != event.snapshot.fingerprint:
+                    decisions += self._look(window, event.snapshot, event.at_ns)
         manifest = self._ledger(event.file).read(event.snapshot)
         for window in waiting:
-            if manifest is not None and not window.changes:
-                window.rebase(window.fence, manifest, event.snapshot.uid, ())
+            if manifest is not None:
+                window.rebase(window.fence, manifest, event.snapshot.uid, window.changes)
         return decisions
 
     def _look(self, window: Window, snapshot: Snapshot, at_ns: int) -> list[Decision]:

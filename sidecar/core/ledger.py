@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core.content import Manifest
 from sidecar.core.custody import explain, project
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from sidecar.core.change import Change
     from sidecar.core.content import Snapshot
     from sidecar.core.fingerprint import Fingerprint
+
+CALL_NS: Final = 60 * 1_000_000_000
+"""No call takes so long."""
 
 
 @dataclass(slots=True)
@@ -42,8 +45,14 @@ class Ledger:
     foreign: ForeignHold | None = None
 
     def report(self, change: Change) -> None:
-        """Take in a report; the end of a call replaces its begin."""
-        replace_or_append(self.changes, change)
+        """Take in a report, unless it is a late one of what the head has left behind."""
+        if self.manifest is None and not self.changes and change.before is not None and not change.before.exists:
+            # The file is born in this call, so all of its history is known.
+            self.manifest, self.head = Manifest(), change.before
+        if self.head is not None and change.finished and change.came_after(self.head, self.changes) is False:
+            remove(self.changes, change)
+        else:
+            replace_or_append(self.changes, change)
 
     def advance(self, fence: Fingerprint) -> Manifest | None:
         """Move the head to a fence if the reports lead there without a gap.
@@ -66,12 +75,13 @@ class Ledger:
 
         Returns:
             The bytes as they are; None where they could not be read, belong to no regular file, or are made uncertain
-            by a call that is under way. What was known before then stays as it is.
+            by a call that is under way and may have changed the file. What was known before then stays as it is.
         """
         self.uid = snapshot.uid
-        under_way = any(not change.finished for change in self.changes)
+        under_way = [change for change in self.changes if not change.finished]
+        touched = any(change.before != snapshot.fingerprint for change in under_way)
         unread = snapshot.fingerprint.exists and (snapshot.content is None or not snapshot.regular)
-        if under_way or unread:
+        if touched or unread:
             return None
         if snapshot.content is None:
             manifest = Manifest()
@@ -79,20 +89,27 @@ class Ledger:
             manifest = Manifest.baseline(snapshot.content)
         else:
             manifest = explain(self.manifest, self.changes, snapshot.content).manifest
-        self.manifest, self.head = manifest, snapshot.fingerprint
-        self.changes.clear()
+        self.manifest, self.head, self.changes = manifest, snapshot.fingerprint, under_way
         return manifest
 
     def forget(self) -> None:
-        """Custody is unknown from now on."""
+        """Custody is unknown from now on. Calls under way may still change the file, so they are kept in mind."""
         self.manifest = None
         self.head = None
-        self.changes.clear()
+        self.changes = [c for c in self.changes if not c.finished]
 
     def abandon(self, link: str) -> None:
         """A link is gone; what its calls under way have done will never be known."""
-        if any(change.link == link and not change.finished for change in self.changes):
+        self._give_up([c for c in self.changes if c.link == link and not c.finished])
+
+    def expire(self, at_ns: int) -> None:
+        """Calls that should have returned long ago have, and the report of it was lost."""
+        self._give_up([c for c in self.changes if not c.finished and at_ns - c.at_ns > CALL_NS])
+
+    def _give_up(self, calls: list[Change]) -> None:
+        if calls:
             self.forget()
+            self.changes = [c for c in self.changes if c not in calls]
 
     def _reach(self, fence: Fingerprint) -> int | None:
         """How many of the changes lead to the fence; None if they don't.
@@ -118,3 +135,8 @@ def replace_or_append(changes: list[Change], change: Change) -> None:
             changes[index] = change
             return
     changes.append(change)
+
+
+def remove(changes: list[Change], change: Change) -> None:
+    """Forget the begin of a call, if it is there."""
+    changes[:] = [c for c in changes if (c.change_id, c.link) != (change.change_id, change.link)]

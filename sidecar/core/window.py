@@ -14,7 +14,7 @@ from sidecar.core.incident import (
     WriterShare,
     incident_id,
 )
-from sidecar.core.ledger import replace_or_append
+from sidecar.core.ledger import remove, replace_or_append
 from sidecar.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -101,11 +101,13 @@ class Window:
         self.fence = fence
         self.trusted = trusted
         self.trusted_uid = uid
-        self.changes = list(since)
+        self.changes = []
         self.broken = "" if trusted is not None else "what the file held at the fence could not be established"
         self.awaiting = trusted is None
         self.approved = None
         self.settled = self.incident.writers if self.incident else ()
+        for change in since:
+            self.report(change)
 
     def lose_custody(self, reason: str) -> None:
         """Nothing may be assumed of this window any more, until the fence moves."""
@@ -119,31 +121,23 @@ class Window:
         Reports of one link come in the order of the calls. Another link's may come after word of the fence that they
         led to, and so may the end of a call whose begin was not heard: there the fingerprints around the call decide.
         """
-        known = any(c.change_id == change.change_id and c.link == change.link for c in self.changes)
-        heard = known and change.link == self.gateway.link
-        behind = True if heard or not change.finished else self._is_behind(change)
+        begun = any(c.change_id == change.change_id and c.link == change.link for c in self.changes)
+        own_link = change.link == self.gateway.link
+        behind: bool | None = True
+        if change.finished and not (begun and own_link):
+            ordered = own_link and change.began == change.ended
+            behind = change.came_after(self.fence, self.changes, ordered=ordered)
         if behind is False:
-            self.changes = [c for c in self.changes if (c.change_id, c.link) != (change.change_id, change.link)]
+            remove(self.changes, change)
             return
         replace_or_append(self.changes, change)
         if behind is None:
             self.lose_custody("a write that was reported late may have come before the fence or after it")
 
-    def _is_behind(self, change: Change) -> bool | None:
-        """Whether a finished change came after the fence; None where that can't be told."""
-        fence, before, after = self.fence, change.before, change.after
-        ordered = change.link == self.gateway.link and change.began == change.ended
-        if after == fence and after.exists and before != fence:
-            return False
-        if before is not None and (before == fence or any(before == c.after for c in self.changes)):
-            return True
-        if before is None or not before.exists:
-            return True if ordered else None
-        if before.ctime_ns > fence.ctime_ns or (ordered and before.ctime_ns == fence.ctime_ns):
-            return True
-        if not ordered and after is not None and after.exists and after.ctime_ns < fence.ctime_ns:
-            return False
-        return None
+    @property
+    def may_be_read(self) -> bool:
+        """A reading of the file at the fence establishes custody: no call can have changed it since."""
+        return self.awaiting and all(not c.finished and c.before == self.fence for c in self.changes)
 
     def abandon(self, link: str) -> None:
         """Another link is gone; what its calls under way have done will never be known."""

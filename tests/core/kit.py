@@ -80,7 +80,8 @@ class Disk:
     """A session file. Every act gives it a new ctime; each byte remembers whether a foreigner brought it in."""
 
     data: bytes = b'{"type":"session"}\n'
-    foreign: list[bool] = field(default_factory=list)
+    foreign: list[int] = field(default_factory=list)
+    """For each byte: 0, or when a foreigner brought it in."""
     exists: bool = True
     regular: bool = True
     uid: int = 1000
@@ -89,7 +90,7 @@ class Disk:
 
     def __post_init__(self) -> None:
         """What is there at first is the gateway's."""
-        self.foreign = [False] * len(self.data)
+        self.foreign = [0] * len(self.data)
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -111,11 +112,11 @@ class Disk:
         """Change times, no byte."""
         self.clock += 1_000_000
 
-    def append(self, data: bytes, *, foreign: bool = False) -> None:
+    def append(self, data: bytes, *, foreign: int = 0) -> None:
         """Add bytes at the end."""
         self.replace(self.data + data, [*self.foreign, *[foreign] * len(data)])
 
-    def overwrite(self, offset: int, data: bytes, *, foreign: bool = False) -> None:
+    def overwrite(self, offset: int, data: bytes, *, foreign: int = 0) -> None:
         """Write at a position, at most up to the end."""
         end = offset + len(data)
         taint = [*self.foreign[:offset], *[foreign] * len(data), *self.foreign[end:]]
@@ -135,10 +136,10 @@ class Disk:
         self.replace(b"", [])
         self.exists = False
 
-    def replace(self, data: bytes, foreign: Sequence[bool] | None = None) -> None:
+    def replace(self, data: bytes, foreign: Sequence[int] | None = None) -> None:
         """Leave exactly these bytes, the gateway's unless told otherwise."""
         self.data = data
-        self.foreign = [False] * len(data) if foreign is None else list(foreign)
+        self.foreign = [0] * len(data) if foreign is None else list(foreign)
         self.exists = True
         self.touch()
 
@@ -162,6 +163,7 @@ class Bench:
         self.custodian = Custodian(policy or Policy(), mode)
         self.decisions: list[Decision] = []
         self.reads: list[ReadFile] = []
+        self._seen = self.disk.fingerprint
         self._seq = 0
         self._ns = 1_700_000_000_000_000_000
         if linked:
@@ -171,6 +173,10 @@ class Bench:
         """A later time than ever before."""
         self._ns += 1_000_000
         return self._ns
+
+    def pass_time(self, ns: int) -> None:
+        """Nothing happens for a while."""
+        self._ns += ns
 
     def seq(self) -> int:
         """The number of the next report."""
@@ -198,8 +204,10 @@ class Bench:
         return made
 
     def look(self) -> list[Decision]:
-        """The watch saw the file move; the reading that the custodian wants is taken."""
-        self.handle(ev.FileMoved(file=FILE, fingerprint=self.disk.fingerprint, at_ns=self.now()))
+        """The watch sees whether the file moved; the reading that the custodian wants is taken."""
+        before, self._seen = self._seen, self.disk.fingerprint
+        if before != self._seen:
+            self.handle(ev.FileMoved(file=FILE, before=before, fingerprint=self._seen, at_ns=self.now()))
         made: list[Decision] = []
         if self.reads:
             self.reads.clear()
@@ -271,7 +279,7 @@ class Bench:
         self.disk.append(data)
         return self.done(Operation.APPEND, writer, data, before=before, link=link)
 
-    def rewrite(self, writer: Writer, data: bytes, foreign: Sequence[bool] | None = None) -> Change:
+    def rewrite(self, writer: Writer, data: bytes, foreign: Sequence[int] | None = None) -> Change:
         """A linked process writes the whole file anew and reports it."""
         before = self.disk.fingerprint
         self.disk.replace(data, foreign)

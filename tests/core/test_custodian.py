@@ -10,9 +10,9 @@ from sidecar.core import events as ev
 from sidecar.core.change import Operation
 from sidecar.core.content import Snapshot
 from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFile, Refuse, SaveIncident
-from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Gateway
 from sidecar.core.incident import Outcome, UnexplainedRange
+from sidecar.core.ledger import CALL_NS
 from sidecar.core.policy import Grade, Mode, Policy
 from sidecar.core.unlinked import QUIET_NS
 from sidecar.core.verdict import Verdict
@@ -127,7 +127,7 @@ def test_two_cotenants_at_once_are_recovered_across_and_both_named() -> None:
 def test_a_foreign_append_is_refused_and_pages_with_its_range() -> None:
     bench = fenced()
     size = len(bench.disk.data)
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
 
     answer = refused(bench.ask())
     bench.trip()
@@ -146,7 +146,7 @@ def test_a_foreign_append_is_refused_and_pages_with_its_range() -> None:
 
 def test_a_foreign_append_is_found_before_the_gateway_checks() -> None:
     bench = fenced()
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
 
     bench.look()
 
@@ -160,7 +160,7 @@ def test_a_cotenant_and_then_a_foreign_append_is_external() -> None:
     bench.cotenant(b"note\n")
     bench.look()
     (early,) = bench.approvals
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
 
     answer = refused(bench.ask())
 
@@ -173,7 +173,7 @@ def test_a_cotenant_and_then_a_foreign_append_is_external() -> None:
 
 def test_a_foreign_append_and_then_a_cotenant_is_external() -> None:
     bench = fenced()
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
     bench.cotenant(b"note\n")
     bench.look()
 
@@ -190,7 +190,7 @@ def test_a_foreign_append_while_a_cotenant_holds_the_lock_is_external() -> None:
     bench = fenced()
     bench.take_lock(CRON)
     bench.write(CRON, b"one\n")
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
     bench.write(CRON, b"two\n")
     bench.release_lock(CRON)
     bench.look()
@@ -213,7 +213,7 @@ def test_a_file_with_the_same_bytes_is_recovered_without_a_page(act: str) -> Non
 
 def test_a_foreign_rewrite_of_equal_length_is_external() -> None:
     bench = fenced()
-    bench.disk.overwrite(3, b"X", foreign=True)
+    bench.disk.overwrite(3, b"X", foreign=1)
 
     assert refused(bench.ask()).verdict is Verdict.EXTERNAL
     assert len(bench.pages) == 1
@@ -254,7 +254,7 @@ def test_the_turn_after_a_restart_is_recovered_again() -> None:
 def test_a_trip_in_a_window_from_before_a_restart_is_an_incident() -> None:
     bench = Bench()
     fence = bench.disk.fingerprint
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
 
     bench.trip(fence=fence)
 
@@ -281,7 +281,7 @@ def test_observe_says_who_it_was_and_commands_nothing() -> None:
 
 def test_observe_pages_for_a_foreign_byte_all_the_same() -> None:
     bench = fenced(mode=Mode.OBSERVE)
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
 
     refused(bench.ask())
 
@@ -290,7 +290,6 @@ def test_observe_pages_for_a_foreign_byte_all_the_same() -> None:
 
 def test_a_gateway_without_the_preload_leaves_an_incident_that_names_the_lock_holder() -> None:
     bench = Bench(linked=False)
-    bench.look()
     bench.handle(ev.LockFileSeen(file=FILE, pid=4711, exe="/usr/bin/node", at_ns=bench.now()))
     bench.disk.append(b"note\n")
     bench.look()
@@ -310,9 +309,10 @@ def test_changes_of_a_file_in_quick_succession_are_one_incident_without_a_preloa
         bench.disk.append(b"note\n")
         bench.look()
     first = set(bench.incidents)
-    bench.handle(
-        ev.FileMoved(file=FILE, fingerprint=Fingerprint(exists=True, size=1), at_ns=bench.now() + QUIET_NS + 1)
-    )
+    before = bench.disk.fingerprint
+    bench.disk.append(b"note\n")
+    later = bench.now() + QUIET_NS + 1
+    bench.handle(ev.FileMoved(file=FILE, before=before, fingerprint=bench.disk.fingerprint, at_ns=later))
 
     assert len(first) == 1
     assert len(bench.incidents) == 2
@@ -463,7 +463,7 @@ def test_a_window_that_is_closed_is_judged_no_more_while_its_history_is_looked_a
     bench.close()
     commands = len(bench.approvals)
 
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
     bench.look()
     bench.cotenant(b"more\n")
     bench.look()
@@ -477,11 +477,11 @@ def test_a_window_that_is_closed_is_judged_no_more_while_its_history_is_looked_a
 def test_two_trips_of_one_window_are_one_incident_and_one_page() -> None:
     """The gateway's log has two lane errors for one lost turn."""
     bench = fenced()
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
     bench.look()
     refused(bench.ask())
     bench.trip()
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
     bench.look()
     bench.trip()
     bench.close(takeover=True)
@@ -494,7 +494,7 @@ def test_a_foreign_byte_and_a_recovery_without_effect_page_once() -> None:
     bench = fenced()
     bench.cotenant(b"note\n")
     bench.apply(approved(bench.ask()), "r1")
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
     refused(bench.ask())
     bench.trip()
     bench.close(takeover=True)
@@ -534,7 +534,7 @@ def test_a_runs_own_write_is_a_cotenants_for_another_run() -> None:
 def test_rule_1_a_rewrite_by_a_known_writer_does_not_launder_a_foreign_byte() -> None:
     """The co-tenant read the file with the foreign record in it, and wrote all of it anew as its own."""
     bench = fenced()
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
     bench.rewrite(CRON, bench.disk.data, bench.disk.foreign)
 
     refused(bench.ask())
@@ -545,7 +545,7 @@ def test_rule_1_a_rewrite_by_a_known_writer_does_not_launder_a_foreign_byte() ->
 def test_rule_1_a_foreign_byte_that_was_seen_and_taken_away_again_is_not_forgotten() -> None:
     """A run may have read it meanwhile. Between losing a turn and hiding a takeover, the turn is lost."""
     bench = fenced()
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
     bench.look()
     bench.disk.truncate(19)
 
@@ -615,7 +615,7 @@ def test_rule_5_lost_events_make_custody_unknown_until_the_next_fence() -> None:
 def test_rule_5_foreign_bytes_in_a_broken_account_page_nobody_and_are_not_recovered() -> None:
     bench = fenced()
     bench.lose()
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
     bench.look()
 
     assert refused(bench.ask()).verdict is Verdict.UNATTRIBUTED
@@ -680,7 +680,7 @@ def test_rule_6_the_intent_is_saved_before_the_command_is_given(*, pushed: bool)
 
 def test_rule_6_a_page_is_given_only_for_an_incident_that_is_saved_as_paged() -> None:
     bench = fenced()
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
     bench.look()
 
     at = [type(d) for d in bench.decisions].index(Page)
@@ -698,7 +698,7 @@ def test_rule_7_no_decision_carries_text_of_the_session() -> None:
     bench.apply(approved(bench.ask()), "r1")
     bench.rewrite(CRON, secret.encode() + b" rewritten\n")
     bench.look()
-    bench.disk.append(secret.encode() + b" from a stranger\n", foreign=True)
+    bench.disk.append(secret.encode() + b" from a stranger\n", foreign=1)
     bench.look()
     refused(bench.ask())
     bench.trip()
@@ -758,7 +758,7 @@ def test_a_call_under_way_at_the_fence_makes_the_window_unattributed_not_externa
     assert bench.pages == []
 
 
-@pytest.mark.parametrize(("there", "placed"), [(0, True), (2, False), (5, True)])
+@pytest.mark.parametrize(("there", "placed"), [(0, True), (2, False), (5, False)])
 def test_the_end_of_a_call_that_began_before_custody_was_lost_accuses_nobody(there: int, *, placed: bool) -> None:
     """Custody begins anew at a fence that the call's bytes may be ahead of, behind, or on both sides of."""
     record = b"note\n"
@@ -781,6 +781,60 @@ def test_the_end_of_a_call_that_began_before_custody_was_lost_accuses_nobody(the
     assert bench.pages == []
 
 
+def test_a_call_that_began_before_custody_was_lost_accuses_nobody_while_it_is_under_way() -> None:
+    bench = fenced()
+    bench.begin(Operation.APPEND, CRON, b"note\n")
+    bench.lose()
+    bench.fence("another window", OTHER_RUN)
+    bench.disk.append(b"no")
+    bench.look()
+
+    assert refused(bench.ask("another window", run=OTHER_RUN)).verdict is Verdict.UNATTRIBUTED
+    assert bench.pages == []
+
+
+def test_a_call_whose_end_was_lost_is_given_up_after_a_while() -> None:
+    bench = fenced()
+    bench.begin(Operation.APPEND, CRON, b"note\n")
+    bench.disk.append(b"note\n")
+    bench.lose()
+    bench.pass_time(CALL_NS)
+    bench.fence("another window", OTHER_RUN)
+    bench.cotenant(b"more\n")
+
+    approved(bench.ask("another window", run=OTHER_RUN))
+
+
+def test_a_call_that_has_not_reached_the_file_does_not_keep_custody_from_being_established() -> None:
+    bench = Bench()
+    call = bench.begin(Operation.APPEND, CRON, b"note\n")
+    bench.fence()
+    bench.disk.append(b"note\n")
+    bench.end(call)
+
+    approved(bench.ask())
+
+    assert [(w.kind, w.bytes) for w in bench.incident.writers] == [("cron", 5)]
+
+
+def test_a_late_report_is_not_counted_among_what_came_after_the_next_fence() -> None:
+    bench = Bench()
+    bench.handle(ev.LinkOpened(gateway=gateway(OTHER_LINK, 200), at_ns=bench.now()))
+    before = bench.disk.fingerprint
+    bench.disk.append(b"theirs\n")
+    bench.fence()
+    bench.cotenant(b"note\n")
+    late = bench.begin(Operation.APPEND, CHANNEL, b"theirs\n", link=OTHER_LINK)
+    after = bench.custodian.windows[0].fence
+    bench.handle(ev.FileChanged(file=FILE, change=replace(late, before=before, after=after, ended=late.began)))
+    bench.apply(approved(bench.ask()))
+    bench.cotenant(b"more\n")
+
+    approved(bench.ask())
+
+    assert bench.pages == []
+
+
 def test_a_report_of_another_process_that_comes_after_the_fence_it_led_to_accuses_nobody() -> None:
     """Links are not ordered among each other: the fence may be heard of before the write that it contains."""
     bench = Bench()
@@ -797,6 +851,20 @@ def test_a_report_of_another_process_that_comes_after_the_fence_it_led_to_accuse
     approved(bench.ask())
 
     assert [(w.kind, w.bytes) for w in bench.incident.writers] == [("cron", 5)]
+
+
+def test_a_reading_that_could_not_wait_for_other_processes_accuses_nobody() -> None:
+    """A second fence has the file read at once, while the report of what another process wrote is on its way."""
+    bench = fenced()
+    bench.handle(ev.LinkOpened(gateway=gateway(OTHER_LINK, 200), at_ns=bench.now()))
+    before = bench.disk.fingerprint
+    bench.disk.append(b"theirs\n")
+    bench.fence("another window", OTHER_RUN)
+    bench.done(Operation.APPEND, CHANNEL, b"theirs\n", before=before, link=OTHER_LINK)
+
+    approved(bench.ask())
+
+    assert bench.pages == []
 
 
 def test_a_report_of_another_process_from_well_before_the_fence_accuses_nobody() -> None:
@@ -944,7 +1012,7 @@ def test_a_symbolic_link_that_was_there_at_the_fence_is_no_takeover() -> None:
 def test_an_unlinked_lock_holder_is_named_beside_the_bytes_that_nobody_reported() -> None:
     bench = fenced()
     bench.handle(ev.LockFileSeen(file=FILE, pid=4711, exe="/usr/bin/python3", at_ns=bench.now()))
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
     bench.look()
 
     (unexplained,) = bench.incident.unexplained
@@ -955,7 +1023,7 @@ def test_a_lock_holder_from_before_the_window_is_not_accused() -> None:
     bench = Bench()
     bench.handle(ev.LockFileSeen(file=FILE, pid=4711, exe="/usr/bin/python3", at_ns=bench.now()))
     bench.fence()
-    bench.disk.append(FOREIGN, foreign=True)
+    bench.disk.append(FOREIGN, foreign=1)
     bench.look()
 
     assert [u.pid for u in bench.incident.unexplained] == [0]

@@ -148,13 +148,13 @@ def channel_append(scene: Scene) -> None:
 
 
 def foreign_append(scene: Scene) -> None:
-    scene.disk.append(b"FOREIGN\n", foreign=True)
+    scene.disk.append(b"FOREIGN\n", foreign=1)
 
 
 def foreign_rewrite(scene: Scene) -> None:
     """Equal length, and the times set back as far as a program can."""
     fingerprint = scene.disk.fingerprint
-    scene.disk.overwrite(2, b"X", foreign=True)
+    scene.disk.overwrite(2, b"X", foreign=1)
     assert scene.disk.fingerprint.size == fingerprint.size
 
 
@@ -508,7 +508,7 @@ def under_way(scene: Scene, d: Draw) -> None:
 
 def foreign_replacement(scene: Scene, d: Draw) -> None:
     tail, taint = scene.disk.data[d.position :], scene.disk.foreign[d.position :]
-    scene.disk.replace(d.strange + tail, [*[True] * len(d.strange), *taint])
+    scene.disk.replace(d.strange + tail, [*[1] * len(d.strange), *taint])
 
 
 ACTS: Final[dict[str, Callable[[Scene, Draw], None]]] = {
@@ -522,9 +522,9 @@ ACTS: Final[dict[str, Callable[[Scene, Draw], None]]] = {
     "removal": lambda s, d: s.remove(d.writer),
     "touch": lambda s, d: s.touch(d.writer),
     "append under way": under_way,
-    "foreign append": lambda s, d: s.disk.append(d.strange, foreign=True),
-    "another foreign append": lambda s, d: s.disk.append(d.strange, foreign=True),
-    "foreign write at a position": lambda s, d: s.disk.overwrite(d.position, d.strange, foreign=True),
+    "foreign append": lambda s, d: s.disk.append(d.strange, foreign=1),
+    "another foreign append": lambda s, d: s.disk.append(d.strange, foreign=1),
+    "foreign write at a position": lambda s, d: s.disk.overwrite(d.position, d.strange, foreign=1),
     "foreign replacement": foreign_replacement,
     "foreign truncation": lambda s, d: s.disk.truncate(d.position),
     "foreign touch": lambda s, d: s.disk.touch(),
