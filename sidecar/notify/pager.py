@@ -89,6 +89,7 @@ class Pager:
         *,
         intervals_seconds: Sequence[float] = INTERVALS_SECONDS,
         host: str = "",
+        told: Callable[[str], None] = lambda _outcome: None,
     ) -> None:
         """Nothing is sent before the pager is entered.
 
@@ -98,6 +99,7 @@ class Pager:
             clock: The time in nanoseconds since the epoch.
             intervals_seconds: Waits between attempts; their number bounds the attempts.
             host: The machine's name in the text; empty for the one the system gives.
+            told: Called with sent, retried or failed as an attempt ends, to be counted.
         """
         self._destinations = tuple(destinations)
         self._store = store
@@ -108,6 +110,7 @@ class Pager:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._due: set[str] = set()
         self._counts = _Counts()
+        self._told = told
 
     async def __aenter__(self) -> Self:
         """Take up the pages that were due when the sidecar stopped."""
@@ -181,6 +184,7 @@ class Pager:
                 error = await self._attempt(incident_id)
                 if error is None:
                     self._counts.sent += 1
+                    self._told("sent")
                     self._due.discard(incident_id)
                     log.info("page_sent", incident=incident_id)
                     return
@@ -190,7 +194,9 @@ class Pager:
                 if not failing:
                     failing = True
                     self._counts.failing += 1
-                if wait_seconds is None:
+                if wait_seconds is not None:
+                    self._told("retried")
+                else:
                     self._give_up(incident_id, f"given up after {attempts} attempts: {error}")
                     return
                 if await self._stopped_within(wait_seconds):
@@ -237,5 +243,6 @@ class Pager:
         self._store.page_gave_up(incident_id, self._clock(), error)
         self._due.discard(incident_id)
         self._counts.failed += 1
+        self._told("failed")
         self._counts.last_error = error
         log.error("page_given_up", incident=incident_id, error=error)

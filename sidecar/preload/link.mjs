@@ -13,8 +13,11 @@ const MAX_LINE_BYTES = 1 << 20;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 1000;
 
+/** Where the gateway keeps its state: it trims the variable and expands a leading tilde, and so do we. */
 export function stateDir() {
-  return process.env.OPENCLAW_STATE_DIR || path.join(os.homedir(), ".openclaw");
+  const named = (process.env.OPENCLAW_STATE_DIR ?? "").trim();
+  if (!named) return path.join(os.homedir(), ".openclaw");
+  return path.resolve(named.replace(/^~(?=$|[/\\])/, os.homedir()));
 }
 
 export function socketPath() {
@@ -23,6 +26,13 @@ export function socketPath() {
 
 export function nowNs() {
   return String(BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000)) * 1000n);
+}
+
+/** JSON that is UTF-8 to its end: half of a surrogate pair, left by a cut or by a strange name, can't be read back. */
+function toJson(message) {
+  const json = JSON.stringify(message);
+  if (!/\\ud[89a-f]/.test(json)) return json;
+  return JSON.stringify(message, (_key, value) => (typeof value === "string" ? value.toWellFormed() : value));
 }
 
 export class Link {
@@ -122,7 +132,7 @@ export class Link {
       this.#write({ t: "lost", seq: 0, at: nowNs(), count });
     }
     message.seq = this.#seq += 1;
-    const line = `${JSON.stringify(message)}\n`;
+    const line = `${toJson(message)}\n`;
     if (line.length > MAX_LINE_BYTES) {
       this.#seq -= 1;
       this.#lost += 1;
@@ -159,7 +169,7 @@ export class Link {
         return;
       case "reject":
         this.#rejected = true;
-        this.#sayOnce({ code: String(message.reason).slice(0, 200) });
+        this.#sayOnce({ code: String(message.reason).slice(0, 300) });
         this.#socket.destroy();
         return;
       case "sync":
@@ -201,7 +211,7 @@ export class Link {
   #sayOnce(error) {
     if (this.#said) return;
     this.#said = true;
-    const why = error?.code ?? error?.message;
+    const why = String(error?.code ?? error?.message).replace(/[^\x20-\x7e]+/g, " ");
     process.stderr.write(`[openclaw-sidecar] no sidecar at ${this.path} (${why}); the gateway goes on as unpatched\n`);
   }
 }

@@ -123,7 +123,7 @@ export function install(points, from) {
 
 function hear() {
   listen((event) => {
-    if (event.runId) traceRun(event.runId, event.trace);
+    if (event.runId) traceRun(event);
     link.send("diag", reduce(event));
   });
 }

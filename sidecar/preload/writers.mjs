@@ -86,11 +86,13 @@ export function wrapRun(original, onEnd) {
 }
 
 /** The bus told in which trace a run is. */
-export function traceRun(run, trace) {
-  const context = running.get(run);
+export function traceRun({ type, runId, trace }) {
+  const context = running.get(runId);
   if (!context || typeof trace?.traceId !== "string") return;
-  context.trace = trace.traceId;
-  context.span = text(trace.parentSpanId) || text(trace.spanId);
+  context.trace = text(trace.traceId);
+  // An event of a model call is a child of the run's span; one of the run itself is that span.
+  const own = typeof type === "string" && type.startsWith("run.");
+  context.span = text(own ? trace.spanId : trace.parentSpanId) || context.span;
 }
 
 /** Wrap a function that writes for somebody in particular; inside a run it still is that run's writing. */

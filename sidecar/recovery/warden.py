@@ -18,6 +18,7 @@ import structlog
 from sidecar.core import decisions as de
 from sidecar.core import events as ev
 from sidecar.core.content import Snapshot
+from sidecar.core.errors import SidecarError
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.lineage import off_path
 from sidecar.link import translate
@@ -67,13 +68,23 @@ class Warden:
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.unsaved = 0
+        self.last_error = ""
 
     def handle(self, event: ev.Event) -> None:
         """Tell the core, and carry out what it decides, in order."""
         self._listener.event(event)
         for decision in self._custodian.handle(event):
             self._listener.decision(decision)
-            self._carry_out(decision)
+            try:
+                self._carry_out(decision)
+            except SidecarError as error:
+                # What could not be recorded must not be done (rule 6): the rest of the batch stays undone, a gateway
+                # that waits for it goes on as unpatched, and the status says so.
+                self.unsaved += 1
+                self.last_error = str(error)
+                log.error("not_recorded", decision=type(decision).__name__, error=str(error))  # noqa: TRY400
+                return
 
     async def asked(self, session: LinkSession, message: wire.Ask) -> None:
         """Answer a gateway that stands at its check. With a single link there is nothing to wait for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import time
@@ -18,7 +19,6 @@ from sidecar import __version__
 from sidecar.config.checks import check_settings
 from sidecar.core import events as ev
 from sidecar.core.custodian import Custodian
-from sidecar.core.errors import SidecarError
 from sidecar.core.policy import Policy
 from sidecar.link.server import LinkServer
 from sidecar.notify.destination import destinations_of
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
     from sidecar.config.settings import Settings
 
-FAILED_START: Final = 3
-"""Exit code when the sidecar could not start."""
-
 RETENTION_NS: Final = 30 * 24 * 3600 * 1_000_000_000
 """How long incidents are kept."""
 
@@ -62,7 +59,7 @@ class Service:
         self.http = ""
         self.telemetry = Telemetry()
         self.store = IncidentStore(settings.data_dir / "sidecar.db", time.time_ns)
-        self.pager = Pager(destinations_of(settings.notify), self.store, time.time_ns)
+        self.pager = Pager(destinations_of(settings.notify), self.store, time.time_ns, told=self.telemetry.page)
         self.custodian = Custodian(Policy(), settings.mode)
         self.roster = Roster()
         self.watcher: Watcher
@@ -119,8 +116,6 @@ class Service:
         log.warning("custody_lost", reason=reason, detail=text)
         if reason == "watch_overflow":
             self.telemetry.overflow()
-        elif reason.startswith("reports_dropped"):
-            self.telemetry.lost(1)
         self.warden.handle(ev.AccountBroken(reason=text, at_ns=time.time_ns()))
 
     def status(self) -> Status:
@@ -154,6 +149,12 @@ class Service:
     def _problems(self) -> Iterable[Problem]:
         yield from self.roster.problems()
         yield from self.pager.problems()
+        if self.warden.unsaved:
+            yield Problem(
+                code="store_failing",
+                what=f"{self.warden.unsaved} decision(s) were not carried out: {self.warden.last_error}",
+                remedy=f"see that {self.settings.data_dir} has room and can be written to",
+            )
         if self.ready and self.watcher.directories == 0:
             yield Problem(
                 code="nothing_to_watch",
@@ -179,6 +180,7 @@ class Service:
             "version": __version__,
         }
         fresh = path.with_suffix(".new")
+        fresh.touch(mode=0o600)
         fresh.write_bytes(msgspec.json.encode(facts))
         fresh.replace(path)
         try:
@@ -188,18 +190,15 @@ class Service:
 
 
 def run(settings: Settings) -> int:
-    """Run a sidecar until SIGTERM or SIGINT.
+    """Run a sidecar until SIGTERM or SIGINT, and return the exit code of an orderly end.
 
-    Returns:
-        0 after an orderly end, 3 when it could not start; the reason is one line on stderr.
+    Raises:
+        SidecarError: It could not start; the text names what, where and what to do.
     """
     configure_logging(settings.log_format)
-    try:
-        check_settings(settings)
-        asyncio.run(_serve(settings))
-    except SidecarError as error:
-        log.error("failed_start", reason=str(error))  # noqa: TRY400 - one clear line, no traceback
-        return FAILED_START
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every job that it schedules
+    check_settings(settings)
+    asyncio.run(_serve(settings))
     return 0
 
 

@@ -44,8 +44,12 @@ class LinkTelemetry(Protocol):
         """Messages arrived."""
         ...
 
-    def gap(self, missing: int) -> None:
+    def gap(self, count: int) -> None:
         """Messages are missing."""
+        ...
+
+    def lost(self, count: int) -> None:
+        """A preload had to drop messages."""
         ...
 
 
@@ -76,6 +80,7 @@ class Reception:
         self._warden.handle(ev.LinkOpened(gateway=gateway_of(session), at_ns=at_ns))
         log.info("gateway_linked", pid=session.pid, openclaw=hello.openclaw if hello else "", link=session.name)
         if session.lost:
+            self._telemetry.lost(session.lost)
             self._lost("reports_dropped", f"process {session.pid} dropped {session.lost} reports before it linked")
 
     async def link_message(self, session: LinkSession, message: wire.GatewayMessage) -> None:
@@ -111,7 +116,9 @@ class Reception:
         self._telemetry.rejected(reason)
         log.warning("rejected", reason=reason, detail=printable(text), **where)
 
-    async def _take(self, session: LinkSession, message: wire.GatewayMessage) -> None:
+    async def _take(  # noqa: C901, PLR0912 - one case for each message
+        self, session: LinkSession, message: wire.GatewayMessage
+    ) -> None:
         pid, at_ns = session.pid, int(message.at)
         match message:
             case wire.Changed():

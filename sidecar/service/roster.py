@@ -85,16 +85,16 @@ class Roster:
         for found in self.unlinked():
             yield Problem(
                 code="preload_missing",
-                what=f"gateway process {found.pid} carries no preload: its turns can't be recovered, its writers not named",
-                remedy="add the lines that `openclaw-sidecar hook` prints to its environment, and restart the gateway",
+                what=f"gateway process {found.pid} carries no preload: no turn is recovered, no writer named",
+                remedy="add the lines that `openclaw-sidecar hook` prints to its environment, and restart it",
             )
         for gateway in self.gateways():
             if gateway.adapter == Adapter.UNKNOWN:
                 yield Problem(
                     code="release_unknown",
-                    what=f"gateway process {gateway.pid} (OpenClaw {gateway.version}) has a fence that this preload does "
-                    "not know; it is left untouched",
-                    remedy="update openclaw-sidecar, or see docs/compatibility.md for the releases that are supported",
+                    what=f"gateway process {gateway.pid} (OpenClaw {gateway.version}) has a fence that this preload "
+                    "does not know; it is left untouched",
+                    remedy="update openclaw-sidecar; docs/architecture.md says which fences it knows",
                 )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 AGENTS: Final = "agents"
 SESSIONS: Final = "sessions"
