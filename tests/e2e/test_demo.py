@@ -1,0 +1,71 @@
+"""The demonstration shows what it says, on the real gateway; without npm, on a stand-in that says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sidecar.demo.companion import command
+from sidecar.demo.main import VERSION
+from sidecar.demo.packages import default_cache_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sidecar.demo.packages import GatewayPackage
+
+
+def _demo(tmp_path: Path, **environ: str) -> tuple[dict[str, Any], str]:
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    for directory in (home, temporary):
+        directory.mkdir()
+    done = subprocess.run(
+        [command(), "demo", "--once", "--json"],
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(temporary), **environ},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(home.iterdir()) == []
+    assert [p.name for p in temporary.iterdir() if p.name.startswith("ocs-")] == []
+    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return summary, done.stderr
+
+
+def _assert_as_promised(summary: dict[str, Any], story: str) -> None:
+    unpatched, guarded, taken_over = summary["scenes"]
+    assert summary["as_promised"]
+    assert not unpatched["answered"]
+    assert (guarded["answered"], guarded["verdict"], guarded["recovery"]) == (True, "co_tenant", "effective")
+    assert (guarded["lost_records"], guarded["pages"]) == (0, 0)
+    assert (taken_over["answered"], taken_over["verdict"], taken_over["pages"]) == (False, "external", 1)
+    assert f"explain {taken_over['incident']}" in story
+    assert "/v1/incidents" in story
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(300, func_only=True)
+def test_the_demo_goes_as_promised_on_the_real_gateway(
+    tmp_path: Path, packages: Callable[[str], GatewayPackage]
+) -> None:
+    packages(VERSION)
+    summary, story = _demo(tmp_path, OPENCLAW_SIDECAR_CACHE_DIR=str(default_cache_dir().resolve()))
+
+    assert (summary["real"], summary["gateway"]) == (True, f"openclaw {VERSION}")
+    _assert_as_promised(summary, story)
+
+
+def test_without_npm_the_demo_uses_a_stand_in_and_says_so(tmp_path: Path) -> None:
+    summary, story = _demo(tmp_path, PATH=str(tmp_path), OPENCLAW_SIDECAR_CACHE_DIR=str(tmp_path / "cache"))
+
+    assert (summary["real"], summary["gateway"]) == (False, "stand-in")
+    assert "STAND-IN" in story
+    _assert_as_promised(summary, story)
