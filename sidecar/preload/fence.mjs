@@ -5,6 +5,7 @@
 // approved this very step already); when the comparison follows, with exactly the two fingerprints that were approved
 // and the file still as it was, the adapter moves the fence. In every other case the controller decides as always.
 import { AsyncLocalStorage } from "node:async_hooks";
+import { threadId } from "node:worker_threads";
 
 import { encode, fingerprintOf } from "./fingerprint.mjs";
 import { safely, trouble } from "./guard.mjs";
@@ -12,6 +13,7 @@ import { sessionPath } from "./paths.mjs";
 import { currentRun, describeRun } from "./writers.mjs";
 
 const ASK_BOUND_MS = 250;
+const MAX_ID = 200; // as the wire has it
 const CHECKING = ["withSessionWriteLock", "reacquireAfterPrompt", "acquireForCleanup"];
 const RELEASING = ["releaseForPrompt", "releaseHeldLockForAbort"];
 const RECORDING = [
@@ -105,7 +107,7 @@ export class Fences {
     const file = sessionPath(name);
     if (!file) return inner;
     const state = {
-      id: `${process.pid}.${performance.timeOrigin.toFixed(0)}.${(nextWindow += 1)}`,
+      id: `${process.pid}.${threadId}.${performance.timeOrigin.toFixed(0)}.${(nextWindow += 1)}`,
       name,
       file,
       params,
@@ -226,7 +228,7 @@ export class Fences {
       pushed,
       latency: String(process.hrtime.bigint() - since),
       reason: reason.slice(0, 200),
-      records: ok ? prepared.ids.slice(0, 500) : [],
+      records: ok ? prepared.ids.filter((id) => id.length <= MAX_ID).slice(0, 500) : [],
     });
   }
 

@@ -9,13 +9,20 @@ export const ABSENT = "absent";
 export function encode(fingerprint) {
   if (!fingerprint?.exists) return ABSENT;
   const { dev, ino, size, mtimeNs, ctimeNs } = fingerprint;
-  return `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`;
+  return [dev, ino, size, mtimeNs, ctimeNs].map(unsigned).join(":");
+}
+
+/** Node tells times before 1970, and inodes above 2**63 (SMB and FUSE have them), as negative numbers. */
+function unsigned(value) {
+  return value < 0n ? BigInt.asUintN(64, value) : value;
 }
 
 /** Fingerprint of a path now; ABSENT when there is none. Any other error is thrown. */
 export function fingerprintOf(path) {
   const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stat ? `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}` : ABSENT;
+  if (!stat) return ABSENT;
+  const { dev, ino, size, mtimeNs, ctimeNs } = stat;
+  return encode({ exists: true, dev, ino, size, mtimeNs, ctimeNs });
 }
 
 /** Size in bytes that a fingerprint's text tells; 0 for ABSENT. */

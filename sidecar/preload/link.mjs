@@ -143,14 +143,16 @@ export class Link {
 
   #received(chunk) {
     this.#buffer += chunk;
-    for (;;) {
+    // What follows on something that can't be understood is not listened to.
+    while (!this.#socket.destroyed) {
       const end = this.#buffer.indexOf("\n");
-      if (end < 0) break;
+      const length = end < 0 ? this.#buffer.length : end;
+      if (length > MAX_LINE_BYTES) this.#socket.destroy();
+      if (end < 0 || length > MAX_LINE_BYTES) return;
       const line = this.#buffer.slice(0, end);
       this.#buffer = this.#buffer.slice(end + 1);
       this.#handle(line);
     }
-    if (this.#buffer.length > MAX_LINE_BYTES) this.#socket.destroy();
   }
 
   #handle(line) {

@@ -16,6 +16,7 @@ MAX_FILE_BYTES: Final = 256 << 20
 """Larger session files are not read; their changes stay unattributed."""
 
 _TRIES: Final = 3
+_UNSIGNED: Final = (1 << 64) - 1
 
 
 def fingerprint_of(path: Path) -> Fingerprint:
@@ -89,6 +90,6 @@ def _fingerprint(found: os.stat_result) -> Fingerprint:
         dev=found.st_dev,
         ino=found.st_ino,
         size=found.st_size,
-        mtime_ns=found.st_mtime_ns,
-        ctime_ns=found.st_ctime_ns,
+        mtime_ns=found.st_mtime_ns & _UNSIGNED,  # before 1970; the preload does the same
+        ctime_ns=found.st_ctime_ns & _UNSIGNED,
     )

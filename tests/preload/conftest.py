@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import pytest
 
 from sidecar.demo.errors import NpmFailedError, NpmMissingError
 from sidecar.demo.packages import default_cache_dir, ensure_gateway
-from tests.preload.kit import Sidecar, socket_directory
+from tests.preload.kit import Gateway, Sidecar, socket_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,3 +51,59 @@ def sidecar() -> Iterator[Sidecar]:
     """A sidecar that says only what the test has it say."""
     with socket_directory() as directory, Sidecar(directory / "s.sock") as opened:
         yield opened
+
+
+class Start(Protocol):
+    """Starts a model of the gateway."""
+
+    def __call__(self, *, socket_path: Path | None = None, model: str = "swap", **env: str) -> Gateway:
+        """With the preload in it, linked to the test's sidecar unless told otherwise."""
+        ...
+
+
+@pytest.fixture
+def start(node: Path, tmp_path: Path, sidecar: Sidecar) -> Iterator[Start]:
+    """Models of the gateway, each in a process of its own."""
+    opened: list[Gateway] = []
+    with ExitStack() as stack:
+
+        def started(*, socket_path: Path | None = None, model: str = "swap", **env: str) -> Gateway:
+            directory = tmp_path / str(len(opened))
+            gateway = Gateway(node, directory, socket_path or sidecar.path, model=model, **env)
+            opened.append(stack.enter_context(gateway))
+            return gateway
+
+        yield started
+
+
+class Pair(NamedTuple):
+    """A model of the gateway and the sidecar that it is linked to."""
+
+    gateway: Gateway
+    sidecar: Sidecar
+
+
+@pytest.fixture(scope="session", params=["swap", "publish"])
+def either(request: pytest.FixtureRequest, node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """A pair of each generation of the fence, for all tests that leave the process as it was."""
+    with linked(node, tmp_path_factory.mktemp("g"), request.param) as pair:
+        yield pair
+
+
+@pytest.fixture(scope="session")
+def older(node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """A pair of the older generation."""
+    with linked(node, tmp_path_factory.mktemp("g"), "swap") as pair:
+        yield pair
+
+
+@contextmanager
+def linked(node: Path, directory: Path, model: str) -> Iterator[Pair]:
+    """A gateway and its sidecar, linked."""
+    with (
+        socket_directory() as sockets,
+        Sidecar(sockets / "s.sock") as sidecar,
+        Gateway(node, directory, sidecar.path, model=model) as gateway,
+    ):
+        sidecar.wait_for_said("hello")
+        yield Pair(gateway, sidecar)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from sidecar.preload import preload_path
 from sidecar.wire.codec import decode_from_gateway, encode
-from sidecar.wire.messages import PROTOCOL, SidecarMessage, Welcome
+from sidecar.wire.messages import PROTOCOL, SidecarMessage, Sync, Welcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +27,11 @@ PATIENCE_SECONDS: Final = 20.0
 """How long a test waits for what must come; it takes milliseconds."""
 
 PRELOAD: Final = preload_path()
+MODELS: Final = Path(__file__).parent / "models"
+HISTORY: Final = b'{"type":"session","id":"s1"}\n{"type":"message","id":"first","parentId":null}\n'
+"""What a session file holds before a run."""
+
+WELCOME: Final = Welcome(protocol=PROTOCOL, sidecar="0", mode="recover")
 
 Told = dict[str, Any]
 Answer = SidecarMessage | bytes
@@ -119,6 +126,7 @@ class Sidecar:
         self.path = path
         self.connections: list[Connection] = []
         self.answer: Callable[[Connection, Told], Iterable[Answer]] = welcome
+        self._syncs = itertools.count(1)
         self._changed = threading.Condition()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._threads: list[threading.Thread] = []
@@ -142,7 +150,7 @@ class Sidecar:
 
     @property
     def told(self) -> list[Told]:
-        """Everything that came, on whatever link."""
+        """Everything that came since the last `renew`, on whatever link."""
         return [json.loads(line) for connection in self.connections for line in tuple(connection.raw)]
 
     def said(self, kind: str) -> list[Told]:
@@ -167,6 +175,26 @@ class Sidecar:
         """Wait until a link is gone."""
         self.wait_for(lambda: len(self.connections) > number and self.connections[number].closed, "the link's end")
         return self.connections[number]
+
+    @property
+    def link(self) -> Connection:
+        """The last link."""
+        return self.connections[-1]
+
+    def renew(self) -> None:
+        """Forget what was said, wait until a link is up again and everything sent to it has been taken in."""
+        self.answer = welcome
+        self.wait_for(lambda: self.connections and not self.link.closed and self.link.raw, "a link")
+        self.link.say(WELCOME)  # again, in case the last test took it back
+        self.sync()
+        for connection in self.connections:
+            connection.raw.clear()
+
+    def sync(self) -> None:
+        """Wait until the gateway has taken in all that was sent to it, and has told all that it did."""
+        name = f"s{next(self._syncs)}"
+        self.link.say(Sync(sync=name))
+        self.wait_for(lambda: [m for m in self.said("synced") if m["sync"] == name], "the answer to a sync")
 
     def hang_up(self, connection: Connection) -> None:
         """End a link."""
@@ -206,4 +234,38 @@ class Sidecar:
 def welcome(_connection: Connection, message: Told) -> Iterable[Answer]:
     """The answer to a hello."""
     if message["t"] == "hello":
-        yield Welcome(protocol=PROTOCOL, sidecar="0", mode="recover")
+        yield WELCOME
+
+
+class Gateway(Node):
+    """A model of the gateway with the real preload in it, linked to a socket."""
+
+    def __init__(self, node: Path, directory: Path, socket_path: Path, *, model: str = "swap", **env: str) -> None:
+        bundle = directory / "dist"
+        shutil.copytree(MODELS, bundle, dirs_exist_ok=True)
+        (directory / "package.json").write_text('{"name": "openclaw", "version": "2026.5.18"}')
+        (directory / "driver.mjs").write_text((MODELS / "driver.mjs").read_text())
+        self._sessions = directory / "agents" / "main" / "sessions"
+        self._sessions.mkdir(parents=True)
+        self.file = self._sessions
+        linked = {"OPENCLAW_SIDECAR_SOCKET": str(socket_path), "OPENCLAW_STATE_DIR": str(directory)}
+        hooked = {"NODE_OPTIONS": f"--import={PRELOAD}", **linked, **env}
+        command = (node, directory / "driver.mjs", (bundle / f"{model}.mjs").as_uri())
+        super().__init__(*command, env=clean_environment(**hooked), cwd=directory)
+        self.renew()
+
+    def renew(self) -> None:
+        """Go on with a session file of its own."""
+        self.file = self._sessions / f"s{sum(1 for _ in self._sessions.iterdir())}.jsonl"
+        self.file.write_bytes(HISTORY)
+        self.do(f"use({str(self.file)!r})")
+
+    def do(self, code: str) -> Any:  # noqa: ANN401 - whatever the code returns
+        """Run a piece of code (models/driver.mjs has what it can use)."""
+        said = self.ask({"code": code})
+        assert "error" not in said, said
+        return said["value"]
+
+    def records(self) -> list[Told]:
+        """The records in the session file."""
+        return [json.loads(line) for line in self.file.read_text().splitlines()]

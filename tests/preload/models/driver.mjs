@@ -1,0 +1,93 @@
+// Runs pieces of code beside a model of the gateway, one for each line on stdin, and says what they returned.
+import fs from "node:fs";
+import fsp from "node:fs/promises";
+import { createInterface } from "node:readline";
+
+const bundle = await import(process.argv[2]);
+let file; // the session file
+let g; // kept from one piece to the next
+
+/** Begin anew with another session file. */
+function use(path) {
+  file = path;
+  g = {};
+}
+
+/** A MODEL of pi's SessionManager, as far as the preload touches it; test_history.py has the real one. */
+class Manager {
+  flushed = true;
+  fileEntries = [];
+  byId = new Map();
+  leafId = null;
+  constructor() {
+    for (const line of fs.readFileSync(file, "utf8").trim().split("\n")) this.learn(JSON.parse(line));
+  }
+  getSessionFile() {
+    return file;
+  }
+  learn(entry) {
+    this.fileEntries.push(entry);
+    if (entry.type === "session") return;
+    this.byId.set(entry.id, entry);
+    this.leafId = entry.id;
+  }
+  append(id) {
+    const entry = { type: "message", id, parentId: this.leafId };
+    this.learn(entry);
+    fs.appendFileSync(file, `${JSON.stringify(entry)}\n`);
+  }
+}
+
+/** A run up to the moment in which it waits for its model. */
+function startRun(more = {}) {
+  return new Promise((waiting, fail) => {
+    const attempt = async () => {
+      g.manager = new Manager();
+      bundle.installSessionEventWriteLock?.({ session: { sessionManager: g.manager } });
+      bundle.guardSessionManager?.(g.manager);
+      const reload = () => Object.assign(g.manager, new Manager());
+      g.lockOptions = { sessionFile: file };
+      g.controller = await bundle.createEmbeddedAttemptSessionLockController({
+        lockOptions: g.lockOptions,
+        reloadPromptReleasedSessionFile: reload,
+      });
+      await g.controller.releaseForPrompt();
+      await new Promise((done) => {
+        g.answer = done;
+        waiting();
+      });
+      return await g.rest();
+    };
+    g.run = bundle.runEmbeddedAttempt({ runId: "run-1", trigger: "user", sessionKey: "agent:main:main", ...more, attempt });
+    g.run.catch(fail);
+  });
+}
+
+/** The model has answered: write under the lock. Gives "answered" or "takeover", and how long that took. */
+async function endRun(write = () => g.manager.append("answer")) {
+  const started = performance.now();
+  g.rest = () => g.controller.withSessionWriteLock(async () => write());
+  g.answer();
+  const outcome = await g.run.then(
+    () => "answered",
+    (error) => (error instanceof bundle.Takeover ? "takeover" : String(error.stack)),
+  );
+  return { outcome, ms: performance.now() - started, takeover: g.controller.hasSessionTakeover() };
+}
+
+/** Another writer of this process, under the lock. */
+async function coTenant(id = "note", parentId = "first") {
+  const record = { type: "message", id, parentId };
+  await bundle.appendInjectedAssistantMessageToTranscript({ sessionFile: file, label: "cron", record });
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { code } = JSON.parse(line);
+  let said;
+  try {
+    said = { value: (await eval(`(async () => { ${code} })()`)) ?? null };
+  } catch (error) {
+    said = { error: String(error?.stack ?? error) };
+  }
+  process.stdout.write(`${JSON.stringify(said)}\n`);
+}

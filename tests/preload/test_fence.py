@@ -1,0 +1,410 @@
+"""The fence, on models of the two generations of controllers. The real controllers are driven in tests/e2e.
+
+Rule 2 is what these tests are about: a command names a window, a fence and a file; on any difference, and whatever else
+a sidecar says or does not say, the controller decides as it does unpatched.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from sidecar.watch.reading import fingerprint_of
+from sidecar.wire import messages as wire
+from sidecar.wire.codec import encode
+from tests.preload.kit import Answer, Connection, Sidecar, Told, welcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.preload.conftest import Pair
+    from tests.preload.kit import Gateway
+
+BOUND_MS: Final = 250
+SLACK_MS: Final = 200
+"""What a busy machine may add to a bound."""
+
+
+def approving(_connection: Connection, message: Told) -> Iterable[Answer]:
+    """Yes to everything."""
+    yield from welcome(_connection, message)
+    if message["t"] == "ask":
+        yield approval(message)
+
+
+def approval(ask: Told, /, **other: str) -> wire.Approve:
+    """The yes that fits a question, or one that differs from it."""
+    fitting = {name: ask[name] for name in ("window", "fence", "current", "ask")}
+    return wire.Approve(**{**fitting, **other})
+
+
+def refusing(_connection: Connection, message: Told) -> Iterable[Answer]:
+    """No to everything."""
+    yield from welcome(_connection, message)
+    if message["t"] == "ask":
+        yield wire.Refuse(window=message["window"], ask=message["ask"], verdict="external", reason="no")
+
+
+def lineage(gateway: Gateway) -> list[str]:
+    """Ids from the last record to the root."""
+    records = {record["id"]: record for record in gateway.records() if record["type"] != "session"}
+    here = gateway.records()[-1]["id"]
+    path = []
+    while here is not None:
+        path.append(here)
+        here = records[here]["parentId"]
+    return path
+
+
+@pytest.fixture
+def gateway(either: Pair) -> Gateway:
+    """A gateway with a run that waits for its model; one of each generation."""
+    return waiting(either)
+
+
+@pytest.fixture
+def swap(older: Pair) -> Gateway:
+    """The same, of the older generation only."""
+    return waiting(older)
+
+
+@pytest.fixture
+def sidecar(request: pytest.FixtureRequest) -> Sidecar:
+    """The other end of whatever gateway the test has."""
+    name = "either" if "gateway" in request.fixturenames else "older"
+    pair: Pair = request.getfixturevalue(name)
+    return pair.sidecar
+
+
+def waiting(pair: Pair) -> Gateway:
+    pair.sidecar.renew()
+    pair.gateway.renew()
+    pair.gateway.do("await startRun()")
+    pair.sidecar.wait_for_said("fence.set")
+    pair.sidecar.sync()
+    return pair.gateway
+
+
+def outcome(sidecar: Sidecar) -> Told:
+    [applied] = sidecar.wait_for_said("applied")
+    return applied
+
+
+# What is approved
+
+
+def test_an_approved_step_lets_the_turn_go_on_and_makes_one_line_of_history(gateway: Gateway, sidecar: Sidecar) -> None:
+    sidecar.answer = approving
+    fence = fingerprint_of(gateway.file).encode()
+    gateway.do("await coTenant()")
+    current = fingerprint_of(gateway.file).encode()
+    assert gateway.do("return await endRun()")["outcome"] == "answered"
+    assert lineage(gateway) == ["answer", "note", "first"]
+
+    [asked] = sidecar.said("ask")
+    told = outcome(sidecar)
+    assert (asked["fence"], asked["current"]) == (told["fence"], told["current"]) == (fence, current)
+    assert (told["ok"], told["pushed"], told["records"], told["reason"]) == (True, False, ["note"], "")
+    assert 0 < int(told["latency"]) < (BOUND_MS + SLACK_MS) * 1_000_000
+
+
+def test_an_approval_that_came_ahead_needs_no_question(gateway: Gateway, sidecar: Sidecar) -> None:
+    gateway.do("await coTenant()")
+    push(sidecar, gateway)
+    assert gateway.do("return await endRun()")["outcome"] == "answered"
+    assert lineage(gateway) == ["answer", "note", "first"]
+    assert (outcome(sidecar)["ok"], outcome(sidecar)["pushed"]) == (True, True)
+    assert sidecar.said("ask") == []
+
+
+def push(sidecar: Sidecar, gateway: Gateway, **other: str) -> None:
+    """Approve the step to the file as it is now, or to something else."""
+    window = sidecar.said("fence.set")[-1]
+    fitting = {
+        "window": window["window"],
+        "fence": window["fence"],
+        "current": fingerprint_of(gateway.file).encode(),
+    }
+    sidecar.link.say(wire.Approve(**{**fitting, **other}))
+    sidecar.sync()
+
+
+def test_an_approval_that_came_ahead_is_of_no_use_after_a_further_change(gateway: Gateway, sidecar: Sidecar) -> None:
+    sidecar.answer = refusing
+    gateway.do("await coTenant()")
+    push(sidecar, gateway)
+    gateway.do('await coTenant("other", "note")')
+    assert gateway.do("return await endRun()")["outcome"] == "takeover"
+    assert len(sidecar.said("ask")) == 1
+
+
+def test_an_approval_is_used_once(swap: Gateway, sidecar: Sidecar) -> None:
+    """The file comes back to the same bytes, but never to the same fingerprint."""
+    sidecar.answer = refusing
+    swap.do("await coTenant()")
+    push(sidecar, swap)
+    swap.do('await g.controller.withSessionWriteLock(async () => g.manager.append("own"))')
+    swap.do('await coTenant("other", "own")')
+    assert swap.do("return await endRun()")["outcome"] == "takeover"
+
+
+def test_an_approval_dies_with_its_link(gateway: Gateway, sidecar: Sidecar) -> None:
+    gateway.do("await coTenant()")
+    push(sidecar, gateway)
+    sidecar.answer = refusing
+    sidecar.hang_up(sidecar.link)
+    sidecar.wait_for_said("hello")
+    sidecar.sync()
+    assert gateway.do("return await endRun()")["outcome"] == "takeover"
+    assert sidecar.said("applied") == []
+
+
+def test_no_question_is_asked_when_nothing_has_changed(gateway: Gateway, sidecar: Sidecar) -> None:
+    sidecar.answer = refusing
+    assert gateway.do("return await endRun()") | {"ms": 0} == {"outcome": "answered", "ms": 0, "takeover": False}
+    sidecar.sync()
+    assert sidecar.said("ask") == sidecar.said("applied") == sidecar.said("tripped") == []
+
+
+# What is refused
+
+
+def test_a_refusal_leaves_the_decision_to_the_controller(gateway: Gateway, sidecar: Sidecar) -> None:
+    sidecar.answer = refusing
+    gateway.do("await coTenant()")
+    ended = gateway.do("return await endRun()")
+    assert (ended["outcome"], ended["takeover"]) == ("takeover", True)
+    assert [record["id"] for record in gateway.records()] == ["s1", "first", "note"]
+    [tripped] = sidecar.wait_for_said("tripped")
+    assert tripped["current"] == fingerprint_of(gateway.file).encode() != tripped["fence"]
+    assert sidecar.wait_for_said("fence.closed")[0]["takeover"] is True
+
+
+def test_a_step_is_refused_when_the_controller_has_another_fence(swap: Gateway, sidecar: Sidecar) -> None:
+    sidecar.answer = approving
+    swap.do("const before = await bundle.readSessionFileFingerprint(file); g.before = before; await coTenant()")
+    swap.do("g.controller.forgeFence({ ...g.before, mtimeNs: g.before.mtimeNs + 1n })")
+    assert swap.do("return await endRun()")["outcome"] == "takeover"
+    assert (outcome(sidecar)["ok"], outcome(sidecar)["reason"]) == (False, "the fence is another one")
+    assert swap.do("return g.manager.leafId") == "first", "the session manager was taught what was not taken in"
+
+
+def test_a_step_is_refused_when_the_file_changed_after_the_approval(gateway: Gateway, sidecar: Sidecar) -> None:
+    gateway.do("await coTenant()")
+
+    def touching(connection: Connection, message: Told) -> Iterable[Answer]:
+        yield from welcome(connection, message)
+        if message["t"] == "ask":
+            os.utime(gateway.file)
+            yield approval(message)
+
+    sidecar.answer = touching
+    assert gateway.do("return await endRun()")["outcome"] == "takeover"
+    assert (outcome(sidecar)["ok"], outcome(sidecar)["reason"]) == (False, "the file changed after the approval")
+
+
+def test_a_step_is_refused_when_the_file_grew_after_the_approval(gateway: Gateway, sidecar: Sidecar) -> None:
+    gateway.do("await coTenant()")
+
+    def growing(connection: Connection, message: Told) -> Iterable[Answer]:
+        yield from welcome(connection, message)
+        if message["t"] == "ask":
+            with gateway.file.open("ab") as file:
+                file.write(b'{"type":"message","id":"foreign","parentId":"note"}\n')
+            yield approval(message)
+
+    sidecar.answer = growing
+    assert gateway.do("return await endRun()")["outcome"] == "takeover"
+    assert outcome(sidecar)["ok"] is False
+    assert "foreign" not in gateway.do("return [...g.manager.byId.keys()]")
+
+
+def test_a_step_is_refused_when_the_file_changes_while_the_fence_is_moved(swap: Gateway, sidecar: Sidecar) -> None:
+    """The step is real; the stranger sits in the session manager, which is what is touched in that moment."""
+    sidecar.answer = approving
+    swap.do(
+        """
+        await coTenant();
+        const set = g.manager.byId.set.bind(g.manager.byId);
+        g.manager.byId.set = (...args) => { fs.utimesSync(file, 1, 1); return set(...args); };
+        """
+    )
+    assert swap.do("return await endRun()")["outcome"] == "takeover"
+    assert (outcome(sidecar)["ok"], outcome(sidecar)["reason"]) == (False, "the file changed while the fence was moved")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "g.manager.getSessionFile = () => '/elsewhere/sessions/s1.jsonl'",
+        "g.manager.byId = {}",
+        "g.manager.fileEntries = undefined",
+        "fs.appendFileSync(file, 'no JSON\\n')",
+        'fs.appendFileSync(file, \'{"type":"message","id":"half\')',
+    ],
+)
+def test_a_step_is_refused_when_the_history_can_not_be_continued(
+    gateway: Gateway, sidecar: Sidecar, damage: str
+) -> None:
+    sidecar.answer = approving
+    gateway.do(f"await coTenant(); {damage}")
+    assert gateway.do("return await endRun(() => {})")["outcome"] == "takeover"
+    told = outcome(sidecar)
+    assert told["ok"] is False
+    assert told["reason"] != ""
+
+
+# What is late, missing or nonsense
+
+
+def test_a_sidecar_that_never_answers_costs_the_bound_and_no_more(gateway: Gateway) -> None:
+    gateway.do("await coTenant()")
+    ended = gateway.do("return await endRun()")
+    assert ended["outcome"] == "takeover"
+    assert BOUND_MS - 5 <= ended["ms"] < BOUND_MS + SLACK_MS
+
+
+def test_an_answer_that_comes_too_late_moves_nothing(swap: Gateway, sidecar: Sidecar) -> None:
+    swap.do("await coTenant()")
+    assert swap.do("return await endRun()")["outcome"] == "takeover"
+    sidecar.link.say(approval(sidecar.said("ask")[0]))
+    sidecar.sync()
+    assert swap.do("return g.controller.hasSessionTakeover()") is True
+    assert sidecar.said("applied") == []
+
+
+def test_a_link_that_breaks_while_a_question_waits_ends_the_wait(swap: Gateway, sidecar: Sidecar) -> None:
+    def breaking(connection: Connection, message: Told) -> Iterable[Answer]:
+        yield from welcome(connection, message)
+        if message["t"] == "ask":
+            sidecar.hang_up(connection)
+
+    sidecar.answer = breaking
+    swap.do("await coTenant()")
+    ended = swap.do("return await endRun()")
+    assert ended["outcome"] == "takeover"
+    assert ended["ms"] < BOUND_MS
+
+
+def wrong_answers(ask: Told) -> dict[str, tuple[Answer, ...]]:
+    """What a sidecar might say instead of the yes that was asked for."""
+    other_file = f"{ask['current'].rpartition(':')[0]}:1"
+    fitting = encode(approval(ask))
+    return {
+        "another window": (approval(ask, window="1.2.3"),),
+        "another fence": (approval(ask, fence=other_file),),
+        "another file": (approval(ask, current=other_file),),
+        "an absent file": (approval(ask, current="absent"),),
+        "fence and file swapped": (approval(ask, fence=ask["current"], current=ask["fence"]),),
+        "another question": (approval(ask, ask="0.99"),),
+        "ahead, for another fence": (approval(ask, ask="", fence=other_file),),
+        "a question of no text": (fitting.replace(b'"ask":"%s"' % ask["ask"].encode(), b'"ask":{"a":1}'),),
+        "half a line": (fitting[:-20],),
+        "without a newline": (fitting.rstrip(b"\n"),),
+        "another type": (fitting.replace(b'"approve"', b'"approved"'),),
+        "no type": (fitting.replace(b'"t":"approve",', b""),),
+        "a type of no text": (fitting.replace(b'"approve"', b'["approve"]'),),
+        "no object": (b"null\n", b"17\n", b"[]\n", b'"approve"\n'),
+        "prototypes": (b'{"t":"__proto__"}\n', b'{"__proto__":{"t":"approve"}}\n', b'{"t":"constructor"}\n'),
+        "random bytes": (os.urandom(5000) + b"\n",),
+        "a huge line": (b'{"t":"approve","x":"' + b"y" * (2 << 20),),
+        "a huge message": (fitting[:-2] + b',"x":"' + b"y" * (1 << 20) + b'"}\n', b"garbage\n"),
+        "broken UTF-8": (b'{"t":"approve","window":"\xff\xfe"}\n',),
+        "a second welcome": (encode(wire.Welcome(protocol=99, sidecar="x", mode="x")),),
+        "a rejection": (wire.Reject(protocol=99, reason="line one\nline two\x1b[31m"),),
+        "a refusal of something else": (wire.Refuse(window="x", ask="0.99", verdict="x", reason="x"),),
+    }
+
+
+NONSENSE: Final = tuple(wrong_answers({"window": "w", "fence": "1:1:1:1:1", "current": "1:1:1:1:2", "ask": "0.1"}))
+
+
+UNFINISHED: Final = {"half a line", "without a newline", "a huge line"}
+"""After these the link is of no further use."""
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_nonsense_never_changes_the_decision(swap: Gateway, sidecar: Sidecar, name: str) -> None:
+    def talking(connection: Connection, message: Told) -> Iterable[Answer]:
+        yield from welcome(connection, message)
+        if message["t"] == "ask":
+            yield from wrong_answers(message)[name]
+
+    sidecar.answer = talking
+    swap.do("await coTenant()")
+    ended = swap.do("return await endRun()")
+    assert (ended["outcome"], ended["takeover"]) == ("takeover", True)
+    assert ended["ms"] < BOUND_MS + SLACK_MS
+    assert [record["id"] for record in swap.records()] == ["s1", "first", "note"]
+    assert all(not told["ok"] for told in sidecar.said("applied"))
+    if name in UNFINISHED:
+        sidecar.hang_up(sidecar.link)
+
+
+def test_an_approval_without_a_difference_changes_nothing(swap: Gateway, sidecar: Sidecar) -> None:
+    """Not even for a later check: the fence that it names is gone by then."""
+    sidecar.answer = refusing
+    push(sidecar, swap)
+    assert swap.do('await g.controller.withSessionWriteLock(async () => g.manager.append("own")); return 1') == 1
+    swap.do('await coTenant("note", "own")')
+    assert swap.do("return await endRun()")["outcome"] == "takeover"
+    assert sidecar.said("applied") == []
+
+
+# What is told
+
+
+def test_a_fence_is_told_before_the_lock_is_given_back(gateway: Gateway, sidecar: Sidecar) -> None:
+    gateway.do("await coTenant()")
+    kinds = [message["t"] for message in sidecar.told if message["t"] in {"fence.set", "lock.released", "lock.taken"}]
+    assert kinds[:3] == ["lock.taken", "fence.set", "lock.released"]
+
+
+def test_a_fence_moves_with_the_runs_own_writes(gateway: Gateway, sidecar: Sidecar) -> None:
+    gateway.do('await g.controller.withSessionWriteLock(async () => g.manager.append("own"))')
+    sidecar.wait_for_said("fence.set", 2)
+    assert sidecar.said("fence.set")[-1]["fence"] == fingerprint_of(gateway.file).encode()
+    assert sidecar.said("fence.set")[-1]["run"]["run"] == "run-1"
+    assert gateway.do("return await endRun()")["outcome"] == "answered"
+    assert sidecar.said("ask") == []
+
+
+def test_what_the_run_does_under_its_lock_is_no_check(swap: Gateway, sidecar: Sidecar) -> None:
+    """A reading inside the locked section, and a locked section inside it, see the run's own write."""
+    sidecar.answer = refusing
+    code = """
+      const again = () => g.controller.withSessionWriteLock(async () => g.manager.append("inner"));
+      return await endRun(async () => {
+        g.manager.append("outer");
+        await bundle.readSessionFileFingerprint(file);
+        await again();
+      });
+    """
+    assert swap.do(code)["outcome"] == "answered"
+    assert sidecar.said("ask") == []
+
+
+def test_a_cleanup_after_a_change_asks_too(swap: Gateway, sidecar: Sidecar) -> None:
+    sidecar.answer = approving
+    swap.do("await coTenant()")
+    swap.do("g.lock = await g.controller.acquireForCleanup(); g.manager.append('end'); await g.lock.release()")
+    assert outcome(sidecar)["ok"] is True
+    assert lineage(swap) == ["end", "note", "first"]
+
+
+def test_a_lock_timeout_is_told_as_such_and_not_as_a_change(gateway: Gateway, sidecar: Sidecar) -> None:
+    gateway.do("g.lockOptions.timeoutMs = 1; fs.writeFileSync(`${file}.lock`, 'held by a stranger')")
+    assert "SessionWriteLockTimeoutError" in gateway.do("return await endRun()")["outcome"]
+    assert sidecar.wait_for_said("lock.failed")[0]["reason"] == "timeout"
+    gateway.do("fs.unlinkSync(`${file}.lock`)")
+    sidecar.sync()
+    assert sidecar.said("tripped") == []
+
+
+def test_a_window_ends_with_its_run(gateway: Gateway, sidecar: Sidecar) -> None:
+    assert gateway.do("return await endRun()")["outcome"] == "answered"
+    [closed] = sidecar.wait_for_said("fence.closed")
+    assert closed["window"] == sidecar.said("fence.set")[0]["window"]
+    assert closed.get("takeover", False) is False
