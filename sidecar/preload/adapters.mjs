@@ -1,20 +1,21 @@
 // One adapter for each generation of the fence. Each moves the fence of one controller from exactly F0 to exactly F1,
 // and is called at the gateway's own comparison, under the session lock.
-import { isTeachable, recordsSince, reloadKeepingUnsaved, teach, unknownTo } from "./history.mjs";
+import { isTeachable, recordsSince, reloadKeepingUnsaved, savingOf, teach, unknownTo } from "./history.mjs";
 import { sessionPath } from "./paths.mjs";
 
 /**
- * 2026.5.18 to 5.20: no way in for owned writes. The comparison is answered with "same" for the approved step; the
+ * Releases without a reload (2026.5.18 to 6.8): the comparison is answered with "same" for the approved step; the
  * controller records the new fingerprint itself after its next write. The run's session manager must learn the records.
  */
 export const swap = {
   name: "swap",
   reload: false,
-  needs: ["readSessionFileFingerprint", "sameSessionFileFingerprint", "installSessionEventWriteLock"],
+  needs: ["readSessionFileFingerprint", "sameSessionFileFingerprint"],
   adjust: (params) => params,
   prepare(state, fence, current) {
     const manager = state.run?.manager?.();
     if (!isTeachable(manager, state.file, sessionPath)) throw new Error("the run's session manager is not known");
+    if (manager.flushed === false) savingOf(manager); // throws where that is not known: better refused than doubled
     const records = recordsSince(state.file, fence, current);
     return { manager, records, ids: unknownTo(manager, records).map((record) => record.id) };
   },
@@ -70,6 +71,5 @@ export const publish = {
 export function chooseAdapter(points, reloads) {
   const fits = (adapter) => adapter.needs.every((name) => typeof points[name] === "function");
   if (reloads && fits(publish)) return publish;
-  if (!points.recordOwnedSessionFileWrite && fits(swap)) return swap;
-  return undefined;
+  return !reloads && fits(swap) ? swap : undefined;
 }

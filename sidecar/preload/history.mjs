@@ -101,16 +101,16 @@ function teachUnsaved(manager, records, fresh) {
   for (const record of fresh) manager.byId.set(record.id, record);
   if (unsaved.length === 0 && tip !== undefined) manager.leafId = tip;
   manager.fileEntries = [...saved, ...unsaved];
-  if (header) leaveOutWhenSaving(manager, new Set(saved));
+  // A manager that writes the whole file puts nothing there twice.
+  if (header && !savingOf(manager).rewrites) leaveOutWhenSaving(manager, new Set(saved));
 }
 
 function leaveOutWhenSaving(manager, inFile) {
-  const persist = manager._persist;
-  if (typeof persist !== "function") throw new Error("this session manager saves in an unknown way");
-  manager._persist = function (...args) {
+  const { name, persist } = savingOf(manager);
+  manager[name] = function (...args) {
     const all = this.fileEntries;
     if (this.flushed !== false) {
-      this._persist = persist;
+      this[name] = persist;
       return persist.apply(this, args);
     }
     this.fileEntries = all.filter((entry) => !inFile.has(entry));
@@ -120,4 +120,19 @@ function leaveOutWhenSaving(manager, inFile) {
       this.fileEntries = all;
     }
   };
+}
+
+/**
+ * How a manager saves what it has kept back: by appending all of it to the file, or by writing the whole file. A third
+ * way is not known, and then nothing may be taught to a manager that has something unsaved.
+ */
+export function savingOf(manager) {
+  const name = ["_persist", "persist"].find((candidate) => typeof manager[candidate] === "function");
+  const source = [name, "persistRecord"]
+    .filter((candidate) => typeof manager[candidate] === "function")
+    .map((candidate) => Function.prototype.toString.call(manager[candidate]))
+    .join("\n");
+  if (/\b(writeFullFile|writeJsonlEntriesSync|_?rewriteFile)\(/.test(source)) return { name, rewrites: true };
+  if (/\bappend(FileSync|JsonlEntriesSync)\(/.test(source)) return { name, rewrites: false, persist: manager[name] };
+  throw new Error("this session manager saves in an unknown way");
 }

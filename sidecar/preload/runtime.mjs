@@ -106,6 +106,9 @@ export function install(points, from) {
       points.acquireSessionWriteLock.set(wrapLock(functions.acquireSessionWriteLock, send));
     }
     if (functions.createEmbeddedAttemptSessionLockController) installFence(points, functions);
+    else if (functions.runEmbeddedAttempt && !fences) {
+      found("none", false, "this release sets no file fence: there is nothing to recover");
+    }
     if (functions.guardSessionManager) {
       points.guardSessionManager.set(rememberGuarded(functions.guardSessionManager));
     }

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from sidecar.demo.packages import GatewayPackage
 
-VERSIONS = ("2026.5.18", "2026.7.35")
+VERSIONS = tuple(os.environ.get("OPENCLAW_SIDECAR_TEST_VERSIONS", "2026.5.18 2026.7.35").split())
+"""The releases under test; `make test-releases` names more."""
+
 TEST_SECONDS = 60
 RUNNER = pytest.StashKey[asyncio.Runner]()
 
