@@ -106,6 +106,7 @@ class Connection:
         self.number = number
         self.end = end
         self.raw: list[bytes] = []
+        self.told: list[Told] = []
         self.closed = False
 
     @property
@@ -126,6 +127,8 @@ class Sidecar:
         self.path = path
         self.connections: list[Connection] = []
         self.answer: Callable[[Connection, Told], Iterable[Answer]] = welcome
+        self._reading = threading.Event()
+        self._reading.set()
         self._syncs = itertools.count(1)
         self._changed = threading.Condition()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -138,6 +141,7 @@ class Sidecar:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._reading.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in self.connections:
@@ -151,7 +155,7 @@ class Sidecar:
     @property
     def told(self) -> list[Told]:
         """Everything that came since the last `renew`, on whatever link."""
-        return [json.loads(line) for connection in self.connections for line in tuple(connection.raw)]
+        return [message for connection in self.connections for message in tuple(connection.told)]
 
     def said(self, kind: str) -> list[Told]:
         """Everything of one type."""
@@ -181,14 +185,20 @@ class Sidecar:
         """The last link."""
         return self.connections[-1]
 
-    def renew(self) -> None:
-        """Forget what was said, wait until a link is up again and everything sent to it has been taken in."""
+    def pause(self) -> threading.Event:
+        """Read nothing more on any link until the event is set."""
+        self._reading.clear()
+        return self._reading
+
+    def renew(self, *, forget: bool = True) -> None:
+        """Wait until a link is up again and everything sent to it has been taken in; forget what was said so far."""
         self.answer = welcome
         self.wait_for(lambda: self.connections and not self.link.closed and self.link.raw, "a link")
         self.link.say(WELCOME)  # again, in case the last test took it back
         self.sync()
-        for connection in self.connections:
+        for connection in self.connections if forget else ():
             connection.raw.clear()
+            connection.told.clear()
 
     def sync(self) -> None:
         """Wait until the gateway has taken in all that was sent to it, and has told all that it did."""
@@ -219,11 +229,13 @@ class Sidecar:
     def _serve(self, connection: Connection) -> None:
         try:
             with connection.end.makefile("rb") as lines:
-                for line in lines:
+                while self._reading.wait() and (line := lines.readline()):
+                    message = json.loads(line)
                     with self._changed:
                         connection.raw.append(line)
+                        connection.told.append(message)
                         self._changed.notify_all()
-                    connection.say(*self.answer(connection, json.loads(line)))
+                    connection.say(*self.answer(connection, message))
         except OSError:
             pass  # a gateway that is gone
         with self._changed:
