@@ -1,8 +1,7 @@
 """What a session file says about its conversation: its records, and the line of history that the gateway follows.
 
-Records form a tree: each names its parent. The gateway goes on from the *leaf*, which is the last record, except that
-a record appended with ``appendMode: "side"`` leaves the leaf where it was and a ``leaf`` record (from 2026.7 on) moves
-it to its ``targetId``. A record that is in the file but not above the leaf is lost to the conversation.
+Which records are on that line is told by `sidecar.core.lineage`; here their text is at hand too. A record that is in
+the file but not on the line is lost to the conversation.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sidecar.core import lineage
+from sidecar.core.lineage import HEADER, LEAF
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-HEAD = "session"
-LEAF = "leaf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,35 +79,22 @@ def path_to_root(records: Sequence[Record]) -> tuple[Record, ...]:
         records: All records of a file, in file order.
     """
     by_id = {record.id: record for record in records}
-    parents: dict[str, str] = {}
-    leaf = cursor = ""
-    for record in records:
-        if record.type == HEAD or not record.id:
-            continue
-        if record.type == LEAF:
-            leaf = str(record.data.get("targetId") or "")
-            cursor = str(record.data.get("appendParentId", leaf) or "")
-            parents[record.id] = leaf
-            continue
-        parent = str(record.data.get("parentId", leaf) or "")
-        if record.data.get("appendMode") != "side":
-            # What is appended at a cursor that was moved beside the leaf belongs to the leaf.
-            parents[record.id] = leaf if parent == cursor != leaf else parent
-            leaf = record.id
-        else:
-            parents[record.id] = parent
-        cursor = record.id
-    path: list[Record] = []
-    seen: set[str] = set()
-    while leaf in by_id and leaf not in seen:
-        seen.add(leaf)
-        if by_id[leaf].type != LEAF:
-            path.append(by_id[leaf])
-        leaf = parents.get(leaf, "")
-    return tuple(reversed(path))
+    return tuple(by_id[name] for name in lineage.path_to_root([_shape(record) for record in records]))
+
+
+def _shape(record: Record) -> lineage.Record:
+    data = record.data
+    return lineage.Record(
+        record_id=record.id,
+        kind=record.type,
+        parent_id=str(data["parentId"] or "") if "parentId" in data else None,
+        side=data.get("appendMode") == "side",
+        target_id=str(data.get("targetId") or ""),
+        append_parent_id=str(data["appendParentId"] or "") if "appendParentId" in data else None,
+    )
 
 
 def off_path(records: Sequence[Record]) -> tuple[Record, ...]:
     """The records that the conversation has lost: in the file, but not between its root and its leaf."""
     kept = {record.id for record in path_to_root(records)}
-    return tuple(record for record in records if record.type not in {HEAD, LEAF} and record.id not in kept)
+    return tuple(record for record in records if record.type not in {HEADER, LEAF} and record.id not in kept)

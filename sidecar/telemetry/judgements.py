@@ -1,4 +1,4 @@
-"""Verdicts and recoveries as spans below their window.
+"""Verdicts as spans below their window.
 
 A verdict's span lasts from what made the core look, such as a gateway's question, to the decision. A verdict that is
 saved and leads to no answer, such as a takeover that is found before the gateway asks, gets a span too: once for each
@@ -18,7 +18,7 @@ from sidecar.telemetry.span import SpanFact
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.core.events import RecoveryApplied, VerdictAsked
+    from sidecar.core.events import VerdictAsked
     from sidecar.core.incident import Incident
     from sidecar.telemetry.windows import OpenWindow
 
@@ -72,22 +72,6 @@ class Judgements:
             span = _verdict_span(incident, incident.verdict.value, NONE, found.window.looked_ns, found.at_ns)
             found.window.children.append(span)
         self._unanswered.clear()
-
-
-def recovery_span(event: RecoveryApplied) -> SpanFact:
-    """The preload's answer to a command, as long as it took by its own account."""
-    return SpanFact(
-        name=Span.RECOVERY,
-        start_ns=event.at_ns - event.latency_ns,
-        end_ns=event.at_ns,
-        attributes={
-            Attribute.RECOVERY_APPLIED: event.applied,
-            Attribute.RECOVERY_PUSHED: event.pushed,
-            Attribute.RECOVERY_RECORDS: len(event.records),
-        },
-        error="" if event.applied else "refused",
-        description="" if event.applied else "the preload refused the command: something differed",
-    )
 
 
 def _verdict_span(incident: Incident | None, verdict: str, answer: str, start_ns: int, end_ns: int) -> SpanFact:

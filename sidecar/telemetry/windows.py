@@ -14,9 +14,9 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from sidecar.telemetry.describe import of_gateway, of_incident, of_run, of_writer, token
-from sidecar.telemetry.judgements import recovery_span
 from sidecar.telemetry.labels import Ending
 from sidecar.telemetry.names import Attribute, Moment, Span
+from sidecar.telemetry.recoveries import recovery_span
 from sidecar.telemetry.span import SpanFact, SpanMoment
 from sidecar.telemetry.table import OpenTable
 
