@@ -60,8 +60,7 @@ export function reloadKeepingUnsaved(manager, reload) {
   const lost = unsaved.filter((entry) => !manager.byId.has(entry.id));
   if (lost.length === 0) return result;
   const tip = manager.appendParentId ?? manager.leafId;
-  const root = lost.find((entry) => entry.parentId === null || entry.parentId === undefined);
-  if (tip && root) root.parentId = tip;
+  if (tip) rootOf(lost).parentId = tip;
   for (const entry of lost) {
     manager.fileEntries.push(entry);
     manager.byId.set(entry.id, entry);
@@ -86,33 +85,46 @@ function learn(manager, record) {
   }
 }
 
+const begun = new WeakMap(); // manager -> entries that the file has begun with, while the manager has not saved
+
 /**
  * The manager has entries that are not in the file yet (a first turn is saved with its first answer), and the file has
  * begun without them. The file's records go first and the unsaved entries continue their line; when the manager saves,
- * it must leave out what is there already.
+ * it must leave out what is there already. May happen several times before it saves.
  */
 function teachUnsaved(manager, records, fresh) {
-  const header = records.find(isHeader);
-  const unsaved = manager.fileEntries.filter((entry) => !isHeader(entry));
-  const saved = [header ?? manager.fileEntries.find(isHeader), ...fresh].filter(Boolean);
-  const tip = fresh.at(-1)?.id;
-  const root = unsaved.find((entry) => entry.parentId === null || entry.parentId === undefined);
-  if (tip !== undefined && root) root.parentId = tip;
+  const inFile = begun.get(manager) ?? new Set();
+  const header = [...inFile, ...records].find(isHeader);
+  if (!header) throw new Error("the file has begun in a way that is not known");
+  if (!begun.has(manager)) noteWhenSaving(manager, inFile);
+  const unsaved = manager.fileEntries.filter((entry) => !isHeader(entry) && !inFile.has(entry));
+  for (const record of [header, ...fresh]) inFile.add(record);
   for (const record of fresh) manager.byId.set(record.id, record);
-  if (unsaved.length === 0 && tip !== undefined) manager.leafId = tip;
-  manager.fileEntries = [...saved, ...unsaved];
-  // A manager that writes the whole file puts nothing there twice.
-  if (header && !savingOf(manager).rewrites) leaveOutWhenSaving(manager, new Set(saved));
+  manager.fileEntries = [...inFile, ...unsaved];
+  const tip = fresh.at(-1)?.id;
+  if (tip === undefined) return;
+  if (unsaved.length > 0) rootOf(unsaved).parentId = tip;
+  else manager.leafId = tip;
 }
 
-function leaveOutWhenSaving(manager, inFile) {
-  const { name, persist } = savingOf(manager);
+/** The first of some entries of one line: its parent, if it has one, is none of them. */
+function rootOf(entries) {
+  const ids = new Set(entries.map((entry) => entry.id));
+  return entries.find((entry) => !ids.has(entry.parentId));
+}
+
+/** Until the manager saves: leave out what is in the file already, unless it writes the whole file anyway. */
+function noteWhenSaving(manager, inFile) {
+  const { name, persist, rewrites } = savingOf(manager);
+  begun.set(manager, inFile);
   manager[name] = function (...args) {
     const all = this.fileEntries;
     if (this.flushed !== false) {
       this[name] = persist;
+      begun.delete(this);
       return persist.apply(this, args);
     }
+    if (rewrites) return persist.apply(this, args);
     this.fileEntries = all.filter((entry) => !inFile.has(entry));
     try {
       return persist.apply(this, args);
@@ -132,7 +144,8 @@ export function savingOf(manager) {
     .filter((candidate) => typeof manager[candidate] === "function")
     .map((candidate) => Function.prototype.toString.call(manager[candidate]))
     .join("\n");
-  if (/\b(writeFullFile|writeJsonlEntriesSync|_?rewriteFile)\(/.test(source)) return { name, rewrites: true };
-  if (/\bappend(FileSync|JsonlEntriesSync)\(/.test(source)) return { name, rewrites: false, persist: manager[name] };
+  const persist = manager[name];
+  if (/\b(writeFullFile|writeJsonlEntriesSync|_?rewriteFile)\(/.test(source)) return { name, persist, rewrites: true };
+  if (/\bappend(FileSync|JsonlEntriesSync)\(/.test(source)) return { name, persist, rewrites: false };
   throw new Error("this session manager saves in an unknown way");
 }

@@ -10,6 +10,7 @@ export const PRELOAD_VERSION = "0.1.0";
 
 const MAX_QUEUED_BYTES = 4 << 20;
 const MAX_LINE_BYTES = 1 << 20;
+const SAID = "OPENCLAW_SIDECAR_SAID";
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 1000;
 
@@ -209,10 +210,11 @@ export class Link {
     this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
   }
 
-  /** One line in the life of a process, however often the link fails. */
+  /** One line in the life of a gateway, however often the link fails: its threads and children know it was said. */
   #sayOnce(error) {
-    if (this.#said) return;
+    if (this.#said || threadId !== 0 || process.env[SAID]) return;
     this.#said = true;
+    process.env[SAID] = String(process.pid);
     const why = String(error?.code ?? error?.message).replace(/[^\x20-\x7e]+/g, " ");
     process.stderr.write(`[openclaw-sidecar] no sidecar at ${this.path} (${why}); the gateway goes on as unpatched\n`);
   }

@@ -36,6 +36,15 @@ function loadRuntime() {
   return runtime;
 }
 
+/** Called by a module of the bundle as it loads. A preload that is broken must not break the gateway's start. */
+function installed(points, from) {
+  try {
+    loadRuntime().install(points, from);
+  } catch (error) {
+    process.stderr.write(`[openclaw-sidecar] the preload is broken and stays out: ${String(error).slice(0, 200)}\n`);
+  }
+}
+
 function declared(source) {
   return HOOK_POINTS.filter((name) => new RegExp(`^(?:async )?function ${name}\\(`, "m").test(source));
 }
@@ -44,7 +53,7 @@ function instrument(url, source) {
   const text = typeof source === "string" ? source : Buffer.from(source).toString("utf8");
   const names = declared(text);
   if (names.length === 0) return undefined;
-  globalThis[SYMBOL] ??= (points, from) => loadRuntime().install(points, from);
+  globalThis[SYMBOL] ??= installed;
   const points = names.map((name) => `${name}:{get:()=>${name},set:(f)=>{${name}=f}}`).join(",");
   // Appended, never edited in: function declarations are mutable bindings, and importers see the new value.
   return `${text}\n;globalThis[Symbol.for("openclaw-sidecar.preload")]?.({${points}},${JSON.stringify(url)});\n`;
