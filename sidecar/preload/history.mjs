@@ -3,6 +3,7 @@
 import fs from "node:fs";
 
 import { inodeOf, sizeOf } from "./fingerprint.mjs";
+import { safely } from "./guard.mjs";
 
 const { openSync, readSync, closeSync, fstatSync } = fs;
 
@@ -57,8 +58,13 @@ export function teach(manager, records) {
 export function reloadKeepingUnsaved(manager, reload) {
   const unsaved = manager.flushed === false ? manager.fileEntries.filter((entry) => !isHeader(entry)) : [];
   const result = reload();
+  safely("history", () => keep(manager, unsaved));
+  return result;
+}
+
+function keep(manager, unsaved) {
   const lost = unsaved.filter((entry) => !manager.byId.has(entry.id));
-  if (lost.length === 0) return result;
+  if (lost.length === 0) return;
   const tip = manager.appendParentId ?? manager.leafId;
   if (tip) rootOf(lost).parentId = tip;
   for (const entry of lost) {
@@ -68,7 +74,6 @@ export function reloadKeepingUnsaved(manager, reload) {
   manager.leafId = lost.at(-1).id;
   if ("appendParentId" in manager) manager.appendParentId = manager.leafId;
   manager.flushed = false;
-  return result;
 }
 
 function isHeader(record) {

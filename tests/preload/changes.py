@@ -134,7 +134,6 @@ _BY_DESCRIPTOR: Final = (
     opened(f"{_WRONLY} | {_CUT}", 'fs.writeSync(fd, "ab")', EMPTIED, append(b"ab", 0)),
     opened(f"{_WRONLY} | {_CUT} | fs.constants.O_APPEND", 'fs.writeSync(fd, "ab", 5)', EMPTIED, append(b"ab", 0)),
     opened('"r+"', 'fs.writeSync(fd, "ab", fs.fstatSync(fd).size)', AB),
-    opened('"r+"', 'fs.readFileSync(fd); fs.writeSync(fd, "ab")', write(b"ab", -1)),
     opened('"r+"', "fs.futimesSync(fd, 1, 2); fs.fchmodSync(fd, 0o600)", TOUCH, TOUCH),
     opened('"r+"', f"fs.fchownSync(fd, {_OWNER})", TOUCH),
     case('fs.unlinkSync(file); fd = fs.openSync(file, "a")', REMOVE, append(b"", 0)),
@@ -250,8 +249,13 @@ OVERLAPPING: Final = (
     'await Promise.all([fsp.appendFile(file, "a\\n"), called((cb) => fs.appendFile(file, "bb\\n", cb))])',
     'const late = fsp.appendFile(file, "late\\n"); fs.appendFileSync(file, "soon\\n"); await late',
     'handle = await fsp.open(file, "a"); await Promise.all([handle.appendFile("a\\n"), handle.write("bb\\n")])',
+)
+
+FLOATING: Final = (
+    'fd = fs.openSync(file, "r+"); fs.readFileSync(fd); fs.writeSync(fd, "ab")',
     'fd = fs.openSync(file, "w"); await Promise.all(["a", "bb"].map((text) => called((cb) => fs.write(fd, text, cb))))',
 )
+"""Bytes that are known and go where a cursor stands, which is not."""
 
 FAILING: Final = (
     ('fs.writeFileSync(file, "x", { flag: "wx" })', "EEXIST"),

@@ -14,7 +14,7 @@ from sidecar.demo.packages import default_cache_dir, ensure_gateway
 from tests.preload.kit import Gateway, Sidecar, socket_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sidecar.demo.packages import GatewayPackage
@@ -23,8 +23,8 @@ GATEWAY_VERSION = "2026.5.18"
 
 
 @pytest.fixture(scope="session")
-def package(request: pytest.FixtureRequest) -> GatewayPackage:
-    """An installed gateway, for its Node and its session manager. Without npm a skip, but on CI an error."""
+def packages(request: pytest.FixtureRequest) -> Callable[[str], GatewayPackage]:
+    """Installed gateways, for their Node and their session managers. Without npm a skip, but on CI an error."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
 
     def show(line: str) -> None:
@@ -32,12 +32,21 @@ def package(request: pytest.FixtureRequest) -> GatewayPackage:
             sys.stdout.write(f"\n{line}")
             sys.stdout.flush()
 
-    try:
-        return ensure_gateway(GATEWAY_VERSION, default_cache_dir(), show)
-    except (NpmMissingError, NpmFailedError) as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"no Node to run the preload in: {error}")
+    def ensure(version: str) -> GatewayPackage:
+        try:
+            return ensure_gateway(version, default_cache_dir(), show)
+        except (NpmMissingError, NpmFailedError) as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(f"no Node to run the preload in: {error}")
+
+    return ensure
+
+
+@pytest.fixture(scope="session")
+def package(packages: Callable[[str], GatewayPackage]) -> GatewayPackage:
+    """The oldest supported gateway."""
+    return packages(GATEWAY_VERSION)
 
 
 @pytest.fixture(scope="session")

@@ -99,6 +99,37 @@ class Node:
         return errors
 
 
+EVALUATE: Final = """
+import fs from "node:fs";
+import { createInterface } from "node:readline";
+PROGRAM
+for await (const line of createInterface({ input: process.stdin })) {
+  let said;
+  try {
+    said = { value: (await eval(`(async () => { ${JSON.parse(line)} })()`)) ?? null };
+  } catch (error) {
+    said = { error: String(error?.stack ?? error) };
+  }
+  process.stdout.write(`${JSON.stringify(said)}\\n`);
+}
+"""
+
+
+class Evaluator(Node):
+    """A Node program in which pieces of code run one after the other, in the scope of a module."""
+
+    def __init__(self, node: Path, directory: Path, program: str) -> None:
+        script = directory / "evaluate.mjs"
+        script.write_text(EVALUATE.replace("PROGRAM", program))
+        super().__init__(node, script, cwd=directory)
+
+    def do(self, code: str) -> Any:  # noqa: ANN401 - whatever the code returns
+        """Run a piece of code, and give what it returns."""
+        said = self.ask(code)
+        assert "error" not in said, said
+        return said["value"]
+
+
 class Connection:
     """One link, from the sidecar's end."""
 
@@ -107,6 +138,7 @@ class Connection:
         self.end = end
         self.raw: list[bytes] = []
         self.told: list[Told] = []
+        self.greeted = False
         self.closed = False
 
     @property
@@ -193,7 +225,7 @@ class Sidecar:
     def renew(self, *, forget: bool = True) -> None:
         """Wait until a link is up again and everything sent to it has been taken in; forget what was said so far."""
         self.answer = welcome
-        self.wait_for(lambda: self.connections and not self.link.closed and self.link.raw, "a link")
+        self.wait_for(lambda: self.connections and not self.link.closed and self.link.greeted, "a link")
         self.link.say(WELCOME)  # again, in case the last test took it back
         self.sync()
         for connection in self.connections if forget else ():
@@ -234,8 +266,10 @@ class Sidecar:
                     with self._changed:
                         connection.raw.append(line)
                         connection.told.append(message)
+                        connection.greeted = True
                         self._changed.notify_all()
-                    connection.say(*self.answer(connection, message))
+                    with suppress(OSError):  # a gateway that has said all and gone is still heard to its end
+                        connection.say(*self.answer(connection, message))
         except OSError:
             pass  # a gateway that is gone
         with self._changed:

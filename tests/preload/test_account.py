@@ -105,6 +105,14 @@ def test_calls_that_overlap_are_each_counted_once(process: Account, code: str) -
     assert_complete(BEFORE, outcome, file)
 
 
+@pytest.mark.parametrize("code", ways.FLOATING)
+def test_bytes_that_go_where_a_cursor_stands_are_found_by_their_digest(process: Account, code: str) -> None:
+    file = session_file(process)
+    outcome = process.do(code, file)
+    assert outcome.error == ""
+    assert replay(BEFORE, outcome, file.read_bytes()).unexplained == ()
+
+
 @pytest.mark.parametrize(("code", "error"), ways.FAILING)
 def test_a_call_that_fails_and_changes_nothing_is_no_change_of_bytes(process: Account, code: str, error: str) -> None:
     file = session_file(process)
