@@ -90,6 +90,7 @@ function learn(manager, record) {
   }
 }
 
+const savings = new WeakMap(); // manager -> how it saves, as found before anything was wrapped
 const begun = new WeakMap(); // manager -> entries that the file has begun with, while the manager has not saved
 
 /**
@@ -144,13 +145,19 @@ function noteWhenSaving(manager, inFile) {
  * way is not known, and then nothing may be taught to a manager that has something unsaved.
  */
 export function savingOf(manager) {
+  const known = savings.get(manager);
+  if (known) return known; // its function may be wrapped by now
   const name = ["_persist", "persist"].find((candidate) => typeof manager[candidate] === "function");
   const source = [name, "persistRecord"]
     .filter((candidate) => typeof manager[candidate] === "function")
     .map((candidate) => Function.prototype.toString.call(manager[candidate]))
     .join("\n");
   const persist = manager[name];
-  if (/\b(writeFullFile|writeJsonlEntriesSync|_?rewriteFile)\(/.test(source)) return { name, persist, rewrites: true };
-  if (/\bappend(FileSync|JsonlEntriesSync)\(/.test(source)) return { name, persist, rewrites: false };
-  throw new Error("this session manager saves in an unknown way");
+  const rewrites = /\b(writeFullFile|writeJsonlEntriesSync|_?rewriteFile)\(/.test(source);
+  if (!rewrites && !/\bappend(FileSync|JsonlEntriesSync)\(/.test(source)) {
+    throw new Error("this session manager saves in an unknown way");
+  }
+  const saving = { name, persist, rewrites };
+  savings.set(manager, saving);
+  return saving;
 }
