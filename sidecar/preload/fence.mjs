@@ -90,8 +90,11 @@ export class Fences {
     return function sameSessionFileFingerprint(left, right, ...rest) {
       const same = original.call(this, left, right, ...rest);
       const call = calls.getStore();
-      if (same || !call?.pending || call.pending.fingerprint !== right) return same;
-      const pending = call.pending;
+      if (same || !call) return same;
+      const { pending } = call;
+      if (pending?.fingerprint !== right) {
+        return safely("fence", () => isMoved(call.state, encode(left), encode(right))) ?? same;
+      }
       call.pending = undefined;
       return safely("fence", () => fences.#apply(call.state, pending, left)) ?? same;
     };
@@ -119,6 +122,7 @@ export class Fences {
       tripped: false,
       closed: false,
       approved: undefined,
+      moved: undefined,
     };
     windows.set(state.id, state);
     run?.windows.add(state);
@@ -206,7 +210,9 @@ export class Fences {
       this.#applied(state, pending, false, reason);
       return false;
     };
-    if (encode(left) !== pending.fence) return refuse("the fence is another one");
+    const from = encode(left);
+    const known = [pending.fence, pending.current].some((to) => to === from || isMoved(state, from, to));
+    if (!known) return refuse("the fence is another one");
     if (fingerprintOf(state.file) !== pending.current) return refuse("the file changed after the approval");
     let same;
     try {
@@ -216,6 +222,7 @@ export class Fences {
     }
     if (fingerprintOf(state.file) !== pending.current) return refuse("the file changed while the fence was moved");
     this.#applied(state, pending, true, "");
+    if (same) state.moved = { from, to: pending.current };
     return same;
   }
 
@@ -251,6 +258,14 @@ export class Fences {
     if (!state.active) return;
     this.#link.send("fence.closed", { window: state.id, takeover: state.inner.hasSessionTakeover?.() === true });
   }
+}
+
+/**
+ * A step that was answered with "same", and that the controller has not recorded yet: from 2026.5.22 it records a new
+ * fingerprint only when the run itself has written, and until then compares with the fence that it had.
+ */
+function isMoved(state, from, to) {
+  return state.moved?.from === from && state.moved.to === to;
 }
 
 /** What the run does under the lock is its own affair; readings of the file there are no checks. */
