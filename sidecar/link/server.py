@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -19,6 +20,30 @@ if TYPE_CHECKING:
 
 _PRIVATE_UMASK: Final = 0o177
 _CONNECT_SECONDS: Final = 1.0
+_CHUNK_BYTES: Final = 1 << 18
+
+
+class _Ear(asyncio.StreamReaderProtocol):
+    """Hears a gateway to its end.
+
+    asyncio gives up what a peer has sent when it is gone before it could be answered. A short-lived process or thread
+    says what it did and goodbye, and goes at once; without its last words custody would be lost.
+    """
+
+    _transport_heard: asyncio.BaseTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember whom to read the rest from."""
+        self._transport_heard = transport
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Read what is left, and end the stream as if the peer had closed it in order."""
+        if exc is not None:
+            with contextlib.suppress(OSError):
+                while rest := os.read(self._transport_heard.get_extra_info("socket").fileno(), _CHUNK_BYTES):
+                    self.data_received(rest)
+        super().connection_lost(None)
 
 
 class LinkServer:
@@ -32,6 +57,7 @@ class LinkServer:
         self._version = version
         self._mode = mode
         self._server: asyncio.Server | None = None
+        self._bound: tuple[int, int] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -42,16 +68,18 @@ class LinkServer:
             SocketBlockedError: Something else is there, or the directory can't be written to.
         """
         self._clear_stale()
-        before = os.umask(_PRIVATE_UMASK)
-        try:
-            self._server = await asyncio.start_unix_server(self._accept, self.path, limit=MAX_LINE_BYTES)
-        except OSError as error:
-            raise SocketBlockedError(self.path, error.strerror or str(error)) from error
-        finally:
-            os.umask(before)
+        listener = self._bind()
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> _Ear:
+            return _Ear(asyncio.StreamReader(limit=MAX_LINE_BYTES, loop=loop), self._accept, loop=loop)
+
+        self._server = await loop.create_unix_server(protocol, sock=listener)
 
     async def stop(self) -> None:
-        """Close every link and remove the socket."""
+        """Close every link and remove the socket, if it still is ours."""
+        if self._bound is not None and _identity(self.path) == self._bound:
+            self.path.unlink()
         if self._server is not None:
             self._server.close()
         for session in list(self.sessions):
@@ -59,8 +87,23 @@ class LinkServer:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(FileNotFoundError):
-            self.path.unlink()
+
+    def _bind(self) -> socket.socket:
+        """A listening socket that nobody else may connect to, from its first moment."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(_PRIVATE_UMASK)
+        try:
+            listener.bind(str(self.path))
+            listener.listen()
+        except OSError as error:
+            listener.close()
+            if error.errno == errno.EADDRINUSE:
+                raise SocketTakenError(self.path) from error
+            raise SocketBlockedError(self.path, error.strerror or str(error)) from error
+        finally:
+            os.umask(before)
+        self._bound = _identity(self.path)
+        return listener
 
     def _clear_stale(self) -> None:
         try:
@@ -77,6 +120,9 @@ class LinkServer:
                 probe.connect(str(self.path))
             except (ConnectionRefusedError, FileNotFoundError):
                 self.path.unlink(missing_ok=True)
+            except (BlockingIOError, TimeoutError) as error:
+                # Somebody listens, and is too busy to accept.
+                raise SocketTakenError(self.path) from error
             except OSError as error:
                 raise SocketBlockedError(self.path, error.strerror or str(error)) from error
             else:
@@ -106,3 +152,12 @@ class LinkServer:
             return
         finally:
             self.sessions.discard(session)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file lies at the path."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

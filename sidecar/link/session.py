@@ -86,13 +86,8 @@ class LinkSession:
     async def serve(self) -> None:
         """Read until the gateway is gone. Never raises on bad input: it is answered, counted, and the link closed."""
         try:
-            async for line in self.reader:
-                if not line.endswith(b"\n"):
-                    break
-                if not await self._take(line):
-                    break
-        except ValueError:
-            await self._reject("too_large", f"a message of more than {wire.MAX_LINE_BYTES} bytes")
+            while await self._read():
+                pass
         except ConnectionError:
             pass
         finally:
@@ -127,11 +122,20 @@ class LinkSession:
         finally:
             self._syncs.pop(name, None)
 
+    async def _read(self) -> bool:
+        """Read and handle one line; False to end the link."""
+        try:
+            line = await self.reader.readline()
+        except ValueError:
+            await self._reject("too_large", f"a message of more than {wire.MAX_LINE_BYTES} bytes")
+            return False
+        return line.endswith(b"\n") and await self._take(line)
+
     async def _take(self, line: bytes) -> bool:
         """Handle one line; False to end the link."""
         try:
             message = decode_from_gateway(line)
-        except WireError as error:
+        except (WireError, RecursionError) as error:
             await self._reject("malformed", str(error))
             return False
         self.messages += 1
@@ -142,10 +146,9 @@ class LinkSession:
             self.gaps += 1
             await self.handler.link_gap(self, missing)
         self._seq = message.seq
-        await self._dispatch(message)
-        return True
+        return await self._dispatch(message)
 
-    async def _dispatch(self, message: wire.GatewayMessage) -> None:
+    async def _dispatch(self, message: wire.GatewayMessage) -> bool:
         match message:
             case wire.Synced():
                 waiting = self._syncs.get(message.sync)
@@ -158,12 +161,16 @@ class LinkSession:
                 self._clean = True
             case wire.Hello():
                 await self._reject("malformed", "a second hello on one link")
-                self.writer.close()
+                return False
             case _:
                 try:
                     await self.handler.link_message(self, message)
                 except WireError as error:
                     await self.handler.link_rejected(self, "malformed", str(error))
+                    # A report that is left out is as good as lost (rule 5).
+                    self.gaps += 1
+                    await self.handler.link_gap(self, 1)
+        return True
 
     async def _greet(self, message: wire.GatewayMessage) -> bool:
         if not isinstance(message, wire.Hello):

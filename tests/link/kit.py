@@ -1,0 +1,174 @@
+"""Both ends of a link on a real socket: a handler that remembers, and a gateway that says what it is told to say."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.link.server import LinkServer
+from sidecar.wire import messages as wire
+from sidecar.wire.codec import decode_from_sidecar, encode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sidecar.link.session import LinkSession
+
+AT: Final = "1700000000000000000"
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Input that was refused."""
+
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Messages that are missing."""
+
+    missing: int
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A link that is gone."""
+
+    clean: bool
+
+
+Happened = wire.GatewayMessage | Rejected | Gap | Closed
+
+
+@dataclass
+class Recorder:
+    """A `LinkHandler` that remembers what it was told, for each link and in order."""
+
+    sessions: list[LinkSession] = field(default_factory=list)
+    told: asyncio.Queue[tuple[LinkSession, Happened]] = field(default_factory=asyncio.Queue)
+    refusal: Exception | None = None
+
+    async def link_opened(self, session: LinkSession) -> None:
+        self.sessions.append(session)
+        assert session.hello is not None
+        self.told.put_nowait((session, session.hello))
+
+    async def link_message(self, session: LinkSession, message: wire.GatewayMessage) -> None:
+        await asyncio.sleep(0)  # whoever takes a message may have to wait
+        if self.refusal is not None:
+            raise self.refusal
+        self.told.put_nowait((session, message))
+
+    async def link_gap(self, session: LinkSession, missing: int) -> None:
+        self.told.put_nowait((session, Gap(missing)))
+
+    async def link_rejected(self, session: LinkSession, reason: str, text: str) -> None:
+        self.told.put_nowait((session, Rejected(reason, text)))
+
+    async def link_closed(self, session: LinkSession, *, clean: bool) -> None:
+        self.told.put_nowait((session, Closed(clean)))
+
+    async def next(self) -> Happened:
+        """The next that is told."""
+        _, happened = await self.told.get()
+        return happened
+
+    async def rest(self) -> list[Happened]:
+        """All that is told until a link is gone."""
+        happened = [await self.next()]
+        while not isinstance(happened[-1], Closed):
+            happened.append(await self.next())
+        return happened
+
+
+class Voice:
+    """Numbered messages of a gateway."""
+
+    def __init__(self) -> None:
+        self._seq = 0
+
+    def seq(self) -> int:
+        """The next number."""
+        self._seq += 1
+        return self._seq
+
+    def hello(self, **other: Any) -> wire.Hello:  # noqa: ANN401 - fields of the hello
+        """A hello that is accepted, or differs from it."""
+        fields = {"protocol": wire.PROTOCOL, "pid": os.getpid(), "openclaw": "2026.5.18"}
+        return wire.Hello(seq=self.seq(), at=AT, **{**fields, **other})
+
+    def bye(self) -> wire.Bye:
+        """The goodbye."""
+        return wire.Bye(seq=self.seq(), at=AT)
+
+    def closed(self, window: str = "w", *, skip: int = 0) -> wire.FenceClosed:
+        """A message like any other, after so many that are missing."""
+        self._seq += skip
+        return wire.FenceClosed(seq=self.seq(), at=AT, window=window)
+
+
+class Client(Voice):
+    """A gateway's end."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__()
+        self.reader = reader
+        self.writer = writer
+
+    def say(self, *messages: wire.GatewayMessage | bytes) -> None:
+        """Send messages, or bytes as they are, in one piece."""
+        self.writer.write(b"".join(m if isinstance(m, bytes) else encode(m) for m in messages))
+
+    async def hear(self) -> wire.SidecarMessage | None:
+        """The next message; None when the link is gone."""
+        line = await self.reader.readline()
+        return decode_from_sidecar(line) if line else None
+
+    async def hang_up(self) -> None:
+        """Close the link."""
+        self.writer.close()
+        with suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+
+@dataclass
+class Stage:
+    """A server, who it tells, and the gateways that are linked to it."""
+
+    path: Path
+    server: LinkServer
+    recorder: Recorder
+    clients: list[Client] = field(default_factory=list)
+
+    async def connect(self) -> Client:
+        """Connect and say nothing."""
+        client = Client(*await asyncio.open_unix_connection(self.path))
+        self.clients.append(client)
+        return client
+
+    async def greeted(self, **hello: Any) -> Client:  # noqa: ANN401 - fields of the hello
+        """Connect, say hello, be welcomed."""
+        client = await self.connect()
+        client.say(client.hello(**hello))
+        assert isinstance(await client.hear(), wire.Welcome)
+        assert isinstance(await self.recorder.next(), wire.Hello)
+        return client
+
+
+@asynccontextmanager
+async def serving(path: Path) -> AsyncIterator[Stage]:
+    """A server on the path, and after it the end of all that was linked."""
+    stage = Stage(path, LinkServer(path, recorder := Recorder(), version="1.2.3", mode="recover"), recorder)
+    await stage.server.start()
+    try:
+        yield stage
+    finally:
+        await stage.server.stop()
+        for client in stage.clients:
+            await client.hang_up()

@@ -1,0 +1,344 @@
+"""One link: greeting, order, bad input, questions to the gateway, its end. Real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from sidecar.link.session import MAX_UNSENT_BYTES
+from sidecar.wire import messages as wire
+from sidecar.wire.codec import WireError, encode
+from tests.link.kit import AT, Closed, Gap, Rejected, Voice, serving
+from tests.link.running import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BOUND_SECONDS: Final = 0.05
+
+
+async def test_a_hello_is_welcomed_with_version_and_mode(path: Path) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.connect()
+        client.say(client.hello(lost=3))
+        assert await client.hear() == wire.Welcome(protocol=wire.PROTOCOL, sidecar="1.2.3", mode="recover")
+        hello = await recorder.next()
+        [session] = recorder.sessions
+    assert isinstance(hello, wire.Hello)
+    assert (session.pid, session.peer.uid, session.lost) == (os.getpid(), os.geteuid(), 3)
+
+
+async def test_messages_come_in_the_order_in_which_they_were_sent(path: Path) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.greeted()
+        sent = [client.closed(f"w{number}") for number in range(200)]
+        client.say(*sent)
+        assert [await recorder.next() for _ in sent] == sent
+
+
+async def test_a_message_may_come_in_pieces(path: Path) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.greeted()
+        message = client.closed("wé" * 40)
+        for byte in encode(message):
+            client.say(bytes([byte]))
+            await client.writer.drain()
+        assert await recorder.next() == message
+
+
+async def test_links_are_told_apart(path: Path) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        clients = [await stage.greeted() for _ in range(3)]
+        for client, window in zip(clients, "abc", strict=True):
+            client.say(client.closed(window))
+            session, _ = await recorder.told.get()
+            assert session is recorder.sessions["abc".index(window)]
+        assert len({session.name for session in recorder.sessions}) == 3
+
+
+# Bad input: one line, counted, link closed, nothing else lost
+
+
+NONSENSE: Final = {
+    "no JSON": b"hello\n",
+    "empty": b"\n",
+    "half an object": b'{"t":"bye"\n',
+    "no object": b"[1,2]\n",
+    "no type": b'{"seq":2,"at":"0"}\n',
+    "an unknown type": b'{"t":"teleport","seq":2,"at":"0"}\n',
+    "a field of another type": b'{"t":"fence.closed","seq":"2","at":"0","window":"w"}\n',
+    "a missing field": b'{"t":"fence.closed","seq":2,"at":"0"}\n',
+    "a number out of range": b'{"t":"fence.closed","seq":0,"at":"0","window":"w"}\n',
+    "a text that is too long": b'{"t":"fence.closed","seq":2,"at":"0","window":"%s"}\n' % (b"w" * 300),
+    "broken UTF-8": b'{"t":"fence.closed","seq":2,"at":"0","window":"\xff"}\n',
+    "half a surrogate pair": b'{"t":"fence.closed","seq":2,"at":"0","window":"\\ud83d"}\n',
+    "NUL bytes": b"\0" * 100 + b"\n",
+    "deep nesting": b'{"t":"bye","x":' + b"[" * 100_000 + b"\n",
+    "random bytes": os.urandom(400).replace(b"\n", b"") + b"\n",
+    "a second hello": b'{"t":"hello","seq":2,"at":"0","protocol":1,"pid":1}\n',
+    "a line that is too long": b'{"t":"bye","x":"' + b"y" * wire.MAX_LINE_BYTES + b'"}\n',
+    "a line without an end": b"z" * (wire.MAX_LINE_BYTES + 1),
+}
+"""Lines that are no message, or not the one that may come."""
+
+TOO_LARGE: Final = {"a line that is too long", "a line without an end"}
+
+
+def assert_one_line(rejected: Rejected) -> None:
+    """Fit for a log line: short, and without anything that would break it."""
+    assert 10 < len(rejected.text) < 500
+    assert rejected.text.isprintable()
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+async def test_bad_input_is_refused_in_one_line_and_costs_only_its_own_link(path: Path, name: str) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        other = await stage.greeted()
+        client = await stage.greeted()
+        client.say(NONSENSE[name], encode(client.closed("after")), encode(client.bye()))
+
+        rejected = await recorder.next()
+        assert isinstance(rejected, Rejected)
+        assert rejected.reason == ("too_large" if name in TOO_LARGE else "malformed")
+        assert_one_line(rejected)
+        told = await client.hear()
+        assert isinstance(told, wire.Reject)
+        assert told.reason == rejected.text
+        assert await client.hear() is None
+        assert await recorder.next() == Closed(clean=False), "what follows on nonsense was listened to"
+
+        message = other.closed()
+        other.say(message)
+        assert await recorder.next() == message
+
+
+@pytest.mark.parametrize("name", [name for name in NONSENSE if name != "a second hello"])
+async def test_bad_input_instead_of_a_hello_is_refused_and_no_link_was_there(path: Path, name: str) -> None:
+    async with serving(path) as stage:
+        server, recorder = stage.server, stage.recorder
+        client = await stage.connect()
+        client.say(NONSENSE[name])
+        rejected = await recorder.next()
+        assert isinstance(rejected, Rejected)
+        assert_one_line(rejected)
+        assert isinstance(await client.hear(), wire.Reject)
+        await until(lambda: not server.sessions)
+    assert recorder.told.empty()
+    assert recorder.sessions == []
+
+
+async def test_a_first_message_that_is_no_hello_is_refused(path: Path) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.connect()
+        client.say(client.closed(), client.hello())
+        assert await recorder.next() == Rejected("no_hello", "the first message is no hello")
+        assert await client.hear() == wire.Reject(protocol=wire.PROTOCOL, reason="the first message is no hello")
+        assert await client.hear() is None
+    assert recorder.sessions == []
+
+
+@pytest.mark.parametrize("protocol", [0, 2, -1, 1 << 40])
+async def test_another_protocol_is_answered_with_a_sentence_that_says_what_to_do(path: Path, protocol: int) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.connect()
+        client.say(client.hello(protocol=protocol))
+        told = await client.hear()
+        assert isinstance(told, wire.Reject)
+        assert told.protocol == wire.PROTOCOL
+        assert f"protocol {protocol}" in told.reason
+        assert "restart the gateway" in told.reason
+        assert await recorder.next() == Rejected("protocol_version", told.reason)
+        assert await client.hear() is None
+    assert recorder.sessions == []
+
+
+async def test_a_report_that_the_handler_can_not_take_is_refused_and_missing(path: Path) -> None:
+    """A report that is left out makes the account unknown, like one that never came (rule 5); the link goes on."""
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.greeted()
+        recorder.refusal = WireError("unknown operation 'teleport'")
+        client.say(client.closed())
+        assert await recorder.next() == Rejected("malformed", "unknown operation 'teleport'")
+        assert await recorder.next() == Gap(1)
+        recorder.refusal = None
+        message = client.closed()
+        client.say(message)
+        assert await recorder.next() == message
+        assert recorder.sessions[0].gaps == 1
+
+
+async def test_a_connection_that_says_nothing_disturbs_nobody(path: Path) -> None:
+    async with serving(path) as stage:
+        server, recorder = stage.server, stage.recorder
+        silent = [await stage.connect() for _ in range(20)]
+        client = await stage.greeted()
+        client.say(client.closed())
+        await recorder.next()
+        for end in silent:
+            await end.hang_up()
+        await until(lambda: len(server.sessions) == 1)
+    assert await recorder.next() == Closed(clean=False)
+
+
+# Order
+
+
+@pytest.mark.parametrize("missing", [1, 2, 1000])
+async def test_a_hole_in_the_sequence_is_a_gap(path: Path, missing: int) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.greeted()
+        messages = client.closed("a"), client.closed("b", skip=missing), client.closed("c")
+        client.say(*messages)
+        assert [await recorder.next() for _ in range(4)] == [messages[0], Gap(missing), *messages[1:]]
+
+
+async def test_a_number_that_comes_twice_is_a_gap(path: Path) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.greeted()
+        message = client.closed()
+        client.say(message, message)
+        assert [await recorder.next() for _ in range(3)] == [message, Gap(1), message]
+
+
+async def test_messages_that_the_gateway_had_to_drop_are_a_gap(path: Path) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.greeted(lost=2)
+        client.say(wire.Lost(seq=client.seq(), at=AT, count=7))
+        assert await recorder.next() == Gap(7)
+        assert recorder.sessions[0].lost == 9
+
+
+# Questions to the gateway
+
+
+async def test_a_sync_is_answered_when_all_ahead_of_it_has_been_taken_in(path: Path) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.greeted()
+        [session] = recorder.sessions
+        asked = asyncio.create_task(session.sync(5))
+        question = await client.hear()
+        assert isinstance(question, wire.Sync)
+        message = client.closed()
+        client.say(message, wire.Synced(seq=client.seq(), at=AT, sync=question.sync))
+        assert await asked is True
+        assert recorder.told.get_nowait()[1] == message
+
+
+async def test_syncs_are_told_apart(path: Path) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.greeted()
+        [session] = recorder.sessions
+        first = asyncio.create_task(session.sync(5))
+        second = asyncio.create_task(session.sync(5))
+        questions = [await client.hear(), await client.hear()]
+        answers = [wire.Synced(seq=client.seq(), at=AT, sync=q.sync) for q in questions if isinstance(q, wire.Sync)]
+        assert len({a.sync for a in answers}) == 2
+        client.say(answers[0])
+        assert await first is True
+        assert not second.done()
+        client.say(answers[1])
+        assert await second is True
+
+
+async def test_a_sync_that_is_not_answered_ends_in_time_and_a_late_answer_harms_nothing(path: Path) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.greeted()
+        [session] = recorder.sessions
+        started = asyncio.get_running_loop().time()
+        assert await session.sync(BOUND_SECONDS) is False
+        assert BOUND_SECONDS <= asyncio.get_running_loop().time() - started < BOUND_SECONDS + 0.5
+        question = await client.hear()
+        assert isinstance(question, wire.Sync)
+        late = wire.Synced(seq=client.seq(), at=AT, sync=question.sync)
+        message = client.closed()
+        client.say(late, message)
+        assert await recorder.next() == message
+
+
+async def test_a_sync_ends_with_its_link(path: Path) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.greeted()
+        [session] = recorder.sessions
+        asked = asyncio.create_task(session.sync(60))
+        await client.hear()
+        await client.hang_up()
+        assert await asked is False
+        assert await session.sync(60) is False, "a link that is gone was waited for"
+
+
+async def test_a_gateway_that_does_not_read_its_commands_is_cut_off(path: Path) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        with socket.socket(socket.AF_UNIX) as deaf:
+            deaf.connect(str(path))
+            deaf.sendall(encode(Voice().hello()))
+            await recorder.next()
+            [session] = recorder.sessions
+            command = wire.Refuse(window="w", ask="a", verdict="external", reason="r" * 10_000)
+            sent = 0
+            while session.send(command):
+                sent += 1
+            assert await recorder.next() == Closed(clean=False)
+            assert MAX_UNSENT_BYTES < sent * len(encode(command)) < 2 * MAX_UNSENT_BYTES
+            assert session.send(command) is False
+
+
+# Its end
+
+
+async def test_a_goodbye_makes_a_clean_end(path: Path) -> None:
+    async with serving(path) as stage:
+        server, recorder = stage.server, stage.recorder
+        client = await stage.greeted()
+        client.say(client.bye())
+        await client.hang_up()
+        assert await recorder.rest() == [Closed(clean=True)]
+        assert not server.sessions
+
+
+async def test_an_end_without_a_goodbye_is_none(path: Path) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.greeted()
+        await client.hang_up()
+        assert await recorder.rest() == [Closed(clean=False)]
+
+
+async def test_half_a_message_at_the_end_is_no_message(path: Path) -> None:
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        client = await stage.greeted()
+        client.say(encode(client.closed())[:-1])
+        await client.hang_up()
+        assert await recorder.rest() == [Closed(clean=False)]
+
+
+async def test_a_gateway_that_speaks_and_goes_at_once_is_heard_to_its_end(path: Path) -> None:
+    """It is gone before it can be welcomed: a short command, or a worker thread of the gateway."""
+    async with serving(path) as stage:
+        recorder = stage.recorder
+        with socket.socket(socket.AF_UNIX) as short:
+            short.connect(str(path))
+            voice = Voice()
+            said: list[wire.GatewayMessage] = [voice.hello(), *(voice.closed(f"w{n}") for n in range(1500))]
+            short.sendall(b"".join(encode(m) for m in [*said, voice.bye()]))  # more than is read in one piece
+        assert await recorder.rest() == [*said, Closed(clean=True)]
