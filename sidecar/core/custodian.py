@@ -289,11 +289,10 @@ class Custodian:
             window.lose_custody("the fence is not the one that was reported")
         if event.unheard:
             window.lose_custody("another linked process did not say in time what it had done")
-        judgement = self._judge(window, event.snapshot)
         if event.snapshot.fingerprint != event.current:
-            judgement = Judgement(
-                Verdict.UNATTRIBUTED, judgement.grade, "the file changed again while it was looked at"
-            )
+            # Nothing is concluded from it: the gateway asks again, or its own fence stops the turn.
+            return [self._answer_no(event, Verdict.UNATTRIBUTED, "the file changed again while it was looked at")]
+        judgement = self._judge(window, event.snapshot)
         judgement = self._observe(window, judgement, event.current, event.at_ns)
         if not judgement.may_recover:
             return [*self._refused(window, judgement), self._answer_no(event, judgement.verdict, judgement.reason)]

@@ -87,13 +87,44 @@ export function watchCallback(change, args, call) {
   }
 }
 
+const flying = new Map(); // file -> {count, ended, end}: asynchronous calls that have begun and not ended
+
+/** A promise for the end of every call that this process has under way on a file; undefined when there is none. */
+export function underWay(file) {
+  return flying.get(file)?.ended;
+}
+
+function takeOff(file) {
+  const known = flying.get(file);
+  if (known) {
+    known.count += 1;
+    return;
+  }
+  const flight = { count: 1 };
+  flight.ended = new Promise((resolve) => {
+    flight.end = resolve;
+  });
+  flying.set(file, flight);
+}
+
+function land(file) {
+  const flight = flying.get(file);
+  if (!flight) return;
+  flight.count -= 1;
+  if (flight.count > 0) return;
+  flying.delete(file);
+  flight.end();
+}
+
 function begin(change) {
   const report = start(change);
   send("change", { ...report, phase: "begin" });
+  takeOff(report.file);
   return report;
 }
 
 function finish(change, report, phase, failed, result) {
+  if (phase === "end") land(report.file);
   const message = { ...report, phase, after: fingerprintOf(report.file) };
   if (!failed) Object.assign(message, change.actual?.(result, report));
   else if (wroteNothing(message)) Object.assign(message, NOTHING);

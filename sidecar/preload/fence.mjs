@@ -7,6 +7,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { threadId } from "node:worker_threads";
 
+import { underWay } from "./account.mjs";
 import { encode, fingerprintOf } from "./fingerprint.mjs";
 import { safely, trouble } from "./guard.mjs";
 import { sessionPath } from "./paths.mjs";
@@ -31,11 +32,13 @@ export class Fences {
   #link;
   #adapter;
   #points;
+  #pathOf;
 
-  constructor(link, adapter, points) {
+  constructor(link, adapter, points, pathOf = sessionPath) {
     this.#link = link;
     this.#adapter = adapter;
     this.#points = points;
+    this.#pathOf = pathOf;
   }
 
   /** A command that came ahead of any question. It is kept until the check that it was made for. */
@@ -62,16 +65,16 @@ export class Fences {
   wrapRead(original) {
     const fences = this;
     return async function readSessionFileFingerprint(file, ...rest) {
-      const fingerprint = await original.call(this, file, ...rest);
+      const read = () => original.call(this, file, ...rest);
+      const fingerprint = await read();
       const call = calls.getStore();
-      if (call && file === call.state.name) {
-        try {
-          await fences.#read(call, fingerprint);
-        } catch (error) {
-          trouble("fence", error);
-        }
+      if (!call || file !== call.state.name) return fingerprint;
+      try {
+        return await fences.#read(call, fingerprint, read);
+      } catch (error) {
+        trouble("fence", error);
+        return fingerprint;
       }
-      return fingerprint;
     };
   }
 
@@ -107,7 +110,7 @@ export class Fences {
 
   #follow(inner, params, run) {
     const name = params?.lockOptions?.sessionFile;
-    const file = sessionPath(name);
+    const file = this.#pathOf(name);
     if (!file) return inner;
     const state = {
       id: `${process.pid}.${threadId}.${performance.timeOrigin.toFixed(0)}.${(nextWindow += 1)}`,
@@ -160,16 +163,37 @@ export class Fences {
     };
   }
 
-  async #read(call, fingerprint) {
+  /** What the controller is given to compare: the fingerprint as read, or as it is once nobody here is writing. */
+  async #read(call, fingerprint, read) {
     const { state } = call;
     const text = encode(fingerprint);
     if (call.kind === "check" && !call.checked) {
       call.checked = true;
-      if (state.active && state.fence !== text) await this.#consider(call, fingerprint, text);
-      return;
+      return state.active && state.fence !== text ? await this.#settle(call, fingerprint, read) : fingerprint;
     }
     if (call.kind === "release") state.active = true;
     this.#record(state, text);
+    return fingerprint;
+  }
+
+  /**
+   * Consider the step to what the file is. The lock does not keep this process' own writers out (they may enter it
+   * again), so a co-tenant can write while the sidecar thinks: then the file is read and considered again, within the
+   * same bound of time.
+   */
+  async #settle(call, fingerprint, read) {
+    const until = performance.now() + ASK_BOUND_MS;
+    let current = fingerprint;
+    for (;;) {
+      const answered = await this.#consider(call, current, encode(current), until - performance.now());
+      const busy = underWay(call.state.file);
+      const settled = !busy && fingerprintOf(call.state.file) === encode(current);
+      if (!answered || settled || performance.now() >= until) return current;
+      call.pending = undefined;
+      if (busy) await within(busy, until - performance.now());
+      current = await read();
+      if (encode(current) === call.state.fence) return current;
+    }
   }
 
   /** What the controller reads beyond its check becomes its fence. Told at once, while it still holds the lock. */
@@ -181,27 +205,31 @@ export class Fences {
     this.#link.send("fence.set", { window: state.id, file: state.file, fence: text, run: describeRun(state.run) });
   }
 
-  /** The file is not as the fence has it: is this step approved? */
-  async #consider(call, fingerprint, current) {
+  /** The file is not as the fence has it: is this step approved? False when nobody answered in time. */
+  async #consider(call, fingerprint, current, boundMs) {
     const { state } = call;
     const { fence } = state;
     const since = process.hrtime.bigint();
     const pushed = state.approved?.fence === fence && state.approved?.current === current;
     if (!pushed) {
       const run = describeRun(state.run);
-      const answer = await this.#link.ask({ window: state.id, file: state.file, fence, current, run }, ASK_BOUND_MS);
-      const yes = answer?.t === "approve" && answer.window === state.id;
-      if (!yes || answer.fence !== fence || answer.current !== current) return;
+      const answer = await this.#link.ask({ window: state.id, file: state.file, fence, current, run }, boundMs);
+      if (!answer) return false;
+      const yes = answer.t === "approve" && answer.window === state.id;
+      if (!yes || answer.fence !== fence || answer.current !== current) return true;
     }
     state.approved = undefined;
     let prepared;
     try {
       prepared = this.#adapter.prepare(state, fence, current);
     } catch (error) {
-      this.#applied(state, { fence, current, pushed, since }, false, String(error?.message ?? error));
-      return;
+      if (fingerprintOf(state.file) === current) {
+        this.#applied(state, { fence, current, pushed, since }, false, String(error?.message ?? error));
+      }
+      return true;
     }
     call.pending = { fingerprint, fence, current, pushed, since, prepared };
+    return true;
   }
 
   /** Compare and set: only from exactly this fence to exactly this file, and look again afterwards (rule 2). */
@@ -258,6 +286,16 @@ export class Fences {
     if (!state.active) return;
     this.#link.send("fence.closed", { window: state.id, takeover: state.inner.hasSessionTakeover?.() === true });
   }
+}
+
+/** Wait for a promise, but not longer than a bound. */
+async function within(promise, boundMs) {
+  let timer;
+  const bound = new Promise((resolve) => {
+    timer = setTimeout(resolve, Math.max(0, boundMs));
+  });
+  await Promise.race([promise, bound]);
+  clearTimeout(timer);
 }
 
 /**
