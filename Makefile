@@ -26,7 +26,7 @@ endif
 SOURCES = $(wildcard sidecar tests benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format bench lock clean rebuild
+.PHONY: help venv demo test compat lint format bench lock clean rebuild
 
 help: ## List these targets
 	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
@@ -41,6 +41,10 @@ demo: venv ## Show a recovery on a real gateway
 test: venv ## Run the tests (ARGS goes to pytest)
 	@echo "==> pytest $(ARGS)"
 	@$(BIN)/python -m pytest $(ARGS)
+
+compat: venv ## Drive every release's fence, and write docs/compatibility.md
+	@echo "==> compatibility with every release: a few seconds for each"
+	@$(BIN)/python -m tests.compat
 
 lint: venv ## Check style, format and types
 	@echo "==> ruff check"

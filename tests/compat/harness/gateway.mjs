@@ -1,0 +1,141 @@
+// The gateway's process: loads the release's code and plays runs as it is told, one JSON line for each.
+import { AsyncResource } from "node:async_hooks";
+import readline from "node:readline";
+
+import { OPERATIONS, answer, begin, prompt } from "./operations.mjs";
+
+const { where, run, ...facts } = globalThis[Symbol.for("compat.bundle")];
+const bundle = {};
+for (const [name, url] of Object.entries(where)) bundle[name] = (await import(url))[name];
+const { runEmbeddedAttempt, outcome } = await import(run);
+
+const TIMEOUT_MS = 10_000;
+
+// The async context of everything that is not part of a run.
+const outside = new AsyncResource("compat.outside");
+const apart = (work) => outside.runInAsyncScope(work);
+
+async function asCotenant(file, work) {
+  const lock = await bundle.acquireSessionWriteLock({ sessionFile: file, timeoutMs: TIMEOUT_MS });
+  try {
+    return work();
+  } finally {
+    await lock.release();
+  }
+}
+
+/** Another run with a controller of its own on the same file, as a heartbeat's. */
+async function secondController(file, options) {
+  const { createEmbeddedAttemptSessionLockController: create, acquireSessionWriteLock } = bundle;
+  const controller = await create({
+    acquireSessionWriteLock,
+    lockOptions: { sessionFile: file, timeoutMs: TIMEOUT_MS, staleMs: 1_800_000, maxHoldMs: 300_000 },
+    mergePromptReleasedSessionEntries: () => undefined,
+    reloadPromptReleasedSessionFile: () => {},
+  });
+  try {
+    return await controller.withSessionWriteLock(async () => OPERATIONS.user(file), options);
+  } finally {
+    const lock = await controller.acquireForCleanup({ session: {} });
+    await lock?.release?.();
+    await controller.dispose?.();
+  }
+}
+
+const published = (records) => records.map((id) => ({ kind: "id", id }));
+
+// What happens in the window: (file, {controller, sessionManager, facts}) => ids of records that must not be lost.
+const WINDOWS = {
+  secondUnpublished: (file) => apart(() => secondController(file)),
+  secondPublished: (file) => apart(() => secondController(file, { publishOwnedWrite: true, resolvePublishedEntries: published })),
+  async lockedThrows(file, { controller, sessionManager, facts }) {
+    const thrown = await outcome(() =>
+      controller.withSessionWriteLock(() => {
+        sessionManager.appendMessage(answer());
+        throw new TypeError("after the write");
+      }),
+    );
+    facts.checks.push(thrown === "TypeError" ? "thrown" : thrown);
+    return [];
+  },
+  async unlocked(_file, { sessionManager }) {
+    sessionManager.appendMessage(answer());
+    return [];
+  },
+  async lockTimeout(file, { controller, facts }) {
+    const lock = await apart(() => bundle.acquireSessionWriteLock({ sessionFile: file, timeoutMs: TIMEOUT_MS }));
+    try {
+      facts.checks.push(await outcome(() => controller.withSessionWriteLock(async () => undefined)));
+    } finally {
+      await lock.release();
+    }
+    return [];
+  },
+};
+
+async function checkOnce({ controller, facts }) {
+  facts.checks.push(await outcome(() => controller.withSessionWriteLock(async () => undefined)));
+}
+
+let waiting = () => {};
+const opened = (resolve) => {
+  say({ open: true });
+  waiting = resolve;
+};
+
+async function visit(file, operation) {
+  const records = await apart(() => asCotenant(file, () => OPERATIONS[operation](file)));
+  await new Promise((resolve) => setTimeout(resolve, 5)); // other work of the gateway
+  return records;
+}
+
+async function play({ file, id, writer, operation, timeoutMs, twice }) {
+  begin(file);
+  let records = [];
+  const window = async (inside) => {
+    if (operation in WINDOWS) records = await WINDOWS[operation](file, inside);
+    else if (writer === "cotenant") records = await visit(file, operation);
+    else await new Promise(opened);
+    if (twice) await checkOnce(inside);
+    if (twice === "again") records.push(...(await visit(file, operation)));
+  };
+  const params = {
+    bundle,
+    sessionFile: file,
+    sessionKey: `agent:main:${id}`,
+    runId: id,
+    trigger: "user",
+    timeoutMs: timeoutMs ?? TIMEOUT_MS,
+    prompt: prompt(),
+    answer: answer(),
+    window,
+  };
+  const result = await apart(() => runEmbeddedAttempt(params));
+  return { ...result, records };
+}
+
+function say(message) {
+  process.stdout.write(`${JSON.stringify(message)}\n`);
+}
+
+async function obey(message) {
+  if (message.go) {
+    waiting();
+    return;
+  }
+  try {
+    say({ result: await play(message) });
+  } catch (error) {
+    say({ error: String(error?.stack ?? error) });
+  }
+}
+
+say({ ready: true, ...facts });
+const pending = new Set();
+for await (const line of readline.createInterface({ input: process.stdin })) {
+  const message = JSON.parse(line);
+  const done = apart(() => obey(message)).finally(() => pending.delete(done));
+  pending.add(done);
+}
+await Promise.all(pending);
+process.exit(0);

@@ -1,0 +1,313 @@
+"""Drives one release's real fence, lock and session manager, by themselves and with preload and sidecar."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import tempfile
+import uuid
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.core import lineage
+from sidecar.core.lineage import HEADER
+from sidecar.demo import history
+from sidecar.demo.companion import Companion
+from sidecar.demo.pager import PageReceiver
+from sidecar.preload import preload_path
+from tests.compat.scenarios import SCENARIOS, Scenario, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from tests.compat.packs import Pack
+
+HARNESS: Final = Path(__file__).with_name("harness")
+SECONDS: Final = 20.0
+POLL_SECONDS: Final = 0.02
+TAKEOVER: Final = "EmbeddedAttemptSessionTakeoverError"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """What came of one scenario with one writer.
+
+    Attributes:
+        checks: What the run's calls of the controller gave: ok, or the name of the error.
+        takeover: The controller's own word at the end.
+        cleanup: ``ok`` when the run could be brought to its end.
+        lost: How many records are missing, or not on the one line of history.
+        verdict: The sidecar's; empty without one or without an incident.
+        outcome: What the sidecar did.
+        reason: Why, in its words.
+        turn_lost: The sidecar's word.
+        pages: How many pages a person got.
+    """
+
+    checks: tuple[str, ...]
+    takeover: bool
+    cleanup: str
+    lost: int
+    verdict: str = ""
+    outcome: str = ""
+    reason: str = ""
+    turn_lost: bool = False
+    pages: int = 0
+
+    @property
+    def tripped(self) -> bool:
+        """The fence stopped the run."""
+        return self.takeover or any(check == TAKEOVER for check in self.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One release.
+
+    Attributes:
+        version: The release.
+        integrity: npm's hash of the package.
+        adapter: The preload's, as the sidecar reports it.
+        stand_ins: What of npm packages was replaced.
+        stock: By scenario and writer, without preload and sidecar.
+        guarded: The same with them.
+    """
+
+    version: str
+    integrity: str
+    adapter: str
+    stand_ins: tuple[str, ...]
+    stock: Mapping[tuple[str, Writer], Cell]
+    guarded: Mapping[tuple[str, Writer], Cell]
+
+
+class LineProcess:
+    """A process that is spoken to in lines of JSON."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    async def tell(self, message: Mapping[str, Any]) -> None:
+        """Send one line."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(message).encode() + b"\n")
+        await self._process.stdin.drain()
+
+    async def hear(self) -> dict[str, Any]:
+        """The next line.
+
+        Raises:
+            RuntimeError: The process failed.
+        """
+        assert self._process.stdout is not None
+        async with asyncio.timeout(SECONDS):
+            line = await self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process ended with {await self._process.wait()}")
+        heard: dict[str, Any] = json.loads(line)
+        if "error" in heard:
+            raise RuntimeError(heard["error"])
+        return heard
+
+
+@asynccontextmanager
+async def line_process(*command: str | Path, env: Mapping[str, str], errors: Path) -> AsyncIterator[LineProcess]:
+    """Start one, and end it afterwards."""
+    with errors.open("ab") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env=dict(env),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            limit=1 << 22,
+            start_new_session=True,
+        )
+    try:
+        yield LineProcess(process)
+    except RuntimeError as error:
+        error.add_note(_tail(errors))
+        raise
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            async with asyncio.timeout(5):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        # Have the transport closed while its loop still runs.
+        await asyncio.sleep(0)
+
+
+def _tail(file: Path) -> str:
+    return file.read_text(errors="replace")[-4000:]
+
+
+@dataclass(slots=True)
+class Played:
+    """A scenario that was played, before the sidecar was asked about it."""
+
+    scenario: Scenario
+    writer: Writer
+    file: Path
+    result: dict[str, Any]
+    written: list[str] = field(default_factory=list)
+
+
+class Bench:
+    """One state directory with the processes that work on it."""
+
+    def __init__(self, gateway: LineProcess, foreign: LineProcess, state_dir: Path) -> None:
+        self._gateway = gateway
+        self._foreign = foreign
+        self._sessions = state_dir / "agents" / "main" / "sessions"
+
+    async def play_all(self) -> list[Played]:
+        """Every scenario with every writer, one after the other, each on a session of its own."""
+        return [await self._play(scenario, writer) for scenario in SCENARIOS for writer in scenario.writers]
+
+    async def _play(self, scenario: Scenario, writer: Writer) -> Played:
+        file = self._sessions / f"{uuid.uuid4()}.jsonl"
+        message = {"file": str(file), "id": file.stem, "operation": scenario.operation, "writer": writer.value}
+        await self._gateway.tell({**message, "timeoutMs": scenario.timeout_ms, "twice": scenario.twice.value})
+        heard = await self._gateway.hear()
+        written: list[str] = []
+        if heard.get("open"):
+            await self._foreign.tell({"operation": scenario.operation, "file": str(file)})
+            written = (await self._foreign.hear())["records"]
+            await self._gateway.tell({"go": True})
+            heard = await self._gateway.hear()
+        result = heard["result"]
+        return Played(scenario, writer, file, result, [*result["records"], *written])
+
+
+async def measure(release: Pack, manager: Path | None, node: Path) -> Measured:
+    """Play every scenario with a release as it is published, and with preload and sidecar.
+
+    Args:
+        release: The release.
+        manager: The session manager's module if it is not in the bundle.
+        node: The Node to run it with.
+    """
+    with tempfile.TemporaryDirectory(prefix="occ-") as work:  # short: a socket's path has 108 bytes
+        bundle = {"dist": str(release.dist), "manager": str(manager or "")}
+        stock, guarded = await asyncio.gather(
+            _measure_stock(bundle, node, Path(work) / "stock"), _measure_guarded(bundle, node, Path(work) / "guarded")
+        )
+    cells, adapter, stand_ins = guarded
+    return Measured(release.version, release.integrity, adapter, stand_ins, stock, cells)
+
+
+Cells = dict[tuple[str, Writer], Cell]
+
+
+async def _measure_stock(bundle: Mapping[str, str], node: Path, work: Path) -> Cells:
+    async with _bench(bundle, node, work, ()) as (bench, _, _):
+        return {(p.scenario.name, p.writer): _cell(p) for p in await bench.play_all()}
+
+
+async def _measure_guarded(bundle: Mapping[str, str], node: Path, work: Path) -> tuple[Cells, str, tuple[str, ...]]:
+    async with AsyncExitStack() as stack:
+        pager = await stack.enter_async_context(PageReceiver())
+        state_dir, socket = _state_dir(work), work / "s.sock"
+        sidecar = await stack.enter_async_context(
+            Companion(state_dir, work / "sidecar", socket, ("--notify", pager.url))
+        )
+        preload = ("--import", str(preload_path()))
+        bench, gateway, ready = await stack.enter_async_context(_bench(bundle, node, work, preload))
+        status = await sidecar.wait_linked(gateway.pid)
+        adapter = next(g["adapter"] for g in status["gateways"] if g["pid"] == gateway.pid)
+        played = await bench.play_all()
+        # One link, one order: with the last incident settled, a run without one will get none any more.
+        await _settled(sidecar, played[-1], awaited=True)
+        incidents = {p.file: await _settled(sidecar, p, awaited=False) for p in played}
+        pages = _pages(pager)
+        cells = {(p.scenario.name, p.writer): _cell(p, incidents[p.file], pages.get(str(p.file), 0)) for p in played}
+        return cells, str(adapter), tuple(ready["standIns"])
+
+
+def _state_dir(work: Path) -> Path:
+    state_dir = work / "state"
+    (state_dir / "agents" / "main" / "sessions").mkdir(parents=True, exist_ok=True)
+    return state_dir
+
+
+@asynccontextmanager
+async def _bench(
+    bundle: Mapping[str, str], node: Path, work: Path, preload: tuple[str, ...]
+) -> AsyncIterator[tuple[Bench, LineProcess, dict[str, Any]]]:
+    state_dir = _state_dir(work)
+    env = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(work), "LANG": "C.UTF-8"}
+    own = {
+        "OPENCLAW_STATE_DIR": str(state_dir),
+        "OPENCLAW_SIDECAR_SOCKET": str(work / "s.sock"),
+        "COMPAT_BUNDLE": json.dumps(bundle),
+    }
+    loader, errors = ("--import", str(HARNESS / "loader.mjs")), work / "stderr.log"
+    async with (
+        line_process(node, *loader, *preload, HARNESS / "gateway.mjs", env={**env, **own}, errors=errors) as gateway,
+        line_process(node, HARNESS / "foreign.mjs", env=env, errors=errors) as foreign,
+    ):
+        ready = await gateway.hear()
+        yield Bench(gateway, foreign, state_dir), gateway, ready
+
+
+async def _settled(sidecar: Companion, played: Played, *, awaited: bool) -> dict[str, Any]:
+    """The session's incident when it has ended and its page is sent; empty when there is none."""
+    found: list[dict[str, Any]] = []
+    try:
+        async with asyncio.timeout(SECONDS):
+            while True:
+                found = await sidecar.incidents(played.file.name)
+                if found and found[0]["closed_at"] and found[0]["page"]["due"] == found[0]["page"]["sent"]:
+                    return found[0]
+                if not found and not awaited:
+                    return {}
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise TimeoutError(f"no settled incident for {played.scenario.name} by {played.writer}: {found}") from None
+
+
+def _pages(pager: PageReceiver) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for page in pager.pages:
+        found = re.search(r"Session file: (\S+)", page.message)
+        if found:
+            counts[found[1]] = counts.get(found[1], 0) + 1
+    return counts
+
+
+def _cell(played: Played, incident: Mapping[str, Any] | None = None, pages: int = 0) -> Cell:
+    result = played.result
+    recovery = incident["recovery"] if incident else {"outcome": "", "reason": ""}
+    return Cell(
+        checks=tuple(result["checks"]),
+        takeover=result["takeover"],
+        cleanup=result["cleanup"],
+        lost=_lost(played),
+        verdict=incident["verdict"] if incident else "",
+        outcome=recovery["outcome"],
+        reason=recovery["reason"],
+        turn_lost=bool(incident and incident["turn_lost"]),
+        pages=pages,
+    )
+
+
+def _lost(played: Played) -> int:
+    """Records that their writers left there and that are missing now, or beside the line of history."""
+    if not played.file.exists():
+        return 0
+    records = [history._shape(record) for record in history.read_records(played.file)]
+    wanted = {r.record_id for r in records if r.kind != HEADER} | set(played.written)
+    return len(lineage.off_path(records, sorted(wanted)))

@@ -1,0 +1,121 @@
+"""docs/compatibility.md: written from what was measured, and read again to be compared."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from tests.compat.expectations import KNOWN_GAPS
+from tests.compat.scenarios import SCENARIOS, Scenario, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from tests.compat.measure import Cell, Measured
+
+_TITLES: Final = {
+    Writer.COTENANT: "A co-tenant in the gateway's process",
+    Writer.FOREIGN: "A foreign process",
+    Writer.OWN: "The run itself",
+}
+
+_HEAD: Final = """\
+# Compatibility
+
+Every stable release whose fence is on a file, driven through every change that its fence was measured with, by itself
+and with preload and sidecar. Written by `make compat`; do not edit. Measured on {date}.
+
+In each cell: what the release does by itself → what it does with the sidecar.
+
+| word | meaning |
+|---|---|
+| ok | the run goes on, every record is on the one line of history |
+| fork | the run goes on, but a record is beside the line of history: the conversation goes on without it |
+| trip | the fence stops the run |
+| recovered | the fence was moved and the run goes on, every record on the one line of history |
+| refused | the fence stops the run: a known writer rewrote what the run can't read again |
+| reset | the fence stops the run: the gateway itself removed the session |
+| stopped | the fence stops the run: the bytes came from outside |
+| ! | and a person is paged, once |
+
+## What is real here and what is driven
+
+- Real, from the published package: the fence (`createEmbeddedAttemptSessionLockController`), the session lock
+  (`acquireSessionWriteLock`), the session manager and its guard (`guardSessionManager`), each with every declaration of
+  the bundle that it reaches, unchanged (`tests/compat/harness/region.mjs`). Releases before 2026.5.28 have their
+  session manager from `@earendil-works/pi-coding-agent`, in the version that they name.
+- Real, from here: the preload in the gateway's process, the sidecar as a process of its own, and the page.
+- Driven: the run between them. `tests/compat/harness/run.mjs` opens, fences, appends and cleans up in the order of the
+  bundle's `runEmbeddedAttempt`; there is no agent and no model in it. Whole gateways are run by `tests/e2e`.
+- Replaced: npm packages that the reached code imports ({stand_ins}). None does work in these scenarios, except to make
+  identifiers.
+- A co-tenant writes in the gateway's process through `node:fs`, under the session lock, outside the run. A foreign
+  process holds no lock and has no preload.
+- Not here yet: a declared co-tenant outside the gateway (`openclaw-sidecar write`), which the product does not have.
+- A `fork` in 2026.5.20 to 2026.6.8 is an accident: the run does not know of the record. From 2026.6.9 the release puts
+  what it forgives beside the line on purpose, and says so in a `leaf` record.
+- 2026.8.1 and later have no fence on a file: there is nothing to recover.
+"""
+
+
+def document(measured: Sequence[Measured], today: date) -> str:
+    """The whole page."""
+    stand_ins = sorted({name.partition(" (")[2].rstrip(")") for release in measured for name in release.stand_ins})
+    parts = [_HEAD.format(date=today.isoformat(), stand_ins=", ".join(f"`{name}`" for name in stand_ins))]
+    if KNOWN_GAPS:
+        gaps = "\n".join(f"- {name} ({writer}): {why}." for (name, writer), why in KNOWN_GAPS.items())
+        parts.append(f"## Not as it must be yet\n\n{gaps}\n")
+    for writer in Writer:
+        chosen = [scenario for scenario in SCENARIOS if writer in scenario.writers]
+        lines = [_line(["release", *map(_heading, chosen)]), "|---" * (len(chosen) + 1) + "|"]
+        lines += [row(release, writer) for release in measured]
+        parts.append(f"## {_TITLES[writer]}\n\n" + "\n".join(lines) + "\n")
+    lines = ["| release | adapter | npm integrity |", "|---|---|---|", *(package_row(release) for release in measured)]
+    parts.append("## Packages\n\n" + "\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def row(release: Measured, writer: Writer) -> str:
+    """A release's line in the table of a writer."""
+    keys = [(scenario.name, writer) for scenario in SCENARIOS if writer in scenario.writers]
+    return _line(
+        [release.version, *(f"{_stock(release.stock[key])} → {_guarded(release.guarded[key])}" for key in keys)]
+    )
+
+
+def package_row(release: Measured) -> str:
+    """A release's line in the table of packages."""
+    return _line([release.version, release.adapter, f"`{release.integrity}`"])
+
+
+def rows_of(release: Measured) -> list[str]:
+    """All lines of a release that the document must have."""
+    return [*(row(release, writer) for writer in Writer), package_row(release)]
+
+
+def _heading(scenario: Scenario) -> str:
+    return re.sub(r" \((?!new|unpub|pub).*?\)", "", scenario.name.removeprefix("append "))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _stock(cell: Cell) -> str:
+    if cell.tripped:
+        return "trip"
+    return "fork" if cell.lost else "ok"
+
+
+def _guarded(cell: Cell) -> str:
+    return _outcome(cell) + ("!" * cell.pages)
+
+
+def _outcome(cell: Cell) -> str:
+    if cell.tripped:
+        words = {"external": "stopped", "reset": "reset", "co_tenant": "refused"}
+        return words.get(cell.verdict, "trip") if cell.outcome == "refused" else "trip"
+    if cell.lost:
+        return "fork"
+    return "recovered" if cell.outcome == "effective" else "ok"
