@@ -82,17 +82,16 @@ class Change:
                 unless its begin was announced before.
         """
         before, after = self.before, self.after
-        if after == fence and after.exists and before != fence:
+        if fence.exists and after == fence and before != fence:
             return False
-        if before is not None and (before == fence or any(before == c.after for c in known)):
-            return True
-        if before is None or not before.exists:
-            return True if ordered else None
-        if before.ctime_ns > fence.ctime_ns or (ordered and before.ctime_ns == fence.ctime_ns):
-            return True
+        found = before is not None and before.exists and fence.exists  # one absent file is like the other
+        if before is not None and found:
+            later = before.ctime_ns > fence.ctime_ns or (ordered and before.ctime_ns == fence.ctime_ns)
+            if later or before == fence or any(before == c.after for c in known):
+                return True
         if not ordered and after is not None and after.exists and after.ctime_ns < fence.ctime_ns:
             return False
-        return None
+        return True if ordered and not found else None
 
     def finish(self, *, ended: int, length: int, sha256: str, after: Fingerprint | None) -> Change:
         """This change once its call has returned, with what was really written."""

@@ -7,7 +7,8 @@ by length and digest, in order; whatever is left is unexplained. Calls that over
 once, or the calls of two links) may have reached the file in either order, so among such calls the content decides.
 
 A rewrite needs more than its own digest: its writer may have read a stranger's bytes and written them anew as its own.
-`seen_through` therefore asks for an unbroken chain of fingerprints from the fence to the last replacement of old bytes.
+`sidecar.core.projection.seen_through` therefore asks for an unbroken chain of fingerprints from the fence to the last
+replacement of old bytes.
 """
 
 from __future__ import annotations
@@ -18,18 +19,16 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.change import Change, Operation
 from sidecar.core.content import EMPTY_SHA256, Manifest, Range, Segment
+from sidecar.core.projection import REPLACING, project, step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sidecar.core.content import Content
-    from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.writer import Writer
 
 _MAX_OVERLAP: Final = 64
 """How many reported writes the walk considers at one position; a bound on work, far above what a gateway overlaps."""
-
-_REPLACING: Final = frozenset({Operation.REWRITE, Operation.TRUNCATE, Operation.REMOVE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,9 @@ class Explanation:
         unexplained: Ranges that no one reported; empty when every byte is accounted for.
         prefix_intact: The bytes at the fence are all still where they were.
         same_bytes: The content is exactly what it was at the fence.
-        determinate: The reports settle what the file must hold. False while a call is under way, after a write in the
-            middle, or where calls overlapped a rewrite: then an unexplained byte may still be the gateway's own.
+        determinate: The reports settle what the file must hold. False after a write in the middle, where calls
+            overlapped a rewrite, and while a call is under way or where calls wrote in pieces, unless there are more
+            strange bytes than these can have written: then an unexplained byte may still be the gateway's own.
     """
 
     manifest: Manifest
@@ -104,56 +104,6 @@ def explain(trusted: Manifest, changes: Sequence[Change], content: Content) -> E
     return walk.finish()
 
 
-def seen_through(fence: Fingerprint, changes: Sequence[Change]) -> bool:
-    """Whether the reports lead without a gap from the fence to the last replacement of old bytes.
-
-    Each call must have found the file exactly as the one ahead of it left it. Where it did not, something was there
-    that no one reported, and a rewrite may have taken it in. Without a replacement there is nothing to hide it.
-    """
-    last = max((index for index, change in enumerate(changes) if change.operation in _REPLACING), default=-1)
-    here: Fingerprint | None = fence
-    for change in changes[: last + 1]:
-        if here is None or change.before != here:
-            return False
-        here = change.after
-    return True
-
-
-def project(trusted: Manifest, changes: Sequence[Change]) -> Manifest | None:
-    """What the file must hold after these changes if nobody else wrote, without reading it.
-
-    Returns:
-        The manifest, or None where the reports do not settle it (a call under way, a write in the middle, a cut
-        inside a segment).
-    """
-    manifest: Manifest | None = trusted
-    for change in changes:
-        if manifest is None or not change.finished:
-            return None
-        manifest = _step(manifest, change)
-    return manifest
-
-
-def _step(manifest: Manifest, change: Change) -> Manifest | None:
-    """The manifest after one finished change, or None where that is not settled."""
-    match change.operation:
-        case Operation.METADATA:
-            return manifest
-        case Operation.APPEND:
-            return manifest.appended(change.length, change.sha256, change.writer)
-        case Operation.WRITE if change.offset == manifest.size:
-            return manifest.appended(change.length, change.sha256, change.writer)
-        case Operation.REWRITE:
-            return manifest.rewritten(change.length, change.sha256, change.writer)
-        case Operation.REMOVE:
-            return Manifest()
-        case Operation.TRUNCATE:
-            cut = Manifest(tuple(s for s in manifest.segments if s.range.end <= change.length))
-            return cut if cut.size == change.length else None
-        case _:
-            return None
-
-
 class _Walk:
     """One pass of `explain`: first lay the reports on the trusted bytes, then compare with the content."""
 
@@ -162,10 +112,16 @@ class _Walk:
         self._content = content
         self._base = trusted
         self._folded: list[Change] = []
+        self._replacing: list[Change] = []
+        self._positioned: list[Change] = []
         self._pending: list[Change] = []
         self._loose: list[Change] = []
         """Of the pending: those that a rewrite may have replaced, so that their absence proves nothing."""
         self._queues: dict[str, list[Change]] = {}
+        self._manifest = trusted
+        self._strange: list[Range] = []
+        self._lost: list[tuple[Change, int]] = []
+        """Reported writes that are not in the content, and where they would have come."""
         self._tally = _Tally()
         self._determinate = True
 
@@ -174,13 +130,25 @@ class _Walk:
         self._tally.add(change.writer, None)
         if change.operation is Operation.METADATA or _wrote_nothing(change):
             return
-        if change.operation in _REPLACING:
+        if change.operation in REPLACING:
             self._replace(change)
+            self._replacing.append(change)
         else:
+            self._position(change)
             self._pending.append(change)
-            if any(c.operation in _REPLACING and not c.precedes(change) for c in self._folded):
+            if not all(c.precedes(change) for c in self._replacing):
                 self._loose.append(change)
         self._folded.append(change)
+
+    def _position(self, change: Change) -> None:
+        """A positioned write settles nothing unless it goes behind all others, and so over nobody's bytes."""
+        settled = all(c.precedes(change) for c in self._positioned)
+        if change.operation is Operation.WRITE:
+            self._positioned.append(change)
+            end = self._base.size + sum(c.length for c in self._pending)
+            at_end = change.finished and change.offset == end
+            settled = settled and at_end and all(c.precedes(change) for c in self._pending)
+        self._determinate = self._determinate and settled
 
     def _replace(self, change: Change) -> None:
         """Lay a rewrite, a truncation or a removal on the base."""
@@ -192,12 +160,12 @@ class _Walk:
                 return
         if change.operation is Operation.TRUNCATE:
             folded = self._base if change.length <= self._base.size else self._laid_on(overlapping)
-            after = None if folded is None else _step(folded, change)
+            after = None if folded is None else step(folded, change)
         else:
-            after = _step(self._base, change)
+            after = step(self._base, change)
             if change.finished and not overlapping:
                 self._determinate = True  # nothing of what came before can be in the file
-        if after is None or any(c.operation in _REPLACING for c in overlapping):
+        if after is None or any(c.operation in REPLACING for c in overlapping):
             self._determinate = False
         if after is not None:
             self._base = after
@@ -213,49 +181,82 @@ class _Walk:
         """Walk through the content behind the base and match it with the waiting appends."""
         content = self._content
         broken = self._base.mismatches(content)
-        unexplained = list(broken)
-        manifest = self._base
         self._count_base(broken)
-        self._queue()
-        while manifest.size < content.size:
-            step = self._next(manifest.size)
-            if step is None:
-                break
-            change, skipped = step
-            if skipped.length:
-                unexplained.append(skipped)
-                manifest = _with_unknown(manifest, skipped, content)
-            self._queues[change.link].remove(change)
-            self._tally.add(change.writer, Range(manifest.size, change.length))
-            manifest = manifest.appended(change.length, change.sha256, change.writer)
-        end = min(manifest.size, content.size)
-        for change in chain.from_iterable(self._queues.values()):
-            positioned = change.operation is Operation.WRITE
-            if positioned or not change.finished or change in self._loose:
-                self._determinate = False
-            placed = positioned and change.offset >= 0 and self._holds(change, change.offset)
-            if change.finished and change.length and not placed:
-                # Reported as written, yet not there: something took it away again.
-                unexplained.append(Range(end, 0))
-        if manifest.size < content.size:
-            tail = Range(manifest.size, content.size - manifest.size)
-            unexplained.append(tail)
-            manifest = _with_unknown(manifest, tail, content)
+        self._match()
+        doubtful = self._count_lost()
+        if self._manifest.size < content.size:
+            self._skip(Range(self._manifest.size, content.size - self._manifest.size))
+        settled = doubtful == 0 or bool(broken) or sum(r.length for r in self._strange) > doubtful
         untouched = not broken if self._base is self._trusted else not self._trusted.mismatches(content)
         intact = self._trusted.size <= content.size and untouched
         return Explanation(
-            manifest=Manifest.baseline(content) if broken else manifest,
+            manifest=Manifest.baseline(content) if broken else self._manifest,
             shares=self._tally.shares(),
-            unexplained=_joined(unexplained),
+            unexplained=_joined((*broken, *self._strange)),
             prefix_intact=intact,
             same_bytes=intact and self._trusted.size == content.size,
-            determinate=self._determinate,
+            determinate=self._determinate and settled,
         )
 
-    def _queue(self) -> None:
-        """Sort the waiting writes by link and begin: the order in which they are tried."""
+    def _match(self) -> None:
+        """Lay the waiting writes behind the base as the content has them."""
+        self._manifest = self._base
         for change in sorted(self._pending, key=lambda c: c.began):
             self._queues.setdefault(change.link, []).append(change)
+        while self._manifest.size < self._content.size:
+            position = self._manifest.size
+            found = self._next(position)
+            if found is not None:
+                self._take(*found)
+                continue
+            missing = min((c for c in self._free(position) if c.finished), key=lambda c: c.ended or 0, default=None)
+            if missing is None:
+                break
+            # It is not there, and must not hide those that came after it.
+            self._queues[missing.link].remove(missing)
+            self._lost.append((missing, position))
+        end = min(self._manifest.size, self._content.size)
+        self._lost += [(change, end) for change in chain.from_iterable(self._queues.values())]
+
+    def _take(self, change: Change, skipped: Range) -> None:
+        """This write comes next, behind a strange range if that has a length."""
+        self._skip(skipped)
+        queue = self._queues[change.link]
+        ahead, queue[:] = queue[: queue.index(change)], queue[queue.index(change) + 1 :]
+        self._lost += [(c, skipped.offset) for c in ahead if c.precedes(change)]
+        queue[:0] = [c for c in ahead if not c.precedes(change)]
+        self._tally.add(change.writer, Range(self._manifest.size, change.length))
+        self._manifest = self._manifest.appended(change.length, change.sha256, change.writer)
+
+    def _skip(self, where: Range) -> None:
+        """Nobody reported these bytes."""
+        if where.length:
+            self._strange.append(where)
+            sha256 = self._content.digest(where.offset, where.length)
+            self._manifest = Manifest((*self._manifest.segments, Segment(where.offset, where.length, sha256)))
+
+    def _count_lost(self) -> int:
+        """Note what was reported as written and is not there: something took it away again.
+
+        Returns:
+            How many strange bytes may still be of calls that are under way or wrote in pieces.
+        """
+        doubtful = 0
+        for change, place in self._lost:
+            if change in self._loose or not (change.finished or change.length):
+                self._determinate = False
+            elif not change.finished or self._may_be_torn(change):
+                doubtful += change.length
+            positioned = change.operation is Operation.WRITE and change.offset >= 0
+            if change.finished and change.length and not (positioned and self._holds(change, change.offset)):
+                self._strange.append(Range(place, 0))
+        return doubtful
+
+    def _may_be_torn(self, change: Change) -> bool:
+        """A call that takes its time may write in pieces, with the pieces of others in between."""
+        if change.began == change.ended:
+            return False
+        return any(not c.precedes(change) and not change.precedes(c) for c in self._folded if c is not change)
 
     def _count_base(self, broken: Sequence[Range]) -> None:
         """Count what the base holds beyond the trusted bytes, as far as it is still there."""
@@ -268,16 +269,17 @@ class _Walk:
     def _next(self, position: int) -> tuple[Change, Range] | None:
         """The write that the content holds at ``position``, or the nearest one behind a strange range.
 
-        A write may overtake another only if the two overlapped in time. Of two that fit, the longer one is taken: the
-        shorter may be how it begins.
+        A write may come ahead of another only if the two overlapped in time. Of two that fit, the longer one is taken:
+        the shorter may be how it begins.
         """
-        free = self._free(position)
-        for change in sorted(free, key=lambda c: -c.length):
+        for change in sorted(self._free(position), key=lambda c: -c.length):
             if self._holds(change, position):
                 return change, Range(position, 0)
-        for change in sorted(free, key=lambda c: c.offset):
-            if change.offset > position and self._holds(change, change.offset):
-                return change, Range(position, change.offset - position)
+        waiting = [c for c in chain.from_iterable(self._queues.values()) if c.length]
+        behind = sorted((place, n) for n, c in enumerate(waiting) for place in _places(c) if place > position)
+        for place, number in behind:
+            if self._holds(waiting[number], place):
+                return waiting[number], Range(position, place - position)
         return None
 
     def _free(self, position: int) -> list[Change]:
@@ -302,18 +304,19 @@ class _Walk:
         return inside and self._content.digest(offset, change.length) == change.sha256
 
 
+def _places(change: Change) -> set[int]:
+    """Where the bytes of a write may begin: as its reporter thought, or so that they ended where the file then did."""
+    if change.operation is Operation.WRITE or change.after is None:
+        return {change.offset}
+    return {change.offset, change.after.size - change.length}
+
+
 def _wrote_nothing(change: Change) -> bool:
     """A finished call that is known to have written no byte, unlike a write of which nothing is known."""
     known = change.operation is Operation.APPEND or (
         change.operation is Operation.WRITE and change.sha256 == EMPTY_SHA256
     )
     return known and change.finished and change.length == 0
-
-
-def _with_unknown(manifest: Manifest, where: Range, content: Content) -> Manifest:
-    """Lay an unexplained range on top, as a segment without a writer."""
-    segment = Segment(where.offset, where.length, content.digest(where.offset, where.length))
-    return Manifest((*manifest.segments, segment))
 
 
 def _joined(ranges: Sequence[Range]) -> tuple[Range, ...]:

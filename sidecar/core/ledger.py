@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.content import Manifest
-from sidecar.core.custody import explain, project
+from sidecar.core.custody import explain
+from sidecar.core.projection import project
 
 if TYPE_CHECKING:
     from sidecar.core.change import Change
@@ -115,7 +116,7 @@ class Ledger:
         """How many of the changes lead to the fence; None if they don't.
 
         Those behind were made after it: a gateway reads its fence without blocking, so a call of its own may be
-        reported between the reading and the word of it.
+        reported between the reading and the word of it. That can't be told of a fence without a file.
         """
         here = self.head
         reached = 0 if here == fence else None
@@ -125,6 +126,11 @@ class Ledger:
             here = change.after
             if here == fence:
                 reached = count
+        states = {fence} if fence.exists else set()
+        for change in self.changes[reached:]:
+            if change.before not in states:
+                return None
+            states.add(change.after or change.before)
         return reached
 
 

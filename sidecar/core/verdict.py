@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sidecar.core.change import Change, Operation
-from sidecar.core.custody import Share, explain, seen_through
+from sidecar.core.custody import Share, explain
 from sidecar.core.policy import Grade
+from sidecar.core.projection import seen_through
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,12 +123,12 @@ def _judge_unknown(evidence: Evidence, found: Explanation | None) -> Judgement:
 def _judge_absent(evidence: Evidence) -> Judgement:
     written = [c for c in evidence.changes if c.operation is not Operation.METADATA]
     for removal in reversed(written):
-        if removal.operation is Operation.REMOVE and not any(removal.precedes(c) for c in written):
+        if removal.operation is Operation.REMOVE and not any(removal.precedes(c) and c.finished for c in written):
             share = Share(removal.writer, 0)
             return Judgement(Verdict.RESET, Grade.BYTES, "the gateway itself removed or archived the file", (share,))
     if evidence.broken:
         return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, f"the file is gone; custody is unknown: {evidence.broken}")
-    if not evidence.fence.exists and not written:
+    if not evidence.fence.exists and not any(c.finished for c in written):
         return Judgement(Verdict.UNCHANGED, Grade.BYTES, "there was no file at the fence, and there is none now")
     return Judgement(Verdict.EXTERNAL, Grade.BYTES, "the session file was removed, and not by the gateway")
 

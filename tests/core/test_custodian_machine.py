@@ -50,8 +50,10 @@ class Fence:
         unsettled: Reports alone do not settle the file: a cut or a write in the middle, a call that overlaps another.
         replaced: A known writer replaced old bytes.
         disturbed: Somebody unknown changed the inode or the times, or reports of another process came in between.
+        overlapped: A call took its time, so that there may be no one order of all calls.
+        gone: There was no file for a while.
         intruded: Somebody unknown changed bytes; true for the rest of the window.
-        caught: A look has shown it; true for the rest of the window.
+        caught: A look has proven it; true for the rest of the window.
         pushed: The step that was approved ahead of a question.
     """
 
@@ -65,9 +67,16 @@ class Fence:
     unsettled: bool = False
     replaced: bool = False
     disturbed: bool = False
+    overlapped: bool = False
+    gone: bool = False
     intruded: bool = False
     caught: bool = False
     pushed: Approve | None = None
+
+    @property
+    def placed(self) -> bool:
+        """Late reports can be told to come from before the fence or after it. One absent file is like the other."""
+        return not (self.gone and self.disturbed)
 
     @property
     def writer(self) -> Writer:
@@ -199,6 +208,7 @@ class Sessions(RuleBasedStateMachine):
         for fence in self.fences.values():
             fence.ghost = ghosts(fence.ghost)
             fence.exists = exists
+            fence.gone = fence.gone or not exists
             fence.replaced = True
             fence.unsettled = fence.unsettled or unsettled or bool(self.under_way)
 
@@ -232,11 +242,10 @@ class Sessions(RuleBasedStateMachine):
     def write_at(self, writer: Writer, offset: int) -> Change:
         data = self.record("k")
         change = replace(self.change(Operation.WRITE, writer, data), offset=offset)
-        middle = offset < len(self.disk.data)
         self.disk.overwrite(offset, data)
         for fence in self.fences.values():
             fence.ghost = fence.ghost[:offset] + data + fence.ghost[offset + len(data) :]
-            fence.unsettled = fence.unsettled or middle
+            fence.exists = fence.unsettled = True
         return change
 
     def remove(self, writer: Writer, _size: int) -> Change:
@@ -305,6 +314,7 @@ class Sessions(RuleBasedStateMachine):
         call = Call(replace(self.change(Operation.APPEND, HEARTBEAT, data), ended=None), data)
         self.under_way.append(call)
         for fence in self.fences.values():
+            fence.overlapped = True
             fence.unsettled = fence.unsettled or fence.replaced
         self.tell(ev.FileChanged(file=FILE, change=call.change))
 
@@ -348,6 +358,8 @@ class Sessions(RuleBasedStateMachine):
     def foreign_removal(self) -> None:
         self.disk.remove()
         self.intrude()
+        for fence in self.fences.values():
+            fence.gone = True
 
     def foreign_and_back(self) -> None:
         """Bytes are taken away, and put back as they were."""
@@ -427,7 +439,10 @@ class Sessions(RuleBasedStateMachine):
         fence.since = self.next()
         fence.ghost, fence.exists = self.disk.data, self.disk.exists
         fence.known = not self.under_way
-        fence.unsettled = fence.replaced = fence.disturbed = False
+        fence.unsettled = fence.replaced = False
+        fence.overlapped = bool(self.under_way)
+        fence.disturbed = bool(self.late)
+        fence.gone = not self.disk.exists
         fence.pushed = None
         self.fences[fence.window] = fence
         self.tell(
@@ -542,8 +557,10 @@ class Sessions(RuleBasedStateMachine):
         """The file is read at any moment, once everybody was heard. The second custodian is not shown."""
         self.hear_everybody()
         answers = self.sidecar.look()
+        accused = {i.window for i in self.sidecar.incidents.values() if i.verdict is Verdict.EXTERNAL}
         for fence in self.fences.values():
-            fence.caught = fence.caught or (fence.intruded and not self.untouched(fence))
+            fence.caught = fence.window in accused
+            assert fence.caught or not self.must_be_caught(fence)
         self.take_pushes(answers)
 
     # What must be true.
@@ -567,6 +584,7 @@ class Sessions(RuleBasedStateMachine):
         assert self.untouched(fence), "rule 3: the file is what its known writers left"
 
     def judge_refusal(self, fence: Fence, refusal: Refuse) -> None:
+        assert refusal.verdict is Verdict.EXTERNAL or not self.must_be_caught(fence), refusal.reason
         assert fence.intruded or refusal.verdict is not Verdict.EXTERNAL, "nobody but known writers was there"
         assert not self.must_be_recovered(fence), refusal.reason
 
@@ -578,8 +596,14 @@ class Sessions(RuleBasedStateMachine):
             and not fence.intruded
             and not fence.unsettled
             and not self.under_way
-            and not (fence.replaced and (fence.disturbed or not self.can_reload))
+            and not (fence.replaced and (fence.disturbed or fence.overlapped or not self.can_reload))
+            and fence.placed
         )
+
+    def must_be_caught(self, fence: Fence) -> bool:
+        """A foreign byte in the step, with a whole account of everybody else."""
+        strange = any(brought > fence.since for brought in self.disk.foreign)
+        return strange and fence.known and fence.placed and not (fence.unsettled or fence.replaced or self.under_way)
 
     def compare(self, fence: Fence, answer: Approve | Refuse, blind: Approve | Refuse) -> None:
         """Whether the file was looked at meanwhile makes no difference, but that a takeover once seen is not unseen."""

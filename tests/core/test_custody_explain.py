@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from sidecar.core.change import Change, Operation
 from sidecar.core.content import BLOCK_BYTES, EMPTY_SHA256, BytesContent, Manifest, Range
-from sidecar.core.custody import explain, project
+from sidecar.core.custody import explain
+from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.projection import project
 from tests.core.kit import CHANNEL, CRON, OTHER_LINK, OWN, digest, reported
 
 if TYPE_CHECKING:
@@ -90,6 +92,12 @@ CASES = {
     "foreign ahead of an append at an unknown offset": Case(
         (append(b"one\n", at=1),), BASE + b"XXone\n", unexplained=(Range(5, 6),), shares=((CRON, 0),)
     ),
+    "foreign ahead of an append that had been announced": Case(
+        (replace(append(b"one\n", at=1, until=2, offset=5), after=Fingerprint(exists=True, size=11)),),
+        BASE + b"XXone\nYY",
+        unexplained=(Range(5, 2), Range(11, 2)),
+        shares=((CRON, 4),),
+    ),
     "a record that a foreigner wrote a second time": Case(
         (append(b"one\n", at=1),), BASE + b"one\none\n", unexplained=(Range(9, 4),), shares=((CRON, 4),)
     ),
@@ -99,6 +107,12 @@ CASES = {
         BASE + b"oXe\ntwo\n",
         unexplained=(Range(5, 8),),
         shares=((CRON, 0),),
+    ),
+    "an equal-size rewrite of a co-tenant's bytes at a known offset": Case(
+        (append(b"one\n", at=1, offset=5), append(b"two\n", CHANNEL, at=2, offset=9)),
+        BASE + b"oXe\ntwo\n",
+        unexplained=(Range(5, 4),),
+        shares=((CRON, 0), (CHANNEL, 4)),
     ),
     "a truncation by nobody": Case((), b"ba", unexplained=(Range(0, 5),), prefix_intact=False),
     "a truncation by nobody, and regrown to the old size": Case(
@@ -185,11 +199,18 @@ CASES = {
         BASE + b"first\n" + b"".join(b"%02d\n" % n for n in range(1, 13)),
         shares=((CHANNEL, 6), (CRON, 36)),
     ),
+    "calls that overlap and wrote in pieces can't be settled": Case(
+        (append(b"one\n", at=1, until=4, offset=5), append(b"two\n", CHANNEL, at=2, offset=7)),
+        BASE + b"ontwo\ne\n",
+        unexplained=(Range(5, 2), Range(11, 2)),
+        shares=((CRON, 0), (CHANNEL, 4)),
+        determinate=False,
+    ),
     "calls that did not overlap, in the wrong order": Case(
         (append(b"one\n", at=1), append(b"two\n", CHANNEL, at=2)),
         BASE + b"two\none\n",
-        unexplained=(Range(5, 8),),
-        shares=((CRON, 0), (CHANNEL, 0)),
+        unexplained=(Range(5, 0), Range(9, 4)),
+        shares=((CRON, 0), (CHANNEL, 4)),
     ),
     "an append that overlaps a rewrite and came behind it": Case(
         (append(b"one\n", CHANNEL, at=1, until=4), rewrite(b"anew\n", at=2, until=3)),
@@ -244,6 +265,16 @@ CASES = {
         (rewrite(b"anew\n", at=1, until=None),), BASE, shares=((CRON, 0),), determinate=False
     ),
     "a write at the end": Case((write(b"one\n", at=1, offset=AT_END),), BASE + b"one\n", shares=((CRON, 4),)),
+    "a write at the end that someone took away": Case(
+        (write(b"one\n", at=1, offset=AT_END),), BASE, unexplained=(Range(5, 0),), shares=((CRON, 0),)
+    ),
+    "a write in the middle of what a co-tenant wrote can't be settled": Case(
+        (append(b"one\n", CHANNEL, at=1), write(b"X\n", at=2, offset=7)),
+        BASE + b"onX\n",
+        unexplained=(Range(5, 2),),
+        shares=((CHANNEL, 0), (CRON, 2)),
+        determinate=False,
+    ),
     "a write in the middle can't be settled": Case(
         (write(b"X", at=1, offset=1),),
         b"bXse\n",

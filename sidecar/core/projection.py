@@ -1,0 +1,66 @@
+"""What the reports alone say of a file, without a look at it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.change import Change, Operation
+from sidecar.core.content import Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sidecar.core.fingerprint import Fingerprint
+
+REPLACING: Final = frozenset({Operation.REWRITE, Operation.TRUNCATE, Operation.REMOVE})
+"""Operations that do away with old bytes."""
+
+
+def project(trusted: Manifest, changes: Sequence[Change]) -> Manifest | None:
+    """What the file must hold after these changes if nobody else wrote, without reading it.
+
+    Returns:
+        The manifest, or None where the reports do not settle it (a call under way, a write in the middle, a cut
+        inside a segment).
+    """
+    manifest: Manifest | None = trusted
+    for change in changes:
+        if manifest is None or not change.finished:
+            return None
+        manifest = step(manifest, change)
+    return manifest
+
+
+def step(manifest: Manifest, change: Change) -> Manifest | None:
+    """The manifest after one finished change, or None where that is not settled."""
+    match change.operation:
+        case Operation.METADATA:
+            return manifest
+        case Operation.APPEND:
+            return manifest.appended(change.length, change.sha256, change.writer)
+        case Operation.WRITE if change.offset == manifest.size:
+            return manifest.appended(change.length, change.sha256, change.writer)
+        case Operation.REWRITE:
+            return manifest.rewritten(change.length, change.sha256, change.writer)
+        case Operation.REMOVE:
+            return Manifest()
+        case Operation.TRUNCATE:
+            cut = Manifest(tuple(s for s in manifest.segments if s.range.end <= change.length))
+            return cut if cut.size == change.length else None
+        case _:
+            return None
+
+
+def seen_through(fence: Fingerprint, changes: Sequence[Change]) -> bool:
+    """Whether the reports lead without a gap from the fence to the last replacement of old bytes.
+
+    Each call must have found the file exactly as the one ahead of it left it. Where it did not, something was there
+    that no one reported, and a rewrite may have taken it in. Without a replacement there is nothing to hide it.
+    """
+    last = max((index for index, change in enumerate(changes) if change.operation in REPLACING), default=-1)
+    here: Fingerprint | None = fence
+    for change in changes[: last + 1]:
+        if here is None or change.before != here:
+            return False
+        here = change.after
+    return True
