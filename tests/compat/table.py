@@ -48,8 +48,8 @@ In each cell: what the release does by itself → what it does with the sidecar.
 - Real, from here: the preload in the gateway's process, the sidecar as a process of its own, and the page.
 - Driven: the run between them. `tests/compat/harness/run.mjs` opens, fences, appends and cleans up in the order of the
   bundle's `runEmbeddedAttempt`; there is no agent and no model in it. Whole gateways are run by `tests/e2e`.
-- Replaced: npm packages that the reached code imports ({stand_ins}). None does work in these scenarios, except to make
-  identifiers.
+- Replaced: npm packages that the reached code imports. None does work in these scenarios, but to make identifiers:
+  {stand_ins}.
 - A co-tenant writes in the gateway's process through `node:fs`, under the session lock, outside the run. A foreign
   process holds no lock and has no preload.
 - Not here yet: a declared co-tenant outside the gateway (`openclaw-sidecar write`), which the product does not have.
