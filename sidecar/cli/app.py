@@ -11,6 +11,7 @@ import typer
 from sidecar import __version__
 from sidecar.cli import options
 from sidecar.cli.asking import ask
+from sidecar.cli.doctor import examine, print_finding
 from sidecar.cli.explain import print_story
 from sidecar.cli.hook import Hook, HookFormat, preload_path
 from sidecar.cli.listing import print_listing
@@ -180,6 +181,17 @@ def explain(
     else:
         print_story(stored)
     return 0
+
+
+@app.command()
+def doctor(*, gateway: options.Gateway, node: options.NodeProgram = "node", as_json: options.Json = False) -> int:
+    """Try the adapter for an installed OpenClaw, without a gateway.
+
+    Exit code 1 when it has a fence that the preload would leave untouched.
+    """
+    finding = examine(gateway, node)
+    print_finding(finding, as_json=as_json)
+    return 0 if finding.ok else 1
 
 
 @app.command()

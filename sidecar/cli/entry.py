@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sidecar.cli.app import app
+from sidecar.cli.doctor import PackageError
 from sidecar.config.errors import ConfigError
 from sidecar.core.errors import SidecarError
 from sidecar.store.printable import one_line
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Of what typer prints by itself, the line that matters.
         return _failed(f"{error.format_message().rstrip('. ')}; see {PROGRAM} --help", Exit.BAD_USAGE)
     except SidecarError as error:
-        usage = isinstance(error, SinceError) or (isinstance(error, ConfigError) and error.usage)
+        usage = isinstance(error, SinceError | PackageError) or (isinstance(error, ConfigError) and error.usage)
         return _failed(str(error), Exit.BAD_USAGE if usage else Exit.FAILED_START)
     except (KeyboardInterrupt, typer.Abort):
         return Exit.INTERRUPTED

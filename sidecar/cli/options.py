@@ -82,6 +82,16 @@ OneVerdict = Annotated[Verdict | None, typer.Option(show_default=False, help="On
 Limit = Annotated[int, typer.Option(min=1, metavar="N", help="At most so many, the newest ones.")]
 IncidentId = Annotated[str, typer.Argument(metavar="ID", help="As `incidents` lists it.")]
 Once = Annotated[bool, typer.Option("--once", help="End by itself instead of staying until Ctrl-C.")]
+Gateway = Annotated[
+    str,
+    typer.Option(
+        "--gateway",
+        metavar="PATH",
+        show_default=False,
+        help="An installed OpenClaw: its package directory, its openclaw.mjs, or a node_modules that holds it.",
+    ),
+]
+NodeProgram = Annotated[str, typer.Option("--node", metavar="PATH", help="The Node.js that the gateway runs on.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 

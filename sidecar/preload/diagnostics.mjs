@@ -4,7 +4,19 @@ import { safely } from "./guard.mjs";
 import { sessionHash } from "./writers.mjs";
 
 const BUS = Symbol.for("openclaw.diagnosticEvents.state.v1");
-const WANTED = /^(model\.call\.|run\.(started|completed)|session\.(state|long_running|stalled|stuck|recovery\.))/;
+const WANTED = [
+  "model.call.started",
+  "model.call.completed",
+  "model.call.error",
+  "run.started",
+  "run.completed",
+  "session.state",
+  "session.long_running",
+  "session.stalled",
+  "session.stuck",
+  "session.recovery.requested",
+  "session.recovery.completed",
+];
 
 let attached;
 
@@ -44,9 +56,20 @@ export function listen(onEvent) {
   const listeners = globalThis[BUS]?.listeners;
   if (!(listeners instanceof Set) || attached === listeners) return;
   attached = listeners;
-  listeners.add((event) => {
+  listeners.add(listener(onEvent));
+}
+
+/** Listen through the bus's own function: later releases keep account of who is interested in what. */
+export function subscribe(register, onEvent) {
+  if (attached) return;
+  register(listener(onEvent), { include: WANTED });
+  attached = globalThis[BUS]?.listeners ?? register;
+}
+
+function listener(onEvent) {
+  return (event) => {
     safely("diagnostics", () => {
-      if (typeof event?.type === "string" && WANTED.test(event.type)) onEvent(event);
+      if (WANTED.includes(event?.type)) onEvent(event);
     });
-  });
+  };
 }

@@ -18,6 +18,7 @@ const HOOK_POINTS = [
   "installSessionEventWriteLock",
   "guardSessionManager",
   "runEmbeddedAttempt",
+  "runGatewayLoop",
   "appendInjectedAssistantMessageToTranscript",
   "appendAssistantTranscriptMessage",
   "appendAssistantMessageToSessionTranscript",
@@ -26,7 +27,9 @@ const HOOK_POINTS = [
   "persistTextTurnTranscript",
   "persistCliTurnTranscript",
   "persistTranscriptStateMutation",
+  "onInternalDiagnosticEvent",
 ];
+const FENCE = "embedded prompt lock was released"; // the words of a fence's error, whatever its functions are called
 const SYMBOL = Symbol.for("openclaw-sidecar.preload");
 
 let runtime;
@@ -37,9 +40,9 @@ function loadRuntime() {
 }
 
 /** Called by a module of the bundle as it loads. A preload that is broken must not break the gateway's start. */
-function installed(points, from) {
+function installed(points, from, fence) {
   try {
-    loadRuntime().install(points, from);
+    loadRuntime().install(points, from, fence);
   } catch (error) {
     process.stderr.write(`[openclaw-sidecar] the preload is broken and stays out: ${String(error).slice(0, 200)}\n`);
   }
@@ -55,8 +58,9 @@ function instrument(url, source) {
   if (names.length === 0) return undefined;
   globalThis[SYMBOL] ??= installed;
   const points = names.map((name) => `${name}:{get:()=>${name},set:(f)=>{${name}=f}}`).join(",");
+  const where = `${JSON.stringify(url)},${text.includes(FENCE)}`;
   // Appended, never edited in: function declarations are mutable bindings, and importers see the new value.
-  return `${text}\n;globalThis[Symbol.for("openclaw-sidecar.preload")]?.({${points}},${JSON.stringify(url)});\n`;
+  return `${text}\n;globalThis[Symbol.for("openclaw-sidecar.preload")]?.({${points}},${where});\n`;
 }
 
 function mayDeclare(source) {

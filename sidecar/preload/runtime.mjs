@@ -3,21 +3,21 @@ import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { chooseAdapter } from "./adapters.mjs";
-import { listen, reduce } from "./diagnostics.mjs";
-import { Fences } from "./fence.mjs";
+import { listen, reduce, subscribe } from "./diagnostics.mjs";
 import { watchFileSystem } from "./filesystem.mjs";
 import { onTrouble, safely } from "./guard.mjs";
 import { Link } from "./link.mjs";
 import { wrapLock } from "./locks.mjs";
+import { NO_MATCH, fit } from "./selfcheck.mjs";
 import { AUTHOR_POINTS, currentRun, traceRun, wrapAuthor, wrapRun } from "./writers.mjs";
 
-const RELOAD = /\breloadPromptReleasedSessionFile\b/;
+const NO_FENCE = "this release sets no file fence: there is nothing to recover";
 
 let link;
 let version = "";
 let adapter = { adapter: "pending", reload: false, reason: "the modules with the fence are not loaded yet" };
 let fences;
+let fitted; // the fence, with the adapter that is checked or in force
 
 function start(from) {
   version = openclawVersion(from);
@@ -27,7 +27,7 @@ function start(from) {
       connected: () => link.send("adapter", adapter),
       disconnected: () => fences?.forgetApprovals(),
     },
-    (message) => safely("command", () => fences?.onCommand(message)),
+    (message) => fitted?.whenActive(() => safely("command", () => fences.onCommand(message))),
   );
   onTrouble((where, reason) => link.send("trouble", { where, reason }));
   watchFileSystem((type, fields) => link.send(type, fields));
@@ -55,22 +55,12 @@ function found(name, reload, reason) {
   link.send("adapter", adapter);
 }
 
-function installFence(points, functions) {
-  const reloads = RELOAD.test(Function.prototype.toString.call(functions.createEmbeddedAttemptSessionLockController));
-  const chosen = chooseAdapter(functions, reloads);
-  if (!chosen) {
-    found("unknown", false, "this release has a fence that no adapter of this preload matches");
-    return;
-  }
-  fences = new Fences(link, chosen, functions);
-  points.createEmbeddedAttemptSessionLockController.set(
-    fences.wrapController(functions.createEmbeddedAttemptSessionLockController),
-  );
-  points.readSessionFileFingerprint.set(fences.wrapRead(functions.readSessionFileFingerprint));
-  points.sameSessionFileFingerprint.set(fences.wrapSame(functions.sameSessionFileFingerprint));
-  points.readSessionFileFingerprintSync?.set(fences.wrapReadSync(functions.readSessionFileFingerprintSync));
-  points.installSessionEventWriteLock?.set(rememberManager(functions.installSessionEventWriteLock));
-  found(chosen.name, chosen.reload, "");
+function installFence(points) {
+  fitted = fit(points, link, found);
+  if (!fitted) return;
+  fences = fitted.fences;
+  const install = points.installSessionEventWriteLock;
+  install?.set(rememberManager(install.get()));
 }
 
 /** The session of a run is handed to this function: its session manager is the one to teach. */
@@ -97,17 +87,22 @@ function rememberGuarded(original) {
 }
 
 /** Called by a module of the bundle when it has declared its functions. Never throws. */
-export function install(points, from) {
+export function install(points, from, fence) {
   safely("install", () => {
-    if (!link) start(from);
     const functions = Object.fromEntries(Object.entries(points).map(([name, point]) => [name, point.get()]));
+    const register = functions.onInternalDiagnosticEvent;
+    if (register) subscribe(register, (event) => heard(event, from));
+    // The bus alone is in every process of OpenClaw: that is no gateway before there is something on it.
+    if (register && Object.keys(functions).length === 1) return;
+    if (!link) start(from);
     const send = (type, fields) => link.send(type, fields);
     if (functions.acquireSessionWriteLock) {
       points.acquireSessionWriteLock.set(wrapLock(functions.acquireSessionWriteLock, send));
     }
-    if (functions.createEmbeddedAttemptSessionLockController) installFence(points, functions);
-    else if (functions.runEmbeddedAttempt && !fences) {
-      found("none", false, "this release sets no file fence: there is nothing to recover");
+    if (functions.createEmbeddedAttemptSessionLockController) installFence(points);
+    else if (functions.runEmbeddedAttempt && !fitted) {
+      if (fence) found("unknown", false, NO_MATCH);
+      else found("none", false, NO_FENCE);
     }
     if (functions.guardSessionManager) {
       points.guardSessionManager.set(rememberGuarded(functions.guardSessionManager));
@@ -125,8 +120,16 @@ export function install(points, from) {
 }
 
 function hear() {
-  listen((event) => {
-    if (event.runId) traceRun(event);
-    link.send("diag", reduce(event));
-  });
+  listen((event) => heard(event));
+}
+
+function heard(event, from) {
+  if (!link) {
+    if (!openclawVersion(from)) return;
+    start(from);
+  }
+  // By the time that a model is called, a fence is set: a module that declares it would have been loaded.
+  if (adapter.adapter === "pending" && !fitted && event.type === "model.call.started") found("none", false, NO_FENCE);
+  if (event.runId) traceRun(event);
+  link.send("diag", reduce(event));
 }

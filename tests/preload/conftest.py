@@ -114,5 +114,5 @@ def linked(node: Path, directory: Path, model: str) -> Iterator[Pair]:
         Sidecar(sockets / "s.sock") as sidecar,
         Gateway(node, directory, sidecar.path, model=model) as gateway,
     ):
-        sidecar.wait_for_said("hello")
+        sidecar.wait_for(lambda: [m for m in sidecar.said("adapter") if m["adapter"] != "pending"], "the adapter")
         yield Pair(gateway, sidecar)

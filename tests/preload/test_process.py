@@ -266,6 +266,7 @@ def test_the_adapter_that_fits_is_told_on_every_link(
     start(model=model)
     for _ in range(2):
         sidecar.renew(forget=False)
+        sidecar.wait_for(lambda: [m for m in sidecar.said("adapter") if m["adapter"] != "pending"], "the adapter")
         found = [m for m in sidecar.link.messages if isinstance(m, wire.AdapterFound)][-1]
         assert (found.adapter, found.reload) == (model, reloads)
         sidecar.hang_up(sidecar.link)

@@ -1,0 +1,316 @@
+// Before an adapter is put in force it is tried: the bundle's own controller is driven on temporary files, through the
+// very wrappers that will stand beside it later. What a release only resembles by its names shows here, and then the
+// bundle gets its own functions back.
+//
+// Everything that a trial says and asks stays here, by its async context; and until the trial has passed, nothing that
+// a real run asks is asked.
+import { AsyncLocalStorage } from "node:async_hooks";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+
+import { chooseAdapter } from "./adapters.mjs";
+import { Fences } from "./fence.mjs";
+import { fingerprintOf } from "./fingerprint.mjs";
+import { safely } from "./guard.mjs";
+import { recordsSince } from "./history.mjs";
+import { sessionPath } from "./paths.mjs";
+import { wrapRun } from "./writers.mjs";
+
+export const NO_MATCH = "this release has a fence that no adapter of this preload matches";
+
+const RELOAD = /\breloadPromptReleasedSessionFile\b/;
+const METHODS = ["releaseForPrompt", "withSessionWriteLock", "hasSessionTakeover"]; // the others are tried if there
+// Counted in turns of the event loop, not by the clock alone: a gateway that starts keeps its loop busy for seconds.
+const BOUND_TICKS = 20;
+const TICK_MS = 100;
+
+const HEADER = { type: "session", version: 3, id: "self-check", timestamp: "2026-01-01T00:00:00.000Z", cwd: "/" };
+const trials = new AsyncLocalStorage();
+
+/**
+ * Wrap the functions of a fence with the adapter that fits, and try it.
+ *
+ * @param points what the module declares, with `get` and `set`
+ * @param link where real runs say and ask
+ * @param tell (adapter, reload, reason) => void; called at once and when the trial has ended
+ * @returns undefined if no adapter fits, else {fences, adapter, checked, whenActive(step)}; `checked` resolves to
+ *   the reason against the adapter, or to an empty text
+ */
+export function fit(points, link, tell) {
+  const functions = Object.fromEntries(Object.entries(points).map(([name, point]) => [name, point.get()]));
+  const source = Function.prototype.toString.call(functions.createEmbeddedAttemptSessionLockController);
+  const adapter = chooseAdapter(functions, RELOAD.test(source));
+  if (!adapter) {
+    tell("unknown", false, NO_MATCH);
+    return undefined;
+  }
+  let passed = false;
+  const gated = {
+    send: (type, fields) => (trials.getStore() ?? link).send(type, fields),
+    ask: (fields, boundMs) => trials.getStore()?.ask(fields) ?? askLater(fields, boundMs),
+  };
+  const fences = new Fences(gated, tried(adapter), functions, pathOf);
+  const wrapped = wrap(points, functions, fences);
+  tell("pending", false, `the adapter ${adapter.name} is being checked`);
+  const create = points.createEmbeddedAttemptSessionLockController.get();
+  const checked = afterLoading(() => check(create, adapter, fences)).then((reason) => {
+    passed = reason === "";
+    if (passed) tell(adapter.name, adapter.reload, "");
+    else {
+      for (const name of wrapped) safely("fence", () => points[name].set(functions[name]));
+      tell("unknown", false, `the adapter ${adapter.name} failed its self-check: ${reason}`);
+    }
+    return reason;
+  });
+
+  /** What is asked while the trial is under way waits for its end, within the bound of the question. */
+  async function askLater(fields, boundMs) {
+    if (passed) return await link.ask(fields, boundMs);
+    const since = performance.now();
+    await Promise.race([checked, new Promise((resolve) => setTimeout(resolve, boundMs).unref())]);
+    const left = boundMs - (performance.now() - since);
+    return passed && left > 0 ? await link.ask(fields, left) : undefined;
+  }
+
+  /** What is commanded while the trial is under way comes into force with the adapter. */
+  function whenActive(step) {
+    if (passed) step();
+    else checked.then((reason) => reason === "" && step());
+  }
+
+  return { fences, adapter, checked, whenActive };
+}
+
+function wrap(points, functions, fences) {
+  const wrappers = {
+    createEmbeddedAttemptSessionLockController: (original) => fences.wrapController(original),
+    readSessionFileFingerprint: (original) => fences.wrapRead(original),
+    sameSessionFileFingerprint: (original) => fences.wrapSame(original),
+    readSessionFileFingerprintSync: (original) => fences.wrapReadSync(original),
+  };
+  const names = Object.keys(wrappers).filter((name) => functions[name]);
+  for (const name of names) points[name].set(wrappers[name](functions[name]));
+  return names;
+}
+
+/** The adapter, with what a trial has no real one of: the run's session manager. */
+function tried(adapter) {
+  return {
+    ...adapter,
+    prepare(state, fence, current) {
+      if (!trials.getStore()) return adapter.prepare(state, fence, current);
+      const manager = { flushed: true, fileEntries: [], byId: new Map(), leafId: null };
+      return { manager, records: recordsSince(state.file, fence, current), ids: [] };
+    },
+  };
+}
+
+/** The file of a trial is followed, though it is no session. */
+function pathOf(name) {
+  const trial = trials.getStore();
+  return trial ? (name === trial.file ? name : undefined) : sessionPath(name);
+}
+
+/** Modules that were loaded in a circle are complete by then. Nothing here keeps a process alive. */
+function afterLoading(step) {
+  return new Promise((resolve) => {
+    setImmediate(() => resolve(step())).unref();
+  });
+}
+
+/** The reason against the adapter; empty when there is none. Never throws, and ends within the bound. */
+async function check(create, adapter, fences) {
+  let directory;
+  try {
+    directory = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), "openclaw-sidecar-check-"));
+    return await Promise.race([tryAll(create, adapter, fences, directory), timeout()]);
+  } catch (error) {
+    return readable(error);
+  } finally {
+    safely("self-check", () => directory && fs.rmSync(directory, { recursive: true, force: true }));
+  }
+}
+
+function readable(error) {
+  return String(error?.message ?? error)
+    .replace(/[^\x20-\x7e]+/g, " ")
+    .slice(0, 160);
+}
+
+async function timeout() {
+  for (let tick = 0; tick < BOUND_TICKS; tick += 1) {
+    await new Promise((resolve) => setTimeout(resolve, TICK_MS).unref());
+  }
+  return `no end after ${(BOUND_TICKS * TICK_MS) / 1000} s`;
+}
+
+async function tryAll(create, adapter, fences, directory) {
+  const cases = { stock: trip, withSessionWriteLock: write, acquireForCleanup: cleanUp, reacquireAfterPrompt: reacquire };
+  for (const [name, drive] of Object.entries(cases)) {
+    const trial = new Trial(path.join(directory, `${name}.jsonl`), name !== "stock");
+    const attempt = wrapRun(
+      () => trial.run(create, (controller) => drive(trial, controller, adapter)),
+      (run) => fences.closeRun(run),
+    );
+    try {
+      await trials.run(trial, () => attempt({ runId: "self-check", trigger: "manual" }));
+    } catch (error) {
+      return `${name}: ${readable(error)}`;
+    }
+  }
+  return "";
+}
+
+/** One controller on one file, from its making to its end. */
+class Trial {
+  said = [];
+  held = 0;
+  reloads = 0;
+
+  constructor(file, approving) {
+    this.file = file;
+    this.approving = approving;
+  }
+
+  send(type, fields) {
+    this.said.push({ t: type, ...fields });
+  }
+
+  async ask(fields) {
+    this.said.push({ t: "ask", ...fields });
+    const { window, fence, current } = fields;
+    return this.approving ? { t: "approve", window, fence, current } : undefined;
+  }
+
+  heard(type) {
+    return this.said.filter((message) => message.t === type);
+  }
+
+  append(id) {
+    const record = { type: "message", id, parentId: null, message: { role: "user", content: "self-check" } };
+    fs.appendFileSync(this.file, `${JSON.stringify(record)}\n`);
+    return fingerprintOf(this.file);
+  }
+
+  async run(create, drive) {
+    fs.writeFileSync(this.file, `${JSON.stringify(HEADER)}\n`, { mode: 0o600 });
+    this.append("first");
+    const controller = await create({
+      acquireSessionWriteLock: async () => this.lock(),
+      reloadPromptReleasedSessionFile: async () => {
+        this.reloads += 1;
+      },
+      lockOptions: { sessionFile: this.file, timeoutMs: 1000, staleMs: 60_000, maxHoldMs: 60_000 },
+    });
+    for (const name of METHODS) must(typeof controller?.[name] === "function", `the controller has no ${name}`);
+    await controller.releaseForPrompt();
+    must(this.held === 0, "releaseForPrompt keeps the lock");
+    this.before = fingerprintOf(this.file);
+    must(this.heard("fence.set").at(-1)?.fence === this.before, "releaseForPrompt reads no fingerprint of the file");
+    let ran = false;
+    await controller.withSessionWriteLock(async () => {
+      ran = true;
+    });
+    must(ran && this.heard("ask").length === 0, "an unchanged file is not let through");
+    this.after = this.append("other");
+    await drive(controller);
+    await controller.dispose?.();
+    must(this.held === 0, "the lock is not given back");
+  }
+
+  lock() {
+    this.held += 1;
+    let released = false;
+    return {
+      release: async () => {
+        if (!released) this.held -= 1;
+        released = true;
+      },
+    };
+  }
+
+  /** The change was asked about, as it was. */
+  mustAsk() {
+    const [ask, ...more] = this.heard("ask");
+    must(ask && more.length === 0, "its check does not read the file's fingerprint");
+    must(ask.fence === this.before && ask.current === this.after, "its check reads another fingerprint");
+  }
+
+  /** The change was asked about and let through by the adapter. */
+  mustPass(controller, adapter) {
+    this.mustAsk();
+    const [applied] = this.heard("applied");
+    must(applied, "its check does not compare the fence with what it read");
+    must(applied.ok, `the fence is not moved: ${applied.reason}`);
+    must(controller.hasSessionTakeover() === false, "an approved change sets the takeover flag");
+    must(this.reloads === (adapter.reload ? 1 : 0), `${this.reloads} reloads`);
+  }
+}
+
+async function trip(trial, controller) {
+  let ran = false;
+  const outcome = await controller
+    .withSessionWriteLock(async () => {
+      ran = true;
+    })
+    .then(
+      () => "went on",
+      () => "threw",
+    );
+  trial.mustAsk();
+  must(outcome === "threw" && !ran, "an unapproved change is let through");
+  must(controller.hasSessionTakeover() === true, "an unapproved change sets no takeover flag");
+  must(trial.heard("applied").length === 0 && trial.heard("tripped").length === 1, "a trip is not told");
+  await finish(controller);
+}
+
+async function write(trial, controller, adapter) {
+  let own;
+  const result = await letThrough(() =>
+    controller.withSessionWriteLock(async () => {
+      own = trial.append("own");
+      return "result";
+    }),
+  );
+  must(own && result === "result", "what is run under the lock has no result");
+  trial.mustPass(controller, adapter);
+  must(trial.heard("fence.set").at(-1)?.fence === own, "its own write does not move the fence");
+  await letThrough(() => controller.withSessionWriteLock(async () => {}));
+  must(trial.heard("ask").length === 1, "its own write is taken for another's");
+}
+
+async function cleanUp(trial, controller, adapter) {
+  if (typeof controller.acquireForCleanup !== "function") return;
+  const lock = await letThrough(() => controller.acquireForCleanup({}));
+  trial.mustPass(controller, adapter);
+  await releasing(lock);
+}
+
+async function reacquire(trial, controller, adapter) {
+  if (typeof controller.reacquireAfterPrompt !== "function") return;
+  await letThrough(() => controller.reacquireAfterPrompt());
+  trial.mustPass(controller, adapter);
+  await finish(controller);
+}
+
+async function letThrough(call) {
+  try {
+    return await call();
+  } catch (error) {
+    throw new Error(`an approved change is not let through: ${readable(error)}`, { cause: error });
+  }
+}
+
+async function finish(controller) {
+  if (typeof controller.acquireForCleanup === "function") await releasing(await controller.acquireForCleanup({}));
+}
+
+async function releasing(lock) {
+  must(typeof lock?.release === "function", "acquireForCleanup gives no lock");
+  await lock.release();
+}
+
+function must(fine, reason) {
+  if (!fine) throw new Error(reason);
+}
