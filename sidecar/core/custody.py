@@ -13,6 +13,7 @@ replacement of old bytes.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
@@ -120,6 +121,9 @@ class _Walk:
         self._queues: dict[str, list[Change]] = {}
         self._manifest = trusted
         self._strange: list[Range] = []
+        self._behind: deque[tuple[int, Change]] | None = None
+        """Where waiting writes are found though something strange lies ahead of them; looked up when first needed."""
+        self._done: set[int] = set()
         self._lost: list[tuple[Change, int]] = []
         """Reported writes that are not in the content, and where they would have come."""
         self._tally = _Tally()
@@ -213,7 +217,7 @@ class _Walk:
             if missing is None:
                 break
             # It is not there, and must not hide those that came after it.
-            self._queues[missing.link].remove(missing)
+            self._strike(missing)
             self._lost.append((missing, position))
         end = min(self._manifest.size, self._content.size)
         self._lost += [(change, end) for change in chain.from_iterable(self._queues.values())]
@@ -222,11 +226,18 @@ class _Walk:
         """This write comes next, behind a strange range if that has a length."""
         self._skip(skipped)
         queue = self._queues[change.link]
-        ahead, queue[:] = queue[: queue.index(change)], queue[queue.index(change) + 1 :]
-        self._lost += [(c, skipped.offset) for c in ahead if c.precedes(change)]
-        queue[:0] = [c for c in ahead if not c.precedes(change)]
+        index = queue.index(change)
+        overtaken = [c for c in queue[:index] if c.precedes(change)]
+        for gone in (change, *overtaken):
+            self._strike(gone)
+        self._lost += [(c, skipped.offset) for c in overtaken]
         self._tally.add(change.writer, Range(self._manifest.size, change.length))
         self._manifest = self._manifest.appended(change.length, change.sha256, change.writer)
+
+    def _strike(self, change: Change) -> None:
+        """This write waits no more."""
+        self._queues[change.link].remove(change)
+        self._done.add(id(change))
 
     def _skip(self, where: Range) -> None:
         """Nobody reported these bytes."""
@@ -275,12 +286,16 @@ class _Walk:
         for change in sorted(self._free(position), key=lambda c: -c.length):
             if self._holds(change, position):
                 return change, Range(position, 0)
-        waiting = [c for c in chain.from_iterable(self._queues.values()) if c.length]
-        behind = sorted((place, n) for n, c in enumerate(waiting) for place in _places(c) if place > position)
-        for place, number in behind:
-            if self._holds(waiting[number], place):
-                return waiting[number], Range(position, place - position)
-        return None
+        if self._behind is None:
+            waiting = [c for c in chain.from_iterable(self._queues.values()) if c.length]
+            places = sorted((place, n) for n, c in enumerate(waiting) for place in _places(c) if place > position)
+            self._behind = deque((place, waiting[n]) for place, n in places if self._holds(waiting[n], place))
+        while self._behind and (self._behind[0][0] <= position or id(self._behind[0][1]) in self._done):
+            self._behind.popleft()
+        if not self._behind:
+            return None
+        place, change = self._behind[0]
+        return change, Range(position, place - position)
 
     def _free(self, position: int) -> list[Change]:
         """The waiting writes that no other waiting one must come ahead of."""

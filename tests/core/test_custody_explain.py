@@ -416,6 +416,35 @@ def test_what_the_reports_do_not_settle_is_not_projected(changes: tuple[Change, 
     assert project(Manifest.baseline(BytesContent(BASE)), changes) is None
 
 
+@dataclass
+class Counted:
+    """Content that counts how often it is asked."""
+
+    data: bytes
+    asked: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def digest(self, offset: int, length: int) -> str:
+        self.asked += 1
+        return BytesContent(self.data).digest(offset, length)
+
+
+@pytest.mark.parametrize("strange", [b"", b"XX"])
+def test_the_work_grows_with_the_account_and_not_with_its_square(strange: bytes) -> None:
+    """A run stands at its check for 250 ms at most, and a stranger must not be able to use that up."""
+    many = 400
+    records = [b"%05d\n" % n for n in range(many)]
+    changes = tuple(append(r, at=n + 1, offset=AT_END + 6 * n) for n, r in enumerate(records))
+    content = Counted(BASE + strange + b"".join(records))
+
+    explain(Manifest.baseline(BytesContent(BASE)), changes, content)
+
+    assert content.asked < 5 * many
+
+
 @dataclass(frozen=True)
 class Story:
     """Reports, and the one file that they lead to."""
