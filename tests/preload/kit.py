@@ -225,18 +225,24 @@ class Sidecar:
     def renew(self, *, forget: bool = True) -> None:
         """Wait until a link is up again and everything sent to it has been taken in; forget what was said so far."""
         self.answer = welcome
-        self.wait_for(lambda: self.connections and not self.link.closed and self.link.greeted, "a link")
-        self.link.say(WELCOME)  # again, in case the last test took it back
-        self.sync()
+        while not self._reaches_link():
+            pass
         for connection in self.connections if forget else ():
             connection.raw.clear()
             connection.told.clear()
 
     def sync(self) -> None:
         """Wait until the gateway has taken in all that was sent to it, and has told all that it did."""
-        name = f"s{next(self._syncs)}"
-        self.link.say(Sync(sync=name))
-        self.wait_for(lambda: [m for m in self.said("synced") if m["sync"] == name], "the answer to a sync")
+        assert self._reaches_link()
+
+    def _reaches_link(self) -> bool:
+        """Whether the last link answers. Then it is welcomed, too: a test may have taken that back."""
+        self.wait_for(lambda: self.connections and not self.link.closed and self.link.greeted, "a link")
+        link, name = self.link, f"s{next(self._syncs)}"
+        with suppress(OSError):
+            link.say(WELCOME, Sync(sync=name))
+        self.wait_for(lambda: link.closed or answer_to(name, link), "the answer to a sync")
+        return answer_to(name, link)
 
     def hang_up(self, connection: Connection) -> None:
         """End a link."""
@@ -275,6 +281,11 @@ class Sidecar:
         with self._changed:
             connection.closed = True
             self._changed.notify_all()
+
+
+def answer_to(sync: str, link: Connection) -> bool:
+    """The link has answered."""
+    return any(message["t"] == "synced" and message["sync"] == sync for message in tuple(link.told))
 
 
 def welcome(_connection: Connection, message: Told) -> Iterable[Answer]:

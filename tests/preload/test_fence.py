@@ -17,7 +17,8 @@ from sidecar.wire.codec import encode
 from tests.preload.kit import Answer, Connection, Sidecar, Told, welcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from tests.preload.conftest import Pair
     from tests.preload.kit import Gateway
@@ -192,33 +193,56 @@ def test_a_step_is_refused_when_the_controller_has_another_fence(swap: Gateway, 
 
 
 def test_a_step_is_refused_when_the_file_changed_after_the_approval(gateway: Gateway, sidecar: Sidecar) -> None:
-    gateway.do("await coTenant()")
-
-    def touching(connection: Connection, message: Told) -> Iterable[Answer]:
-        yield from welcome(connection, message)
-        if message["t"] == "ask":
-            os.utime(gateway.file)
-            yield approval(message)
-
-    sidecar.answer = touching
+    sidecar.answer = approving
+    gateway.do(
+        """
+        await coTenant();
+        globalThis.atComparison = () => { delete globalThis.atComparison; fs.utimesSync(file, 1, 1); };
+        """
+    )
     assert gateway.do("return await endRun()")["outcome"] == "takeover"
     assert (outcome(sidecar)["ok"], outcome(sidecar)["reason"]) == (False, "the file changed after the approval")
 
 
-def test_a_step_is_refused_when_the_file_grew_after_the_approval(gateway: Gateway, sidecar: Sidecar) -> None:
+def grow(file: Path) -> None:
+    with file.open("ab") as out:
+        out.write(b'{"type":"message","id":"foreign","parentId":"note"}\n')
+
+
+@pytest.mark.parametrize("meddle", [grow, os.utime])
+def test_a_file_that_changes_with_every_approval_is_refused_within_the_bound(
+    gateway: Gateway, sidecar: Sidecar, meddle: Callable[[Path], None]
+) -> None:
+    """A stranger is at work between question and answer, again and again."""
     gateway.do("await coTenant()")
 
-    def growing(connection: Connection, message: Told) -> Iterable[Answer]:
+    def meddling(connection: Connection, message: Told) -> Iterable[Answer]:
         yield from welcome(connection, message)
         if message["t"] == "ask":
-            with gateway.file.open("ab") as file:
-                file.write(b'{"type":"message","id":"foreign","parentId":"note"}\n')
+            meddle(gateway.file)
             yield approval(message)
 
-    sidecar.answer = growing
-    assert gateway.do("return await endRun()")["outcome"] == "takeover"
-    assert outcome(sidecar)["ok"] is False
+    sidecar.answer = meddling
+    ended = gateway.do("return await endRun()")
+    assert ended["outcome"] == "takeover"
+    assert ended["ms"] < BOUND_MS + SLACK_MS
+    sidecar.sync()
+    assert all(not told["ok"] for told in sidecar.said("applied"))
     assert "foreign" not in gateway.do("return [...g.manager.byId.keys()]")
+
+
+def test_a_file_that_a_co_tenant_is_still_writing_to_is_looked_at_again(gateway: Gateway, sidecar: Sidecar) -> None:
+    """The lock does not keep this process' own writers out; one that is under way at the check is waited for."""
+    sidecar.answer = approving
+    gateway.do("await coTenant()")
+    code = """
+      const late = fsp.appendFile(file, JSON.stringify({ type: "message", id: "late", parentId: "note" }) + "\\n");
+      const ended = await endRun();
+      await late;
+      return ended;
+    """
+    assert gateway.do(code)["outcome"] == "answered"
+    assert lineage(gateway) == ["answer", "late", "note", "first"]
 
 
 def test_a_step_is_refused_when_the_file_changes_while_the_fence_is_moved(swap: Gateway, sidecar: Sidecar) -> None:
