@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core import events as ev
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.watch.processes import executable_of
-from sidecar.watch.reading import fingerprint_of
+from sidecar.watch.reading import fingerprint_of, jsonl_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,11 +41,13 @@ class Lookout:
         self._refuse = refuse
         self._dirty: dict[Path, asyncio.TimerHandle] = {}
         self._last: dict[Path, Fingerprint] = {}
+        self._strange: set[Path] = set()
 
     def file_found(self, path: Path) -> None:
         """It was there before we were: nothing has happened to it."""
         with contextlib.suppress(OSError):
             self._last[path] = fingerprint_of(path)
+        self._check(path)
 
     def file_touched(self, path: Path) -> None:
         """Look at the file soon."""
@@ -70,9 +72,9 @@ class Lookout:
         """File events are lost."""
         self._lost("watch_overflow", "the kernel's event queue was full")
 
-    def name_refused(self, path: Path, reason: str) -> None:
-        """A name is left alone."""
-        self._refuse("symlink_outside", f"{path}: {reason}; it is not watched")
+    def name_refused(self, path: Path, code: str, reason: str) -> None:
+        """A name is left alone, or can't be followed all the way."""
+        self._refuse(code, f"{path}: {reason}")
 
     def look(self, path: Path) -> None:
         """Compare the file's fingerprint with the last one seen, and tell the core of a change."""
@@ -84,12 +86,21 @@ class Lookout:
         except OSError as error:
             self._refuse("unreadable", f"{path}: {error.strerror or error}")
             return
+        self._check(path)
         before = self._last.get(path, Fingerprint.absent())
         if before == current:
             return
         self._last[path] = current
         event = ev.FileMoved(file=_key(path), before=before, fingerprint=current, at_ns=self._now_ns())
         self._warden.handle(event)
+
+    def _check(self, path: Path) -> None:
+        """Say once of a file that it is no JSONL. Its bytes are accounted for all the same."""
+        problem = "" if path in self._strange else jsonl_problem(path)
+        if problem:
+            self._strange.add(path)
+            text = "changes are judged by their bytes all the same; look at it before the gateway does"
+            self._refuse("not_jsonl", f"{path}: {problem}; {text}")
 
     def stop(self) -> None:
         """Forget what was to be looked at."""

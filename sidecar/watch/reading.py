@@ -6,6 +6,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from sidecar.core.content import BytesContent, Snapshot
 from sidecar.core.fingerprint import Fingerprint
 
@@ -16,6 +18,7 @@ MAX_FILE_BYTES: Final = 256 << 20
 """Larger session files are not read; their changes stay unattributed."""
 
 _TRIES: Final = 3
+_FIRST_LINE_BYTES: Final = 1 << 16
 _UNSIGNED: Final = (1 << 64) - 1
 
 
@@ -48,6 +51,25 @@ def take_snapshot(path: Path) -> Snapshot:
         return Snapshot(fingerprint_of(path), problem=problem)
     except OSError:
         return Snapshot(Fingerprint(exists=True), problem=problem)
+
+
+def jsonl_problem(path: Path) -> str:
+    """Why the file's first line is no JSON object; empty when it is one, or when there is no whole line yet.
+
+    A hint for people: verdicts rest on bytes, whatever they mean.
+    """
+    try:
+        with path.open("rb") as file:
+            line = file.readline(_FIRST_LINE_BYTES)
+    except OSError:
+        return ""
+    if not line.endswith(b"\n"):
+        return f"its first line is longer than {_FIRST_LINE_BYTES} bytes" if len(line) == _FIRST_LINE_BYTES else ""
+    try:
+        first = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "its first line is no JSON"
+    return "" if isinstance(first, dict) else "its first line is no JSON object"
 
 
 def _read_once(path: Path) -> Snapshot | None:

@@ -34,6 +34,11 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
 
 
+def is_plain(name: str) -> bool:
+    """The name is UTF-8 without control characters, so that it survives JSON and fits a line of text."""
+    return printable(name) == name
+
+
 def is_inside(path: Path, root: Path) -> bool:
     """The path, with all links followed, lies below the root. False when it can't be followed."""
     try:

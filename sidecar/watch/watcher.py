@@ -10,7 +10,7 @@ from inotify_simple import INotify, flags
 
 from sidecar.core.errors import SidecarError
 from sidecar.watch.lockfile import SUFFIX, read_lock
-from sidecar.watch.tree import Kind, is_inside, is_sessions_directory, kind_of, watched_directories
+from sidecar.watch.tree import Kind, is_inside, is_plain, is_sessions_directory, kind_of, watched_directories
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,8 +62,8 @@ class WatchHandler(Protocol):
         """The kernel's queue was full: events are lost."""
         ...
 
-    def name_refused(self, path: Path, reason: str) -> None:
-        """A name in a sessions directory was left alone."""
+    def name_refused(self, path: Path, code: str, reason: str) -> None:
+        """A name in a sessions directory is left alone, or can't be followed all the way; told once for each."""
         ...
 
 
@@ -160,14 +160,23 @@ class Watcher:
             self._handler.lock_seen(session, payload.pid)
 
     def _accepted(self, path: Path) -> bool:
-        """Refuse links that lead out of the state directory, once each."""
-        if not path.is_symlink() or is_inside(path, self.state_dir):
-            self._refused.discard(path)
-            return True
+        """Refuse links that lead out of the state directory, and say so of names that can't travel; once each."""
+        if path.is_symlink() and not is_inside(path, self.state_dir):
+            self._refuse(
+                path, "symlink_outside", "it is a link that leads out of the state directory; it is not watched"
+            )
+            return False
+        if not is_plain(path.name):
+            text = (
+                "its name has control characters or is no UTF-8: gateways can't report on it, only its changes are seen"
+            )
+            self._refuse(path, "bad_name", text)
+        return True
+
+    def _refuse(self, path: Path, code: str, reason: str) -> None:
         if path not in self._refused:
             self._refused.add(path)
-            self._handler.name_refused(path, "it is a link that leads out of the state directory")
-        return False
+            self._handler.name_refused(path, code, reason)
 
     def _scan(self, *, beginning: bool = False) -> None:
         """Watch what is not watched yet, and take stock of files and locks. Adding a watch twice is harmless."""

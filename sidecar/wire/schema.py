@@ -20,3 +20,11 @@ def json_schema() -> dict[str, Any]:
         "oneOf": [{"$ref": "#/$defs/GatewayMessage"}, {"$ref": "#/$defs/SidecarMessage"}],
         "$defs": {"GatewayMessage": gateway, "SidecarMessage": sidecar, **components},
     }
+
+
+if __name__ == "__main__":
+    import json
+    import sys
+
+    json.dump(json_schema(), sys.stdout, indent=2, sort_keys=True)
+    sys.stdout.write("\n")
