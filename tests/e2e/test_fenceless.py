@@ -9,6 +9,8 @@ import asyncio
 import os
 import subprocess
 import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from sidecar.demo.packages import GatewayPackage
 
 FENCE = b"function createEmbeddedAttemptSessionLockController("
-START_SECONDS = 90.0
+START_SECONDS = 180.0
+TURN_SECONDS = 50.0
 TOLD_SECONDS = 10.0
 QUESTION = "What is new without a fence?"
 ANSWER = "The answer."
@@ -49,27 +52,52 @@ def work_dir() -> Iterator[Path]:
         yield Path(directory)
 
 
-async def test_a_turn_is_answered_and_told_and_needs_no_recovery(fenceless: GatewayPackage, work_dir: Path) -> None:
-    """`Rig` needs session files, which these releases do not have."""
+@dataclass(frozen=True)
+class Trio:
+    """A gateway, its model and a sidecar. `Rig` needs session files, which these releases do not have."""
+
+    gateway: Gateway
+    model: SlowModel
+    sidecar: Companion
+
+
+@pytest.fixture
+def trio(runner: asyncio.Runner, fenceless: GatewayPackage, work_dir: Path) -> Iterator[Trio]:
+    """All of it running; the start of these releases alone may take a minute."""
     socket = work_dir / "sidecar.sock"
     env = {"NODE_OPTIONS": f"--import={preload_path()}", "OPENCLAW_SIDECAR_SOCKET": str(socket)}
-    async with SlowModel() as model:
+    stack = AsyncExitStack()
+
+    async def start() -> Trio:
+        model = await stack.enter_async_context(SlowModel())
         gateway = Gateway(fenceless, work_dir / "gateway", model.base_url, env)
-        async with gateway, Companion(gateway.state_dir, work_dir, socket) as sidecar:
-            linked = await sidecar.wait_for(lambda status: _has_link(status, gateway.pid))
-            assert linked["gateways"][0]["version"] == fenceless.version
+        gateway.state_dir.mkdir(parents=True)
+        sidecar = await stack.enter_async_context(Companion(gateway.state_dir, work_dir, socket))
+        await gateway.start(START_SECONDS)
+        stack.push_async_callback(gateway.stop)
+        return Trio(gateway, model, sidecar)
 
-            turn = await _take_a_turn(gateway, model)
-            assert (turn.answered, turn.text) == (True, ANSWER)
+    try:
+        yield runner.run(start())
+    finally:
+        runner.run(stack.aclose())
 
-            [found] = [g for g in (await sidecar.wait_linked(gateway.pid))["gateways"] if g["pid"] == gateway.pid]
-            assert (found["linked"], found["adapter"]) == (True, "none")
-            assert "recovery is not needed" in found["reason"]
-            assert "recovery is not needed" in await _status_command(sidecar)
-            async with asyncio.timeout(TOLD_SECONDS):
-                while not _model_calls(await sidecar.metrics()):
-                    await asyncio.sleep(0.05)  # noqa: ASYNC110 - the metrics are another process'
-        assert "openclaw-sidecar" not in gateway.stderr.path.read_text()
+
+async def test_a_turn_is_answered_and_told_and_needs_no_recovery(trio: Trio, version: str) -> None:
+    gateway, sidecar = trio.gateway, trio.sidecar
+    await sidecar.wait_for(lambda status: _has_link(status, gateway.pid))
+
+    turn = await _take_a_turn(gateway, trio.model)
+    assert (turn.answered, turn.text) == (True, ANSWER)
+
+    [found] = [g for g in (await sidecar.wait_linked(gateway.pid))["gateways"] if g["pid"] == gateway.pid]
+    assert (found["linked"], found["adapter"], found["version"]) == (True, "none", version)
+    assert "recovery is not needed" in found["reason"]
+    assert "recovery is not needed" in await _status_command(sidecar)
+    async with asyncio.timeout(TOLD_SECONDS):
+        while not _model_calls(await sidecar.metrics()):  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(0.05)
+    assert "openclaw-sidecar" not in gateway.stderr.path.read_text()
 
 
 def _has_link(status: dict[str, list[dict[str, object]]], pid: int) -> bool:
@@ -77,9 +105,9 @@ def _has_link(status: dict[str, list[dict[str, object]]], pid: int) -> bool:
 
 
 async def _take_a_turn(gateway: Gateway, model: SlowModel) -> TurnResult:
-    turn = asyncio.ensure_future(gateway.turn("agent:main:fenceless", QUESTION, START_SECONDS))
+    turn = asyncio.ensure_future(gateway.turn("agent:main:fenceless", QUESTION, TURN_SECONDS))
     try:
-        call = await model.next_call(mentioning=QUESTION, timeout_seconds=START_SECONDS)
+        call = await model.next_call(mentioning=QUESTION, timeout_seconds=TURN_SECONDS)
         call.answer(ANSWER)
         return await turn
     finally:
