@@ -26,11 +26,11 @@ endif
 SOURCES = $(wildcard sidecar tests benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test compat lint format bench lock clean rebuild
+.PHONY: help venv demo test test-releases compat lint format bench lock clean rebuild
 
 help: ## List these targets
 	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-9s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-15s %s\n", $$1, $$2 }'
 
 venv: $(READY) ## Build .venv/ with the openclaw-sidecar command in it
 
@@ -41,6 +41,12 @@ demo: venv ## Show a recovery on a real gateway
 test: venv ## Run the tests (ARGS goes to pytest)
 	@echo "==> pytest $(ARGS)"
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-releases: venv ## Run the end-to-end tests on one release of each generation
+	@echo "==> whole gateways of several releases: about a quarter of an hour"
+	@OPENCLAW_SIDECAR_TEST_VERSIONS="2026.5.18 2026.5.22 2026.5.28 2026.6.8 2026.6.11 2026.7.35" \
+		$(BIN)/python -m pytest tests/e2e $(ARGS)
+	@OPENCLAW_SIDECAR_TEST_VERSIONS=2026.9.6 $(BIN)/python -m pytest tests/e2e/test_fenceless.py $(ARGS)
 
 compat: venv ## Drive every release's fence, and write docs/compatibility.md
 	@echo "==> compatibility with every release: a few seconds for each"

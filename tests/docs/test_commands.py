@@ -19,6 +19,7 @@ from sidecar.core.gateway import Gateway, Run
 from sidecar.core.incident import Incident, incident_id
 from sidecar.core.policy import Grade
 from sidecar.core.verdict import Verdict
+from sidecar.demo.packages import default_cache_dir, ensure_gateway
 from sidecar.store.incidents import DATABASE_NAME, IncidentStore
 
 if TYPE_CHECKING:
@@ -78,14 +79,21 @@ def _incident() -> Incident:
     )
 
 
+@pytest.mark.timeout(300, func_only=True)  # the first one may have to fetch a gateway
 @pytest.mark.parametrize("command", sorted(set(_commands("openclaw-sidecar"))))
 def test_a_shown_command_runs(command: str, place: Path) -> None:
     words = shlex.split(
         command.replace("ID", incident_id(0, "w", "f")).replace("~/.openclaw", str(place / ".openclaw"))
     )
     arguments = ["json://127.0.0.1:9/" if word.startswith("slack:") else word for word in words[1:]]
+    path = os.environ["PATH"]
+    if arguments[0] == "doctor":
+        # The one from npm, with the Node that came with it.
+        package = ensure_gateway("2026.5.18", default_cache_dir(), lambda _line: None)
+        arguments[-1] = str(package.cli.parent)
+        path = f"{package.executables}:{path}"
     env = {
-        "PATH": os.environ["PATH"],
+        "PATH": path,
         "HOME": str(place),
         "OPENCLAW_SIDECAR_DATA_DIR": str(place / "data"),
         "OPENCLAW_SIDECAR_HTTP": "127.0.0.1:0",

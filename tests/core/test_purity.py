@@ -1,0 +1,84 @@
+"""The rooms import one way (docs/architecture.md has the same table), and the core does nothing but think."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2] / "sidecar"
+ROOMS = {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()}
+EVERYTHING = ROOMS | {"status"}
+
+ALLOWED: dict[str, set[str]] = {
+    "core": set(),
+    "preload": set(),
+    "wire": {"core"},
+    "link": {"core", "wire"},
+    "watch": {"core"},
+    "recovery": {"core", "wire", "link", "watch"},
+    "store": {"core"},
+    "notify": {"core", "store", "status"},
+    "telemetry": {"core", "wire", "status"},
+    "web": {"core", "store", "status"},
+    "config": {"core", "store"},
+    "service": EVERYTHING - {"cli", "demo"},
+    "demo": EVERYTHING - {"cli"},
+    "cli": EVERYTHING,
+}
+
+IMPURE = {
+    *("asyncio", "os", "io", "socket", "pathlib", "time", "random", "secrets", "threading", "subprocess", "select"),
+    *("signal", "shutil", "tempfile", "logging", "sqlite3", "multiprocessing", "concurrent", "urllib", "http"),
+}
+
+
+def _imports(room: str) -> Iterator[tuple[Path, str]]:
+    for path in sorted((ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from ((path, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path} imports by position"
+                yield path, node.module or ""
+
+
+def test_every_room_is_in_the_table() -> None:
+    assert set(ALLOWED) == ROOMS
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
+    taken = {
+        (path.name, name.split(".")[1])
+        for path, name in _imports(room)
+        if name.startswith("sidecar.") and name.split(".")[1] != room
+    }
+
+    assert [found for found in sorted(taken) if found[1] not in ALLOWED[room]] == []
+
+
+def test_the_core_imports_nothing_that_touches_the_world() -> None:
+    assert [(path.name, name) for path, name in _imports("core") if name.split(".")[0] in IMPURE] == []
+
+
+def test_the_core_imports_nothing_but_itself_and_the_standard_library() -> None:
+    known = {
+        "__future__",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "hashlib",
+        "itertools",
+        "re",
+        "typing",
+        "sidecar",
+    }
+
+    assert {name.split(".")[0] for _path, name in _imports("core")} <= known
