@@ -1,0 +1,123 @@
+"""An adapter is in force once its self-check has passed; until then, and when it fails, the bundle decides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from sidecar.wire import messages as wire
+from tests.preload.kit import MODELS, welcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from tests.preload.conftest import Start
+    from tests.preload.kit import Answer, Connection, Gateway, Sidecar, Told
+
+RELEASE: Final = "async releaseForPrompt() {"
+SLOW: Final = "await new Promise((later) => setTimeout(later, 400));"
+MODEL_NAMES: Final = ("swap", "publish")
+
+
+def _adapters(sidecar: Sidecar) -> list[str]:
+    return [message["adapter"] for message in sidecar.said("adapter")]
+
+
+def _wait_for_adapter(sidecar: Sidecar, *wanted: str) -> Told:
+    found: list[Told] = sidecar.wait_for(
+        lambda: [m for m in sidecar.said("adapter") if m["adapter"] in wanted], f"the adapter {wanted}"
+    )
+    return found[0]
+
+
+def _edited(directory: Path, model: str, old: str, new: str) -> str:
+    """A model of the gateway with other code under the same names, where the first gateway of a test finds it."""
+    source = (MODELS / f"{model}.mjs").read_text()
+    assert old in source
+    (directory / "0" / "dist").mkdir(parents=True)
+    (directory / "0" / "dist" / "edited.mjs").write_text(source.replace(old, new))
+    return "edited"
+
+
+def _is_wrapped(gateway: Gateway) -> bool:
+    return bool(gateway.do("return String(bundle.createEmbeddedAttemptSessionLockController).includes('fences')"))
+
+
+def approving(connection: Connection, message: Told) -> Iterable[Answer]:
+    """Yes to everything."""
+    yield from welcome(connection, message)
+    if message["t"] == "ask":
+        yield wire.Approve(**{name: message[name] for name in ("window", "fence", "current", "ask")})
+
+
+@pytest.mark.parametrize("model", MODEL_NAMES)
+def test_an_adapter_is_pending_until_it_is_checked(start: Start, sidecar: Sidecar, model: str) -> None:
+    gateway = start(model=model)
+    _wait_for_adapter(sidecar, model)
+    assert _is_wrapped(gateway)
+    assert _adapters(sidecar)[-1] == model
+    assert set(_adapters(sidecar)) <= {"pending", model}
+    assert gateway.end() == "", "something was written to stderr"
+
+
+@pytest.mark.parametrize("model", MODEL_NAMES)
+def test_a_check_leaves_nothing_behind_and_tells_nothing_of_itself(
+    start: Start, sidecar: Sidecar, tmp_path: Path, model: str
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    gateway = start(model=model, TMPDIR=str(temporary))
+    _wait_for_adapter(sidecar, model)
+    sidecar.sync()
+    assert list(temporary.iterdir()) == []
+    assert {message["t"] for message in sidecar.told} <= {"hello", "adapter", "synced"}
+    assert gateway.do("return 1") == 1
+
+
+@pytest.mark.parametrize("model", MODEL_NAMES)
+def test_a_controller_that_behaves_otherwise_gets_its_functions_back(
+    start: Start, sidecar: Sidecar, tmp_path: Path, model: str
+) -> None:
+    gateway = start(model=_edited(tmp_path, model, RELEASE, f"{RELEASE} throw new Error('not today');"))
+    told = _wait_for_adapter(sidecar, "unknown")
+    assert told["reason"] == f"the adapter {model} failed its self-check: stock: not today"
+    assert not told["reload"]
+    assert not _is_wrapped(gateway)
+    assert gateway.end() == ""
+
+
+def test_without_the_adapter_an_approval_changes_nothing(start: Start, sidecar: Sidecar, tmp_path: Path) -> None:
+    """A method that only the check calls is broken: runs go on as they do without the preload."""
+    broken = "async acquireForCleanup() { return {};"
+    gateway = start(model=_edited(tmp_path, "swap", "async acquireForCleanup() {", broken))
+    _wait_for_adapter(sidecar, "unknown")
+    sidecar.answer = approving
+    gateway.do("await startRun()")
+    gateway.do("await coTenant()")
+    assert gateway.do("return await endRun()")["outcome"] == "takeover"
+    assert sidecar.said("ask") == sidecar.said("applied") == []
+
+
+def test_what_hangs_is_given_up(start: Start, sidecar: Sidecar, tmp_path: Path) -> None:
+    gateway = start(model=_edited(tmp_path, "swap", RELEASE, f"{RELEASE} await new Promise(() => {{}});"))
+    assert gateway.do("return 1") == 1, "the gateway waits for the check"
+    told = _wait_for_adapter(sidecar, "unknown")
+    assert told["reason"].endswith("no end after 2 s")
+
+
+def test_a_question_does_not_get_its_answer_before_the_check_has_passed(
+    start: Start, sidecar: Sidecar, tmp_path: Path
+) -> None:
+    """A check of more than a second, and a run in its first moments: the run is as stock."""
+    sidecar.answer = approving
+    slow = f"{RELEASE} if (file.includes('sidecar-check')) {SLOW}"
+    gateway = start(model=_edited(tmp_path, "swap", RELEASE, slow))
+    gateway.do("await startRun()")
+    gateway.do("await coTenant()")
+    ended = gateway.do("return await endRun()")
+    assert ended["outcome"] == "takeover"
+    assert "swap" not in _adapters(sidecar)
+    assert sidecar.said("ask") == sidecar.said("applied") == []
+    assert _wait_for_adapter(sidecar, "swap")["reason"] == ""
