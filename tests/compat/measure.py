@@ -180,7 +180,9 @@ class Bench:
     async def _play(self, scenario: Scenario, writer: Writer) -> Played:
         file = self._sessions / f"{uuid.uuid4()}.jsonl"
         message = {"file": str(file), "id": file.stem, "operation": scenario.operation, "writer": writer.value}
-        await self._gateway.tell({**message, "timeoutMs": scenario.timeout_ms, "twice": scenario.twice.value})
+        await self._gateway.tell(
+            {**message, "timeoutMs": scenario.timeout_ms, "twice": scenario.twice.value, "first": scenario.first}
+        )
         heard = await self._gateway.hear()
         written: list[str] = []
         if heard.get("open"):

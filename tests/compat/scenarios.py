@@ -85,6 +85,7 @@ class Scenario:
         writers: Who makes it, each once.
         timeout_ms: How long the run waits for the lock; None for long.
         twice: Whether the run checks its fence before it writes, too.
+        first: The session begins with this run: nothing is saved before its first answer.
         in_matrix: The fence matrix has it; else it is from here.
     """
 
@@ -94,6 +95,7 @@ class Scenario:
     writers: tuple[Writer, ...] = BOTH
     timeout_ms: int | None = None
     twice: Twice = Twice.NO
+    first: bool = False
     in_matrix: bool = True
 
 
@@ -127,6 +129,10 @@ SCENARIOS: Final = (
     Scenario("own unlocked write + onMessagePersisted refresh (if any)", "unlocked", Change.APPEND, OWN),
     Scenario("one lock timeout, then retry", "lockTimeout", Change.LOCK_TIMEOUT, COTENANT, timeout_ms=150),
     Scenario("user msg, check, user msg", "user", Change.APPEND, COTENANT, twice=Twice.AGAIN, in_matrix=False),
+    Scenario("user msg by the release's own append", "transcript", Change.APPEND, COTENANT, in_matrix=False),
+    Scenario(
+        "first turn, user msg by the own append", "transcript", Change.APPEND, COTENANT, first=True, in_matrix=False
+    ),
     Scenario("after a trip: 2nd call / cleanup", "user", Change.APPEND, BOTH, twice=Twice.CHECK),
 )
 

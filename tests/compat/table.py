@@ -26,6 +26,10 @@ _HEAD: Final = """\
 Every stable release whose fence is on a file, driven through every change that its fence was measured with, by itself
 and with preload and sidecar. Written by `make compat`; do not edit. Measured on {date}.
 
+The release by itself is held against the fence matrix that was measured before (`tests/compat/fence-matrix.tsv`).
+In every column the run writes twice after the change. Not in that matrix:
+`{extra}`.
+
 In each cell: what the release does by itself → what it does with the sidecar.
 
 | word | meaning |
@@ -42,9 +46,11 @@ In each cell: what the release does by itself → what it does with the sidecar.
 ## What is real here and what is driven
 
 - Real, from the published package: the fence (`createEmbeddedAttemptSessionLockController`), the session lock
-  (`acquireSessionWriteLock`), the session manager and its guard (`guardSessionManager`), each with every declaration of
-  the bundle that it reaches, unchanged (`tests/compat/harness/region.mjs`). Releases before 2026.5.28 have their
-  session manager from `@earendil-works/pi-coding-agent`, in the version that they name.
+  (`acquireSessionWriteLock`), the session manager, its guard and its preparation (`guardSessionManager`,
+  `prepareSessionManagerForRun`) and the append that channels and injected notes go through
+  (`appendSessionTranscriptMessage`), each with every declaration of the bundle that it reaches, unchanged
+  (`tests/compat/harness/region.mjs`). Releases before 2026.5.28 have their session manager from
+  `@earendil-works/pi-coding-agent`, in the version that they name.
 - Real, from here: the preload in the gateway's process, the sidecar as a process of its own, and the page.
 - Driven: the run between them. `tests/compat/harness/run.mjs` opens, fences, appends and cleans up in the order of the
   bundle's `runEmbeddedAttempt`; there is no agent and no model in it. Whole gateways are run by `tests/e2e`.
@@ -62,7 +68,7 @@ In each cell: what the release does by itself → what it does with the sidecar.
 def document(measured: Sequence[Measured], today: date) -> str:
     """The whole page."""
     stand_ins = sorted({name.partition(" (")[2].rstrip(")") for release in measured for name in release.stand_ins})
-    parts = [_HEAD.format(date=today.isoformat(), stand_ins=", ".join(f"`{name}`" for name in stand_ins))]
+    parts = [head(today.isoformat(), ", ".join(f"`{name}`" for name in stand_ins))]
     if KNOWN_GAPS:
         gaps = "\n".join(f"- {name} ({writer}): {why}." for (name, writer), why in KNOWN_GAPS.items())
         parts.append(f"## Not as it must be yet\n\n{gaps}\n")
@@ -74,6 +80,12 @@ def document(measured: Sequence[Measured], today: date) -> str:
     lines = ["| release | adapter | npm integrity |", "|---|---|---|", *(package_row(release) for release in measured)]
     parts.append("## Packages\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def head(date: str, stand_ins: str) -> str:
+    """All before the tables."""
+    extra = "`, `".join(_heading(scenario) for scenario in SCENARIOS if not scenario.in_matrix)
+    return _HEAD.format(date=date, stand_ins=stand_ins, extra=extra)
 
 
 def row(release: Measured, writer: Writer) -> str:

@@ -1,5 +1,6 @@
 // The gateway's process: loads the release's code and plays runs as it is told, one JSON line for each.
 import { AsyncResource } from "node:async_hooks";
+import path from "node:path";
 import readline from "node:readline";
 
 import { OPERATIONS, answer, begin, prompt } from "./operations.mjs";
@@ -48,6 +49,13 @@ const published = (records) => records.map((id) => ({ kind: "id", id }));
 const WINDOWS = {
   secondUnpublished: (file) => apart(() => secondController(file)),
   secondPublished: (file) => apart(() => secondController(file, { publishOwnedWrite: true, resolvePublishedEntries: published })),
+  async transcript(file) {
+    const message = prompt();
+    const sessionId = path.basename(file, ".jsonl");
+    const params = { transcriptPath: file, message, sessionId, cwd: "/", now: Date.now() };
+    const { messageId } = await apart(() => bundle.appendSessionTranscriptMessage(params));
+    return [messageId];
+  },
   async lockedThrows(file, { controller, sessionManager, facts }) {
     const thrown = await outcome(() =>
       controller.withSessionWriteLock(() => {
@@ -89,10 +97,12 @@ async function visit(file, operation) {
   return records;
 }
 
-async function play({ file, id, writer, operation, timeoutMs, twice }) {
-  begin(file);
+async function play({ file, id, writer, operation, timeoutMs, twice, first }) {
+  if (!first) begin(file);
   let records = [];
   const window = async (inside) => {
+    // A file that is not there yet is known to the sidecar a moment after the fence; a model takes longer than that.
+    if (first) await new Promise((resolve) => setTimeout(resolve, 50));
     if (operation in WINDOWS) records = await WINDOWS[operation](file, inside);
     else if (writer === "cotenant") records = await visit(file, operation);
     else await new Promise(opened);
@@ -102,12 +112,14 @@ async function play({ file, id, writer, operation, timeoutMs, twice }) {
   const params = {
     bundle,
     sessionFile: file,
+    sessionId: id,
+    hadSessionFile: !first,
     sessionKey: `agent:main:${id}`,
     runId: id,
     trigger: "user",
     timeoutMs: timeoutMs ?? TIMEOUT_MS,
     prompt: prompt(),
-    answer: answer(),
+    answers: [answer(), answer()],
     window,
   };
   const result = await apart(() => runEmbeddedAttempt(params));

@@ -10,6 +10,7 @@ import { Cut } from "./region.mjs";
 
 const { dist, manager } = JSON.parse(process.env.COMPAT_BUNDLE);
 const OPTIONAL = ["installSessionEventWriteLock"];
+const MANAGER_PACKAGE = "@earendil-works/pi-coding-agent";
 const RUN = path.join(dist, "compat-run.js");
 
 // npm packages are not there. What is reached of them does no work here but to make identifiers, and to colour a log.
@@ -45,12 +46,20 @@ function want(file, name) {
   cut.root(file, name);
   where[name] = pathToFileURL(file).href;
 }
-for (const name of ["createEmbeddedAttemptSessionLockController", "acquireSessionWriteLock", "guardSessionManager"]) {
-  want(functionNamed(name), name);
-}
+const FUNCTIONS = [
+  "createEmbeddedAttemptSessionLockController",
+  "acquireSessionWriteLock",
+  "guardSessionManager",
+  "prepareSessionManagerForRun",
+  "appendSessionTranscriptMessage",
+];
+for (const name of FUNCTIONS) want(functionNamed(name), name);
 const selection = fileURLToPath(where.createEmbeddedAttemptSessionLockController);
 for (const name of OPTIONAL) if (cut.module(selection).declared.has(name)) want(selection, name);
-want(manager || declaring(/^(?:var|let|const) SessionManager = class|^class SessionManager /m, "SessionManager"), "SessionManager");
+const MANAGER = /^(?:var|let|const) SessionManager = class|^class SessionManager /m;
+want(manager || declaring(MANAGER, "SessionManager"), "SessionManager");
+// The bundle imports this one of the package when a session begins.
+if (manager) cut.root(manager, "CURRENT_SESSION_VERSION");
 
 for (const file of cut.files) if (cut.has(file)) cut.source(file);
 globalThis[Symbol.for("compat.bundle")] = {
@@ -63,6 +72,7 @@ globalThis[Symbol.for("compat.bundle")] = {
 
 registerHooks({
   resolve(specifier, context, next) {
+    if (manager && specifier === MANAGER_PACKAGE) return next(pathToFileURL(manager).href, context);
     if (specifier === pathToFileURL(RUN).href) return { url: specifier, format: "module", shortCircuit: true };
     return next(specifier, context);
   },

@@ -2,7 +2,7 @@
 // manager and guard, in the order of the real `runEmbeddedAttempt`; what is left out is the agent between them.
 // Loaded under an address in the bundle: the preload knows a run by the name of this function.
 async function runEmbeddedAttempt(params) {
-  const { bundle, sessionFile, timeoutMs, prompt, answer, window } = params;
+  const { bundle, sessionFile, sessionId, hadSessionFile, timeoutMs, prompt, answers, window } = params;
   let sessionManager;
   const controller = await bundle.createEmbeddedAttemptSessionLockController({
     acquireSessionWriteLock: bundle.acquireSessionWriteLock,
@@ -26,13 +26,21 @@ async function runEmbeddedAttempt(params) {
       session,
       withSessionWriteLock: (run) => controller.withSessionWriteLock(run),
     });
+    await controller.withSessionWriteLock(() =>
+      bundle.prepareSessionManagerForRun({ sessionManager, sessionFile, hadSessionFile, sessionId, cwd: "/" }),
+    );
     await controller.withSessionWriteLock(() => sessionManager.appendMessage(prompt));
     await controller.releaseForPrompt();
     await window({ controller, sessionManager, facts });
     // From 2026.5.22 the run takes the lock again as soon as the model begins to answer: the first check there is.
     const again = controller.reacquireAfterPrompt && (await outcome(() => controller.reacquireAfterPrompt()));
     if (again && again !== "ok") facts.checks.push(again);
-    else facts.checks.push(await outcome(() => controller.withSessionWriteLock(() => sessionManager.appendMessage(answer))));
+    else {
+      for (const answer of answers) {
+        const write = () => controller.withSessionWriteLock(() => sessionManager.appendMessage(answer));
+        facts.checks.push(await outcome(write));
+      }
+    }
     const lock = await controller.acquireForCleanup({ session: {} });
     await lock?.release?.();
     facts.cleanup = "ok";
