@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+
+from sidecar.watch.reading import open_without_waiting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +22,13 @@ class LockPayload(msgspec.Struct, frozen=True):
         pid: The process that holds the lock.
     """
 
-    pid: int
+    pid: Annotated[int, msgspec.Meta(ge=1, le=(1 << 31) - 1)]
 
 
 def read_lock(path: Path) -> LockPayload | None:
     """The payload, or None while it is not (completely) written, gone, or nothing that we understand."""
     try:
-        with path.open("rb") as file:
-            return msgspec.json.decode(file.read(_MAX_BYTES), type=LockPayload)
-    except (OSError, msgspec.DecodeError):
+        with open_without_waiting(path) as file:
+            return msgspec.json.decode(file.read(_MAX_BYTES) or b"", type=LockPayload)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

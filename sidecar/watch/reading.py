@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from io import FileIO
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -34,6 +35,11 @@ def fingerprint_of(path: Path) -> Fingerprint:
         return Fingerprint.absent()
 
 
+def open_without_waiting(path: Path) -> FileIO:
+    """Open a file for reading. A FIFO that was put in its place can't hang the sidecar: it gives nothing to read."""
+    return FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
+
+
 def take_snapshot(path: Path) -> Snapshot:
     """Read the file between two equal fingerprints. Never raises: what goes wrong is the snapshot's ``problem``."""
     problem = "it kept changing while it was read"
@@ -47,10 +53,18 @@ def take_snapshot(path: Path) -> Snapshot:
             break
         if snapshot is not None:
             return snapshot
+    return _unread(path, problem)
+
+
+def _unread(path: Path, problem: str) -> Snapshot:
+    """What is known of a file without its bytes: its kind and owner must not look as if they had changed."""
     try:
-        return Snapshot(fingerprint_of(path), problem=problem)
+        named, found = path.lstat(), path.stat()
+    except FileNotFoundError:
+        return Snapshot(Fingerprint.absent())
     except OSError:
         return Snapshot(Fingerprint(exists=True), problem=problem)
+    return Snapshot(_fingerprint(found), regular=stat.S_ISREG(named.st_mode), uid=found.st_uid, problem=problem)
 
 
 def jsonl_problem(path: Path) -> str:
@@ -59,7 +73,7 @@ def jsonl_problem(path: Path) -> str:
     A hint for people: verdicts rest on bytes, whatever they mean.
     """
     try:
-        with path.open("rb") as file:
+        with open_without_waiting(path) as file:
             line = file.readline(_FIRST_LINE_BYTES)
     except OSError:
         return ""
@@ -67,7 +81,7 @@ def jsonl_problem(path: Path) -> str:
         return f"its first line is longer than {_FIRST_LINE_BYTES} bytes" if len(line) == _FIRST_LINE_BYTES else ""
     try:
         first = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "its first line is no JSON"
     return "" if isinstance(first, dict) else "its first line is no JSON object"
 
@@ -75,9 +89,8 @@ def jsonl_problem(path: Path) -> str:
 def _read_once(path: Path) -> Snapshot | None:
     """A snapshot, or None when the file changed meanwhile."""
     named = path.lstat()
-    # Non-blocking, so that a FIFO that was put in the file's place can't hang the sidecar.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
+    with open_without_waiting(path) as file:
+        descriptor = file.fileno()
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             return Snapshot(_fingerprint(before), regular=False, uid=before.st_uid, problem="it is no regular file")
@@ -86,8 +99,6 @@ def _read_once(path: Path) -> Snapshot | None:
             return Snapshot(_fingerprint(before), uid=before.st_uid, problem=problem)
         data = _read_all(descriptor, before.st_size)
         after = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
     fingerprint = _fingerprint(after)
     if _fingerprint(before) != fingerprint or fingerprint_of(path) != fingerprint or len(data) != after.st_size:
         return None

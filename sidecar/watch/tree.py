@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -47,25 +48,34 @@ def is_inside(path: Path, root: Path) -> bool:
         return False
 
 
-def watched_directories(state_dir: Path) -> list[Path]:
-    """Every directory to watch: the state directory, ``agents``, each agent, and each agent's ``sessions``.
+def entries(directory: Path) -> list[Path]:
+    """What is in a directory and is no directory itself, sorted; nothing when it can't be read (any more)."""
+    try:
+        with os.scandir(directory) as found:
+            return sorted(directory / entry.name for entry in found if not entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
+
+
+def subdirectories(directory: Path, state_dir: Path) -> list[Path]:
+    """The directories to watch in one that is watched: ``agents``, each agent, and each agent's ``sessions``.
 
     Those above the sessions directories are watched for agents that appear later. Links that lead out of the state
     directory are left out.
     """
     agents = state_dir / AGENTS
-    found = [state_dir]
-    if not agents.is_dir() or not is_inside(agents, state_dir):
-        return found
-    found.append(agents)
-    for agent in sorted(agents.iterdir()):
-        if not agent.is_dir() or not is_inside(agent, state_dir):
-            continue
-        found.append(agent)
-        sessions = agent / SESSIONS
-        if sessions.is_dir() and is_inside(sessions, state_dir):
-            found.append(sessions)
-    return found
+    if directory == agents:
+        try:
+            found = sorted(directory.iterdir())
+        except OSError:
+            return []
+    elif directory == state_dir:
+        found = [agents]
+    elif directory.parent == agents:
+        found = [directory / SESSIONS]
+    else:
+        return []
+    return [path for path in found if path.is_dir() and is_inside(path, state_dir)]
 
 
 def is_sessions_directory(path: Path, state_dir: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -10,9 +11,10 @@ from inotify_simple import INotify, flags
 
 from sidecar.core.errors import SidecarError
 from sidecar.watch.lockfile import SUFFIX, read_lock
-from sidecar.watch.tree import Kind, is_inside, is_plain, is_sessions_directory, kind_of, watched_directories
+from sidecar.watch.tree import Kind, entries, is_inside, is_plain, is_sessions_directory, kind_of, subdirectories
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _OVERFLOW: Final = -1
@@ -63,7 +65,7 @@ class WatchHandler(Protocol):
         ...
 
     def name_refused(self, path: Path, code: str, reason: str) -> None:
-        """A name in a sessions directory is left alone, or can't be followed all the way; told once for each."""
+        """A name is left alone, or can't be followed all the way; told once for each."""
         ...
 
 
@@ -78,6 +80,7 @@ class Watcher:
         self.files: set[Path] = set()
         self._handler = handler
         self._directories: dict[int, Path] = {}
+        self._locked: set[Path] = set()
         self._refused: set[Path] = set()
         self._inotify: INotify | None = None
 
@@ -96,7 +99,12 @@ class Watcher:
             self._inotify = INotify(nonblocking=True)
         except OSError as error:
             raise self._error(self.state_dir, error) from error
-        self._scan(beginning=True)
+        try:
+            self._scan(beginning=True)
+        except WatchError:
+            self._inotify.close()
+            self._inotify = None
+            raise
         asyncio.get_running_loop().add_reader(self._inotify.fileno(), self.drain)
 
     def stop(self) -> None:
@@ -133,6 +141,8 @@ class Watcher:
         if mask & flags.ISDIR:
             if mask & (flags.CREATE | flags.MOVED_TO):
                 self._scan()
+            elif mask & _GONE:
+                self._forget(path)
             return
         if is_sessions_directory(directory, self.state_dir):
             self._file_event(path, mask)
@@ -153,8 +163,10 @@ class Watcher:
     def _lock_event(self, path: Path, mask: int) -> None:
         session = path.with_name(path.name.removesuffix(SUFFIX))
         if mask & _GONE:
+            self._locked.discard(session)
             self._handler.lock_gone(session)
             return
+        self._locked.add(session)
         payload = read_lock(path)
         if payload is not None:
             self._handler.lock_seen(session, payload.pid)
@@ -180,23 +192,49 @@ class Watcher:
 
     def _scan(self, *, beginning: bool = False) -> None:
         """Watch what is not watched yet, and take stock of files and locks. Adding a watch twice is harmless."""
-        if self._inotify is None:
-            return
-        for directory in watched_directories(self.state_dir):
-            try:
-                wd = self._inotify.add_watch(directory, _MASK)
-            except FileNotFoundError:
+        files: set[Path] = set()
+        locked: set[Path] = set()
+        watched: set[Path] = set()
+        waiting = [self.state_dir]
+        while waiting:
+            directory = waiting.pop()
+            # First the watch, then the look: what comes in between is seen twice, not never.
+            if not self._watch(directory, beginning=beginning):
                 continue
-            except OSError as error:
-                raise self._error(directory, error) from error
-            self._directories[wd] = directory
+            watched.add(directory)
             if is_sessions_directory(directory, self.state_dir):
-                self._take_stock(directory, beginning=beginning)
+                self._take_stock(directory, files, locked, beginning=beginning)
+            waiting += subdirectories(directory, self.state_dir)
+        self._drop(
+            [wd for wd, path in self._directories.items() if path not in watched],
+            self.files - files,
+            self._locked - locked,
+        )
 
-    def _take_stock(self, directory: Path, *, beginning: bool) -> None:
-        for path in sorted(directory.iterdir()):
+    def _watch(self, directory: Path, *, beginning: bool) -> bool:
+        """Watch a directory. One that can't be watched is an error at the beginning, and costs only itself later."""
+        if self._inotify is None:
+            return False
+        try:
+            self._directories[self._inotify.add_watch(directory, _MASK)] = directory
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if beginning and directory == self.state_dir:
+                raise self._error(directory, error) from error
+            return False
+        except OSError as error:
+            failure = self._error(directory, error)
+            if beginning:
+                raise failure from error
+            self._refuse(directory, "unreadable", str(failure))
+            return False
+        return True
+
+    def _take_stock(self, directory: Path, files: set[Path], locked: set[Path], *, beginning: bool) -> None:
+        """Tell of every file and lock in a sessions directory, and add them to ``files`` and ``locked``."""
+        for path in entries(directory):
             kind = kind_of(path.name)
             if kind is Kind.SESSION and self._accepted(path):
+                files.add(path)
                 self.files.add(path)
                 if beginning:
                     self._handler.file_found(path)
@@ -204,6 +242,29 @@ class Watcher:
                     self._handler.file_touched(path)
             elif kind is Kind.LOCK:
                 self._lock_event(path, flags.MODIFY)
+                locked.add(path.with_name(path.name.removesuffix(SUFFIX)))
+
+    def _forget(self, directory: Path) -> None:
+        """A directory is gone or was moved away, and all below it. What comes back is found like something new."""
+        self._drop(
+            [wd for wd, path in self._directories.items() if path.is_relative_to(directory)],
+            {path for path in self.files if path.is_relative_to(directory)},
+            {path for path in self._locked if path.is_relative_to(directory)},
+        )
+
+    def _drop(self, watches: Iterable[int], files: Iterable[Path], locked: Iterable[Path]) -> None:
+        """Watch these no more, and tell of what is gone."""
+        for wd in watches:
+            del self._directories[wd]
+            if self._inotify is not None:
+                with contextlib.suppress(OSError):  # the kernel drops the watches of what is deleted
+                    self._inotify.rm_watch(wd)
+        for path in sorted(files):
+            self.files.discard(path)
+            self._handler.file_touched(path)
+        for path in sorted(locked):
+            self._locked.discard(path)
+            self._handler.lock_gone(path)
 
     def _error(self, directory: Path, error: OSError) -> WatchError:
         hint = _LIMIT_HINTS.get(error.errno or 0, "check that it is a readable directory")

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.watch.kit import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state directory with one agent."""
+    (tmp_path / "state" / "agents" / "main" / "sessions").mkdir(parents=True)
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def sessions(state: Path) -> Path:
+    """The sessions directory of that agent."""
+    return state / "agents" / "main" / "sessions"
+
+
+@pytest.fixture
+def watch() -> Iterator[Callable[[Path], Watch]]:
+    """Starts to watch a state directory."""
+    with asyncio.Runner() as runner:
+        opened: list[Watch] = []
+
+        def start(state_dir: Path) -> Watch:
+            opened.append(Watch(state_dir, runner))
+            return opened[-1]
+
+        yield start
+        for watch in opened:
+            watch.stop()
