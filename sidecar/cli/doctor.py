@@ -219,7 +219,10 @@ def print_finding(finding: Finding, *, as_json: bool) -> None:
     )
     if not finding.ok:
         print_line()
-        print_line("The preload leaves this gateway untouched: no turn is recovered. Update openclaw-sidecar.")
+        if finding.node and not finding.tried and "adapter" not in finding.reason:
+            print_line("Nothing could be tried. Is it installed as a whole, with its dependencies?")
+        else:
+            print_line("The preload leaves this gateway untouched: no turn is recovered. Update openclaw-sidecar.")
 
 
 def _result(finding: Finding) -> str:
