@@ -61,6 +61,10 @@ class Ledger:
         Returns:
             The bytes at the fence, or None where the chain of fingerprints is broken: then the file must be read.
         """
+        if not fence.exists and not self.changes:
+            # No file holds no bytes, whatever was known before.
+            self.manifest, self.head = Manifest(), fence
+            return self.manifest
         reached = self._reach(fence)
         if self.manifest is None or reached is None:
             return None

@@ -1114,3 +1114,29 @@ def test_a_fence_on_a_link_that_is_not_known_is_followed_all_the_same() -> None:
     bench.fence()
 
     assert bench.custodian.windows[0].gateway == Gateway(LINK, 0)
+
+
+def test_custody_of_a_file_that_is_not_there_needs_no_reading() -> None:
+    """However soon a co-tenant writes after the fence of a first turn, it costs nothing."""
+    bench = Bench(disk=Disk(data=b"", exists=False))
+    absent = bench.disk.fingerprint
+
+    made = bench.custodian.handle(
+        ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=absent, run=RUN, at_ns=bench.now())
+    )
+    bench.cotenant(b'{"type":"session"}\n')
+
+    assert made == []
+    assert isinstance(bench.ask(fence=absent), Approve)
+
+
+def test_a_file_that_a_stranger_makes_in_a_first_turn_is_a_takeover() -> None:
+    """Rule 1, where there was no file at the fence."""
+    bench = Bench(disk=Disk(data=b"", exists=False))
+
+    bench.fence()
+    bench.disk.append(FOREIGN, foreign=1)
+
+    answer = bench.ask()
+    assert isinstance(answer, Refuse)
+    assert answer.verdict is Verdict.EXTERNAL

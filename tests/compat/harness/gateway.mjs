@@ -101,8 +101,6 @@ async function play({ file, id, writer, operation, timeoutMs, twice, first }) {
   if (!first) begin(file);
   let records = [];
   const window = async (inside) => {
-    // A file that is not there yet is known to the sidecar a moment after the fence; a model takes longer than that.
-    if (first) await new Promise((resolve) => setTimeout(resolve, 50));
     if (operation in WINDOWS) records = await WINDOWS[operation](file, inside);
     else if (writer === "cotenant") records = await visit(file, operation);
     else await new Promise(opened);
