@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 NODE_VERSION: Final = "24.15.0"
+LATER_NODE_VERSION: Final = "24.16.0"
+"""What releases from 2026.8 on ask for, their install script included."""
 CACHE_VARIABLE: Final = "OPENCLAW_SIDECAR_CACHE_DIR"
 MARKER: Final = ".complete"
 PROGRESS_SECONDS: Final = 3.0
@@ -59,7 +61,7 @@ class GatewayPackage:
 
     def problem(self) -> str:
         """What is missing or differs; empty when all is in place."""
-        wanted = {"node": NODE_VERSION, "openclaw": self.version}
+        wanted = {"node": node_version(self.version), "openclaw": self.version}
         for path in (self.node, self.cli):
             if not path.is_file():
                 return f"there is no {path.relative_to(self.root)}"
@@ -68,6 +70,12 @@ class GatewayPackage:
             if found != version:
                 return f"{name} is {found}, not {version}"
         return ""
+
+
+def node_version(version: str) -> str:
+    """The Node that a release runs on here."""
+    year, month = (int(part) for part in version.split(".")[:2])
+    return NODE_VERSION if (year, month) < (2026, 8) else LATER_NODE_VERSION
 
 
 def default_cache_dir() -> Path:
@@ -128,26 +136,31 @@ def _install(package: GatewayPackage, cache_dir: Path, progress: Callable[[str],
     try:
         (staging / "package.json").write_text('{"private": true}\n')
         log = staging / "install.log"
-        what = (f"node@{NODE_VERSION}", f"openclaw@{package.version}")
+        node = f"node@{node_version(package.version)}"
         options = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=http", f"--cache={cache_dir / 'npm'}")
         scratch = staging / "scratch"
         scratch.mkdir()
-        # The package's install script migrates the state of an OpenClaw that this user may really have: not here.
+        # The package's install script migrates the state of an OpenClaw that this user may really have: not here. Later
+        # releases check the Node that runs it, so theirs is there first.
         aside = {"OPENCLAW_STATE_DIR": str(scratch), "OPENCLAW_HOME": str(scratch), "TMPDIR": str(scratch)}
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                (npm, "install", *options, *what),
-                cwd=staging,
-                env={**os.environ, **aside},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                status = _follow(process, log, package.version, progress)
-            finally:
-                _end(process)
+        path = f"{staging / 'node_modules' / '.bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        both = (node, f"openclaw@{package.version}")
+        status = 0
+        for what in ((node,), both) if node_version(package.version) != NODE_VERSION else (both,):
+            with log.open("a") as output:
+                process = subprocess.Popen(
+                    (npm, "install", *options, *what),
+                    cwd=staging,
+                    env={**os.environ, **aside, "PATH": path},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+                try:
+                    status = status or _follow(process, log, package.version, progress)
+                finally:
+                    _end(process)
         built = GatewayPackage(package.version, staging)
         reason = f"npm ended with status {status}" if status else built.problem()
         if reason:
@@ -162,7 +175,7 @@ def _install(package: GatewayPackage, cache_dir: Path, progress: Callable[[str],
 
 def _follow(process: subprocess.Popen[bytes], log: Path, version: str, progress: Callable[[str], None]) -> int:
     started = time.monotonic()
-    progress(f"openclaw {version}: npm is fetching it and Node {NODE_VERSION} (once, about a minute)")
+    progress(f"openclaw {version}: npm is fetching it and Node {node_version(version)} (once, about a minute)")
     while True:
         try:
             status = process.wait(timeout=PROGRESS_SECONDS)
