@@ -122,13 +122,16 @@ function afterLoading(step) {
 /** The reason against the adapter; empty when there is none. Never throws, and ends within the bound. */
 async function check(create, adapter, fences) {
   let directory;
+  const clear = () => safely("self-check", () => directory && fs.rmSync(directory, { recursive: true, force: true }));
   try {
     directory = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), "openclaw-sidecar-check-"));
+    process.once("exit", clear); // a program that ends in the middle of it leaves nothing behind either
     return await Promise.race([tryAll(create, adapter, fences, directory), timeout()]);
   } catch (error) {
     return readable(error);
   } finally {
-    safely("self-check", () => directory && fs.rmSync(directory, { recursive: true, force: true }));
+    clear();
+    process.off("exit", clear);
   }
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from sidecar.preload import preload_path
 from sidecar.wire import messages as wire
-from tests.preload.kit import MODELS, welcome
+from tests.preload.kit import MODELS, clean_environment, welcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -121,3 +123,35 @@ def test_a_question_does_not_get_its_answer_before_the_check_has_passed(
     assert "swap" not in _adapters(sidecar)
     assert sidecar.said("ask") == sidecar.said("applied") == []
     assert _wait_for_adapter(sidecar, "swap")["reason"] == ""
+
+
+def test_a_program_that_ends_in_the_middle_of_the_check_leaves_nothing_behind(node: Path, tmp_path: Path) -> None:
+    source = (MODELS / "swap.mjs").read_text().replace(RELEASE, RELEASE + SLOW)
+    bundle, temporary = tmp_path / "dist" / "edited.mjs", tmp_path / "tmp"
+    bundle.parent.mkdir()
+    temporary.mkdir()
+    for part in MODELS.glob("*.mjs"):
+        (bundle.parent / part.name).write_text(part.read_text())
+    bundle.write_text(source)
+    script = f"""
+        import fs from "node:fs";
+        await import({bundle.as_uri()!r});
+        const look = () => {{
+          const there = fs.readdirSync({str(temporary)!r});
+          if (there.length === 0) return setTimeout(look, 5);
+          console.log(there.length);
+          process.exit(0);
+        }};
+        look();
+    """
+    done = subprocess.run(
+        [node, f"--import={preload_path().as_uri()}", "--input-type=module", "--eval", script],
+        env=clean_environment(TMPDIR=str(temporary), OPENCLAW_SIDECAR_SOCKET=str(tmp_path / "none.sock")),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert list(temporary.iterdir()) == []
