@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sidecar.core.lineage import Record
+from sidecar.watch.reading import open_without_waiting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,13 +42,13 @@ def read_records(path: Path) -> tuple[list[Record], int]:
     decoder = msgspec.json.Decoder(_Line)
     records: list[Record] = []
     strange = 0
-    with path.open("rb") as file:
+    with open_without_waiting(path) as file:
         for line in file:
             if not line.strip():
                 continue
             try:
                 found = decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 strange += 1
                 continue
             records.append(_record(found))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +41,7 @@ PATIENT_SECONDS: Final = 1.0
 """How long a look that nobody waits for may wait for links."""
 
 _TRIES: Final = 3
+_UNHEARD: Final = "another linked process did not say in time what it had done"
 
 log = structlog.get_logger("sidecar.recovery")
 
@@ -97,9 +99,17 @@ class Warden:
 
     async def tripped(self, session: LinkSession, message: wire.Tripped) -> None:
         """The gateway stopped a turn: judge what it saw, if the file still is that."""
-        snapshot, _heard = await self._look(message.file, session, SYNC_SECONDS)
+        snapshot, heard = await self._look(message.file, session, SYNC_SECONDS)
+        window = next((w for w in self._custodian.windows if w.window_id == message.window), None)
+        if window is not None and not heard:
+            window.lose_custody(_UNHEARD)
         if snapshot.fingerprint.encode() != message.current:
-            snapshot = Snapshot(Fingerprint.parse(message.current), problem="it has changed since the turn was stopped")
+            # Neither its bytes nor its kind and owner are what the gateway saw.
+            snapshot = Snapshot(
+                Fingerprint.parse(message.current),
+                uid=window.trusted_uid if window is not None else -1,
+                problem="it has changed since the turn was stopped",
+            )
         self.handle(
             ev.TurnTripped(
                 link=session.name,
@@ -157,7 +167,7 @@ class Warden:
             if _now(path) == snapshot.fingerprint:
                 return snapshot, heard
             snapshot = take_snapshot(path)
-        return Snapshot(snapshot.fingerprint, problem="it kept changing while it was looked at"), heard
+        return replace(snapshot, content=None, problem="it kept changing while it was looked at"), heard
 
     def _carry_out(self, decision: de.Decision) -> None:
         match decision:

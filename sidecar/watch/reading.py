@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from io import FileIO
+from io import BufferedReader, FileIO
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -35,9 +35,13 @@ def fingerprint_of(path: Path) -> Fingerprint:
         return Fingerprint.absent()
 
 
-def open_without_waiting(path: Path) -> FileIO:
+def open_without_waiting(path: Path) -> BufferedReader:
     """Open a file for reading. A FIFO that was put in its place can't hang the sidecar: it gives nothing to read."""
-    return FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+    return BufferedReader(FileIO(str(path), "rb", opener=opener))
 
 
 def take_snapshot(path: Path) -> Snapshot:

@@ -303,13 +303,19 @@ def test_a_lock_file_that_names_no_process_is_passed_over(
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("what", ["fifo", "directory", "link to a fifo", "dangling link", "socket"])
-def test_a_lock_file_that_is_none_hangs_nobody(watch: StartWatch, state: Path, sessions: Path, what: str) -> None:
+@pytest.mark.parametrize("what", ["fifo", "open fifo", "directory", "link to a fifo", "dangling link", "socket"])
+def test_a_lock_file_that_is_none_hangs_nobody(
+    watch: StartWatch, state: Path, sessions: Path, what: str, request: pytest.FixtureRequest
+) -> None:
     watched = watch(state)
     path = sessions / "a.jsonl.lock"
     match what:
         case "fifo":
             os.mkfifo(path)
+        case "open fifo":
+            os.mkfifo(path)
+            descriptor = os.open(path, os.O_RDWR)  # somebody might write to it any time
+            request.addfinalizer(lambda: os.close(descriptor))
         case "directory":
             path.mkdir()
         case "link to a fifo":

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.link.running import pytest_pyfunc_call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["pytest_pyfunc_call"]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory with a short name: a socket's path has 108 bytes."""
+    with tempfile.TemporaryDirectory(prefix="ocs-") as directory:
+        (Path(directory) / "sessions").mkdir()
+        yield Path(directory)

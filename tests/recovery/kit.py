@@ -1,0 +1,261 @@
+"""A warden with a real link server, real files and sinks in memory; and gateways that say what they do."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from sidecar.core.custodian import Custodian
+from sidecar.core.errors import SidecarError
+from sidecar.core.policy import Mode, Policy
+from sidecar.link.server import LinkServer
+from sidecar.recovery.warden import Warden
+from sidecar.service.reception import Reception
+from sidecar.service.roster import Roster
+from sidecar.watch.reading import fingerprint_of
+from sidecar.wire import messages as wire
+from tests.link.kit import AT, Client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sidecar.core.decisions import Decision
+    from sidecar.core.events import Event
+    from sidecar.core.incident import Incident
+
+HEADER: Final = b'{"type":"session","id":"s"}\n{"type":"message","id":"first","parentId":null}\n'
+FOREIGN: Final = b'{"type":"message","id":"foreign","parentId":"first"}\n'
+RUN: Final = wire.WireRun(run="run-1", kind="user_turn")
+COTENANT: Final = wire.WireWriter(kind="cron", name="digest")
+
+
+class FullError(SidecarError):
+    """The disk is full."""
+
+
+@dataclass
+class Sinks:
+    """Where incidents and pages go, and who listens."""
+
+    saved: list[Incident] = field(default_factory=list)
+    paged: list[Incident] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    answers: list[float] = field(default_factory=list)
+    counted: Counter[str] = field(default_factory=Counter)
+    full: bool = False
+
+    def save(self, incident: Incident) -> None:
+        if self.full:
+            raise FullError
+        self.saved.append(incident)
+
+    def page(self, incident: Incident) -> None:
+        self.paged.append(incident)
+
+    def event(self, event: Event) -> None:
+        self.events.append(event)
+
+    def decision(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+
+    def answered(self, seconds: float) -> None:
+        self.answers.append(seconds)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the rest of telemetry only counts
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *_args, **_more: self.counted.update([name])
+
+
+class Gateway(Client):
+    """A linked process: it does things to real files, and says so. It answers every sync, unless it is deaf."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__(reader, writer)
+        self.deaf = False
+        self.unsaid: list[wire.GatewayMessage] = []
+        self.commands: asyncio.Queue[wire.SidecarMessage] = asyncio.Queue()
+        self.syncs = 0
+        self._changes = 0
+        self._task = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        with suppress(ConnectionError):
+            while (message := await self.hear()) is not None:
+                if not isinstance(message, wire.Sync):
+                    self.commands.put_nowait(message)
+                elif not self.deaf:
+                    self.syncs += 1
+                    self.say_unsaid()
+                    self.say(wire.Synced(seq=self.seq(), at=AT, sync=message.sync))
+
+    def say_unsaid(self) -> None:
+        """Catch up with what was done and not said."""
+        for message in self.unsaid:
+            self.say(_numbered(message, self.seq()))
+        self.unsaid.clear()
+
+    def fence(self, file: Path, window: str = "w1") -> str:
+        """Set a fence at the file as it is."""
+        fence = fingerprint_of(file).encode()
+        self.say(wire.FenceSet(seq=self.seq(), at=now(), window=window, file=str(file), fence=fence, run=RUN))
+        return fence
+
+    def append(self, file: Path, record_id: str, parent_id: str = "first", *, say: bool = True) -> None:
+        """Append a record as a co-tenant, and say so at once or when asked to catch up."""
+        data = record(record_id, parent_id)
+        before = fingerprint_of(file).encode()
+        size = file.stat().st_size if file.exists() else 0
+        with file.open("ab") as out:
+            out.write(data)
+        self._changes += 1
+        report = wire.Changed(
+            seq=1,
+            at=now(),
+            file=str(file),
+            change=f"c{self._changes}",
+            phase="done",
+            op="append",
+            writer=COTENANT,
+            length=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            offset=size,
+            before=before,
+            after=fingerprint_of(file).encode(),
+        )
+        self.unsaid.append(report)
+        if say:
+            self.say_unsaid()
+
+    def release(self, file: Path) -> None:
+        """Give the session lock back."""
+        after = fingerprint_of(file).encode()
+        self.say(
+            wire.LockReleased(
+                seq=self.seq(), at=now(), file=str(file), hold="h1", writer=COTENANT, after=after, held="1"
+            )
+        )
+
+    def ask(self, file: Path, fence: str, window: str = "w1", ask: str = "0.1") -> None:
+        """Stand at the check and ask."""
+        current = fingerprint_of(file).encode()
+        self.say(
+            wire.Ask(
+                seq=self.seq(), at=now(), ask=ask, window=window, file=str(file), fence=fence, current=current, run=RUN
+            )
+        )
+
+    def trip(self, file: Path, fence: str, window: str = "w1") -> None:
+        """The turn was stopped."""
+        current = fingerprint_of(file).encode()
+        self.say(
+            wire.Tripped(seq=self.seq(), at=now(), window=window, file=str(file), fence=fence, current=current, run=RUN)
+        )
+
+    def applied(self, file: Path, fence: str, *records: str, window: str = "w1") -> None:
+        """The fence was moved."""
+        current = fingerprint_of(file).encode()
+        self.say(
+            wire.Applied(
+                seq=self.seq(), at=now(), window=window, ok=True, fence=fence, current=current, records=records
+            )
+        )
+
+    def end(self, window: str = "w1", *, takeover: bool = False) -> None:
+        """The run is done with its window."""
+        self.say(wire.FenceClosed(seq=self.seq(), at=now(), window=window, takeover=takeover))
+
+    async def answer(self) -> wire.SidecarMessage:
+        """The next command."""
+        return await self.commands.get()
+
+    async def hang_up(self) -> None:
+        """Close the link."""
+        await super().hang_up()
+        await self._task
+
+
+@dataclass
+class Desk:
+    """The warden and all that it needs."""
+
+    file: Path
+    path: Path
+    sinks: Sinks
+    custodian: Custodian
+    warden: Warden
+    roster: Roster
+    losses: Counter[str]
+    gateways: list[Gateway] = field(default_factory=list)
+
+    async def link(self, *, reload: bool = False) -> Gateway:
+        """One more gateway, welcomed."""
+        gateway = Gateway(*await asyncio.open_unix_connection(self.path))
+        self.gateways.append(gateway)
+        gateway.say(gateway.hello())
+        assert isinstance(await gateway.answer(), wire.Welcome)
+        gateway.say(wire.AdapterFound(seq=gateway.seq(), at=AT, adapter="swap", reload=reload))
+        return gateway
+
+    async def said(self) -> None:
+        """Wait until everything that was said on any link has been taken in."""
+        for session in self.roster.open_sessions():
+            deaf = [g for g in self.gateways if g.deaf]
+            if not deaf:
+                assert await session.sync(10)
+
+    @property
+    def incident(self) -> Incident:
+        """The last incident as it was saved."""
+        return self.sinks.saved[-1]
+
+
+@asynccontextmanager
+async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
+    """A desk at work on one session file."""
+    sinks, roster, losses = Sinks(), Roster(), Counter[str]()
+    custodian = Custodian(Policy(), mode)
+    warden = Warden(custodian, sinks, sinks, sinks, roster, lambda: None, time.time_ns)
+    reception = Reception(warden, roster, sinks, time.time_ns, lambda reason, _text: losses.update([reason]))
+    server = LinkServer(place / "s.sock", reception, version="1", mode=mode.value)
+    await server.start()
+    opened = Desk(place / "sessions" / "s.jsonl", place / "s.sock", sinks, custodian, warden, roster, losses)
+    opened.file.write_bytes(HEADER)
+    try:
+        yield opened
+    finally:
+        await warden.stop()
+        await server.stop()
+        for gateway in opened.gateways:
+            await gateway.hang_up()
+
+
+def record(record_id: str, parent_id: str) -> bytes:
+    """A line of a session file."""
+    return json.dumps({"type": "message", "id": record_id, "parentId": parent_id}).encode() + b"\n"
+
+
+def foreign_append(file: Path, data: bytes = FOREIGN) -> None:
+    """What nobody in a gateway wrote."""
+    with file.open("ab") as out:
+        out.write(data)
+
+
+def now() -> str:
+    """The time, as the wire has it."""
+    return str(time.time_ns())
+
+
+def _numbered(message: wire.GatewayMessage, seq: int) -> wire.GatewayMessage:
+    numbered: wire.GatewayMessage = msgspec.structs.replace(message, seq=seq)
+    return numbered

@@ -1,0 +1,451 @@
+"""The warden: reports over sockets, bytes in files, in whatever order they come. Real links, real files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from sidecar.core.incident import Outcome
+from sidecar.core.policy import Mode
+from sidecar.core.verdict import Verdict
+from sidecar.recovery.warden import SYNC_SECONDS
+from sidecar.wire import messages as wire
+from tests.link.running import until
+from tests.recovery.kit import FOREIGN, Desk, Gateway, desk, foreign_append, record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GATEWAY_WAITS_SECONDS: Final = 0.25
+
+
+def verdicts(stage: Desk) -> list[Verdict]:
+    return [incident.verdict for incident in stage.sinks.saved]
+
+
+# With one link
+
+
+async def test_a_question_about_a_co_tenants_write_is_answered_with_yes(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(stage.file, "note")
+        gateway.ask(stage.file, fence)
+        answer = await gateway.answer()
+    assert isinstance(answer, wire.Approve)
+    assert (answer.window, answer.fence, answer.ask) == ("w1", fence, "0.1")
+    assert stage.incident.verdict is Verdict.CO_TENANT
+    assert stage.sinks.paged == []
+    assert len(stage.sinks.answers) == 1
+
+
+async def test_a_question_about_a_foreign_write_is_answered_with_no_and_paged_once(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        foreign_append(stage.file)
+        gateway.ask(stage.file, fence)
+        answer = await gateway.answer()
+        gateway.trip(stage.file, fence)
+        gateway.end(takeover=True)
+        await stage.said()
+    assert isinstance(answer, wire.Refuse)
+    assert answer.verdict == Verdict.EXTERNAL
+    assert len(stage.sinks.paged) == 1
+    assert stage.incident.turn_lost
+
+
+async def test_an_approval_is_pushed_when_a_co_tenant_gives_the_lock_back(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(stage.file, "note")
+        gateway.release(stage.file)
+        pushed = await gateway.answer()
+    assert isinstance(pushed, wire.Approve)
+    assert (pushed.ask, pushed.fence) == ("", fence)
+
+
+async def test_a_sidecar_that_only_observes_commands_nothing(place: Path) -> None:
+    async with desk(place, Mode.OBSERVE) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(stage.file, "note")
+        gateway.release(stage.file)
+        gateway.ask(stage.file, fence)
+        answer = await gateway.answer()
+    assert isinstance(answer, wire.Refuse)
+    assert (stage.incident.verdict, stage.incident.recovery.outcome) == (Verdict.CO_TENANT, Outcome.NOT_ATTEMPTED)
+
+
+async def test_what_can_not_be_recorded_is_not_done(place: Path) -> None:
+    """Rule 6. The gateway that waits for an answer goes on as unpatched, and is served again when there is room."""
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(stage.file, "note")
+        stage.sinks.full = True
+        gateway.ask(stage.file, fence)
+        await stage.said()
+        assert gateway.commands.empty()
+        assert stage.warden.unsaved > 0
+        stage.sinks.full = False
+        gateway.ask(stage.file, fence, ask="0.2")
+        answer = await gateway.answer()
+    assert isinstance(answer, wire.Approve)
+    assert answer.ask == "0.2"
+
+
+async def test_a_message_that_can_not_be_understood_costs_no_more_than_its_own_custody(place: Path) -> None:
+    """A fingerprint that the schema's pattern lets pass, because of what a dollar sign means in it."""
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        gateway.say(b'{"t":"fence.set","seq":3,"at":"1","window":"w9","file":"/f","fence":"absent\\n","run":{}}\n')
+        gateway.seq()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(stage.file, "note")
+        gateway.ask(stage.file, fence)
+        assert isinstance(await gateway.answer(), wire.Approve)
+    assert stage.losses == {"reports_missing": 1}
+
+
+# With several
+
+
+async def two(stage: Desk) -> tuple[Gateway, Gateway]:
+    """The fenced run's process, and another one."""
+    return await stage.link(), await stage.link()
+
+
+@pytest.mark.parametrize("order", ["report first", "question first", "report when asked"])
+async def test_the_order_in_which_two_links_speak_makes_no_difference(place: Path, order: str) -> None:
+    async with desk(place) as stage:
+        gateway, other = await two(stage)
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        match order:
+            case "report first":
+                other.append(stage.file, "note")
+                await stage.said()
+                gateway.ask(stage.file, fence)
+            case "question first":
+                other.append(stage.file, "note", say=False)
+                gateway.ask(stage.file, fence)
+                await until(lambda: gateway.writer.transport.get_write_buffer_size() == 0)
+                other.say_unsaid()
+            case _:
+                other.append(stage.file, "note", say=False)
+                gateway.ask(stage.file, fence)
+        answer = await gateway.answer()
+    assert isinstance(answer, wire.Approve)
+    assert stage.incident.verdict is Verdict.CO_TENANT
+    assert [(w.kind, w.bytes) for w in stage.incident.writers] == [("cron", len(record("note", "first")))]
+    assert stage.sinks.paged == []
+
+
+@pytest.mark.parametrize("order", ["report first", "report when asked"])
+@pytest.mark.parametrize("first", ["foreign", "co-tenant"])
+async def test_a_foreign_byte_is_found_among_the_writes_of_two_links(place: Path, order: str, first: str) -> None:
+    async with desk(place) as stage:
+        gateway, other = await two(stage)
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        if first == "foreign":
+            foreign_append(stage.file)
+        gateway.append(stage.file, "own")
+        other.append(stage.file, "note", say=order == "report first")
+        if first == "co-tenant":
+            foreign_append(stage.file)
+        gateway.ask(stage.file, fence)
+        answer = await gateway.answer()
+    assert isinstance(answer, wire.Refuse)
+    assert stage.incident.verdict is Verdict.EXTERNAL
+    assert sum(found.length for found in stage.incident.unexplained) == len(FOREIGN)
+    assert len(stage.sinks.paged) == 1
+
+
+async def test_a_link_that_asks_can_be_asked_in_its_turn(place: Path) -> None:
+    """Two processes stand at their checks at once, and each must hear the other first."""
+    async with desk(place) as stage:
+        gateway, other = await two(stage)
+        second = stage.file.with_name("t.jsonl")
+        second.write_bytes(stage.file.read_bytes())
+        fences = gateway.fence(stage.file, "w1"), other.fence(second, "w2")
+        await stage.said()
+        other.append(stage.file, "note", say=False)
+        gateway.append(second, "note", say=False)
+        gateway.ask(stage.file, fences[0], "w1")
+        other.ask(second, fences[1], "w2")
+        answers = await asyncio.gather(gateway.answer(), other.answer())
+    assert all(isinstance(answer, wire.Approve) for answer in answers)
+
+
+@pytest.mark.parametrize("change", ["co-tenant", "foreign", "removed", "replaced by a link"])
+@pytest.mark.parametrize("occasion", ["question", "trip"])
+async def test_while_a_link_is_silent_nothing_is_proven(place: Path, change: str, occasion: str) -> None:
+    """It might be the writer. The gateway is answered in time all the same."""
+    async with desk(place) as stage:
+        gateway, silent = await two(stage)
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        silent.deaf = True
+        meddle(stage, gateway, change)
+        started = asyncio.get_running_loop().time()
+        if occasion == "question":
+            gateway.ask(stage.file, fence)
+            answer = await gateway.answer()
+            assert isinstance(answer, wire.Refuse)
+            assert answer.verdict == Verdict.UNATTRIBUTED
+        else:
+            gateway.trip(stage.file, fence)
+            await until(lambda: stage.sinks.saved)
+        assert asyncio.get_running_loop().time() - started < GATEWAY_WAITS_SECONDS
+        assert set(verdicts(stage)) == {Verdict.UNATTRIBUTED}
+        assert stage.sinks.paged == []
+
+
+def meddle(stage: Desk, gateway: Gateway, change: str) -> None:
+    match change:
+        case "co-tenant":
+            gateway.append(stage.file, "note")
+        case "foreign":
+            foreign_append(stage.file)
+        case "removed":
+            stage.file.unlink()
+        case _:
+            stage.file.rename(stage.file.with_suffix(".moved"))
+            stage.file.symlink_to(stage.file.with_suffix(".moved"))
+
+
+async def test_the_next_window_is_judged_again_after_a_silence(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway, silent = await two(stage)
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        silent.deaf = True
+        gateway.append(stage.file, "note")
+        gateway.ask(stage.file, fence)
+        assert isinstance(await gateway.answer(), wire.Refuse)
+        gateway.end(takeover=True)
+        silent.deaf = False
+        fence = gateway.fence(stage.file, "w2")
+        gateway.append(stage.file, "other", "note")
+        gateway.ask(stage.file, fence, "w2")
+        assert isinstance(await gateway.answer(), wire.Approve)
+
+
+async def test_a_link_that_ends_in_order_while_it_is_asked_has_said_all(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway, other = await two(stage)
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        other.append(stage.file, "note")
+        other.say(other.bye())
+        await other.hang_up()
+        gateway.ask(stage.file, fence)
+        assert isinstance(await gateway.answer(), wire.Approve)
+
+
+async def test_two_turns_that_are_stopped_at_once_do_not_wait_for_each_other_in_vain(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway, other = await two(stage)
+        fences = gateway.fence(stage.file, "w1"), other.fence(stage.file, "w2")
+        await stage.said()
+        foreign_append(stage.file)
+        started = asyncio.get_running_loop().time()
+        gateway.trip(stage.file, fences[0], "w1")
+        other.trip(stage.file, fences[1], "w2")
+        await until(lambda: len({incident.window for incident in stage.sinks.saved}) == 2)
+        assert asyncio.get_running_loop().time() - started < 4 * SYNC_SECONDS + 0.1
+        gateway.end("w1", takeover=True)
+        other.end("w2", takeover=True)
+        await stage.said()
+        assert stage.custodian.windows == ()
+
+
+# Files that move while they are looked at
+
+
+@pytest.mark.parametrize("since", ["grown", "removed", "replaced by a link", "unreadable"])
+async def test_a_stopped_turn_is_not_judged_by_what_the_file_became_later(place: Path, since: str) -> None:
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(stage.file, "note")
+        await stage.said()
+        tripped = wire.Tripped(
+            seq=gateway.seq(), at="1", window="w1", file=str(stage.file), fence=fence, current="1:2:3:4:5",
+            run=wire.WireRun(run="run-1"),
+        )  # fmt: skip
+        match since:
+            case "grown":
+                foreign_append(stage.file)
+            case "unreadable":
+                stage.file.unlink()
+                stage.file.mkdir()
+            case _:
+                meddle(stage, gateway, since)
+        gateway.say(tripped)
+        await stage.said()
+    assert stage.incident.verdict is Verdict.UNATTRIBUTED, stage.incident.reason
+    assert stage.incident.turn_lost
+    assert stage.sinks.paged == []
+
+
+async def test_a_file_that_never_holds_still_is_not_judged(place: Path) -> None:
+    """Somebody writes between any two looks: here whenever the other link is asked."""
+    async with desk(place) as stage:
+        gateway, other = await two(stage)
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        foreign_append(stage.file)
+        other.deaf = True
+
+        async def meddling() -> None:
+            while True:
+                os.utime(stage.file)
+                await asyncio.sleep(0.005)
+
+        busy = asyncio.create_task(meddling())
+        gateway.ask(stage.file, fence)
+        answer = await gateway.answer()
+        busy.cancel()
+    assert isinstance(answer, wire.Refuse)
+    assert stage.sinks.paged == []
+    assert Verdict.EXTERNAL not in verdicts(stage)
+
+
+@pytest.mark.timeout(20)
+async def test_a_fifo_in_the_place_of_the_file_hangs_nobody_and_is_a_takeover(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        put_fifo(stage.file)
+        gateway.ask(stage.file, fence)
+        answer = await gateway.answer()
+    assert isinstance(answer, wire.Refuse)
+    assert (stage.incident.verdict, stage.incident.reason) == (
+        Verdict.EXTERNAL,
+        "the session file is no longer a regular file",
+    )
+
+
+def put_fifo(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+# What became of it
+
+
+async def recovered(stage: Desk, *records: bytes) -> Gateway:
+    """A run that went on past its check, and has added these records."""
+    gateway = await stage.link()
+    fence = gateway.fence(stage.file)
+    await stage.said()
+    gateway.append(stage.file, "note")
+    gateway.ask(stage.file, fence)
+    assert isinstance(await gateway.answer(), wire.Approve)
+    gateway.applied(stage.file, fence, "note")
+    for data in records:
+        foreign_append(stage.file, data)
+    gateway.end()
+    await stage.said()
+    return gateway
+
+
+async def test_a_history_of_one_line_makes_a_recovery_effective(place: Path) -> None:
+    async with desk(place) as stage:
+        await recovered(stage, record("answer", "note"))
+    assert stage.incident.recovery.outcome is Outcome.EFFECTIVE
+    assert stage.sinks.paged == []
+
+
+async def test_a_record_beside_the_path_makes_it_ineffective_and_pages(place: Path) -> None:
+    async with desk(place) as stage:
+        await recovered(stage, record("answer", "first"))
+    assert stage.incident.recovery.outcome is Outcome.INEFFECTIVE
+    assert "note" in stage.incident.recovery.reason
+    assert len(stage.sinks.paged) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"no JSON", b"\xff\xfe", b"[1, 2]", b'{"id": 17}', b"", b'{"x":' + b"[" * 50_000, b"\0" * 99],
+    ids=lambda line: line[:12].decode(errors="replace"),
+)
+async def test_lines_that_are_no_records_do_not_hide_the_history(place: Path, line: bytes) -> None:
+    async with desk(place) as stage:
+        gateway = await recovered(stage, line + b"\n", record("answer", "note"), line + b"\n")
+        assert stage.incident.recovery.outcome is Outcome.EFFECTIVE
+        gateway.fence(stage.file, "w2")
+        await stage.said()
+        assert len(stage.custodian.windows) == 1, "the link is still heard"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("what", ["removed", "fifo", "directory"])
+async def test_a_history_that_can_not_be_read_hangs_nobody(place: Path, what: str) -> None:
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(stage.file, "note")
+        gateway.ask(stage.file, fence)
+        await gateway.answer()
+        gateway.applied(stage.file, fence, "note")
+        await stage.said()
+        replace(stage.file, what)
+        gateway.end()
+        await stage.said()
+        assert stage.custodian.windows == ()
+
+
+def replace(file: Path, what: str) -> None:
+    file.unlink()
+    if what == "fifo":
+        os.mkfifo(file)
+    elif what == "directory":
+        file.mkdir()
+
+
+async def test_a_link_that_is_lost_takes_the_custody_of_all_with_it(place: Path) -> None:
+    """Nobody knows what it had done and not said (rule 5)."""
+    async with desk(place) as stage:
+        gateway, lost = await two(stage)
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        await lost.hang_up()
+        await until(lambda: len(tuple(stage.roster.open_sessions())) == 1)
+        foreign_append(stage.file)
+        gateway.ask(stage.file, fence)
+        assert isinstance(await gateway.answer(), wire.Refuse)
+    assert set(verdicts(stage)) == {Verdict.UNATTRIBUTED}
+    assert stage.sinks.paged == []
+
+
+async def test_a_warden_that_stops_leaves_nothing_under_way(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway, silent = await two(stage)
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        silent.deaf = True
+        gateway.append(stage.file, "note")
+        gateway.release(stage.file)
+        gateway.ask(stage.file, fence)
+        await until(lambda: stage.warden._tasks and stage.warden._looks)
+        await stage.warden.stop()
+        await until(lambda: not stage.warden._tasks and not stage.warden._looks)
+        assert gateway.commands.empty()
