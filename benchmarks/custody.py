@@ -39,7 +39,16 @@ def measure_custody() -> Iterator[dict[str, Any]]:
                 assert take_snapshot(path).content is not None
 
             def decide(path: Path = path, trusted: Manifest = trusted, changes: list[Change] = changes) -> None:
-                evidence = Evidence("run", Fingerprint.absent(), trusted, -1, changes, take_snapshot(path), "", True)  # noqa: FBT003
+                evidence = Evidence(
+                    run_id="run",
+                    fence=Fingerprint.absent(),
+                    trusted=trusted,
+                    trusted_uid=-1,
+                    changes=changes,
+                    snapshot=take_snapshot(path),
+                    broken="",
+                    can_reload=True,
+                )
                 assert judge(evidence, Policy()).verdict is Verdict.CO_TENANT
 
             reading, judging = _median_ms(read), _median_ms(decide)
