@@ -25,7 +25,7 @@ from sidecar.wire import messages as wire
 from tests.link.kit import AT, Client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from sidecar.core.decisions import Decision
@@ -85,7 +85,7 @@ class Gateway(Client):
         self.deaf = False
         self.unsaid: list[wire.GatewayMessage] = []
         self.commands: asyncio.Queue[wire.SidecarMessage] = asyncio.Queue()
-        self.syncs = 0
+        self.at_sync: list[Callable[[], None]] = []
         self._changes = 0
         self._task = asyncio.create_task(self._listen())
 
@@ -95,7 +95,8 @@ class Gateway(Client):
                 if not isinstance(message, wire.Sync):
                     self.commands.put_nowait(message)
                 elif not self.deaf:
-                    self.syncs += 1
+                    while self.at_sync:
+                        self.at_sync.pop()()
                     self.say_unsaid()
                     self.say(wire.Synced(seq=self.seq(), at=AT, sync=message.sync))
 

@@ -11,7 +11,9 @@ import pytest
 from sidecar.core.incident import Outcome
 from sidecar.core.policy import Mode
 from sidecar.core.verdict import Verdict
+from sidecar.recovery import warden
 from sidecar.recovery.warden import SYNC_SECONDS
+from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from tests.link.running import until
 from tests.recovery.kit import FOREIGN, Desk, Gateway, desk, foreign_append, record
@@ -271,6 +273,55 @@ async def test_two_turns_that_are_stopped_at_once_do_not_wait_for_each_other_in_
         other.end("w2", takeover=True)
         await stage.said()
         assert stage.custodian.windows == ()
+
+
+async def test_a_write_while_a_link_is_asked_is_not_held_against_the_file_before_it(place: Path) -> None:
+    """The report of a write that came after the reading has no bytes to show there."""
+    async with desk(place) as stage:
+        gateway, other = await two(stage)
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(stage.file, "note")
+        other.at_sync.append(lambda: other.append(stage.file, "late", "note"))
+        gateway.release(stage.file)
+        pushed = await gateway.answer()
+        current = fingerprint_of(stage.file).encode()
+    assert isinstance(pushed, wire.Approve)
+    assert (pushed.fence, pushed.current) == (fence, current)
+    assert set(verdicts(stage)) == {Verdict.CO_TENANT}
+
+
+async def test_a_question_about_a_file_that_has_moved_on_is_answered_without_a_verdict(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway, other = await two(stage)
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(stage.file, "note")
+        await stage.said()
+        other.at_sync.append(lambda: other.append(stage.file, "late", "note"))
+        gateway.ask(stage.file, fence)
+        assert isinstance(await gateway.answer(), wire.Refuse)
+        assert stage.sinks.saved == []
+        gateway.ask(stage.file, fence, ask="0.2")
+        assert isinstance(await gateway.answer(), wire.Approve)
+
+
+@pytest.mark.parametrize("change", ["foreign", "removed", "replaced by a link"])
+async def test_nobody_concludes_anything_from_a_look_while_a_link_is_silent(
+    place: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(warden, "PATIENT_SECONDS", 0.05)
+    async with desk(place) as stage:
+        gateway, silent = await two(stage)
+        gateway.fence(stage.file)
+        await stage.said()
+        silent.deaf = True
+        meddle(stage, gateway, change)
+        gateway.release(stage.file)
+        await until(lambda: stage.warden._looks)
+        await until(lambda: not stage.warden._looks)
+        assert stage.sinks.saved == stage.sinks.paged == []
+        assert gateway.commands.empty()
 
 
 # Files that move while they are looked at

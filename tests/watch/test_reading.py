@@ -14,10 +14,11 @@ import pytest
 
 from sidecar.core.content import BytesContent
 from sidecar.core.fingerprint import Fingerprint
-from sidecar.watch.reading import MAX_FILE_BYTES, fingerprint_of, jsonl_problem, take_snapshot
+from sidecar.watch import reading
+from sidecar.watch.reading import MAX_FILE_BYTES, _read_all, fingerprint_of, jsonl_problem, take_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sidecar.core.content import Snapshot
 
@@ -106,6 +107,69 @@ def test_a_file_that_somebody_replaces_is_read_from_one_of_its_lives(file: Path,
             data = data_of(snapshot)
             assert data == data[:8] * 5000 or data == b"one\n"
             assert len(data) == snapshot.fingerprint.size
+
+
+def rewrite_in_place(file: Path) -> None:
+    with file.open("r+b") as out:
+        out.write(b"two\n")
+
+
+def replace(file: Path) -> None:
+    file.with_suffix(".tmp").write_bytes(b"two\n")
+    file.with_suffix(".tmp").replace(file)
+
+
+def touch(file: Path) -> None:
+    os.utime(file)
+
+
+def grow(file: Path) -> None:
+    with file.open("ab") as out:
+        out.write(b"two\n")
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, 0)
+
+
+MEDDLERS: Final = (rewrite_in_place, replace, touch, grow, cut)
+
+
+@pytest.mark.parametrize("meddle", MEDDLERS)
+@pytest.mark.parametrize("moment", ["before the bytes are read", "after the bytes are read"])
+def test_bytes_and_fingerprint_are_of_one_moment(
+    file: Path, monkeypatch: pytest.MonkeyPatch, meddle: Callable[[Path], None], moment: str
+) -> None:
+    """Somebody is at work while the file is open here, once."""
+    meddling = iter([meddle])
+
+    def read_all(descriptor: int, size: int) -> bytes:
+        step = next(meddling, None)
+        if step is not None and moment.startswith("before"):
+            step(file)
+        data = _read_all(descriptor, size)
+        if step is not None and moment.startswith("after"):
+            step(file)
+        return data
+
+    monkeypatch.setattr(reading, "_read_all", read_all)
+    snapshot = take_snapshot(file)
+    assert (data_of(snapshot), snapshot.fingerprint) == (file.read_bytes(), fingerprint_of(file))
+
+
+@pytest.mark.parametrize("meddle", MEDDLERS)
+def test_a_file_that_never_holds_still_is_not_read(
+    file: Path, monkeypatch: pytest.MonkeyPatch, meddle: Callable[[Path], None]
+) -> None:
+    def read_all(descriptor: int, size: int) -> bytes:
+        data = _read_all(descriptor, size)
+        meddle(file)
+        return data
+
+    monkeypatch.setattr(reading, "_read_all", read_all)
+    snapshot = take_snapshot(file)
+    assert (snapshot.content, snapshot.problem) == (None, "it kept changing while it was read")
+    assert (snapshot.regular, snapshot.uid) == (True, os.geteuid()), "what is known of it stays known"
 
 
 @pytest.mark.timeout(20)
