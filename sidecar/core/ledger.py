@@ -79,14 +79,12 @@ class Ledger:
         """Move the head to a file as it was read, keeping the known writers of the parts that are explained.
 
         Returns:
-            The bytes as they are; None where they could not be read, belong to no regular file, or are made uncertain
-            by a call that is under way and may have changed the file. What was known before then stays as it is.
+            The bytes as they are; None where they could not be read or belong to no regular file. What was known
+            before then stays as it is. Calls under way stay in the account: they may have written, or write yet.
         """
         self.uid = snapshot.uid
-        under_way = [change for change in self.changes if not change.finished]
-        touched = any(change.before != snapshot.fingerprint for change in under_way)
         unread = snapshot.fingerprint.exists and (snapshot.content is None or not snapshot.regular)
-        if touched or unread:
+        if unread:
             return None
         if snapshot.content is None:
             manifest = Manifest()
@@ -94,7 +92,8 @@ class Ledger:
             manifest = Manifest.baseline(snapshot.content)
         else:
             manifest = explain(self.manifest, self.changes, snapshot.content).manifest
-        self.manifest, self.head, self.changes = manifest, snapshot.fingerprint, under_way
+        self.manifest, self.head = manifest, snapshot.fingerprint
+        self.changes = [change for change in self.changes if not change.finished]
         return manifest
 
     def forget(self) -> None:

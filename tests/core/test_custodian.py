@@ -612,6 +612,24 @@ def test_rule_5_lost_events_make_custody_unknown_until_the_next_fence() -> None:
     approved(bench.ask())
 
 
+def test_rule_5_custody_that_was_lost_begins_anew_with_the_file_itself() -> None:
+    """Though nothing seems to have happened since."""
+    bench = fenced()
+    bench.lose()
+    event = ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=bench.disk.fingerprint, run=RUN, at_ns=bench.now())
+
+    assert bench.custodian.handle(event) == [ReadFile(file=FILE)]
+
+
+def test_rule_5_what_was_lost_is_named_even_where_custody_had_not_begun() -> None:
+    bench = Bench(disk=Disk(regular=False))
+    bench.fence()
+    bench.lose("12 messages were lost")
+    bench.cotenant(b"note\n")
+
+    assert "12 messages were lost" in refused(bench.ask()).reason
+
+
 def test_rule_5_foreign_bytes_in_a_broken_account_page_nobody_and_are_not_recovered() -> None:
     bench = fenced()
     bench.lose()
@@ -729,6 +747,31 @@ def test_a_gap_ahead_of_a_fence_has_the_file_read() -> None:
     event = ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=bench.disk.fingerprint, run=RUN, at_ns=bench.now())
 
     assert bench.custodian.handle(event) == [ReadFile(file=FILE)]
+
+
+def test_bytes_that_slipped_in_beside_a_call_have_the_file_read() -> None:
+    """Between the looks that a gateway takes around its own write."""
+    bench = fenced()
+    before = bench.disk.fingerprint
+    bench.disk.append(b"answer\n")
+    bench.disk.append(FOREIGN, foreign=1)
+    bench.done(Operation.APPEND, OWN, b"answer\n", before=before)
+    event = ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=bench.disk.fingerprint, run=RUN, at_ns=bench.now())
+
+    assert bench.custodian.handle(event) == [ReadFile(file=FILE)]
+
+
+def test_a_rewrite_inside_a_slow_call_has_the_file_read_at_the_next_fence() -> None:
+    """The chain of fingerprints leads past the rewrite, so it does not tell what the file holds."""
+    bench = fenced()
+    call = bench.begin(Operation.APPEND, CHANNEL, b"hello\n")
+    bench.rewrite(CRON, bench.disk.data.upper())
+    bench.disk.append(b"hello\n")
+    bench.end(call)
+    bench.fence("another window", OTHER_RUN)
+    bench.cotenant(b"note\n")
+
+    approved(bench.ask("another window", run=OTHER_RUN))
 
 
 def test_a_write_that_came_between_the_reading_of_a_fence_and_its_report_belongs_to_the_window() -> None:

@@ -273,6 +273,13 @@ class Sessions(RuleBasedStateMachine):
         after = self.disk.fingerprint
         self.tell(ev.LockReleased(file=FILE, hold="h", writer=writer, after=after, held_ns=0, at_ns=self.disk.clock))
 
+    def one_cotenant(self) -> None:
+        self.cotenant(CRON, 1)
+
+    def cron_copies(self) -> None:
+        """Reads the file and writes all of it anew."""
+        self.report(self.rewrite_what_is_there(CRON, 0))
+
     @precondition(lambda self: self.disk.exists)
     @rule(
         act=st.sampled_from(
@@ -329,7 +336,6 @@ class Sessions(RuleBasedStateMachine):
 
     # Another process, whose reports take their time.
 
-    @rule()
     def other_process(self) -> None:
         self.late.append(self.append(CHANNEL, link=OTHER_LINK))
         self.disturb()
@@ -401,9 +407,10 @@ class Sessions(RuleBasedStateMachine):
     def stranger(self, act: Callable[[Sessions], None]) -> None:
         act(self)
 
-    @rule()
-    def intruder(self) -> None:
-        self.foreign_append()
+    @rule(times=st.integers(1, 2))
+    def somebody_else(self, times: int) -> None:
+        for _ in range(times):
+            self.other_process()
 
     # Trouble of the sidecar's own.
 
@@ -449,6 +456,20 @@ class Sessions(RuleBasedStateMachine):
             ev.FenceSet(link=LINK, window=fence.window, file=FILE, fence=fence.at, run=fence.run, at_ns=self.disk.clock)
         )
 
+    def look(self) -> None:
+        """The file is read at any moment, once everybody was heard. The second custodian is not shown."""
+        self.hear_everybody()
+        answers = self.sidecar.look()
+        accused = {i.window for i in self.sidecar.incidents.values() if i.verdict is Verdict.EXTERNAL}
+        for fence in self.fences.values():
+            fence.caught = fence.window in accused
+            assert fence.caught or not self.must_be_caught(fence)
+        self.take_pushes(answers)
+
+    @rule()
+    def somebody_looks(self) -> None:
+        self.look()
+
     def open_window(self) -> None:
         number = self.next()
         run = Run(run_id=f"run-{number}")
@@ -474,12 +495,22 @@ class Sessions(RuleBasedStateMachine):
         elif self.disk.fingerprint != fence.at:
             self.set_fence(fence)
 
-    @rule(data=st.data(), writer=st.sampled_from(OTHERS))
-    def cotenant_and_check(self, data: st.DataObject, writer: Writer) -> None:
-        """The main job."""
-        self.cotenant(writer, 1)
+    @rule(
+        acts=st.lists(
+            st.sampled_from(
+                (one_cotenant, one_cotenant, foreign_append, cron_copies, other_process, foreign_touch, look)
+            ),
+            min_size=1,
+            max_size=3,
+        ),
+        data=st.data(),
+    )
+    def acts_and_check(self, acts: list[Callable[[Sessions], None]], data: st.DataObject) -> None:
+        """What matters most, more often than chance would have it."""
+        for act in acts:
+            act(self)
         fence = self.some(data)
-        if not self.passes(fence):
+        if self.disk.fingerprint != fence.at and not self.passes(fence):
             self.stop(fence)
 
     def passes(self, fence: Fence) -> bool:
@@ -551,17 +582,6 @@ class Sessions(RuleBasedStateMachine):
     @rule(data=st.data())
     def run_ends(self, data: st.DataObject) -> None:
         self.close(self.some(data), takeover=False)
-
-    @rule()
-    def look(self) -> None:
-        """The file is read at any moment, once everybody was heard. The second custodian is not shown."""
-        self.hear_everybody()
-        answers = self.sidecar.look()
-        accused = {i.window for i in self.sidecar.incidents.values() if i.verdict is Verdict.EXTERNAL}
-        for fence in self.fences.values():
-            fence.caught = fence.window in accused
-            assert fence.caught or not self.must_be_caught(fence)
-        self.take_pushes(answers)
 
     # What must be true.
 
@@ -639,7 +659,7 @@ class Sessions(RuleBasedStateMachine):
 
 TestSessions = Sessions.TestCase
 TestSessions.settings = settings(
-    max_examples=200,
+    max_examples=400,
     stateful_step_count=30,
     derandomize=True,
     deadline=None,
