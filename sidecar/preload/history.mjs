@@ -71,8 +71,7 @@ function keep(manager, unsaved) {
     manager.fileEntries.push(entry);
     manager.byId.set(entry.id, entry);
   }
-  manager.leafId = lost.at(-1).id;
-  if ("appendParentId" in manager) manager.appendParentId = manager.leafId;
+  goOnFrom(manager, lost.at(-1).id);
   manager.flushed = false;
 }
 
@@ -80,10 +79,16 @@ function isHeader(record) {
   return record.type === "session";
 }
 
+/** What the manager appends next is a child of this record. */
+function goOnFrom(manager, id) {
+  manager.leafId = id;
+  if ("appendParentId" in manager) manager.appendParentId = id;
+}
+
 function learn(manager, record) {
   manager.fileEntries.push(record);
   manager.byId.set(record.id, record);
-  manager.leafId = record.id;
+  goOnFrom(manager, record.id);
   if (record.type === "label" && manager.labelsById instanceof Map) {
     if (record.label) manager.labelsById.set(record.targetId, record.label);
     else manager.labelsById.delete(record.targetId);
@@ -110,7 +115,7 @@ function teachUnsaved(manager, records, fresh) {
   const tip = fresh.at(-1)?.id;
   if (tip === undefined) return;
   if (unsaved.length > 0) rootOf(unsaved).parentId = tip;
-  else manager.leafId = tip;
+  else goOnFrom(manager, tip);
 }
 
 /** The first of some entries of one line: its parent, if it has one, is none of them. */

@@ -138,6 +138,7 @@ class Connection:
         self.end = end
         self.raw: list[bytes] = []
         self.told: list[Told] = []
+        self.synced: set[str] = set()
         self.greeted = False
         self.closed = False
 
@@ -197,7 +198,7 @@ class Sidecar:
         """Wait until something that came makes the condition true, and give its value."""
         with self._changed:
             found = self._changed.wait_for(condition, PATIENCE_SECONDS)
-        assert found, f"{what} did not come; what came: {self.told}"
+        assert found, f"{what} did not come; what came last: {[m['t'] for m in self.told][-20:]}"
         return found
 
     def wait_for_said(self, kind: str, count: int = 1) -> list[Told]:
@@ -225,7 +226,7 @@ class Sidecar:
     def renew(self, *, forget: bool = True) -> None:
         """Wait until a link is up again and everything sent to it has been taken in; forget what was said so far."""
         self.answer = welcome
-        while not self._reaches_link():
+        while not self._reaches_link(WELCOME):  # again, in case a test took it back
             pass
         for connection in self.connections if forget else ():
             connection.raw.clear()
@@ -235,14 +236,14 @@ class Sidecar:
         """Wait until the gateway has taken in all that was sent to it, and has told all that it did."""
         assert self._reaches_link()
 
-    def _reaches_link(self) -> bool:
-        """Whether the last link answers. Then it is welcomed, too: a test may have taken that back."""
+    def _reaches_link(self, *first: Answer) -> bool:
+        """Whether the last link answers."""
         self.wait_for(lambda: self.connections and not self.link.closed and self.link.greeted, "a link")
         link, name = self.link, f"s{next(self._syncs)}"
         with suppress(OSError):
-            link.say(WELCOME, Sync(sync=name))
-        self.wait_for(lambda: link.closed or answer_to(name, link), "the answer to a sync")
-        return answer_to(name, link)
+            link.say(*first, Sync(sync=name))
+        self.wait_for(lambda: link.closed or name in link.synced, "the answer to a sync")
+        return name in link.synced
 
     def hang_up(self, connection: Connection) -> None:
         """End a link."""
@@ -272,6 +273,7 @@ class Sidecar:
                     with self._changed:
                         connection.raw.append(line)
                         connection.told.append(message)
+                        connection.synced.add(message.get("sync", ""))
                         connection.greeted = True
                         self._changed.notify_all()
                     with suppress(OSError):  # a gateway that has said all and gone is still heard to its end
@@ -281,11 +283,6 @@ class Sidecar:
         with self._changed:
             connection.closed = True
             self._changed.notify_all()
-
-
-def answer_to(sync: str, link: Connection) -> bool:
-    """The link has answered."""
-    return any(message["t"] == "synced" and message["sync"] == sync for message in tuple(link.told))
 
 
 def welcome(_connection: Connection, message: Told) -> Iterable[Answer]:

@@ -68,6 +68,13 @@ def later(packages: Callable[[str], GatewayPackage], tmp_path_factory: pytest.Te
         yield opened
 
 
+@pytest.fixture(params=["pi", "later"])
+def either(request: pytest.FixtureRequest) -> Evaluator:
+    """Each of the two: one saves a first turn by appending all of it, the other by writing the whole file."""
+    opened: Evaluator = request.getfixturevalue(request.param)
+    return opened
+
+
 def program(source: str) -> str:
     return source + PROGRAM.replace("PRELOAD", repr(PRELOAD.parent.as_uri()))
 
@@ -113,80 +120,80 @@ def assert_known(pi: Evaluator, texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_a_saved_session_learns_what_co_tenants_appended(pi: Evaluator, file: Path, count: int) -> None:
+def test_a_saved_session_learns_what_co_tenants_appended(either: Evaluator, file: Path, count: int) -> None:
     names = [f"n{number}" for number in range(count)]
-    pi.do(f"begin({str(file)!r}); say('user', 'hi'); say('assistant', 'ho'); fence = fingerprintOf(file)")
+    either.do(f"begin({str(file)!r}); say('user', 'hi'); say('assistant', 'ho'); fence = fingerprintOf(file)")
     for name in names:
         note(file, name)
-    assert pi.do("return teach()") == names
-    pi.do("say('assistant', 'answer'); say('user', 'more')")
+    assert either.do("return teach()") == names
+    either.do("say('assistant', 'answer'); say('user', 'more')")
     assert_one_line(file, ["hi", "ho", *names, "answer", "more"])
-    assert_known(pi, ["hi", "ho", *names, "answer", "more"])
+    assert_known(either, ["hi", "ho", *names, "answer", "more"])
 
 
-def test_a_session_learns_again_and_again(pi: Evaluator, file: Path) -> None:
-    pi.do(f"begin({str(file)!r}); say('user', 'hi'); say('assistant', 'ho'); fence = fingerprintOf(file)")
+def test_a_session_learns_again_and_again(either: Evaluator, file: Path) -> None:
+    either.do(f"begin({str(file)!r}); say('user', 'hi'); say('assistant', 'ho'); fence = fingerprintOf(file)")
     for number in range(3):
         note(file, f"n{number}")
-        pi.do(f"teach(); say('assistant', 'a{number}'); fence = fingerprintOf(file)")
+        either.do(f"teach(); say('assistant', 'a{number}'); fence = fingerprintOf(file)")
     assert_one_line(file, ["hi", "ho", "n0", "a0", "n1", "a1", "n2", "a2"])
-    assert_known(pi, ["hi", "ho", "n0", "a0", "n1", "a1", "n2", "a2"])
+    assert_known(either, ["hi", "ho", "n0", "a0", "n1", "a1", "n2", "a2"])
 
 
-def test_what_the_session_knows_already_is_not_learnt_twice(pi: Evaluator, file: Path) -> None:
+def test_what_the_session_knows_already_is_not_learnt_twice(either: Evaluator, file: Path) -> None:
     """A file that was replaced by a copy of itself and more is read from its beginning."""
-    pi.do(f"begin({str(file)!r}); say('user', 'hi'); say('assistant', 'ho'); fence = fingerprintOf(file)")
+    either.do(f"begin({str(file)!r}); say('user', 'hi'); say('assistant', 'ho'); fence = fingerprintOf(file)")
     note(file, "n0")
     copy = file.with_suffix(".tmp")
     copy.write_bytes(file.read_bytes())
     copy.replace(file)
-    assert pi.do("return teach()") == ["n0"]
-    pi.do("say('assistant', 'answer')")
+    assert either.do("return teach()") == ["n0"]
+    either.do("say('assistant', 'answer')")
     assert_one_line(file, ["hi", "ho", "n0", "answer"])
-    assert_known(pi, ["hi", "ho", "n0", "answer"])
+    assert_known(either, ["hi", "ho", "n0", "answer"])
 
 
 @pytest.mark.parametrize("empty", [False, True], ids=["absent", "empty"])
 @pytest.mark.parametrize("role", ["assistant", "user"])
 def test_a_first_turn_goes_behind_what_co_tenants_began_the_file_with(
-    pi: Evaluator, file: Path, role: str, *, empty: bool
+    either: Evaluator, file: Path, role: str, *, empty: bool
 ) -> None:
     """A first turn is saved with its first answer. 2026.5.18 empties a file without an answer before it."""
-    pi.do(f"begin({str(file)!r}); say('user', 'hi')")
+    either.do(f"begin({str(file)!r}); say('user', 'hi')")
     assert records(file) == []
     if empty:
         file.touch()
-        pi.do("fence = fingerprintOf(file)")
+        either.do("fence = fingerprintOf(file)")
     note(file, "n0", role=role)
     note(file, "n1", role=role)
-    assert pi.do("return teach()") == ["n0", "n1"]
-    pi.do("say('assistant', 'answer')")
+    assert either.do("return teach()") == ["n0", "n1"]
+    either.do("say('assistant', 'answer')")
     assert_one_line(file, ["n0", "n1", "hi", "answer"])
-    pi.do("say('user', 'more'); say('assistant', 'again')")
+    either.do("say('user', 'more'); say('assistant', 'again')")
     assert_one_line(file, ["n0", "n1", "hi", "answer", "more", "again"])
-    assert_known(pi, ["n0", "n1", "hi", "answer", "more", "again"])
+    assert_known(either, ["n0", "n1", "hi", "answer", "more", "again"])
 
 
-def test_a_first_turn_learns_several_times_before_it_is_saved(pi: Evaluator, file: Path) -> None:
+def test_a_first_turn_learns_several_times_before_it_is_saved(either: Evaluator, file: Path) -> None:
     """While an answer streams in, each of its events is a check, and nothing is saved before its end."""
-    pi.do(f"begin({str(file)!r}); say('user', 'hi')")
+    either.do(f"begin({str(file)!r}); say('user', 'hi')")
     for number in range(3):
         note(file, f"n{number}")
-        assert pi.do("return teach()") == [f"n{number}"]
-    pi.do("say('assistant', 'answer')")
+        assert either.do("return teach()") == [f"n{number}"]
+    either.do("say('assistant', 'answer'); fence = fingerprintOf(file)")
     assert_one_line(file, ["n0", "n1", "n2", "hi", "answer"])
     note(file, "n3")
-    pi.do("teach(); say('assistant', 'again')")
+    either.do("teach(); say('assistant', 'again')")
     assert_one_line(file, ["n0", "n1", "n2", "hi", "answer", "n3", "again"])
-    assert_known(pi, ["n0", "n1", "n2", "hi", "answer", "n3", "again"])
+    assert_known(either, ["n0", "n1", "n2", "hi", "answer", "n3", "again"])
 
 
-def test_a_first_turn_without_a_word_of_its_own_goes_on_from_the_co_tenants(pi: Evaluator, file: Path) -> None:
-    pi.do(f"begin({str(file)!r})")
+def test_a_first_turn_without_a_word_of_its_own_goes_on_from_the_co_tenants(either: Evaluator, file: Path) -> None:
+    either.do(f"begin({str(file)!r})")
     note(file, "n0")
-    pi.do("teach(); say('user', 'hi'); say('assistant', 'answer')")
+    either.do("teach(); say('user', 'hi'); say('assistant', 'answer')")
     assert_one_line(file, ["n0", "hi", "answer"])
-    assert_known(pi, ["n0", "hi", "answer"])
+    assert_known(either, ["n0", "hi", "answer"])
 
 
 @pytest.mark.parametrize(
