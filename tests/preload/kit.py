@@ -274,10 +274,12 @@ class Sidecar:
                         connection.raw.append(line)
                         connection.told.append(message)
                         connection.synced.add(message.get("sync", ""))
-                        connection.greeted = True
                         self._changed.notify_all()
                     with suppress(OSError):  # a gateway that has said all and gone is still heard to its end
                         connection.say(*self.answer(connection, message))
+                    with self._changed:  # only now: nothing that a test says may overtake the answer to the hello
+                        connection.greeted = True
+                        self._changed.notify_all()
         except OSError:
             pass  # a gateway that is gone
         with self._changed:

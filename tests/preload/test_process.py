@@ -275,8 +275,10 @@ def test_the_adapter_that_fits_is_told_on_every_link(
 
 def test_a_sidecar_that_does_not_read_blocks_nothing_and_is_told_of_the_loss(start: Start, sidecar: Sidecar) -> None:
     """The queue is bounded: what does not fit is counted, and no number of the sequence is missing."""
-    reading = sidecar.pause()
     gateway = start()
+    sidecar.wait_for(lambda: [m for m in sidecar.said("adapter") if m["adapter"] != "pending"], "the adapter")
+    sidecar.sync()
+    reading = sidecar.pause()
     long_name = gateway.file.parent.joinpath(*["d" * 200] * 15, "sessions", "s.jsonl")  # makes for long reports
     long_name.parent.mkdir(parents=True)
     gateway.do(f"for (let i = 0; i < 1500; i += 1) fs.writeFileSync({str(long_name)!r}, 'x')")
