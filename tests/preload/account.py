@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -108,8 +109,9 @@ class Account:
         self._directories = 0
         script = directory / f"harness-{style}.mjs"
         script.write_text(_harness(style, names))
-        limited = ("prlimit", f"--fsize={fsize}") if fsize else ()
-        self._node = Node(*limited, node, script, PRELOAD.parent.as_uri(), cwd=directory)
+        self._node = Node(node, script, PRELOAD.parent.as_uri(), cwd=directory)
+        if fsize:
+            resource.prlimit(self._node.process.pid, resource.RLIMIT_FSIZE, (fsize, fsize))
 
     def __enter__(self) -> Self:
         return self
