@@ -46,7 +46,7 @@ class TurnResult:
     @property
     def answered(self) -> bool:
         """Whether the user got the reply."""
-        return self.status == 200 and not self.error  # noqa: PLR2004
+        return self.status == 200 and not self.error  # noqa: PLR2004 - the HTTP status itself
 
 
 class Gateway:
@@ -220,7 +220,7 @@ class Gateway:
 def _turn_result(status: int, body: bytes, elapsed_seconds: float) -> TurnResult:
     try:
         answer = json.loads(body)
-        if status == 200:  # noqa: PLR2004
+        if status == 200:  # noqa: PLR2004 - the HTTP status itself
             return TurnResult(status, answer["choices"][0]["message"]["content"], "", elapsed_seconds)
         return TurnResult(status, "", answer["error"]["message"], elapsed_seconds)
     except (ValueError, LookupError, TypeError):

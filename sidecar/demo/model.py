@@ -147,7 +147,7 @@ class SlowModel:
 
 
 async def _reply(exchange: Exchange, call: ModelCall, answer: Answer) -> None:
-    if answer.status != 200:  # noqa: PLR2004
+    if answer.status != 200:  # noqa: PLR2004 - the HTTP status itself
         error = {"error": {"message": answer.text, "type": "server_error"}}
         await exchange.reply(answer.status, "application/json", json.dumps(error).encode())
     elif call.body.get("stream"):
