@@ -1,0 +1,41 @@
+"""Processes come and go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.core.decisions import Decision, SaveIncident
+
+if TYPE_CHECKING:
+    from sidecar.core.events import LinkLost, LinkOpened
+    from sidecar.core.registry import Registry
+
+
+def link_opened(registry: Registry, event: LinkOpened) -> None:
+    """A process speaks for itself from now on, or has told more of itself."""
+    gateway = event.gateway
+    registry.gateways[gateway.link] = gateway
+    for ledger in registry.ledgers.values():
+        if ledger.foreign is not None and ledger.foreign.pid == gateway.pid:
+            ledger.foreign = None
+    for window in registry.on_link(gateway.link):
+        window.gateway = gateway
+
+
+def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
+    """Its windows are over. What its calls under way have done will never be known."""
+    registry.gateways.pop(event.link, None)
+    decisions: list[Decision] = []
+    for window in registry.on_link(event.link):
+        window.note(event.at_ns, "link lost", "the gateway ended" if event.clean else "without a goodbye")
+        incident = window.close(event.at_ns)
+        if incident is not None:
+            decisions.append(SaveIncident(incident=incident))
+        del registry.windows[window.window_id]
+    for ledger in registry.ledgers.values():
+        ledger.abandon(event.link)
+    for window in registry.windows.values():
+        window.abandon(event.link)
+    if not event.clean:
+        registry.lose_custody("a gateway's link was lost without a goodbye", event.at_ns)
+    return decisions

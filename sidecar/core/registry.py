@@ -1,0 +1,72 @@
+"""Everything that is known at this moment: the linked processes, the files, the windows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.gateway import Gateway
+from sidecar.core.ledger import Ledger
+from sidecar.core.window import Window
+
+if TYPE_CHECKING:
+    from sidecar.core.events import TurnTripped, VerdictAsked
+
+_RESTARTED: Final = "the sidecar did not see this fence being set"
+
+
+class Registry:
+    """Holds a `Ledger` for each session file and a `Window` for each fence.
+
+    Attributes:
+        gateways: The linked processes, by link.
+        ledgers: By the path of the file.
+        windows: The open ones, by id.
+        closed: Windows whose history is being looked at, by id. They are judged no more.
+        unsettled: Files that are read at once, before every link could say what it has done.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is known."""
+        self.gateways: dict[str, Gateway] = {}
+        self.ledgers: dict[str, Ledger] = {}
+        self.windows: dict[str, Window] = {}
+        self.closed: dict[str, Window] = {}
+        self.unsettled: set[str] = set()
+
+    def gateway(self, link: str) -> Gateway:
+        """The process on that link, as far as it is known."""
+        return self.gateways.get(link) or Gateway(link=link, pid=0)
+
+    def linked_pids(self) -> set[int]:
+        """The processes that speak for themselves."""
+        return {g.pid for g in self.gateways.values()}
+
+    def ledger(self, file: str) -> Ledger:
+        """The account of a file, begun with the first word of it."""
+        return self.ledgers.setdefault(file, Ledger())
+
+    def on_file(self, file: str) -> list[Window]:
+        """The open windows of a file."""
+        return [w for w in self.windows.values() if w.file == file]
+
+    def on_link(self, link: str) -> list[Window]:
+        """The open windows of a process."""
+        return [w for w in self.windows.values() if w.gateway.link == link]
+
+    def window(self, asked: VerdictAsked | TurnTripped) -> Window:
+        """The window that a gateway speaks of. Custody of one whose beginning was not seen is unknown, and stays so."""
+        known = self.windows.get(asked.window)
+        if known is not None:
+            return known
+        window = Window(asked.window, self.gateway(asked.link), asked.file, asked.run, asked.fence, asked.at_ns)
+        window.lose_custody(_RESTARTED)
+        self.windows[asked.window] = window
+        return window
+
+    def lose_custody(self, reason: str, at_ns: int) -> None:
+        """Nothing may be assumed of the time before (rule 5)."""
+        for ledger in self.ledgers.values():
+            ledger.forget()
+        for window in self.windows.values():
+            window.lose_custody(reason)
+            window.note(at_ns, "custody lost", reason)
