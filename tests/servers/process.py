@@ -1,0 +1,183 @@
+"""A server as a process of its own: on a free port of loopback, with its files below one directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+HOST: Final = "127.0.0.1"
+_START_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 10.0
+_REQUEST_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.02
+_LISTENING: Final = re.compile(r'msg="Listening on" address=127\.0\.0\.1:(\d+)')
+
+
+class ServerError(RuntimeError):
+    """A server did not start or does not answer; carries the end of its log."""
+
+    def __init__(self, name: str, reason: str, log: str) -> None:
+        super().__init__("\n  ".join((f"{name} {reason}", *log.splitlines()[-20:])))
+
+
+class Server(ABC):
+    """A server of the Prometheus family, which names its port in its log and is ready when ``/-/ready`` says so.
+
+    A second start, after `stop` or `kill`, takes the same port and data.
+
+    Args:
+        name: For messages and the log's file name.
+        work_dir: Gets its files; created when missing.
+    """
+
+    def __init__(self, name: str, work_dir: Path) -> None:
+        self._name = name
+        self.work_dir = work_dir
+        self._log = work_dir / f"{name}.log"
+        self._port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def _command(self, address: str) -> Sequence[str]:
+        """The command that serves at an address."""
+
+    @property
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+        return f"http://{self.address}"
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"{HOST}:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        """Its process; 0 when it does not run."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def log(self) -> str:
+        """What it wrote, over all its starts."""
+        return self._log.read_text(errors="replace")
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and wait until it is ready.
+
+        Raises:
+            ServerError: It ended, or was not ready in time.
+        """
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as output:
+            begin = output.tell()
+            self._process = subprocess.Popen(
+                self._command(self.address),
+                cwd=self.work_dir,
+                env={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.work_dir)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            self._await_ready(self._process, begin)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """End it in order; kill it when it does not end in time."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def kill(self) -> None:
+        """End it as ``kill -9`` does."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def reload(self) -> None:
+        """Have it read its configuration again."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
+
+    def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
+        """The JSON at a path.
+
+        Raises:
+            ServerError: It does not answer, or with an error.
+        """
+        return self._ask(urllib.request.Request(self.url + path))
+
+    def post(self, path: str, body: Any) -> Any:  # noqa: ANN401 - JSON
+        """The JSON that is answered to a body of JSON; None to an empty answer.
+
+        Raises:
+            ServerError: It does not answer, or with an error.
+        """
+        headers = {"Content-Type": "application/json"}
+        return self._ask(urllib.request.Request(self.url + path, json.dumps(body).encode(), headers))
+
+    def _ask(self, request: urllib.request.Request) -> Any:  # noqa: ANN401 - JSON
+        try:
+            with urllib.request.urlopen(request, timeout=_REQUEST_SECONDS) as answer:
+                body = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                reason = f"answered {error.code} to {request.full_url}: {error.read().decode(errors='replace')}"
+            raise ServerError(self._name, reason, "") from None
+        except OSError as error:
+            raise ServerError(self._name, f"does not answer at {request.full_url}: {error}", self.log) from None
+        return json.loads(body) if body else None
+
+    def _await_ready(self, process: subprocess.Popen[bytes], begin: int) -> None:
+        until = time.monotonic() + _START_SECONDS
+        while time.monotonic() < until:
+            if process.poll() is not None:
+                raise ServerError(self._name, f"ended with {process.returncode}", self.log)
+            named = _LISTENING.search(self._log.read_bytes()[begin:].decode(errors="replace"))
+            if named:
+                self._port = int(named[1])
+                if self._ready():
+                    return
+            time.sleep(_POLL_SECONDS)
+        raise ServerError(self._name, f"was not ready after {_START_SECONDS:g} s", self.log)
+
+    def _ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=_REQUEST_SECONDS) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
