@@ -72,7 +72,7 @@ class Custodian:
             case ev.LinkLost():
                 return link_lost(self._registry, event)
             case ev.AccountBroken():
-                self._registry.lose_custody(event.reason, event.at_ns)
+                self._registry.lose_custody(event.reason, event.at_ns, event.file)
                 return []
             case ev.FenceSet():
                 return self._fence_set(event)

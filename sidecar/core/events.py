@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sidecar.core.content import Snapshot
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Gateway, Run
+    from sidecar.core.loss import Loss
     from sidecar.core.writer import Writer
 
 
@@ -32,10 +33,19 @@ class LinkLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountBroken:
-    """Reports or file events may have been lost, so nothing may be assumed of the time before (rule 5)."""
+    """Reports or file events may have been lost, so nothing may be assumed of the time before (rule 5).
 
+    Attributes:
+        loss: The class of the reason.
+        reason: One sentence for a person.
+        at_ns: When it was noticed.
+        file: The one file that it is about; empty when every file is touched.
+    """
+
+    loss: Loss
     reason: str
     at_ns: int
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,10 +63,11 @@ class Registry:
         self.windows[asked.window] = window
         return window
 
-    def lose_custody(self, reason: str, at_ns: int) -> None:
-        """Nothing may be assumed of the time before (rule 5)."""
-        for ledger in self.ledgers.values():
-            ledger.forget()
-        for window in self.windows.values():
+    def lose_custody(self, reason: str, at_ns: int, file: str = "") -> None:
+        """Nothing may be assumed of the time before (rule 5), be it of one file or of all."""
+        for path, ledger in self.ledgers.items():
+            if file in {"", path}:
+                ledger.forget()
+        for window in self.on_file(file) if file else self.windows.values():
             window.lose_custody(reason)
             window.note(at_ns, "custody lost", reason)

@@ -19,6 +19,7 @@ from sidecar import __version__
 from sidecar.config.checks import check_settings
 from sidecar.core import events as ev
 from sidecar.core.custodian import Custodian
+from sidecar.core.loss import Loss
 from sidecar.core.policy import Policy
 from sidecar.link.server import LinkServer
 from sidecar.notify.destination import destinations_of
@@ -110,13 +111,13 @@ class Service:
             self.ready = False
             log.info("stopping")
 
-    def lose(self, reason: str, text: str) -> None:
-        """Custody is unknown from now on (rule 5)."""
-        self.losses[reason] += 1
-        log.warning("custody_lost", reason=reason, detail=text)
-        if reason == "watch_overflow":
+    def lose(self, loss: Loss, text: str, file: str = "") -> None:
+        """Custody of one file, or of all, is unknown from now on (rule 5)."""
+        self.losses[loss.value] += 1
+        log.warning("custody_lost", reason=loss.value, detail=text)
+        if loss is Loss.OVERFLOW:
             self.telemetry.overflow()
-        self.warden.handle(ev.AccountBroken(reason=text, at_ns=time.time_ns()))
+        self.warden.handle(ev.AccountBroken(loss=loss, reason=text, at_ns=time.time_ns(), file=file))
 
     def status(self) -> Status:
         """What the sidecar says of itself."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core import events as ev
 from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.loss import Loss
 from sidecar.watch.processes import executable_of
 from sidecar.watch.reading import fingerprint_of, jsonl_problem
 
@@ -30,7 +31,7 @@ class Lookout:
         warden: Warden,
         roster: Roster,
         now_ns: Callable[[], int],
-        lost: Callable[[str, str], None],
+        lost: Callable[[Loss, str], None],
         refuse: Callable[[str, str], None],
     ) -> None:
         """``lost`` is called when file events may be missing, ``refuse`` for names that are left alone."""
@@ -70,7 +71,7 @@ class Lookout:
 
     def watch_overflowed(self) -> None:
         """File events are lost."""
-        self._lost("watch_overflow", "the kernel's event queue was full")
+        self._lost(Loss.OVERFLOW, "the kernel's event queue was full")
 
     def name_refused(self, path: Path, code: str, reason: str) -> None:
         """A name is left alone, or can't be followed all the way."""

@@ -9,6 +9,7 @@ import structlog
 
 from sidecar.core import events as ev
 from sidecar.core.errors import FingerprintError
+from sidecar.core.loss import Loss
 from sidecar.link import translate
 from sidecar.service.roster import Roster, gateway_of
 from sidecar.watch.tree import printable
@@ -53,6 +54,14 @@ class LinkTelemetry(Protocol):
         ...
 
 
+class Losing(Protocol):
+    """Who is told that custody is lost."""
+
+    def __call__(self, loss: Loss, text: str, file: str = "") -> None:
+        """Of one file, or of all."""
+        ...
+
+
 class Reception:
     """The `LinkHandler` of the service."""
 
@@ -62,9 +71,9 @@ class Reception:
         roster: Roster,
         telemetry: LinkTelemetry,
         now_ns: Callable[[], int],
-        lost: Callable[[str, str], None],
+        lost: Losing,
     ) -> None:
-        """``lost(reason, text)`` is called when reports may be missing."""
+        """``lost`` is called when reports may be missing."""
         self.rejected: Counter[str] = Counter()
         self._warden = warden
         self._roster = roster
@@ -81,7 +90,7 @@ class Reception:
         log.info("gateway_linked", pid=session.pid, openclaw=hello.openclaw if hello else "", link=session.name)
         if session.lost:
             self._telemetry.lost(session.lost)
-            self._lost("reports_dropped", f"process {session.pid} dropped {session.lost} reports before it linked")
+            self._lost(Loss.DROPPED, f"process {session.pid} dropped {session.lost} reports before it linked")
 
     async def link_message(self, session: LinkSession, message: wire.GatewayMessage) -> None:
         """One message, in order.
@@ -98,7 +107,7 @@ class Reception:
     async def link_gap(self, session: LinkSession, missing: int) -> None:
         """Reports of this gateway are missing."""
         self._telemetry.gap(missing)
-        self._lost("reports_missing", f"{missing} reports of process {session.pid} are missing")
+        self._lost(Loss.GAP, f"{missing} reports of process {session.pid} are missing")
 
     async def link_rejected(self, session: LinkSession, reason: str, text: str) -> None:
         """Something was refused: one line, counted."""
@@ -123,7 +132,7 @@ class Reception:
         match message:
             case wire.Changed():
                 if message.failed:
-                    self._lost("write_failed", f"a write of process {pid} failed half-way")
+                    self._lost(Loss.WRITE_FAILED, f"a write of process {pid} failed half-way", message.file)
                 self._warden.handle(ev.FileChanged(file=message.file, change=session.changes.read(message)))
             case wire.LockTaken():
                 self._warden.handle(translate.lock_taken(message, pid))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core.change import Operation
 from sidecar.core.gateway import Adapter
 from sidecar.core.incident import Outcome
+from sidecar.core.loss import Loss
 from sidecar.core.policy import Mode
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import WriterKind
@@ -19,7 +20,6 @@ from sidecar.telemetry.labels import (
     PROVIDERS,
     CallError,
     CallOutcome,
-    CustodyLoss,
     Ending,
     LockFailure,
     PageOutcome,
@@ -224,7 +224,7 @@ INSTRUMENTS: Final = (
         _C,
         "{loss}",
         "Times that custody became unknown, by class of reason.",
-        {Label.REASON: _set(CustodyLoss)},
+        {Label.REASON: _set(Loss)},
     ),
     _instrument(Metric.REJECTED, _C, "{input}", "Input not taken, by reason.", {Label.REASON: _set(Rejection)}),
     _instrument(Metric.LINKS, _G, "{link}", "Links open."),

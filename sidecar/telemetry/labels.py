@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import Final
 
@@ -103,37 +102,6 @@ class Stall(StrEnum):
     STALLED = "stalled"
     STUCK = "stuck"
 
-
-class CustodyLoss(StrEnum):
-    """Classes of the reasons for which custody became unknown."""
-
-    OVERFLOW = "overflow"
-    GAP = "gap"
-    DROPPED = "dropped"
-    LINK_LOST = "link_lost"
-    RESTART = "restart"
-    PRELOAD = "preload"
-    WRITE_FAILED = "write_failed"
-    OTHER = "other"
-
-    @classmethod
-    def of(cls, reason: str) -> CustodyLoss:
-        """The class of a reason that was written for people."""
-        for pattern, loss in _LOSSES:
-            if pattern.search(reason):
-                return loss
-        return cls.OTHER
-
-
-_LOSSES: Final = (
-    (re.compile(r"overflow|queue was full", re.IGNORECASE), CustodyLoss.OVERFLOW),
-    (re.compile(r"write .*failed", re.IGNORECASE), CustodyLoss.WRITE_FAILED),
-    (re.compile(r"\bgap\b|sequence|out of order|missing", re.IGNORECASE), CustodyLoss.GAP),
-    (re.compile(r"drop|messages? (was|were) lost|lost \d+", re.IGNORECASE), CustodyLoss.DROPPED),
-    (re.compile(r"link|connection|goodbye", re.IGNORECASE), CustodyLoss.LINK_LOST),
-    (re.compile(r"restart|started|resum", re.IGNORECASE), CustodyLoss.RESTART),
-    (re.compile(r"preload|trouble|stepped aside", re.IGNORECASE), CustodyLoss.PRELOAD),
-)
 
 PROVIDERS: Final = {
     "amazon-bedrock": "aws.bedrock",

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core import events as ev
 from sidecar.core.decisions import Decision, SaveIncident
+from sidecar.core.loss import Loss
 from sidecar.telemetry import calls
-from sidecar.telemetry.labels import NONE, CallOutcome, CustodyLoss, Ending
+from sidecar.telemetry.labels import NONE, CallOutcome, Ending
 from sidecar.telemetry.names import Label, Metric, Span
 from sidecar.telemetry.table import OpenTable
 
@@ -58,7 +59,7 @@ class Metrics:
             case ev.LinkLost():
                 self._link_lost(event)
             case ev.AccountBroken():
-                self._meters.add(Metric.CUSTODY_LOSSES, labels={Label.REASON: CustodyLoss.of(event.reason).value})
+                self._meters.add(Metric.CUSTODY_LOSSES, labels={Label.REASON: event.loss.value})
             case ev.RecoveryApplied():
                 self._recovery_applied(event)
             case _:
@@ -120,7 +121,7 @@ class Metrics:
         for _ in self._calls.take(lambda link: link == event.link):
             self._meters.add(Metric.MODEL_CALLS, labels={Label.OUTCOME: CallOutcome.ABANDONED.value})
         if not event.clean:
-            self._meters.add(Metric.CUSTODY_LOSSES, labels={Label.REASON: CustodyLoss.LINK_LOST.value})
+            self._meters.add(Metric.CUSTODY_LOSSES, labels={Label.REASON: Loss.LINK_LOST.value})
 
     def _recovery_applied(self, event: ev.RecoveryApplied) -> None:
         way = {Label.WAY: "pushed" if event.pushed else "asked"}

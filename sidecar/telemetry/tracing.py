@@ -12,7 +12,7 @@ from sidecar.core import events as ev
 from sidecar.core.decisions import Approve, Decision, Refuse, SaveIncident
 from sidecar.telemetry.calls import STARTED, Calls
 from sidecar.telemetry.judgements import Judgements
-from sidecar.telemetry.labels import CustodyLoss, Ending
+from sidecar.telemetry.labels import Ending
 from sidecar.telemetry.locks import Locks
 from sidecar.telemetry.names import Attribute, Moment
 from sidecar.telemetry.span import TraceRef
@@ -57,8 +57,8 @@ class Tracing:
             case ev.LinkLost():
                 self._link_lost(event)
             case ev.AccountBroken():
-                reason = {Attribute.CUSTODY_REASON: CustodyLoss.of(event.reason).value}
-                for window in self._windows.all():
+                reason = {Attribute.CUSTODY_REASON: event.loss.value}
+                for window in self._windows.on_file(event.file) if event.file else self._windows.all():
                     window.note(event.at_ns, Moment.CUSTODY_LOST, {**reason})
             case ev.FenceSet():
                 self._fence_set(event)

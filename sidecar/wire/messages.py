@@ -18,9 +18,13 @@ PROTOCOL: Final = 1
 MAX_LINE_BYTES: Final = 1 << 20
 """Longest message accepted, newline included."""
 
-Fp = Annotated[str, msgspec.Meta(pattern=r"^(absent|\d+:\d+:\d+:\d+:\d+)$")]
-Ns = Annotated[str, msgspec.Meta(pattern=r"^\d{1,20}$")]
-Sha = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")]
+# Python's $ also matches ahead of a newline at the end, and its \d other digits than these.
+Fp = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^(absent|[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}:-?[0-9]{1,20}:-?[0-9]{1,20})$(?!\n)"),
+]
+Ns = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$(?!\n)")]
+Sha = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$(?!\n)")]
 Id = Annotated[str, msgspec.Meta(max_length=200)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 Seq = Annotated[int, msgspec.Meta(ge=1)]

@@ -13,6 +13,7 @@ from sidecar.core.custodian import Custodian
 from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFile, Refuse, SaveIncident
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
+from sidecar.core.loss import Loss
 from sidecar.core.policy import Mode, Policy
 from sidecar.core.writer import Writer, WriterKind
 
@@ -386,9 +387,9 @@ class Bench:
         """The run is done with its window."""
         return self.handle(ev.FenceClosed(window=window, takeover=takeover, at_ns=self.now()))
 
-    def lose(self, reason: str = "the kernel's queue overflowed") -> None:
+    def lose(self, reason: str = "the kernel's queue overflowed", loss: Loss = Loss.OVERFLOW, file: str = "") -> None:
         """Reports or file events were lost."""
-        self.handle(ev.AccountBroken(reason=reason, at_ns=self.now()))
+        self.handle(ev.AccountBroken(loss=loss, reason=reason, at_ns=self.now(), file=file))
 
     def made(self, kind: type[_DecisionT]) -> list[_DecisionT]:
         """All decisions of one kind so far."""

@@ -13,6 +13,7 @@ from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFi
 from sidecar.core.gateway import Gateway
 from sidecar.core.incident import Outcome, UnexplainedRange
 from sidecar.core.ledger import CALL_NS
+from sidecar.core.loss import Loss
 from sidecar.core.policy import Grade, Mode, Policy
 from sidecar.core.unlinked import QUIET_NS
 from sidecar.core.verdict import Verdict
@@ -1183,3 +1184,14 @@ def test_a_file_that_a_stranger_makes_in_a_first_turn_is_a_takeover() -> None:
     answer = bench.ask()
     assert isinstance(answer, Refuse)
     assert answer.verdict is Verdict.EXTERNAL
+
+
+def test_a_write_that_failed_half_way_costs_custody_of_its_own_file_only() -> None:
+    bench = fenced()
+    bench.lose("a write failed half-way", Loss.WRITE_FAILED, file="/state/agents/main/sessions/another.jsonl")
+    bench.cotenant(b"note\n")
+
+    approved(bench.ask())
+
+    bench.lose("a write failed half-way", Loss.WRITE_FAILED, file=FILE)
+    assert "failed half-way" in refused(bench.ask()).reason

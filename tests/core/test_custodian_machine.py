@@ -19,6 +19,7 @@ from sidecar.core.custodian import Custodian
 from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFile, Refuse, SaveIncident
 from sidecar.core.gateway import Run
 from sidecar.core.incident import Outcome
+from sidecar.core.loss import Loss
 from sidecar.core.policy import Mode, Policy
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
@@ -421,7 +422,7 @@ class Sessions(RuleBasedStateMachine):
             return
         if kind == "lost with a write":
             self.grow(self.record("k"))
-        self.tell(ev.AccountBroken(reason="lost", at_ns=self.disk.clock))
+        self.tell(ev.AccountBroken(loss=Loss.GAP, reason="lost", at_ns=self.disk.clock))
         for fence in self.fences.values():
             fence.known = False
 

@@ -15,6 +15,7 @@ import msgspec
 
 from sidecar.core.custodian import Custodian
 from sidecar.core.errors import SidecarError
+from sidecar.core.events import AccountBroken, Event
 from sidecar.core.policy import Mode, Policy
 from sidecar.link.server import LinkServer
 from sidecar.recovery.warden import Warden
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sidecar.core.decisions import Decision
-    from sidecar.core.events import Event
     from sidecar.core.incident import Incident
+    from sidecar.core.loss import Loss
 
 HEADER: Final = b'{"type":"session","id":"s"}\n{"type":"message","id":"first","parentId":null}\n'
 FOREIGN: Final = b'{"type":"message","id":"foreign","parentId":"first"}\n'
@@ -112,7 +113,9 @@ class Gateway(Client):
         self.say(wire.FenceSet(seq=self.seq(), at=now(), window=window, file=str(file), fence=fence, run=RUN))
         return fence
 
-    def append(self, file: Path, record_id: str, parent_id: str = "first", *, say: bool = True) -> None:
+    def append(
+        self, file: Path, record_id: str, parent_id: str = "first", *, say: bool = True, failed: bool = False
+    ) -> None:
         """Append a record as a co-tenant, and say so at once or when asked to catch up."""
         data = record(record_id, parent_id)
         before = fingerprint_of(file).encode()
@@ -133,6 +136,7 @@ class Gateway(Client):
             offset=size,
             before=before,
             after=fingerprint_of(file).encode(),
+            failed=failed,
         )
         self.unsaid.append(report)
         if say:
@@ -227,7 +231,12 @@ async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
     sinks, roster, losses = Sinks(), Roster(), Counter[str]()
     custodian = Custodian(Policy(), mode)
     warden = Warden(custodian, sinks, sinks, sinks, roster, lambda: None, time.time_ns)
-    reception = Reception(warden, roster, sinks, time.time_ns, lambda reason, _text: losses.update([reason]))
+
+    def lose(loss: Loss, text: str, file: str = "") -> None:
+        losses[loss.value] += 1
+        warden.handle(AccountBroken(loss=loss, reason=text, at_ns=time.time_ns(), file=file))
+
+    reception = Reception(warden, roster, sinks, time.time_ns, lose)
     server = LinkServer(place / "s.sock", reception, version="1", mode=mode.value)
     await server.start()
     opened = Desk(place / "sessions" / "s.jsonl", place / "s.sock", sinks, custodian, warden, roster, losses)

@@ -108,17 +108,35 @@ async def test_what_can_not_be_recorded_is_not_done(place: Path) -> None:
 
 
 async def test_a_message_that_can_not_be_understood_costs_no_more_than_its_own_custody(place: Path) -> None:
-    """A fingerprint that the schema's pattern lets pass, because of what a dollar sign means in it."""
+    """An operation of a newer preload, say."""
     async with desk(place) as stage:
         gateway = await stage.link()
-        gateway.say(b'{"t":"fence.set","seq":3,"at":"1","window":"w9","file":"/f","fence":"absent\\n","run":{}}\n')
+        gateway.say(
+            b'{"t":"change","seq":3,"at":"1","change":"c9","phase":"done","op":"folded","file":"/f",'
+            b'"writer":{"kind":"cron"}}\n'
+        )
         gateway.seq()
         fence = gateway.fence(stage.file)
         await stage.said()
         gateway.append(stage.file, "note")
         gateway.ask(stage.file, fence)
         assert isinstance(await gateway.answer(), wire.Approve)
-    assert stage.losses == {"reports_missing": 1}
+    assert stage.losses == {"gap": 1}
+
+
+@pytest.mark.parametrize("failing", ["this file", "another file"])
+async def test_a_write_that_failed_half_way_costs_custody_of_its_own_file_only(place: Path, failing: str) -> None:
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        other = stage.file.with_name("other.jsonl")
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(other if failing == "another file" else stage.file, "half", failed=True)
+        gateway.append(stage.file, "note")
+        gateway.ask(stage.file, fence)
+        answer = await gateway.answer()
+    assert isinstance(answer, wire.Approve if failing == "another file" else wire.Refuse)
+    assert stage.losses == {"write_failed": 1}
 
 
 # With several

@@ -15,6 +15,7 @@ from sidecar.core import events as ev
 from sidecar.core.decisions import Approve, SaveIncident
 from sidecar.core.gateway import Run
 from sidecar.core.incident import Outcome
+from sidecar.core.loss import Loss
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.telemetry import names
 from sidecar.telemetry.instruments import INSTRUMENTS
@@ -141,7 +142,7 @@ def everything(bench: Bench) -> None:
         Approve(link="link-1", window="w1", file=FILE, fence=facts.fp(100), current=facts.fp(150), ask="a1"),
         facts.fence(T0 + SECOND, run=run),
         facts.wrote(T0 + SECOND, CRON),
-        ev.AccountBroken(reason="the kernel's event queue was full", at_ns=T0 + SECOND),
+        ev.AccountBroken(loss=Loss.OVERFLOW, reason="the kernel's event queue was full", at_ns=T0 + SECOND),
         facts.applied(T0 + SECOND),
         facts.tripped(T0 + SECOND, run=run),
         facts.closed(T0 + 2 * SECOND, takeover=True),

@@ -13,6 +13,7 @@ from sidecar.core.change import Operation
 from sidecar.core.decisions import Refuse, SaveIncident
 from sidecar.core.gateway import Run
 from sidecar.core.incident import Outcome
+from sidecar.core.loss import Loss
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.telemetry.describe import error_type, token
@@ -41,7 +42,7 @@ def test_text_in_any_field_never_appears(bench: Bench) -> None:
         facts.wrote(T0 + 2, writer, operation=Operation.REWRITE),
         facts.released(T0 + 3, writer),
         ev.Noted(file=FILE, run_id=TEXT, what=TEXT, detail=TEXT, at_ns=T0 + 4),
-        ev.AccountBroken(reason=TEXT, at_ns=T0 + 5),
+        ev.AccountBroken(loss=Loss.OTHER, reason=TEXT, at_ns=T0 + 5),
         facts.asked(T0 + 6, run=run),
         SaveIncident(incident=incident),
         Refuse(link=GATEWAY.link, window="w1", ask="a1", verdict=Verdict.EXTERNAL, reason=TEXT),

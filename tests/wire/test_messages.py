@@ -10,6 +10,7 @@ import jsonschema
 import msgspec
 import pytest
 
+from sidecar.core.fingerprint import Fingerprint
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import WireError, decode_from_gateway, decode_from_sidecar, encode
 from sidecar.wire.schema import json_schema
@@ -104,3 +105,37 @@ def test_no_message_has_a_field_for_text() -> None:
     names = {f.name for kind in get_args(wire.GatewayMessage) for f in msgspec.structs.fields(kind)}
 
     assert names.isdisjoint({"text", "message", "content", "body", "prompt", "key", "session_key"})
+
+
+def tripped(**fields: str) -> bytes:
+    told = {"t": "tripped", "window": "w", "file": "f", "fence": "absent", "current": "absent", "at": "5"} | fields
+    return json.dumps({**told, "seq": 1, "run": {}}).encode()
+
+
+@pytest.mark.parametrize("times", ["-1:5", "5:-1", "-9223372036854775808:-1"])
+def test_a_file_dated_before_1970_is_no_malformed_message(times: str) -> None:
+    """Both forms of such a time can be told: this one, and the unsigned one that the preload gives."""
+    line = tripped(current=f"1:2:3:{times}")
+    jsonschema.validate(json.loads(line), json_schema())
+    decoded = decode_from_gateway(line)
+    assert isinstance(decoded, wire.Tripped)
+    assert Fingerprint.parse(decoded.current).encode() == decoded.current
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("current", "absent\n"),
+        ("current", "1:2:3:4:5\n"),
+        ("fence", "1:2:3:4:\u0665"),
+        ("fence", "-1:2:3:4:5"),
+        ("at", "5\n"),
+        ("at", "\u0665"),
+    ],
+)
+def test_what_only_looks_like_a_number_is_refused(field: str, text: str) -> None:
+    line = tripped(**{field: text})
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(json.loads(line), json_schema())
+    with pytest.raises(WireError, match=field):
+        decode_from_gateway(line)

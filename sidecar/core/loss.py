@@ -1,0 +1,25 @@
+"""Why custody became unknown: a closed set, so that no one has to read it out of a sentence."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Loss(StrEnum):
+    """Classes of reasons; a label of the metric `custody.losses`, and a key in `status`."""
+
+    OVERFLOW = "overflow"
+    """The kernel's queue of file events was full."""
+    GAP = "gap"
+    """Reports of a linked process are missing in their sequence."""
+    DROPPED = "dropped"
+    """A preload had to drop reports."""
+    LINK_LOST = "link_lost"
+    """A link was lost without a goodbye."""
+    RESTART = "restart"
+    """The sidecar did not run meanwhile."""
+    PRELOAD = "preload"
+    """The preload said that it is in trouble."""
+    WRITE_FAILED = "write_failed"
+    """A write failed half-way: how much of it is in the file is not known. Touches that file only."""
+    OTHER = "other"
