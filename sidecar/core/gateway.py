@@ -21,6 +21,15 @@ class Adapter(StrEnum):
     """The modules with the fence are not loaded yet."""
 
 
+class Role(StrEnum):
+    """What the process on a link is."""
+
+    GATEWAY = "gateway"
+    """An OpenClaw process with the preload."""
+    COTENANT = "cotenant"
+    """A program outside of OpenClaw that announces each of its writes before it makes it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """Who speaks on a link.
@@ -31,6 +40,7 @@ class Gateway:
         version: OpenClaw's version; empty when not known.
         adapter: What the preload found.
         can_reload: The adapter can make a run read its session file again.
+        role: Whether it is a gateway at all.
     """
 
     link: str
@@ -38,6 +48,7 @@ class Gateway:
     version: str = ""
     adapter: Adapter = Adapter.PENDING
     can_reload: bool = False
+    role: Role = Role.GATEWAY
 
 
 @dataclass(frozen=True, slots=True)

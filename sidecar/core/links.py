@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.core.decisions import Decision, SaveIncident
+from sidecar.core.gateway import Role
 
 if TYPE_CHECKING:
     from sidecar.core.events import LinkLost, LinkOpened
@@ -23,8 +24,11 @@ def link_opened(registry: Registry, event: LinkOpened) -> None:
 
 
 def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
-    """Its windows are over. What its calls under way have done will never be known."""
-    registry.gateways.pop(event.link, None)
+    """Its windows are over. What its calls under way have done will never be known.
+
+    A co-tenant outside of OpenClaw says of each write beforehand that it comes: what it had not said is not its own.
+    """
+    gateway = registry.gateways.pop(event.link, None)
     decisions: list[Decision] = []
     for window in registry.on_link(event.link):
         window.note(event.at_ns, "link lost", "the gateway ended" if event.clean else "without a goodbye")
@@ -36,6 +40,7 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
         ledger.abandon(event.link)
     for window in registry.windows.values():
         window.abandon(event.link)
-    if not event.clean:
+    announced = gateway is not None and gateway.role is Role.COTENANT
+    if not event.clean and not announced:
         registry.lose_custody("a gateway's link was lost without a goodbye", event.at_ns)
     return decisions

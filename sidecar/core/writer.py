@@ -46,12 +46,16 @@ class Writer:
         name: Job id, channel or label; empty when there is none.
         pid: The process that wrote; 0 when not known.
         run_id: The agent run it belongs to; empty outside a run.
+        uid: The user of that process, as the kernel told; -1 when not known.
+        exe: The executable of that process, looked up when it linked; empty when not known.
     """
 
     kind: WriterKind
     name: str = ""
     pid: int = 0
     run_id: str = ""
+    uid: int = -1
+    exe: str = ""
 
     def label(self) -> str:
         """A short name for people, such as ``cron daily-digest``."""

@@ -18,17 +18,19 @@ class Peer:
     Attributes:
         pid: Its process id in our namespace; 0 when it lives in one that we can't see.
         uid: Its effective user.
+        exe: Its executable when it connected; empty when it can't be seen.
     """
 
     pid: int
     uid: int
+    exe: str = ""
 
     @classmethod
     def of(cls, connection: socket.socket) -> Self:
         """Ask the kernel. The answer was fixed when the peer connected."""
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
         pid, uid, _gid = _UCRED.unpack(raw)
-        return cls(pid=pid, uid=uid)
+        return cls(pid=pid, uid=uid, exe=_executable(pid))
 
     def may_be(self, announced: int) -> bool:
         """Whether this process can call itself ``announced``: its pid in any of the namespaces that it lives in.
@@ -45,3 +47,10 @@ class Peer:
             if line.startswith("NSpid:"):
                 return str(announced) in line.split()[1:]
         return False
+
+
+def _executable(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/exe").readlink()) if pid else ""
+    except OSError:
+        return ""

@@ -7,7 +7,8 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sidecar.link.translate import ChangeReader
+from sidecar.core.gateway import Role
+from sidecar.link.translate import ChangeReader, Speaker
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import WireError, decode_from_gateway, encode
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 MAX_UNSENT_BYTES: Final = 1 << 20
 """A gateway that does not read its commands is cut off, rather than kept in memory."""
+
+OF_COTENANTS: Final = (wire.Changed, wire.LockTaken, wire.LockReleased, wire.LockFailed)
+"""What a program outside of OpenClaw may report."""
 
 _links = itertools.count(1)
 
@@ -79,9 +83,20 @@ class LinkSession:
         """The gateway's process id: the kernel's word first."""
         return self.peer.pid or (self.hello.pid if self.hello else 0)
 
+    @property
+    def role(self) -> Role:
+        """What it said it is."""
+        return self.hello.role if self.hello else Role.GATEWAY
+
+    @property
+    def speaker(self) -> Speaker:
+        """Whose reports these are."""
+        declared = self.hello.name if self.hello and self.role is Role.COTENANT else ""
+        return Speaker(self.peer.pid, self.peer.uid, self.peer.exe, declared)
+
     def __post_init__(self) -> None:
         """Changes are joined per link."""
-        self.changes = ChangeReader(self.name, self.peer.pid)
+        self.changes = ChangeReader(self.name, self.speaker)
 
     async def serve(self) -> None:
         """Read until the gateway is gone. Never raises on bad input: it is answered, counted, and the link closed."""
@@ -93,7 +108,8 @@ class LinkSession:
         finally:
             for waiting in self._syncs.values():
                 if not waiting.done():
-                    waiting.set_result(False)
+                    # Whoever said goodbye has said everything.
+                    waiting.set_result(self._clean)
             self.writer.close()
             if self.hello is not None:
                 await self.handler.link_closed(self, clean=self._clean)
@@ -162,6 +178,9 @@ class LinkSession:
             case wire.Hello():
                 await self._reject("malformed", "a second hello on one link")
                 return False
+            case _ if self.role is Role.COTENANT and not isinstance(message, OF_COTENANTS):
+                await self._reject("not_a_gateway", f"{type(message).__name__} from a co-tenant that is no gateway")
+                return False
             case _:
                 try:
                     await self.handler.link_message(self, message)
@@ -186,7 +205,11 @@ class LinkSession:
         if not self.peer.may_be(message.pid):
             await self._reject("pid_mismatch", f"process {self.peer.pid} calls itself {message.pid}")
             return False
+        if message.role is Role.COTENANT and not message.name:
+            await self._reject("no_name", f"process {self.peer.pid} is a co-tenant without a name")
+            return False
         self.hello = message
+        self.changes = ChangeReader(self.name, self.speaker)
         self._seq = message.seq
         self.lost = message.lost
         self.send(wire.Welcome(protocol=wire.PROTOCOL, sidecar=self.version, mode=self.mode))

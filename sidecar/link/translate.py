@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sidecar.core import events as ev
@@ -16,9 +16,28 @@ if TYPE_CHECKING:
     from sidecar.wire import messages as wire
 
 
-def writer_of(message: wire.WireWriter, pid: int) -> Writer:
-    """The writer of a report, with the pid that the kernel told."""
-    return Writer(WriterKind.of(message.kind), message.name, pid, message.run)
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Whose reports these are, by the kernel's word.
+
+    Attributes:
+        pid: The process; 0 when it can't be seen.
+        uid: Its user; -1 when not known.
+        exe: Its executable; empty when it can't be seen.
+        declared: The name of a co-tenant outside of OpenClaw; empty for a gateway.
+    """
+
+    pid: int
+    uid: int = -1
+    exe: str = ""
+    declared: str = ""
+
+
+def writer_of(message: wire.WireWriter, speaker: Speaker) -> Writer:
+    """The writer of a report. An outside co-tenant is who it declared itself to be, and never part of a run."""
+    if speaker.declared:
+        return Writer(WriterKind.DECLARED, speaker.declared, speaker.pid, uid=speaker.uid, exe=speaker.exe)
+    return Writer(WriterKind.of(message.kind), message.name, speaker.pid, message.run, uid=speaker.uid, exe=speaker.exe)
 
 
 def run_of(message: wire.WireRun) -> Run:
@@ -40,10 +59,10 @@ def _fingerprint(text: str) -> Fingerprint | None:
 class ChangeReader:
     """Joins the begin and the end of a call into `Change` values; one for each link."""
 
-    def __init__(self, link: str, pid: int) -> None:
+    def __init__(self, link: str, speaker: Speaker) -> None:
         """Begin with no call under way."""
         self._link = link
-        self._pid = pid
+        self._speaker = speaker
         self._under_way: dict[str, Change] = {}
 
     def read(self, message: wire.Changed) -> Change:
@@ -57,6 +76,9 @@ class ChangeReader:
         except ValueError:
             error = f"unknown operation {message.op!r} of change {message.change}"
             raise WireError(error) from None
+        if self._speaker.declared and operation is Operation.REMOVE:
+            error = f"a co-tenant outside of OpenClaw may not remove a session file: change {message.change}"
+            raise WireError(error)
         if message.phase == "end" and message.change in self._under_way:
             begun = self._under_way.pop(message.change)
             finished = begun.finish(
@@ -70,7 +92,7 @@ class ChangeReader:
         change = Change(
             change_id=message.change,
             operation=operation,
-            writer=writer_of(message.writer, self._pid),
+            writer=writer_of(message.writer, self._speaker),
             at_ns=int(message.at),
             length=message.length,
             sha256=message.sha256,
@@ -86,23 +108,23 @@ class ChangeReader:
         return change
 
 
-def lock_taken(message: wire.LockTaken, pid: int) -> ev.LockTaken:
+def lock_taken(message: wire.LockTaken, speaker: Speaker) -> ev.LockTaken:
     """A lock that was acquired."""
     return ev.LockTaken(
         file=message.file,
         hold=message.hold,
-        writer=writer_of(message.writer, pid),
+        writer=writer_of(message.writer, speaker),
         wait_ns=int(message.wait),
         at_ns=int(message.at),
     )
 
 
-def lock_released(message: wire.LockReleased, pid: int) -> ev.LockReleased:
+def lock_released(message: wire.LockReleased, speaker: Speaker) -> ev.LockReleased:
     """A lock that was given back."""
     return ev.LockReleased(
         file=message.file,
         hold=message.hold,
-        writer=writer_of(message.writer, pid),
+        writer=writer_of(message.writer, speaker),
         after=Fingerprint.parse(message.after),
         held_ns=int(message.held),
         at_ns=int(message.at),

@@ -9,6 +9,7 @@ import structlog
 
 from sidecar.core import events as ev
 from sidecar.core.errors import FingerprintError
+from sidecar.core.gateway import Role
 from sidecar.core.loss import Loss
 from sidecar.link import translate
 from sidecar.service.roster import Roster, gateway_of
@@ -87,7 +88,10 @@ class Reception:
         hello = session.hello
         at_ns = int(hello.at) if hello else 0
         self._warden.handle(ev.LinkOpened(gateway=gateway_of(session), at_ns=at_ns))
-        log.info("gateway_linked", pid=session.pid, openclaw=hello.openclaw if hello else "", link=session.name)
+        if hello is not None and session.role is Role.COTENANT:
+            log.info("cotenant_linked", pid=session.pid, name=hello.name, link=session.name)
+        else:
+            log.info("gateway_linked", pid=session.pid, openclaw=hello.openclaw if hello else "", link=session.name)
         if session.lost:
             self._telemetry.lost(session.lost)
             self._lost(Loss.DROPPED, f"process {session.pid} dropped {session.lost} reports before it linked")
@@ -116,7 +120,8 @@ class Reception:
     async def link_closed(self, session: LinkSession, *, clean: bool) -> None:
         """A gateway is gone."""
         self._roster.closed(session)
-        log.info("gateway_gone", pid=session.pid, clean=clean, link=session.name)
+        gone = "cotenant_gone" if session.role is Role.COTENANT else "gateway_gone"
+        log.info(gone, pid=session.pid, clean=clean, link=session.name)
         self._warden.handle(ev.LinkLost(link=session.name, clean=clean, at_ns=self._now_ns()))
 
     def refuse(self, reason: str, text: str, **where: object) -> None:
@@ -128,16 +133,16 @@ class Reception:
     async def _take(  # noqa: C901, PLR0912 - one case for each message
         self, session: LinkSession, message: wire.GatewayMessage
     ) -> None:
-        pid, at_ns = session.pid, int(message.at)
+        pid, speaker, at_ns = session.pid, session.speaker, int(message.at)
         match message:
             case wire.Changed():
                 if message.failed:
                     self._lost(Loss.WRITE_FAILED, f"a write of process {pid} failed half-way", message.file)
                 self._warden.handle(ev.FileChanged(file=message.file, change=session.changes.read(message)))
             case wire.LockTaken():
-                self._warden.handle(translate.lock_taken(message, pid))
+                self._warden.handle(translate.lock_taken(message, speaker))
             case wire.LockReleased():
-                self._warden.handle(translate.lock_released(message, pid))
+                self._warden.handle(translate.lock_released(message, speaker))
             case wire.LockFailed():
                 self._telemetry.lock_failed(message)
             case wire.FenceSet():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.gateway import Adapter, Gateway
+from sidecar.core.gateway import Adapter, Gateway, Role
 from sidecar.status import GatewayStatus, Problem
 from sidecar.watch.processes import is_alive
 
@@ -72,6 +72,8 @@ class Roster:
         """Everybody, one line for each process."""
         by_pid: dict[int, list[LinkSession]] = {}
         for session in self.sessions.values():
+            if session.role is Role.COTENANT:
+                continue
             by_pid.setdefault(session.pid, []).append(session)
         linked = [_linked_status(pid, sessions) for pid, sessions in sorted(by_pid.items())]
         missing = [
@@ -107,6 +109,7 @@ def gateway_of(session: LinkSession) -> Gateway:
         version=hello.openclaw if hello else "",
         adapter=_adapter(adapter.adapter) if adapter else Adapter.PENDING,
         can_reload=adapter.reload if adapter else False,
+        role=session.role,
     )
 
 

@@ -12,6 +12,8 @@ from typing import Annotated, Final
 
 import msgspec
 
+from sidecar.core.gateway import Role
+
 PROTOCOL: Final = 1
 """Version of this protocol. A gateway that speaks another is told so and left alone."""
 
@@ -28,6 +30,8 @@ Sha = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$(?!\n)")]
 Id = Annotated[str, msgspec.Meta(max_length=200)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 Seq = Annotated[int, msgspec.Meta(ge=1)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?(?!\n)$")]
+"""Of an outside co-tenant: a word, so that it can be a label."""
 
 
 class WireWriter(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -57,10 +61,17 @@ class FromGateway(msgspec.Struct, kw_only=True, frozen=True, tag_field="t", omit
 
 
 class Hello(FromGateway, kw_only=True, frozen=True, tag="hello"):
-    """First message of a link. ``thread`` is 0 in the main thread; ``lost`` counts messages dropped before it."""
+    """First message of a link. ``thread`` is 0 in the main thread; ``lost`` counts messages dropped before it.
+
+    A program outside of OpenClaw that announces its writes has the role ``cotenant`` and a ``name``. All that it writes
+    is by the writer ``declared`` of that name, whatever else it says; of the other messages it may send those about
+    locks, changes and its end.
+    """
 
     protocol: int
     pid: int
+    role: Role = Role.GATEWAY
+    name: Name = ""
     thread: Count = 0
     started: Ns = "0"
     openclaw: Id = ""

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import pytest
 
+from sidecar.core.gateway import Role
+from sidecar.core.writer import WriterKind
 from sidecar.link.session import MAX_UNSENT_BYTES
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import WireError, encode
 from tests.link.kit import AT, Closed, Gap, Rejected, Voice, serving
 from tests.link.running import until
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 BOUND_SECONDS: Final = 0.05
+EXECUTABLE: Final = str(Path("/proc/self/exe").readlink())
 
 
 async def test_a_hello_is_welcomed_with_version_and_mode(path: Path) -> None:
@@ -342,3 +343,80 @@ async def test_a_gateway_that_speaks_and_goes_at_once_is_heard_to_its_end(path: 
             said: list[wire.GatewayMessage] = [voice.hello(), *(voice.closed(f"w{n}") for n in range(1500))]
             short.sendall(b"".join(encode(m) for m in [*said, voice.bye()]))  # more than is read in one piece
         assert await recorder.rest() == [*said, Closed(clean=True)]
+
+
+# Co-tenants outside of OpenClaw
+
+
+WRITER: Final = wire.WireWriter(kind="user_turn", name="me", run="r1")
+
+
+def _change(voice: Voice, op: str = "append") -> wire.Changed:
+    return wire.Changed(
+        seq=voice.seq(), at=AT, file="/s/sessions/a.jsonl", change="c1", phase="done", op=op, writer=WRITER
+    )
+
+
+async def test_an_outside_cotenant_is_who_it_declared_itself_to_be_and_part_of_no_run(path: Path) -> None:
+    async with serving(path) as stage:
+        client = await stage.greeted(role=Role.COTENANT, name="backup")
+        client.say(_change(client))
+        report = await stage.recorder.next()
+        [session] = stage.recorder.sessions
+        assert isinstance(report, wire.Changed)
+        writer = session.changes.read(report).writer
+    assert (writer.kind, writer.name, writer.run_id) == (WriterKind.DECLARED, "backup", "")
+    assert (writer.pid, writer.uid, writer.exe) == (os.getpid(), os.geteuid(), EXECUTABLE)
+
+
+async def test_an_outside_cotenant_without_a_name_is_refused(path: Path) -> None:
+    async with serving(path) as stage:
+        client = await stage.connect()
+        client.say(client.hello(role=Role.COTENANT))
+        assert isinstance(await client.hear(), wire.Reject)
+        rejected = await stage.recorder.next()
+        assert isinstance(rejected, Rejected)
+        assert rejected.reason == "no_name"
+
+
+@pytest.mark.parametrize("name", ["a b", "-a", "a\n", "ü", "a" * 65, "{"])
+async def test_a_name_that_is_no_word_is_refused(path: Path, name: str) -> None:
+    async with serving(path) as stage:
+        client = await stage.connect()
+        client.say(client.hello(role=Role.COTENANT, name=name))
+        rejected = await stage.recorder.next()
+        assert isinstance(rejected, Rejected)
+        assert rejected.reason == "malformed"
+
+
+async def test_an_outside_cotenant_can_not_speak_as_a_gateway(path: Path) -> None:
+    async with serving(path) as stage:
+        client = await stage.greeted(role=Role.COTENANT, name="backup")
+        client.say(client.closed())
+        rejected = await stage.recorder.next()
+        assert isinstance(rejected, Rejected)
+        assert rejected.reason == "not_a_gateway"
+        assert await stage.recorder.next() == Closed(clean=False)
+
+
+async def test_an_outside_cotenant_can_not_remove_a_session(path: Path) -> None:
+    async with serving(path) as stage:
+        client = await stage.greeted(role=Role.COTENANT, name="backup")
+        client.say(_change(client, "remove"))
+        report = await stage.recorder.next()
+        [session] = stage.recorder.sessions
+        assert isinstance(report, wire.Changed)
+        with pytest.raises(WireError, match="may not remove"):
+            session.changes.read(report)
+
+
+async def test_a_goodbye_answers_a_sync(path: Path) -> None:
+    """Whoever has said goodbye has said everything: a gateway's question does not wait for it in vain."""
+    async with serving(path) as stage:
+        client = await stage.greeted()
+        [session] = stage.recorder.sessions
+        asked = asyncio.create_task(session.sync(60))
+        await client.hear()
+        client.say(client.bye())
+        await client.hang_up()
+        assert await asked is True

@@ -12,7 +12,7 @@ import msgspec
 
 from sidecar.core.content import BytesContent, Manifest
 from sidecar.core.custody import explain
-from sidecar.link.translate import ChangeReader
+from sidecar.link.translate import ChangeReader, Speaker
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_gateway
@@ -92,7 +92,7 @@ class Outcome:
 
     def changes(self) -> list[Change]:
         """The reports as the core gets them."""
-        reader = ChangeReader("link-1", 1)
+        reader = ChangeReader("link-1", Speaker(1))
         found: dict[str, Change] = {}
         for report in self.reports:
             found[report.change] = reader.read(report)

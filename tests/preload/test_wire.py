@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import jsonschema
 import pytest
 
-from sidecar.link.translate import ChangeReader
+from sidecar.link.translate import ChangeReader, Speaker
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_gateway, encode
@@ -101,7 +101,7 @@ def test_no_text_and_no_session_key_leaves_the_gateway(full: Gateway, sidecar: S
 
 
 def test_the_reports_make_changes_that_end(full: Gateway, sidecar: Sidecar) -> None:
-    reader = ChangeReader("link-1", 1)
+    reader = ChangeReader("link-1", Speaker(1))
     reports = [m for m in sidecar.connections[-1].messages if isinstance(m, wire.Changed)]
     last = {report.change: reader.read(report) for report in reports}
     assert all(change.finished for change in last.values())

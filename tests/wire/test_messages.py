@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.gateway import Role
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import WireError, decode_from_gateway, decode_from_sidecar, encode
 from sidecar.wire.schema import json_schema
@@ -24,6 +25,7 @@ NAMED: dict[str, Any] = {
     "after": FINGERPRINT,
     "before": "absent",
     "sha256": "0" * 64,
+    "role": Role.COTENANT,
     "writer": wire.WireWriter(kind="cron", name="daily", run="r"),
     "run": wire.WireRun(run="r", kind="cron", session="0123456789abcdef", trace="1" * 32, span="2" * 16),
     **dict.fromkeys(("at", "wait", "held", "latency", "started"), "1795334840358486384"),
