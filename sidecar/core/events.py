@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from sidecar.core.content import Snapshot
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Gateway, Run
+    from sidecar.core.hold import Pause
     from sidecar.core.loss import Loss
+    from sidecar.core.policy import Policy
     from sidecar.core.writer import Writer
 
 
@@ -209,6 +211,22 @@ class Noted:
     at_ns: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChanged:
+    """Another policy is in force from now on."""
+
+    policy: Policy
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseChanged:
+    """An operator asked for a pause, or ended one (None)."""
+
+    pause: Pause | None
+    at_ns: int
+
+
 Event = (
     LinkOpened
     | LinkLost
@@ -227,4 +245,6 @@ Event = (
     | TurnTripped
     | LineageChecked
     | Noted
+    | PolicyChanged
+    | PauseChanged
 )

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.hold import Hold
 from sidecar.core.policy import Grade, Mode
 
 if TYPE_CHECKING:
+    from sidecar.core.budget import Purse
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.verdict import Verdict
@@ -48,6 +50,11 @@ class WriterShare:
         bytes: Bytes contributed since the fence.
         run_id: The agent run it belongs to; empty outside a run.
         own: It is the fenced run itself.
+        did: The most that it did, in words of `sidecar.core.rules.May`; empty when not known.
+        may: What the policy let it do, likewise; empty where the policy was not asked.
+        rule: The rule that said so.
+        exe: Executable of the writing process; empty when not known.
+        uid: Its user; -1 when not known.
     """
 
     kind: str
@@ -56,6 +63,11 @@ class WriterShare:
     bytes: int
     run_id: str = ""
     own: bool = False
+    did: str = ""
+    may: str = ""
+    rule: str = ""
+    exe: str = ""
+    uid: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,8 @@ class Recovery:
         reason: One sentence for a person.
         count: How many times a fence was moved in this window.
         pushed: How many of these needed no round trip.
+        hold: What held it back, if that was not the verdict.
+        purse: The budget that held it back, as it was then.
     """
 
     outcome: Outcome = Outcome.NONE
@@ -94,6 +108,8 @@ class Recovery:
     reason: str = ""
     count: int = 0
     pushed: int = 0
+    hold: Hold = Hold.NONE
+    purse: Purse | None = None
 
     def counted(self, *, pushed: bool) -> Recovery:
         """This record with one more moved fence."""
@@ -138,6 +154,8 @@ class Incident:
         turn_lost: The gateway stopped the turn.
         paged: A page is due or was given; at most one per incident.
         timeline: What happened, oldest first.
+        rule: The rule of the policy that decided; empty where the evidence did.
+        policy: Digest of the policy that was in force at the last look.
     """
 
     incident_id: str
@@ -158,6 +176,8 @@ class Incident:
     turn_lost: bool = False
     paged: bool = False
     timeline: tuple[Moment, ...] = ()
+    rule: str = ""
+    policy: str = ""
 
 
 def incident_id(at_ns: int, window: str, file: str) -> str:

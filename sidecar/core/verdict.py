@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core.change import Change, Operation
 from sidecar.core.custody import Share, explain
-from sidecar.core.policy import Grade
+from sidecar.core.policy import UNCHANGED_RULE, Grade
 from sidecar.core.projection import seen_through
+from sidecar.core.rules import DEFAULT_RULE, NEVER_RULE, Deed, May, Process, Ruling, deed_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sidecar.core.content import Manifest, Range, Snapshot
     from sidecar.core.custody import Explanation
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.policy import Policy
+    from sidecar.core.writer import Writer
 
 
 class Verdict(StrEnum):
@@ -44,6 +46,10 @@ class Evidence:
         snapshot: The file as read now.
         broken: Why the gateway's account has a gap since the fence; empty when it is unbroken.
         can_reload: The gateway's adapter can make the run read the whole file again.
+        file: Path of the session file.
+        session: Hash of the session key; empty when not known.
+        processes: What is known of the writing processes, by pid.
+        touched: Who touched the file since the fence, by the kernel's word; None when not known.
     """
 
     run_id: str
@@ -54,6 +60,23 @@ class Evidence:
     snapshot: Snapshot
     broken: str
     can_reload: bool
+    file: str = ""
+    session: str = ""
+    processes: Mapping[int, Process] = field(default_factory=dict)
+    touched: tuple[Process, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """What the policy said of one writer.
+
+    Attributes:
+        deed: What the writer did.
+        ruling: What it may.
+    """
+
+    deed: Deed
+    ruling: Ruling
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +91,8 @@ class Judgement:
         may_recover: Re-fingerprinting is safe and allowed.
         reason: One sentence for a person: why this verdict, or why no recovery.
         manifest: The file as it is now, for the fence that follows; None when it could not be read.
+        rule: The rule of the policy that decided; empty where the evidence did.
+        ruled: What the policy said of each writer but the run itself; empty where it was not asked.
     """
 
     verdict: Verdict
@@ -77,6 +102,8 @@ class Judgement:
     unexplained: tuple[Range, ...] = ()
     may_recover: bool = False
     manifest: Manifest | None = None
+    rule: str = ""
+    ruled: tuple[Ruled, ...] = ()
 
 
 def judge(evidence: Evidence, policy: Policy) -> Judgement:
@@ -168,32 +195,90 @@ def _judge_unexplained(found: Explanation) -> Judgement:
 def _judge_explained(evidence: Evidence, found: Explanation, policy: Policy) -> Judgement:
     others = [s for s in found.shares if not evidence.run_id or s.writer.run_id != evidence.run_id]
     if not others and found.shares:
-        return _grant(Verdict.OWN, "every byte is the run's own", evidence, found, policy)
+        ruling = Ruling(DEFAULT_RULE, May.REWRITE, policy.needs)
+        return _grant(Verdict.OWN, "every byte is the run's own", (ruling,), evidence, found)
     if not others:
-        verdict, reason = Verdict.UNCHANGED, "the bytes are the same; only metadata or the inode differs"
-        if not policy.allow_unchanged:
-            return Judgement(verdict, Grade.BYTES, f"{reason}; the policy forbids recovery", manifest=found.manifest)
-        return _grant(verdict, reason, evidence, found, policy)
-    forbidden = [s for s in others if not policy.allows(s.writer)]
+        return _judge_unchanged(evidence, found, policy)
+    ruled = tuple(rule_on(evidence, share.writer, policy) for share in others)
+    forbidden = [r for r in ruled if not r.ruling.allows(r.deed.did)]
     if forbidden:
-        names = ", ".join(sorted({s.writer.label() for s in forbidden}))
         return Judgement(
             Verdict.UNATTRIBUTED,
             Grade.BYTES,
-            f"the policy knows no co-tenant {names}",
+            "; ".join(dict.fromkeys(_forbids(r) for r in forbidden)),
             found.shares,
             manifest=found.manifest,
+            rule=_names(r.ruling for r in forbidden),
+            ruled=ruled,
         )
     names = ", ".join(sorted({s.writer.label() for s in others}))
-    return _grant(Verdict.CO_TENANT, f"every byte is the run's own or was written by {names}", evidence, found, policy)
+    rulings = [r.ruling for r in ruled]
+    if len(others) < len(found.shares):
+        rulings.append(Ruling("", May.REWRITE, policy.needs))  # the run's own bytes ask for the policy's evidence
+    reason = f"every byte is the run's own or was written by {names}"
+    return replace(_grant(Verdict.CO_TENANT, reason, rulings, evidence, found), ruled=ruled)
 
 
-def _grant(verdict: Verdict, reason: str, evidence: Evidence, found: Explanation, policy: Policy) -> Judgement:
-    """Allow the recovery unless old bytes were replaced and the run could not be made to read them again."""
-    may = True
-    if Grade.BYTES.strength < policy.needs.strength:
-        may, reason = False, f"{reason}; recovery refused: the policy asks for evidence of grade {policy.needs.value}"
+def _judge_unchanged(evidence: Evidence, found: Explanation, policy: Policy) -> Judgement:
+    reason = "the bytes are the same; only metadata or the inode differs"
+    refusal = policy.unchanged.refusal(evidence.touched)
+    if refusal:
+        return Judgement(
+            Verdict.UNCHANGED, Grade.BYTES, f"{reason}; {refusal}", manifest=found.manifest, rule=UNCHANGED_RULE
+        )
+    ruling = Ruling(UNCHANGED_RULE, May.METADATA, policy.needs)
+    return _grant(Verdict.UNCHANGED, reason, (ruling,), evidence, found)
+
+
+def rule_on(evidence: Evidence, writer: Writer, policy: Policy) -> Ruled:
+    """What the policy says of what this writer did."""
+    deed = Deed(
+        writer=writer,
+        did=deed_of(evidence.changes, writer),
+        process=evidence.processes.get(writer.pid, Process()),
+        session=evidence.session,
+        file=evidence.file,
+    )
+    return Ruled(deed, policy.decide(deed))
+
+
+_DID: Final = {
+    May.NOTHING: "did nothing",
+    May.METADATA: "changed its metadata",
+    May.APPEND: "appended",
+    May.REWRITE: "replaced old bytes",
+}
+_MAY: Final = {
+    May.NOTHING: "do nothing",
+    May.METADATA: "change metadata only",
+    May.APPEND: "append only",
+    May.REWRITE: "do anything",
+}
+
+
+def _forbids(ruled: Ruled) -> str:
+    who, did, may = ruled.deed.writer.label(), _DID[ruled.deed.did], _MAY[ruled.ruling.may]
+    if ruled.ruling.rule == NEVER_RULE:
+        return f"{who} is never a co-tenant, and it {did}"
+    whose = "the policy's default" if ruled.ruling.rule == DEFAULT_RULE else f"the policy's rule {ruled.ruling.rule}"
+    unknown = ", as not all that it asks for is known" if ruled.ruling.unknown else ""
+    return f"{whose} lets {who} {may}{unknown}, and it {did}"
+
+
+def _names(rulings: Iterable[Ruling]) -> str:
+    return ", ".join(dict.fromkeys(ruling.rule for ruling in rulings if ruling.rule))
+
+
+def _grant(
+    verdict: Verdict, reason: str, rulings: Sequence[Ruling], evidence: Evidence, found: Explanation
+) -> Judgement:
+    """Allow the recovery unless the evidence is too weak, or old bytes were replaced and the run can't read them."""
+    may, rule = True, _names(rulings)
+    asks = max(rulings, key=lambda ruling: ruling.needs.strength)
+    if Grade.BYTES.strength < asks.needs.strength:
+        may, rule = False, asks.rule or DEFAULT_RULE
+        reason = f"{reason}; recovery refused: the policy asks for evidence of grade {asks.needs.value}"
     elif verdict is not Verdict.OWN and not found.prefix_intact and not evidence.can_reload:
-        may = False
+        may, rule = False, ""
         reason = f"{reason}; recovery refused: old bytes were replaced and this release can't make the run reload them"
-    return Judgement(verdict, Grade.BYTES, reason, found.shares, may_recover=may, manifest=found.manifest)
+    return Judgement(verdict, Grade.BYTES, reason, found.shares, may_recover=may, manifest=found.manifest, rule=rule)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.hold import Hold
 from sidecar.core.incident import (
     Incident,
     Moment,
@@ -15,6 +16,7 @@ from sidecar.core.incident import (
     incident_id,
 )
 from sidecar.core.ledger import remove, replace_or_append
+from sidecar.core.rules import May
 from sidecar.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
     from sidecar.core.content import Manifest
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Gateway, Run
+    from sidecar.core.hold import Held
     from sidecar.core.ledger import ForeignHold
     from sidecar.core.policy import Mode
-    from sidecar.core.verdict import Judgement
+    from sidecar.core.verdict import Judgement, Ruled
 
 MAX_MOMENTS: Final = 400
 """Lines of a timeline that are kept; when there are more, the oldest after the first few go."""
@@ -170,6 +173,7 @@ class Window:
             verdict=judgement.verdict if graver else known.verdict,
             grade=judgement.grade if graver else known.grade,
             reason=judgement.reason if graver else known.reason,
+            rule=judgement.rule if graver else known.rule,
             writers=_merged_writers(self.settled, judgement, self.run.run_id),
             unexplained=_ranges(judgement, foreign, self.opened_at_ns) or known.unexplained,
             fence=self.fence,
@@ -229,23 +233,47 @@ class Window:
         self.incident = replace(self.incident, timeline=tuple(self.moments))
         return self.incident
 
-    def recovery(self, outcome: Outcome, mode: Mode, reason: str, latency_ms: float = 0.0) -> Recovery:
-        """The recovery record with a new outcome; counters are kept."""
+    def recovery(
+        self, outcome: Outcome, mode: Mode, reason: str, latency_ms: float = 0.0, held: Held | None = None
+    ) -> Recovery:
+        """The recovery record with a new outcome, and what held it back; counters are kept."""
         known = self.incident.recovery if self.incident else Recovery()
-        return replace(known, outcome=outcome, mode=mode, reason=reason, latency_ms=latency_ms or known.latency_ms)
+        return replace(
+            known,
+            outcome=outcome,
+            mode=mode,
+            reason=reason,
+            latency_ms=latency_ms or known.latency_ms,
+            hold=held.hold if held else Hold.NONE,
+            purse=held.purse if held else None,
+        )
 
 
 def _merged_writers(known: tuple[WriterShare, ...], judgement: Judgement, run_id: str) -> tuple[WriterShare, ...]:
     """Add the shares of the present step to those of the settled ones."""
     merged = {(w.kind, w.name, w.pid, w.run_id): w for w in known}
+    ruled = {r.deed.writer: r for r in judgement.ruled}
     for share in judgement.shares:
         writer = share.writer
         key = (writer.kind.value, writer.name, writer.pid, writer.run_id)
         before = merged.get(key)
         count = share.bytes + (before.bytes if before else 0)
         own = bool(run_id) and writer.run_id == run_id
-        merged[key] = WriterShare(writer.kind.value, writer.name, writer.pid, count, writer.run_id, own)
+        made = WriterShare(writer.kind.value, writer.name, writer.pid, count, writer.run_id, own)
+        merged[key] = _with_ruling(made, ruled.get(writer), before)
     return tuple(merged.values())
+
+
+def _with_ruling(share: WriterShare, ruled: Ruled | None, before: WriterShare | None) -> WriterShare:
+    """What the policy said of this writer last, and the most that it did in all steps."""
+    if ruled is None:
+        return share if before is None else replace(before, bytes=share.bytes)
+    deed, ruling = ruled.deed, ruled.ruling
+    did = max((deed.did, *((May(before.did),) if before and before.did else ())), key=lambda may: may.strength)
+    process = deed.process
+    return replace(
+        share, did=did.value, may=ruling.may.value, rule=ruling.rule, exe=process.exe, uid=process.uid
+    )
 
 
 def _ranges(judgement: Judgement, foreign: ForeignHold | None, since_ns: int) -> tuple[UnexplainedRange, ...]:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from sidecar.core.budget import Purse, Scope
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
+from sidecar.core.hold import Hold
 from sidecar.core.incident import Incident, Moment, Outcome, Recovery, UnexplainedRange, WriterShare
 from sidecar.core.policy import Grade, Mode
 from sidecar.core.verdict import Verdict
@@ -42,11 +44,22 @@ def decode(text: str) -> Incident:
         unexplained=tuple(_make(UnexplainedRange, u) for u in row["unexplained"]),
         fence=_make(Fingerprint, row["fence"]),
         current=_make(Fingerprint, row["current"]),
-        recovery=_make(Recovery, recovery, outcome=Outcome(recovery["outcome"]), mode=Mode(recovery["mode"])),
+        recovery=_make(
+            Recovery,
+            recovery,
+            outcome=Outcome(recovery["outcome"]),
+            mode=Mode(recovery["mode"]),
+            hold=Hold(recovery.get("hold", Hold.NONE)),
+            purse=_purse(recovery.get("purse")),
+        ),
         run=_make(Run, row["run"]),
         gateway=_make(Gateway, gateway, adapter=Adapter(gateway["adapter"])),
         timeline=tuple(_make(Moment, m) for m in row["timeline"]),
     )
+
+
+def _purse(row: Mapping[str, Any] | None) -> Purse | None:
+    return None if row is None else _make(Purse, row, scope=Scope(row["scope"]))
 
 
 def _make(kind: type[_T], row: Mapping[str, Any], **read: object) -> _T:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.store.printable import clean_json
 
 if TYPE_CHECKING:
+    from sidecar.core.budget import Purse
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.store.stored import PageRecord, StoredIncident
 
@@ -41,6 +42,8 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
             "evidence": incident.grade.value,
             "reason": incident.reason,
             "turn_lost": incident.turn_lost,
+            "rule": incident.rule,
+            "policy": incident.policy,
             "run_id": incident.run.run_id,
             "run": {"kind": incident.run.kind, "name": incident.run.name},
             "trace_id": incident.run.trace_id,
@@ -52,6 +55,11 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
                     "bytes": w.bytes,
                     "own": w.own,
                     "run_id": w.run_id,
+                    "did": w.did,
+                    "may": w.may,
+                    "rule": w.rule,
+                    "exe": w.exe,
+                    "uid": None if w.uid < 0 else w.uid,
                 }
                 for w in incident.writers
             ],
@@ -67,6 +75,8 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
                 "reason": incident.recovery.reason,
                 "count": incident.recovery.count,
                 "pushed": incident.recovery.pushed,
+                "hold": incident.recovery.hold.value,
+                "budget": _purse(incident.recovery.purse),
             },
             "history": [
                 {
@@ -100,6 +110,18 @@ def _page(page: PageRecord) -> dict[str, Any]:
         "due_at": iso_utc(page.due_at_ns),
         "sent_at": iso_utc(page.sent_at_ns),
         "gave_up": page.gave_up,
+    }
+
+
+def _purse(purse: Purse | None) -> dict[str, Any] | None:
+    if purse is None:
+        return None
+    return {
+        "scope": purse.scope.value,
+        "limit": purse.limit,
+        "period_seconds": purse.period_ns / 1_000_000_000,
+        "used": purse.used,
+        "free_at": iso_utc(purse.free_at_ns),
     }
 
 

@@ -1,0 +1,236 @@
+"""Rules of a policy: which writers may do what to which sessions.
+
+The rules are asked in their order, and the first that matches decides. A condition can be about something that is not
+known, such as the executable of a process that has ended. Such a rule applies only where it narrows: what it grants is
+a bound, and the rules behind it are asked as well. So a rule that forbids never fails to for want of knowledge, and one
+that permits never permits on a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.change import Operation
+from sidecar.core.writer import Writer, WriterKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.core.change import Change
+    from sidecar.core.glob import Glob
+    from sidecar.core.policy import Grade
+
+DEFAULT_RULE: Final = "default"
+"""The name under which the policy's default decides."""
+
+NEVER_RULE: Final = "never"
+"""The name under which the sidecar itself forbids, whatever a policy says (design: rule 1)."""
+
+
+class May(StrEnum):
+    """What a co-tenant may do while another run's fence is set; each includes those ahead of it."""
+
+    NOTHING = "nothing"
+    METADATA = "metadata"
+    """Change times, mode or links; no byte."""
+    APPEND = "append"
+    """Add bytes at the end."""
+    REWRITE = "rewrite"
+    """Replace, cut or remove old bytes as well."""
+
+    @property
+    def strength(self) -> int:
+        """A number that grows with what is allowed."""
+        return list(May).index(self)
+
+
+class Match(Enum):
+    """Whether a condition holds."""
+
+    NO = 0
+    UNKNOWN = 1
+    YES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that touched a session file, as far as is known.
+
+    Attributes:
+        exe: Its executable; empty when not known.
+        uid: Its user; -1 when not known.
+    """
+
+    exe: str = ""
+    uid: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """What one writer did to one session since the fence.
+
+    Attributes:
+        writer: Who.
+        did: The most that it did.
+        process: The process that it did it in.
+        session: Hash of the session key; empty when not known.
+        file: Path of the session file, its directory's links followed.
+    """
+
+    writer: Writer
+    did: May
+    process: Process = Process()
+    session: str = ""
+    file: str = ""
+
+    @property
+    def agent(self) -> str:
+        """The agent whose session it is; empty where the path does not tell."""
+        parts = self.file.split("/")
+        laid_out = len(parts) > 3 and parts[-2] == "sessions" and parts[-4] == "agents"  # noqa: PLR2004 - agents/ID/sessions/FILE
+        return parts[-3] if laid_out else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule. A condition that is empty holds for everybody; one of several values is enough.
+
+    Attributes:
+        name: For people, and in incidents.
+        kinds: Kinds of writers.
+        names: Names of writers: job, channel or label.
+        executables: Executables of the writing process.
+        uids: Users of the writing process.
+        agents: Agents whose sessions it is about.
+        sessions: Hashes of session keys.
+        files: Session files.
+        may: What such a writer may do there.
+        needs: The weakest evidence for that; None for the policy's default.
+        line: Where the file has it; 0 when not from a file.
+    """
+
+    name: str
+    kinds: frozenset[WriterKind] = frozenset()
+    names: tuple[Glob, ...] = ()
+    executables: tuple[Glob, ...] = ()
+    uids: frozenset[int] = frozenset()
+    agents: tuple[Glob, ...] = ()
+    sessions: tuple[Glob, ...] = ()
+    files: tuple[Glob, ...] = ()
+    may: May
+    needs: Grade | None = None
+    line: int = 0
+
+    def matches(self, deed: Deed) -> Match:
+        """Whether this rule is about the deed; unknown when a condition can't be told and no other fails."""
+        writer, process = deed.writer, deed.process
+        kind = not self.kinds or writer.kind in self.kinds
+        name = not self.names or any(glob.matches(writer.name) for glob in self.names)
+        file = not self.files or any(glob.matches(deed.file) for glob in self.files)
+        if not (kind and name and file):
+            return Match.NO
+        conditions = (
+            _any_of(self.executables, process.exe),
+            _any_of(self.agents, deed.agent),
+            _any_of(self.sessions, deed.session),
+            _one_of(self.uids, process.uid),
+        )
+        return min(conditions, key=lambda match: match.value)
+
+    def covers(self, other: Rule) -> bool:
+        """Whatever the other matches for certain, this one does, as far as can be told from how they are written."""
+        pairs: tuple[tuple[Iterable[object], Iterable[object]], ...] = (
+            (self.kinds, other.kinds),
+            (self.names, other.names),
+            (self.executables, other.executables),
+            (self.uids, other.uids),
+            (self.agents, other.agents),
+            (self.sessions, other.sessions),
+            (self.files, other.files),
+        )
+        return all(not mine or (theirs and set(theirs) <= set(mine)) for mine, theirs in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the policy says of a deed.
+
+    Attributes:
+        rule: Name of the rule that decided.
+        may: What the writer may do.
+        needs: The weakest evidence for that.
+        unknown: What could not be told made a rule apply, or the rules behind it.
+    """
+
+    rule: str
+    may: May
+    needs: Grade
+    unknown: bool = False
+
+    def allows(self, did: May) -> bool:
+        """That much is allowed."""
+        return did.strength <= self.may.strength and self.may is not May.NOTHING
+
+
+def decide(rules: Iterable[Rule], default: Ruling, deed: Deed) -> Ruling:
+    """Ask the rules in their order.
+
+    Args:
+        rules: The policy's.
+        default: What holds where none matches.
+        deed: What was done.
+    """
+    if deed.writer.kind is WriterKind.FOREIGN:
+        return Ruling(NEVER_RULE, May.NOTHING, default.needs)
+    bounds: list[Ruling] = []
+    final = default
+    for rule in rules:
+        match = rule.matches(deed)
+        if match is Match.NO:
+            continue
+        ruling = Ruling(rule.name, rule.may, rule.needs or default.needs)
+        if match is Match.YES:
+            final = ruling
+            break
+        bounds.append(ruling)
+    if not bounds:
+        return final
+    narrowest = min((*bounds, final), key=lambda ruling: ruling.may.strength)
+    needs = max((r.needs for r in (*bounds, final)), key=lambda grade: grade.strength)
+    return Ruling(narrowest.rule, narrowest.may, needs, unknown=True)
+
+
+def deed_of(changes: Iterable[Change], writer: Writer) -> May:
+    """The most that a writer did by its reports."""
+    done = [_did(change) for change in changes if change.writer == writer]
+    return max(done, key=lambda may: may.strength, default=May.METADATA)
+
+
+def _did(change: Change) -> May:
+    match change.operation:
+        case Operation.METADATA:
+            return May.METADATA
+        case Operation.APPEND:
+            return May.APPEND
+        case Operation.WRITE if change.before is not None and change.offset >= change.before.size:
+            return May.APPEND
+        case _:
+            return May.REWRITE
+
+
+def _any_of(globs: tuple[Glob, ...], value: str) -> Match:
+    if not globs:
+        return Match.YES
+    if not value:
+        return Match.UNKNOWN
+    return Match.YES if any(glob.matches(value) for glob in globs) else Match.NO
+
+
+def _one_of(numbers: frozenset[int], value: int) -> Match:
+    if not numbers:
+        return Match.YES
+    if value < 0:
+        return Match.UNKNOWN
+    return Match.YES if value in numbers else Match.NO
