@@ -5,17 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.decisions import Approve, Decision, Page, Refuse, SaveIncident
+from sidecar.core.brakes import Brakes
+from sidecar.core.decisions import Approve, Decision, Page, Refuse, SaveIncident, Withdraw
+from sidecar.core.hold import Held, Hold
 from sidecar.core.incident import Outcome
-from sidecar.core.policy import Mode
 from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.core.budget import Spent
     from sidecar.core.content import Snapshot
-    from sidecar.core.events import LineageChecked, RecoveryApplied, TurnTripped, VerdictAsked
+    from sidecar.core.events import (
+        LineageChecked,
+        PauseChanged,
+        PolicyChanged,
+        RecoveryApplied,
+        TurnTripped,
+        VerdictAsked,
+    )
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.incident import Incident
-    from sidecar.core.policy import Policy
+    from sidecar.core.policy import Mode, Policy
     from sidecar.core.registry import Registry
     from sidecar.core.window import Window
 
@@ -27,29 +38,52 @@ class Answers:
 
     Attributes:
         policy: Who is a co-tenant, and what recovery needs.
-        mode: Whether commands are given.
+        brakes: What holds back a recovery that the verdict allows.
     """
 
-    def __init__(self, registry: Registry, policy: Policy, mode: Mode) -> None:
-        """Judge what the registry knows."""
+    def __init__(self, registry: Registry, policy: Policy, mode: Mode, spent: Iterable[Spent] = ()) -> None:
+        """Judge what the registry knows; ``spent`` are the recoveries of an earlier life."""
         self._registry = registry
         self.policy = policy
-        self.mode = mode
+        self.brakes = Brakes(mode, spent)
+
+    @property
+    def mode(self) -> Mode:
+        """Whether commands are given."""
+        return self.brakes.mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self.brakes.mode = mode
+
+    def policy_changed(self, event: PolicyChanged) -> list[Decision]:
+        """From now on this policy holds, for what was approved and not acted upon as well."""
+        self.policy = event.policy
+        return self._withdraw_all("policy changed", f"to {event.policy.digest}", event.at_ns)
+
+    def pause_changed(self, event: PauseChanged) -> list[Decision]:
+        """An operator asked for a pause, or ended one."""
+        self.brakes.pause = event.pause
+        if event.pause is None:
+            self._note("pause ended", "", event.at_ns)
+            return []
+        return self._withdraw_all("paused", event.pause.reason, event.at_ns)
 
     def look(self, window: Window, snapshot: Snapshot, at_ns: int) -> list[Decision]:
         """Judge a change that the gateway has not asked about yet; push an approval or find a takeover early."""
-        judgement = self._judge(window, snapshot)
+        judgement = self._judge(window, snapshot, at_ns)
         if judgement.verdict is Verdict.UNATTRIBUTED:
             return []
         judgement = self._observe(window, judgement, snapshot.fingerprint, at_ns)
         if not judgement.may_recover:
             return self._refused(window, judgement)
-        if self.mode is not Mode.RECOVER:
-            return self._not_attempted(window)
+        held = self._held(window, at_ns)
+        if held is not None:
+            return [*self._not_attempted(window, held), *_withdraw(window)]
         step = (window.fence, snapshot.fingerprint)
         if window.approved == step:
             return []
-        return self._approved(window, step, window.gateway.link, judgement)
+        return self._approved(window, step, judgement, at_ns)
 
     def asked(self, event: VerdictAsked) -> list[Decision]:
         """A gateway stands at its check and waits."""
@@ -61,13 +95,14 @@ class Answers:
         if event.snapshot.fingerprint != event.current:
             # Nothing is concluded from it: the gateway asks again, or its own fence stops the turn.
             return [_no(event, Verdict.UNATTRIBUTED, "the file changed again while it was looked at")]
-        judgement = self._judge(window, event.snapshot)
+        judgement = self._judge(window, event.snapshot, event.at_ns)
         judgement = self._observe(window, judgement, event.current, event.at_ns)
         if not judgement.may_recover:
             return [*self._refused(window, judgement), _no(event, judgement.verdict, judgement.reason)]
-        if self.mode is not Mode.RECOVER:
-            return [*self._not_attempted(window), _no(event, judgement.verdict, f"the mode is {self.mode.value}")]
-        return self._approved(window, (event.fence, event.current), event.link, judgement, event.ask)
+        held = self._held(window, event.at_ns)
+        if held is not None:
+            return [*self._not_attempted(window, held), _no(event, judgement.verdict, held.reason)]
+        return self._approved(window, (event.fence, event.current), judgement, event.at_ns, event)
 
     def applied(self, event: RecoveryApplied) -> list[Decision]:
         """The preload obeyed a command, or refused it because something differed."""
@@ -89,7 +124,7 @@ class Answers:
         window = self._registry.window(event)
         window.note(event.at_ns, "turn stopped", "by the gateway's own fence")
         outcome = window.incident.recovery.outcome if window.incident else Outcome.NONE
-        judgement = self._judge(window, event.snapshot)
+        judgement = self._judge(window, event.snapshot, event.at_ns)
         # What was judged at the check, under the lock, stands, unless a takeover shows now.
         if window.incident is None or judgement.verdict is Verdict.EXTERNAL:
             foreign = self._registry.ledger(window.file).foreign
@@ -124,7 +159,7 @@ class Answers:
         window.amend(window.recovery(Outcome.INEFFECTIVE, self.mode, reason))
         return [SaveIncident(incident=window.snapshot()), *_page(window)]
 
-    def _judge(self, window: Window, snapshot: Snapshot) -> Judgement:
+    def _judge(self, window: Window, snapshot: Snapshot, at_ns: int) -> Judgement:
         evidence = Evidence(
             run_id=window.run.run_id,
             fence=window.fence,
@@ -134,8 +169,17 @@ class Answers:
             snapshot=snapshot,
             broken=window.broken,
             can_reload=window.gateway.can_reload,
+            file=window.file,
+            session=window.run.session,
         )
-        return judge(evidence, self.policy)
+        judgement = judge(evidence, self.policy)
+        if judgement.verdict is not Verdict.OWN:
+            self.brakes.met(self.policy, window.file, at_ns)
+        return replace(judgement, policy=self.policy.digest)
+
+    def _held(self, window: Window, at_ns: int) -> Held | None:
+        paid = window.spent_at == window.fence
+        return self.brakes.held(self.policy, window.file, at_ns, paid=paid)
 
     def _observe(self, window: Window, judgement: Judgement, current: Fingerprint, at_ns: int) -> Judgement:
         """Take a judgement into the window's incident.
@@ -151,28 +195,62 @@ class Answers:
         return replace(judgement, verdict=Verdict.EXTERNAL, reason=reason, may_recover=False)
 
     def _approved(
-        self, window: Window, step: tuple[Fingerprint, Fingerprint], link: str, judgement: Judgement, ask: str = ""
+        self,
+        window: Window,
+        step: tuple[Fingerprint, Fingerprint],
+        judgement: Judgement,
+        at_ns: int,
+        asked: VerdictAsked | None = None,
     ) -> list[Decision]:
-        """The intent goes to disk first (rule 6)."""
+        """The intent goes to disk first (rule 6), and with it that a recovery is counted, once for each fence."""
+        spent_at_ns = 0 if window.spent_at == window.fence else at_ns
+        if spent_at_ns:
+            window.spent_at = window.fence
+            self.brakes.budget.spend(window.file, at_ns)
         window.approved = step
         intent = window.amend(window.recovery(Outcome.APPROVED, self.mode, judgement.reason))
         fence, current = step
+        link, ask = (asked.link, asked.ask) if asked else (window.gateway.link, "")
         command = Approve(link=link, window=window.window_id, file=window.file, fence=fence, current=current, ask=ask)
-        return [SaveIncident(incident=intent), command]
+        return [SaveIncident(incident=intent, spent_at_ns=spent_at_ns), command]
 
     def _refused(self, window: Window, judgement: Judgement) -> list[Decision]:
-        incident = window.amend(window.recovery(Outcome.REFUSED, self.mode, judgement.reason))
+        held = Held(Hold.POLICY, judgement.reason) if judgement.rule else None
+        incident = window.amend(window.recovery(Outcome.REFUSED, self.mode, judgement.reason, held=held))
         paging = _page(window) if incident.verdict is Verdict.EXTERNAL else []
         return [SaveIncident(incident=window.snapshot()), *paging]
 
-    def _not_attempted(self, window: Window) -> list[Decision]:
-        reason = f"the mode is {self.mode.value}"
-        return saved(window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, reason)))
+    def _not_attempted(self, window: Window, held: Held) -> list[Decision]:
+        incident = window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, held.reason, held=held))
+        tell = held.hold is Hold.STORM and not incident.paged and self.brakes.storm.tell()
+        return [SaveIncident(incident=incident), *(_page(window) if tell else [])]
+
+    def _note(self, what: str, detail: str, at_ns: int) -> None:
+        for window in self._registry.windows.values():
+            window.note(at_ns, what, detail)
+
+    def _withdraw_all(self, what: str, detail: str, at_ns: int) -> list[Decision]:
+        self._note(what, detail, at_ns)
+        decisions: list[Decision] = []
+        for window in self._registry.windows.values():
+            taken_back = _withdraw(window)
+            if taken_back and window.incident is not None:
+                reason = f"the approval was taken back: {what}; the next check is judged anew"
+                decisions += saved(window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, reason)))
+            decisions += taken_back
+        return decisions
 
 
 def saved(incident: Incident | None) -> list[Decision]:
     """Save an incident, if there is one."""
     return [] if incident is None else [SaveIncident(incident=incident)]
+
+
+def _withdraw(window: Window) -> list[Decision]:
+    if window.approved is None:
+        return []
+    window.approved = None
+    return [Withdraw(link=window.gateway.link, window=window.window_id)]
 
 
 def _page(window: Window) -> list[Decision]:

@@ -18,6 +18,10 @@ from sidecar.core.unlinked import UnlinkedChanges
 from sidecar.core.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.core.brakes import Brakes
+    from sidecar.core.budget import Spent
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.policy import Mode, Policy
     from sidecar.core.writer import Writer
@@ -28,10 +32,16 @@ _NS_PER_MS: Final = 1_000_000
 class Custodian:
     """Judges every change of every fenced session file."""
 
-    def __init__(self, policy: Policy, mode: Mode) -> None:
-        """Start with no knowledge: custody of everything is unknown until it is established."""
+    def __init__(self, policy: Policy, mode: Mode, spent: Iterable[Spent] = ()) -> None:
+        """Start with no knowledge: custody of everything is unknown until it is established.
+
+        Args:
+            policy: The rules in force.
+            mode: Whether commands are given.
+            spent: Recoveries of an earlier life, which count in the budgets.
+        """
         self._registry = Registry()
-        self._answers = Answers(self._registry, policy, mode)
+        self._answers = Answers(self._registry, policy, mode, spent)
         self._unlinked = UnlinkedChanges()
 
     @property
@@ -51,6 +61,11 @@ class Custodian:
     @mode.setter
     def mode(self, mode: Mode) -> None:
         self._answers.mode = mode
+
+    @property
+    def brakes(self) -> Brakes:
+        """What holds back recoveries."""
+        return self._answers.brakes
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -102,6 +117,10 @@ class Custodian:
                 return self._answers.lineage_checked(event)
             case ev.Noted():
                 return self._noted(event)
+            case ev.PolicyChanged():
+                return self._answers.policy_changed(event)
+            case ev.PauseChanged():
+                return self._answers.pause_changed(event)
             case _:
                 assert_never(event)
 

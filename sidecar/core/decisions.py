@@ -25,9 +25,14 @@ class ReadFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaveIncident:
-    """The incident is new or has changed. On disk before any later decision of the same batch (rule 6)."""
+    """The incident is new or has changed. On disk before any later decision of the same batch (rule 6).
+
+    Attributes:
+        spent_at_ns: With it a recovery of its session is counted, at this time; 0 when none is.
+    """
 
     incident: Incident
+    spent_at_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,14 @@ class Approve:
     fence: Fingerprint
     current: Fingerprint
     ask: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdraw:
+    """Take back what was approved ahead of a question for this window, as far as it was not acted upon."""
+
+    link: str
+    window: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,4 +86,4 @@ class CheckLineage:
     records: tuple[str, ...]
 
 
-Decision = ReadFile | SaveIncident | Approve | Refuse | Page | CheckLineage
+Decision = ReadFile | SaveIncident | Approve | Withdraw | Refuse | Page | CheckLineage

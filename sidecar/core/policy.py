@@ -15,7 +15,7 @@ from sidecar.core.rules import DEFAULT_RULE, May, Ruling, decide
 
 if TYPE_CHECKING:
     from sidecar.core.glob import Glob
-    from sidecar.core.rules import Deed, Process, Rule
+    from sidecar.core.rules import Deed, Rule
     from sidecar.core.storm import StormLimit
 
 UNCHANGED_RULE: Final = "unchanged"
@@ -50,6 +50,19 @@ class Grade(StrEnum):
     def strength(self) -> int:
         """A number that grows with the evidence."""
         return list(Grade).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that touched a session file, as far as is known.
+
+    Attributes:
+        exe: Its executable; empty when not known.
+        uid: Its user; -1 when not known.
+    """
+
+    exe: str = ""
+    uid: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,19 +54,6 @@ class Match(Enum):
     YES = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process that touched a session file, as far as is known.
-
-    Attributes:
-        exe: Its executable; empty when not known.
-        uid: Its user; -1 when not known.
-    """
-
-    exe: str = ""
-    uid: int = -1
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deed:
     """What one writer did to one session since the fence.
@@ -74,14 +61,12 @@ class Deed:
     Attributes:
         writer: Who.
         did: The most that it did.
-        process: The process that it did it in.
         session: Hash of the session key; empty when not known.
         file: Path of the session file, its directory's links followed.
     """
 
     writer: Writer
     did: May
-    process: Process = Process()
     session: str = ""
     file: str = ""
 
@@ -125,17 +110,17 @@ class Rule:
 
     def matches(self, deed: Deed) -> Match:
         """Whether this rule is about the deed; unknown when a condition can't be told and no other fails."""
-        writer, process = deed.writer, deed.process
+        writer = deed.writer
         kind = not self.kinds or writer.kind in self.kinds
         name = not self.names or any(glob.matches(writer.name) for glob in self.names)
         file = not self.files or any(glob.matches(deed.file) for glob in self.files)
         if not (kind and name and file):
             return Match.NO
         conditions = (
-            _any_of(self.executables, process.exe),
+            _any_of(self.executables, writer.exe),
             _any_of(self.agents, deed.agent),
             _any_of(self.sessions, deed.session),
-            _one_of(self.uids, process.uid),
+            _one_of(self.uids, writer.uid),
         )
         return min(conditions, key=lambda match: match.value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -10,15 +10,15 @@ from sidecar.core.change import Change, Operation
 from sidecar.core.custody import Share, explain
 from sidecar.core.policy import UNCHANGED_RULE, Grade
 from sidecar.core.projection import seen_through
-from sidecar.core.rules import DEFAULT_RULE, NEVER_RULE, Deed, May, Process, Ruling, deed_of
+from sidecar.core.rules import DEFAULT_RULE, NEVER_RULE, Deed, May, Ruling, deed_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sidecar.core.content import Manifest, Range, Snapshot
     from sidecar.core.custody import Explanation
     from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.policy import Policy
+    from sidecar.core.policy import Policy, Process
     from sidecar.core.writer import Writer
 
 
@@ -48,7 +48,6 @@ class Evidence:
         can_reload: The gateway's adapter can make the run read the whole file again.
         file: Path of the session file.
         session: Hash of the session key; empty when not known.
-        processes: What is known of the writing processes, by pid.
         touched: Who touched the file since the fence, by the kernel's word; None when not known.
     """
 
@@ -62,7 +61,6 @@ class Evidence:
     can_reload: bool
     file: str = ""
     session: str = ""
-    processes: Mapping[int, Process] = field(default_factory=dict)
     touched: tuple[Process, ...] | None = None
 
 
@@ -93,6 +91,7 @@ class Judgement:
         manifest: The file as it is now, for the fence that follows; None when it could not be read.
         rule: The rule of the policy that decided; empty where the evidence did.
         ruled: What the policy said of each writer but the run itself; empty where it was not asked.
+        policy: Digest of the policy.
     """
 
     verdict: Verdict
@@ -104,6 +103,7 @@ class Judgement:
     manifest: Manifest | None = None
     rule: str = ""
     ruled: tuple[Ruled, ...] = ()
+    policy: str = ""
 
 
 def judge(evidence: Evidence, policy: Policy) -> Judgement:
@@ -235,7 +235,6 @@ def rule_on(evidence: Evidence, writer: Writer, policy: Policy) -> Ruled:
     deed = Deed(
         writer=writer,
         did=deed_of(evidence.changes, writer),
-        process=evidence.processes.get(writer.pid, Process()),
         session=evidence.session,
         file=evidence.file,
     )

@@ -64,6 +64,7 @@ class Window:
         awaiting: Custody is unknown and a reading of the file, still at the fence, would establish it.
         records: Ids of the co-tenants' records that recoveries took in; they must stay on the path to the root.
         approved: The step that was approved and has not been seen applied.
+        spent_at: The fence for which a recovery was counted last.
         incident: What this window met; None while nothing.
         settled: Writers of the steps that earlier fences have left behind.
         moments: The timeline.
@@ -81,6 +82,7 @@ class Window:
     broken: str = ""
     awaiting: bool = False
     approved: tuple[Fingerprint, Fingerprint] | None = None
+    spent_at: Fingerprint | None = None
     incident: Incident | None = None
     settled: tuple[WriterShare, ...] = ()
     records: list[str] = field(default_factory=list)
@@ -165,6 +167,8 @@ class Window:
                 run=self.run,
                 gateway=self.gateway,
                 window=self.window_id,
+                rule=judgement.rule,
+                policy=judgement.policy,
             )
         graver = _GRAVITY[judgement.verdict] >= _GRAVITY[known.verdict]
         self.note(at_ns, "verdict", f"{judgement.verdict.value}: {judgement.reason}")
@@ -174,6 +178,7 @@ class Window:
             grade=judgement.grade if graver else known.grade,
             reason=judgement.reason if graver else known.reason,
             rule=judgement.rule if graver else known.rule,
+            policy=judgement.policy,
             writers=_merged_writers(self.settled, judgement, self.run.run_id),
             unexplained=_ranges(judgement, foreign, self.opened_at_ns) or known.unexplained,
             fence=self.fence,
@@ -259,7 +264,16 @@ def _merged_writers(known: tuple[WriterShare, ...], judgement: Judgement, run_id
         before = merged.get(key)
         count = share.bytes + (before.bytes if before else 0)
         own = bool(run_id) and writer.run_id == run_id
-        made = WriterShare(writer.kind.value, writer.name, writer.pid, count, writer.run_id, own)
+        made = WriterShare(
+            kind=writer.kind.value,
+            name=writer.name,
+            pid=writer.pid,
+            bytes=count,
+            run_id=writer.run_id,
+            own=own,
+            exe=writer.exe,
+            uid=writer.uid,
+        )
         merged[key] = _with_ruling(made, ruled.get(writer), before)
     return tuple(merged.values())
 
@@ -270,10 +284,7 @@ def _with_ruling(share: WriterShare, ruled: Ruled | None, before: WriterShare | 
         return share if before is None else replace(before, bytes=share.bytes)
     deed, ruling = ruled.deed, ruled.ruling
     did = max((deed.did, *((May(before.did),) if before and before.did else ())), key=lambda may: may.strength)
-    process = deed.process
-    return replace(
-        share, did=did.value, may=ruling.may.value, rule=ruling.rule, exe=process.exe, uid=process.uid
-    )
+    return replace(share, did=did.value, may=ruling.may.value, rule=ruling.rule)
 
 
 def _ranges(judgement: Judgement, foreign: ForeignHold | None, since_ns: int) -> tuple[UnexplainedRange, ...]:

@@ -41,10 +41,11 @@ export class Fences {
     this.#pathOf = pathOf;
   }
 
-  /** A command that came ahead of any question. It is kept until the check that it was made for. */
+  /** A command that came ahead of any question. It is kept until the check that it was made for, or taken back. */
   onCommand(message) {
     const state = windows.get(message.window);
-    if (state && message.t === "approve") state.approved = { fence: message.fence, current: message.current };
+    if (!state) return;
+    state.approved = message.t === "approve" ? { fence: message.fence, current: message.current } : undefined;
   }
 
   /** The link is gone, and with it everything that was approved over it. */

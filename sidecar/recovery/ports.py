@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class IncidentSink(Protocol):
     """Where incidents are kept."""
 
-    def save(self, incident: Incident) -> None:
-        """On disk when it returns."""
+    def save(self, incident: Incident, spent_at_ns: int = 0) -> None:
+        """On disk when it returns, and with it that a recovery was counted at ``spent_at_ns``, if that is not 0."""
         ...
 
 

@@ -172,7 +172,7 @@ class Warden:
     def _carry_out(self, decision: de.Decision) -> None:
         match decision:
             case de.SaveIncident():
-                self._incidents.save(decision.incident)
+                self._incidents.save(decision.incident, decision.spent_at_ns)
             case de.Approve():
                 self._send(
                     decision.link,
@@ -183,6 +183,9 @@ class Warden:
                         ask=decision.ask,
                     ),
                 )
+            case de.Withdraw():
+                nothing = wire.Refuse(window=decision.window, ask="", verdict="", reason="taken back")
+                self._send(decision.link, nothing)
             case de.Refuse():
                 self._send(
                     decision.link,

@@ -18,6 +18,7 @@ import structlog
 from sidecar import __version__
 from sidecar.config.checks import check_settings
 from sidecar.core import events as ev
+from sidecar.core.budget import MAX_PERIOD_NS
 from sidecar.core.custodian import Custodian
 from sidecar.core.loss import Loss
 from sidecar.core.policy import Policy
@@ -61,7 +62,8 @@ class Service:
         self.telemetry = Telemetry()
         self.store = IncidentStore(settings.data_dir / "sidecar.db", time.time_ns)
         self.pager = Pager(destinations_of(settings.notify), self.store, time.time_ns, told=self.telemetry.page)
-        self.custodian = Custodian(Policy(), settings.mode)
+        spent = self.store.recoveries_since(time.time_ns() - MAX_PERIOD_NS)
+        self.custodian = Custodian(Policy(), settings.mode, spent)
         self.roster = Roster()
         self.watcher: Watcher
         self.warden = Warden(

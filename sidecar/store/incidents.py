@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.budget import Spent
 from sidecar.core.incident import Moment, Outcome
 from sidecar.store.codec import decode, encode
 from sidecar.store.database import lock_store, open_writer, transaction
@@ -85,16 +86,30 @@ class IncidentStore(IncidentReader):
                 os.close(self._held)
                 self._held = -1
 
-    def save(self, incident: Incident) -> None:
+    def save(self, incident: Incident, spent_at_ns: int = 0) -> None:
         """Put the incident on disk, new or changed. A change of its outcome is added to its history.
 
         An incident that asks for a page makes the page due in the same commit, so that no crash can part the two.
+
+        Args:
+            incident: The incident.
+            spent_at_ns: In the same commit a recovery of its session is counted, at this time; 0 when none is.
 
         Raises:
             StoreError: It is not on disk.
         """
         with self._writing() as database:
             self._put(database, incident, self._clock())
+            if spent_at_ns:
+                row = (spent_at_ns, column(incident.session_file), incident.incident_id)
+                database.execute("INSERT INTO recoveries VALUES (?, ?, ?)", row)
+
+    def recoveries_since(self, at_ns: int) -> list[Spent]:
+        """The recoveries that budgets count, oldest first; those of an earlier life included."""
+        with self._writing() as database:
+            database.execute("DELETE FROM recoveries WHERE at_ns < ?", (at_ns,))
+            rows = database.execute("SELECT at_ns, session_file FROM recoveries ORDER BY at_ns, rowid").fetchall()
+        return [Spent(row[0], row[1].decode("utf-8", "surrogatepass")) for row in rows]
 
     def page_due(self, incident: Incident) -> None:
         """Record that somebody has to be told of this incident; once is enough."""

@@ -62,6 +62,17 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) STRICT, WITHOUT ROWID
         """,
     ),
+    (
+        # What budgets are counted from; not bound to an incident, which may be forgotten earlier.
+        """
+        CREATE TABLE recoveries (
+            at_ns INTEGER NOT NULL,
+            session_file BLOB NOT NULL,
+            incident_id TEXT NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX recoveries_by_time ON recoveries (at_ns)",
+    ),
 )
 
 VERSION: Final = len(MIGRATIONS)

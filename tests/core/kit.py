@@ -15,6 +15,7 @@ from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
 from sidecar.core.loss import Loss
 from sidecar.core.policy import Mode, Policy
+from sidecar.core.rules import May, Rule
 from sidecar.core.writer import Writer, WriterKind
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ CHANNEL: Final = Writer(WriterKind.CHANNEL, "telegram", GATEWAY_PID)
 STRANGER: Final = Writer(WriterKind.FOREIGN, "", 999)
 
 _DecisionT = TypeVar("_DecisionT", bound=Decision)
+
+
+def only(*kinds: WriterKind) -> Policy:
+    """A policy that knows these co-tenants and no other."""
+    rules = (Rule(name="known", kinds=frozenset(kinds), may=May.REWRITE),) if kinds else ()
+    return Policy(rules=rules, default=May.NOTHING)
 
 
 def gateway(link: str = LINK, pid: int = GATEWAY_PID, *, can_reload: bool = True) -> Gateway:

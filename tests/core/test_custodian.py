@@ -34,6 +34,7 @@ from tests.core.kit import (
     Bench,
     Disk,
     gateway,
+    only,
 )
 
 FOREIGN = b'{"id":"x","role":"user"}\n'
@@ -1033,7 +1034,7 @@ def test_the_gateways_own_reset_is_neither_recovered_nor_paged() -> None:
 
 
 def test_a_policy_without_the_writer_refuses_it() -> None:
-    bench = fenced(policy=Policy(cotenants=frozenset({WriterKind.HEARTBEAT})))
+    bench = fenced(policy=only(WriterKind.HEARTBEAT))
     bench.cotenant(b"note\n")
 
     answer = refused(bench.ask())

@@ -8,7 +8,7 @@ from dataclasses import fields
 import msgspec
 import pytest
 
-from sidecar.core.incident import NS_PER_SECOND, Incident, Outcome, Recovery, incident_id
+from sidecar.core.incident import NS_PER_SECOND, Incident, Outcome, Recovery, WriterShare, incident_id
 from sidecar.core.policy import Grade
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
@@ -55,9 +55,9 @@ def test_an_incident_is_plain_data() -> None:
 
     assert set(plain) == {f.name for f in fields(Incident)}
     assert plain["verdict"] == "external"
-    assert plain["writers"] == [
-        {"kind": "cron", "name": "daily-digest", "pid": 100, "bytes": 5, "run_id": "run-3", "own": False}
-    ]
+    [writer] = plain["writers"]
+    assert set(writer) == {f.name for f in fields(WriterShare)}
+    assert (writer["kind"], writer["name"], writer["bytes"]) == ("cron", "daily-digest", 5)
     assert plain["unexplained"] == [{"offset": 24, "length": 8, "pid": 0, "exe": ""}]
     assert plain["fence"]["size"] == 19
     assert plain["gateway"]["adapter"] == "publish"

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from sidecar.core.change import Change, Operation
 from sidecar.core.content import BytesContent, Manifest, Range, Snapshot
-from sidecar.core.policy import Grade, Policy
+from sidecar.core.policy import Grade, Policy, Unchanged
 from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
 from sidecar.core.writer import WriterKind
-from tests.core.kit import CHANNEL, CRON, HEARTBEAT, LINK, OWN, RUN, STRANGER, Disk, digest
+from tests.core.kit import CHANNEL, CRON, HEARTBEAT, LINK, OWN, RUN, STRANGER, Disk, digest, only
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -382,7 +382,7 @@ def test_the_policy_decides_who_is_a_cotenant() -> None:
     scene = Scene()
     acts(channel_append, cron_append)(scene)
 
-    judgement = scene.judge(Policy(cotenants=frozenset({WriterKind.CHANNEL})))
+    judgement = scene.judge(only(WriterKind.CHANNEL))
 
     assert judgement.verdict is Verdict.UNATTRIBUTED
     assert not judgement.may_recover
@@ -394,7 +394,7 @@ def test_the_run_itself_needs_no_leave_of_the_policy() -> None:
     scene = Scene()
     own_append(scene)
 
-    assert scene.judge(Policy(cotenants=frozenset())).may_recover
+    assert scene.judge(only()).may_recover
 
 
 def test_a_foreign_writer_is_no_cotenant_of_the_built_in_policy() -> None:
@@ -408,7 +408,7 @@ def test_the_policy_may_forbid_recovery_across_unchanged_bytes() -> None:
     scene = Scene()
     touch(scene)
 
-    judgement = scene.judge(Policy(allow_unchanged=False))
+    judgement = scene.judge(Policy(unchanged=Unchanged(allow=False)))
 
     assert (judgement.verdict, judgement.may_recover) == (Verdict.UNCHANGED, False)
     assert "policy" in judgement.reason

@@ -55,7 +55,7 @@ class Sinks:
     counted: Counter[str] = field(default_factory=Counter)
     full: bool = False
 
-    def save(self, incident: Incident) -> None:
+    def save(self, incident: Incident, spent_at_ns: int = 0) -> None:
         if self.full:
             raise FullError
         self.saved.append(incident)

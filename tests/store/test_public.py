@@ -27,6 +27,11 @@ def test_the_public_form_has_everything_that_is_promised() -> None:
         "bytes": 300,
         "own": False,
         "run_id": "",
+        "did": "",
+        "may": "",
+        "rule": "",
+        "exe": "",
+        "uid": None,
     }
     assert body["unexplained"] == [{"offset": 4300, "length": 100, "pid": 777, "exe": "/usr/bin/python3.11"}]
     assert body["fence"] == {
