@@ -39,6 +39,9 @@ class GatewayStatus:
         messages: Messages received.
         gaps: Gaps in their sequence.
         lost: Messages that its preload had to drop.
+        preload: Version of its preload; empty for a process without one.
+        preload_fits: That version is this sidecar's, or there is no preload.
+        backlog_bytes: What it said and nobody has read, and commands that it has not read.
     """
 
     pid: int
@@ -51,6 +54,9 @@ class GatewayStatus:
     messages: int = 0
     gaps: int = 0
     lost: int = 0
+    preload: str = ""
+    preload_fits: bool = True
+    backlog_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +68,18 @@ class WatchStatus:
         files: Session files known.
         events: Events read.
         overflows: Times the kernel's queue overflowed.
+        backlog_bytes: File events that the kernel keeps for us.
+        locks: Session locks held, by their lock files.
+        oldest_lock_seconds: Age of the oldest of these; 0 when there is none.
     """
 
     directories: int = 0
     files: int = 0
     events: int = 0
     overflows: int = 0
+    backlog_bytes: int = 0
+    locks: int = 0
+    oldest_lock_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +117,9 @@ class Status:
         http: Host and port of the API.
         gateways: The processes seen.
         windows: Fences set now.
+        custody_unknown: Fenced files of which custody is unknown now.
+        budgets: Recoveries that the budget still allows, for ``gateway`` and ``session`` (the one that has least left);
+            empty where there is no budget.
         custody_losses: Times that custody became unknown, by reason.
         incidents: Incidents in the store, by verdict.
         rejected: Bad input of any kind, by reason.
@@ -124,6 +139,8 @@ class Status:
     http: str
     gateways: tuple[GatewayStatus, ...] = ()
     windows: int = 0
+    custody_unknown: int = 0
+    budgets: Mapping[str, int] = field(default_factory=dict)
     custody_losses: Mapping[str, int] = field(default_factory=dict)
     incidents: Mapping[str, int] = field(default_factory=dict)
     rejected: Mapping[str, int] = field(default_factory=dict)

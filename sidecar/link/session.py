@@ -94,6 +94,12 @@ class LinkSession:
         declared = self.hello.name if self.hello and self.role is Role.COTENANT else ""
         return Speaker(self.peer.pid, self.peer.uid, self.peer.exe, declared)
 
+    @property
+    def backlog_bytes(self) -> int:
+        """What the gateway said and nobody has read yet, and commands that it has not read."""
+        unread = len(self.reader._buffer)  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio tells it in no other way
+        return unread + self.writer.transport.get_write_buffer_size()
+
     def __post_init__(self) -> None:
         """Changes are joined per link."""
         self.changes = ChangeReader(self.name, self.speaker)

@@ -22,6 +22,9 @@ RECONCILE_SECONDS: Final = 60
 PROCESSES_SECONDS: Final = 30
 """How often we look for gateways without the preload."""
 
+SWEEP_SECONDS: Final = 30
+"""How often we look for locks that nobody will give back."""
+
 RETENTION_HOURS: Final = 6
 """How often old incidents are removed."""
 
@@ -29,8 +32,14 @@ RETENTION_HOURS: Final = 6
 class Chores:
     """The scheduler and its jobs."""
 
-    def __init__(
-        self, state_dir: Path, watcher: Watcher, lookout: Lookout, roster: Roster, retain: Callable[[], object]
+    def __init__(  # noqa: PLR0917 - what is done now and then is done by these
+        self,
+        state_dir: Path,
+        watcher: Watcher,
+        lookout: Lookout,
+        roster: Roster,
+        retain: Callable[[], object],
+        sweep: Callable[[], object],
     ) -> None:
         """Nothing is scheduled yet."""
         self._state_dir = state_dir
@@ -38,6 +47,7 @@ class Chores:
         self._lookout = lookout
         self._roster = roster
         self._retain = retain
+        self._sweep = sweep
         self._scheduler = AsyncIOScheduler(timezone="UTC")
 
     def start(self) -> None:
@@ -46,6 +56,7 @@ class Chores:
             (self.reconcile, {"seconds": RECONCILE_SECONDS}),
             (self.find_gateways, {"seconds": PROCESSES_SECONDS}),
             (self._retain, {"hours": RETENTION_HOURS}),
+            (self._sweep, {"seconds": SWEEP_SECONDS}),
         )
         for job, every in jobs:
             self._scheduler.add_job(_in_loop(job), "interval", coalesce=True, max_instances=1, **every)

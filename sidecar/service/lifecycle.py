@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import platform
 import signal
 import time
 from collections import Counter
@@ -30,6 +31,7 @@ from sidecar.service.chores import Chores
 from sidecar.service.lookout import Lookout
 from sidecar.service.reception import Reception
 from sidecar.service.roster import Roster
+from sidecar.service.sweep import LockSweep
 from sidecar.status import Problem, Status, WatchStatus
 from sidecar.store.incidents import IncidentStore
 from sidecar.telemetry.log import configure_logging
@@ -59,7 +61,7 @@ class Service:
         self.losses: Counter[str] = Counter()
         self.ready = False
         self.http = ""
-        self.telemetry = Telemetry()
+        self.telemetry = Telemetry(instance=f"{platform.node()}:{settings.state_dir}")
         self.store = IncidentStore(settings.data_dir / "sidecar.db", time.time_ns)
         self.pager = Pager(destinations_of(settings.notify), self.store, time.time_ns, told=self.telemetry.page)
         spent = self.store.recoveries_since(time.time_ns() - MAX_PERIOD_NS)
@@ -72,11 +74,16 @@ class Service:
         self.reception = Reception(self.warden, self.roster, self.telemetry, time.time_ns, self.lose)
         self.lookout = Lookout(self.warden, self.roster, time.time_ns, self.lose, self.reception.refuse)
         self.watcher = Watcher(settings.state_dir, self.lookout)
+        self.sweep = LockSweep(self.watcher, self.roster, time.time_ns, self.telemetry.stale_lock)
+        self.reception.locks = self.sweep
         self.links = LinkServer(settings.socket, self.reception, version=__version__, mode=settings.mode.value)
-        self.chores = Chores(settings.state_dir, self.watcher, self.lookout, self.roster, self._retain)
+        self.chores = Chores(
+            settings.state_dir, self.watcher, self.lookout, self.roster, self._retain, self.sweep.sweep
+        )
         self.web = WebServer(
             create_app(self, self.store, self.telemetry.render_metrics), settings.http_host, settings.http_port
         )
+        self.telemetry.bind_custody(self._custody_unknown)
         self.telemetry.bind_status(self)
 
     async def serve(self, stopping: asyncio.Event) -> None:
@@ -124,6 +131,7 @@ class Service:
     def status(self) -> Status:
         """What the sidecar says of itself."""
         settings = self.settings
+        locks, oldest_lock_seconds = self.sweep.held()
         return Status(
             version=__version__,
             pid=os.getpid(),
@@ -136,6 +144,7 @@ class Service:
             http=self.http,
             gateways=self.roster.gateways(),
             windows=len(self.custodian.windows),
+            custody_unknown=self._custody_unknown(),
             custody_losses=dict(self.losses),
             incidents=self.store.counts_by_verdict(),
             rejected=dict(self.reception.rejected),
@@ -144,6 +153,9 @@ class Service:
                 files=len(self.watcher.files),
                 events=self.watcher.events,
                 overflows=self.watcher.overflows,
+                backlog_bytes=self.watcher.backlog_bytes,
+                locks=locks,
+                oldest_lock_seconds=oldest_lock_seconds,
             ),
             pages=self.pager.status(),
             problems=tuple(self._problems()),
@@ -164,6 +176,9 @@ class Service:
                 what=f"there is no sessions directory below {self.settings.state_dir} yet",
                 remedy="check --state-dir; with a new gateway this goes away with its first session",
             )
+
+    def _custody_unknown(self) -> int:
+        return len({window.file for window in self.custodian.windows if window.broken})
 
     def _drain(self) -> None:
         self.watcher.drain()

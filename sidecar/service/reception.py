@@ -63,6 +63,22 @@ class Losing(Protocol):
         ...
 
 
+class LockHolds(Protocol):
+    """Who keeps account of the locks that linked processes hold."""
+
+    def taken(self, pid: int, file: str) -> None:
+        """A lock was taken."""
+        ...
+
+    def released(self, pid: int, file: str) -> None:
+        """A lock was given back."""
+        ...
+
+    def gone(self, pid: int) -> None:
+        """No link of this process is left."""
+        ...
+
+
 class Reception:
     """The `LinkHandler` of the service."""
 
@@ -76,6 +92,7 @@ class Reception:
     ) -> None:
         """``lost`` is called when reports may be missing."""
         self.rejected: Counter[str] = Counter()
+        self.locks: LockHolds | None = None
         self._warden = warden
         self._roster = roster
         self._telemetry = telemetry
@@ -122,6 +139,8 @@ class Reception:
         self._roster.closed(session)
         gone = "cotenant_gone" if session.role is Role.COTENANT else "gateway_gone"
         log.info(gone, pid=session.pid, clean=clean, link=session.name)
+        if self.locks is not None and session.pid not in self._roster.linked_pids():
+            self.locks.gone(session.pid)
         self._warden.handle(ev.LinkLost(link=session.name, clean=clean, at_ns=self._now_ns()))
 
     def refuse(self, reason: str, text: str, **where: object) -> None:
@@ -140,8 +159,12 @@ class Reception:
                     self._lost(Loss.WRITE_FAILED, f"a write of process {pid} failed half-way", message.file)
                 self._warden.handle(ev.FileChanged(file=message.file, change=session.changes.read(message)))
             case wire.LockTaken():
+                if self.locks is not None:
+                    self.locks.taken(pid, message.file)
                 self._warden.handle(translate.lock_taken(message, speaker))
             case wire.LockReleased():
+                if self.locks is not None:
+                    self.locks.released(pid, message.file)
                 self._warden.handle(translate.lock_released(message, speaker))
             case wire.LockFailed():
                 self._telemetry.lock_failed(message)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sidecar import __version__
 from sidecar.core.gateway import Adapter, Gateway, Role
 from sidecar.status import GatewayStatus, Problem
 from sidecar.watch.processes import is_alive
+from sidecar.watch.tree import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,6 +100,13 @@ class Roster:
                     "does not know; it is left untouched",
                     remedy="update openclaw-sidecar; docs/architecture.md says which fences it knows",
                 )
+            if not gateway.preload_fits:
+                yield Problem(
+                    code="preload_version",
+                    what=f"gateway process {gateway.pid} carries the preload of version {printable(gateway.preload)}, "
+                    f"this sidecar is {__version__}",
+                    remedy="restart the gateway, so that it loads the preload of this version",
+                )
 
 
 def gateway_of(session: LinkSession) -> Gateway:
@@ -136,4 +145,7 @@ def _linked_status(pid: int, sessions: list[LinkSession]) -> GatewayStatus:
         messages=sum(s.messages for s in sessions),
         gaps=sum(s.gaps for s in sessions),
         lost=sum(s.lost for s in sessions),
+        preload=next((s.hello.preload for s in sessions if s.hello), ""),
+        preload_fits=all(s.hello is None or s.hello.preload in {"", __version__} for s in sessions),
+        backlog_bytes=sum(s.backlog_bytes for s in sessions),
     )

@@ -73,7 +73,7 @@ class Calls:
         attributes[Attribute.CALL_DURATION] = (_duration_ns(message) or end_ns - start_ns) / 1e9
         failed = message.event == ERROR
         fact = _span(message, start_ns, end_ns, attributes, error=error_type(message.error) if failed else "")
-        return CallSpan(fact, message.run, _place(message) or (_place(begun.message) if begun else None))
+        return CallSpan(fact, message.run, place(message) or (place(begun.message) if begun else None))
 
     def lost(self, link: str, at_ns: int, ending: Ending) -> list[CallSpan]:
         """The calls of a link that is gone."""
@@ -98,7 +98,7 @@ def _duration_ns(message: Diagnostic) -> int:
     return int(max(0.0, min(message.duration_ms, 1e12)) * _NS_PER_MS)
 
 
-def _place(message: Diagnostic) -> TraceRef | None:
+def place(message: Diagnostic) -> TraceRef | None:
     """The event's own span is the call in the gateway's eyes; the run's span is its parent."""
     where = TraceRef.parse(message.trace, message.parent)
     return where if where is not None and where.span_id else None
@@ -108,7 +108,7 @@ def _broken(call: _Open, at_ns: int, ending: Ending) -> CallSpan:
     start_ns = int(call.message.at)
     attributes = _attributes(call.message, call.gateway)
     fact = _span(call.message, start_ns, at_ns, attributes, error=ending.value, description=ending.sentence)
-    return CallSpan(fact, call.message.run, _place(call.message))
+    return CallSpan(fact, call.message.run, place(call.message))
 
 
 def _span(

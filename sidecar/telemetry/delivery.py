@@ -8,13 +8,17 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol
 
+from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from sidecar.telemetry.labels import OtlpDrop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.trace import ReadableSpan
@@ -25,6 +29,7 @@ class Signal(StrEnum):
 
     TRACES = "traces"
     METRICS = "metrics"
+    LOGS = "logs"
 
 
 @dataclass(slots=True)
@@ -38,25 +43,84 @@ class Attempt:
     delivered: bool = False
 
 
+class DeliveryListener(Protocol):
+    """Told of every export. Called in the exporters' threads."""
+
+    def exported(self, signal: Signal, *, delivered: bool) -> None:
+        """A backend took a batch, or did not."""
+        ...
+
+    def dropped(self, signal: Signal, reason: OtlpDrop, count: int) -> None:
+        """No backend will see these spans or log records."""
+        ...
+
+
 class Deliveries:
-    """Counts exports and tells a listener of each."""
+    """Counts exports, what waits for one, and what is lost; tells a listener of each."""
 
     def __init__(self) -> None:
         """Nothing exported yet."""
         self.delivered = dict.fromkeys(Signal, 0)
         self.failed = dict.fromkeys(Signal, 0)
-        self.listener: Callable[[Signal, bool], None] = lambda _signal, _delivered: None
+        self.dropped = dict.fromkeys(Signal, 0)
+        self.wanted: frozenset[Signal] = frozenset()
+        """The signals that have a backend."""
+        self.last_failed: dict[Signal, bool] = {}
+        """Whether the last export of a signal failed."""
+        self.listener: DeliveryListener | None = None
+        self._waiting = dict.fromkeys(Signal, 0)
+        self._lock = Lock()
+
+    def waiting(self, signal: Signal) -> int:
+        """How many items are in the queue of this signal."""
+        return self._waiting[signal]
+
+    def queued(self, signal: Signal, limit: int) -> None:
+        """An item goes into the SDK's queue of ``limit`` items, where the oldest makes room for it if need be."""
+        with self._lock:
+            full = self._waiting[signal] >= limit
+            self._waiting[signal] += int(not full)
+        if full:
+            self._drop(signal, OtlpDrop.QUEUE_FULL, 1)
 
     @contextmanager
-    def watched(self, signal: Signal) -> Iterator[Attempt]:
-        """Count one export; one that raises has failed. Used in the exporters' threads."""
+    def watched(self, signal: Signal, count: int = 0) -> Iterator[Attempt]:
+        """Count one export of ``count`` items from the queue; one that raises has failed."""
+        with self._lock:
+            self._waiting[signal] = max(0, self._waiting[signal] - count)
         attempt = Attempt()
         try:
             yield attempt
         finally:
             counts = self.delivered if attempt.delivered else self.failed
             counts[signal] += 1
-            self.listener(signal, attempt.delivered)
+            self.last_failed[signal] = not attempt.delivered
+            if self.listener is not None:
+                self.listener.exported(signal, delivered=attempt.delivered)
+            if count and not attempt.delivered:
+                self._drop(signal, OtlpDrop.EXPORT_FAILED, count)
+
+    def _drop(self, signal: Signal, reason: OtlpDrop, count: int) -> None:
+        self.dropped[signal] += count
+        if self.listener is not None:
+            self.listener.dropped(signal, reason, count)
+
+
+class QueuedSpanProcessor(BatchSpanProcessor):
+    """The SDK's queue, and an account of what is in it: the SDK drops the oldest of a full one and only logs."""
+
+    def __init__(self, exporter: SpanExporter, deliveries: Deliveries, max_queue_size: int) -> None:
+        """Export through ``exporter`` what fits into the queue."""
+        counted = CountedSpanExporter(exporter, deliveries)
+        super().__init__(counted, max_queue_size=max_queue_size, meter_provider=NoOpMeterProvider())
+        self._deliveries = deliveries
+        self._limit = max_queue_size
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """A span is over."""
+        if span.context is not None and span.context.trace_flags.sampled:
+            self._deliveries.queued(Signal.TRACES, self._limit)
+        super().on_end(span)
 
 
 class CountedSpanExporter(SpanExporter):
@@ -69,7 +133,7 @@ class CountedSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export a batch."""
-        with self._deliveries.watched(Signal.TRACES) as attempt:
+        with self._deliveries.watched(Signal.TRACES, len(spans)) as attempt:
             result = self._inner.export(spans)
             attempt.delivered = result is SpanExportResult.SUCCESS
         return result

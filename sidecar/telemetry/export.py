@@ -19,19 +19,18 @@ from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpanExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpanExporter
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import CollectorRegistry
 
 from sidecar import __version__
 from sidecar.core.errors import SidecarError
 from sidecar.telemetry import names
-from sidecar.telemetry.delivery import CountedMetricExporter, CountedSpanExporter, Deliveries, Signal
+from sidecar.telemetry.delivery import CountedMetricExporter, Deliveries, QueuedSpanProcessor, Signal
+from sidecar.telemetry.scrape import scrape_reader
 from sidecar.telemetry.series import views
 from sidecar.telemetry.span import PinnedIds
 
@@ -45,6 +44,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 _T = TypeVar("_T")
+
+QUEUE_SIZE: Final = 2_048
+"""Spans or log records that wait for a backend, unless OTEL_BSP_MAX_QUEUE_SIZE or OTEL_BLRP_MAX_QUEUE_SIZE says so."""
 
 _LAST_MOMENT_SECONDS: Final = 0.2
 """What a thread gets to end once its exporter has been told to stop."""
@@ -119,11 +121,12 @@ class Pipeline:
 
 
 def open_pipeline(
-    *, span_processors: Sequence[SpanProcessor] = (), metric_readers: Sequence[MetricReader] = ()
+    *, instance: str = "", span_processors: Sequence[SpanProcessor] = (), metric_readers: Sequence[MetricReader] = ()
 ) -> Pipeline:
     """Set the SDK up as the environment says.
 
     Args:
+        instance: ``service.instance.id`` unless the environment names another.
         span_processors: Further takers of spans, such as a store or a test.
         metric_readers: Further takers of metrics.
 
@@ -132,21 +135,18 @@ def open_pipeline(
             exporter refuses.
     """
     deliveries = Deliveries()
-    resource = _resource()
+    deliveries.wanted = frozenset(signal for signal in Signal if _wanted(signal))
+    resource = _resource(instance)
     ids = PinnedIds()
     exporters: list[SpanExporter | MetricExporter] = []
     processors = list(span_processors)
     registry = CollectorRegistry()
-    readers = [
-        PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=registry),
-        *metric_readers,
-    ]
+    readers: list[MetricReader] = [scrape_reader(registry), *metric_readers]
     if _wanted(Signal.TRACES):
         span_exporter = _configured(lambda: _span_exporter(_protocol(Signal.TRACES)))
         exporters.append(span_exporter)
-        processors.append(
-            BatchSpanProcessor(CountedSpanExporter(span_exporter, deliveries), meter_provider=NoOpMeterProvider())
-        )
+        limit = _queue_size("OTEL_BSP_MAX_QUEUE_SIZE")
+        processors.append(_configured(lambda: QueuedSpanProcessor(span_exporter, deliveries, limit)))
     if _wanted(Signal.METRICS):
         metric_exporter = _configured(lambda: _metric_exporter(_protocol(Signal.METRICS)))
         exporters.append(metric_exporter)
@@ -168,12 +168,13 @@ def open_pipeline(
     )
 
 
-def _resource() -> Resource:
+def _resource(instance: str) -> Resource:
     """What the environment says of this service goes over what is said here."""
     own = {
         "service.name": names.SERVICE,
         "service.version": __version__,
         "host.name": socket.gethostname(),
+        **({"service.instance.id": instance} if instance else {}),
     }
     return Resource.create().merge(Resource(own)).merge(OTELResourceDetector().detect())
 
@@ -194,6 +195,13 @@ def _protocol(signal: Signal) -> OtlpProtocol:
                 choices = " or ".join(OtlpProtocol)
                 raise ExportConfigurationError(f"{variable} is {text!r}; it must be {choices}") from None
     return OtlpProtocol.GRPC
+
+
+def _queue_size(variable: str) -> int:
+    text = environ.get(variable, "").strip() or str(QUEUE_SIZE)
+    if not text.isascii() or not text.isdecimal() or int(text) == 0:
+        raise ExportConfigurationError(f"{variable} is {text!r}; it must be a whole number above 0")
+    return int(text)
 
 
 def _span_exporter(protocol: OtlpProtocol) -> SpanExporter:

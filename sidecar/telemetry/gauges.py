@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar import __version__
 from sidecar.core.policy import Mode
-from sidecar.telemetry.labels import NONE
+from sidecar.telemetry.labels import NONE, Queue
 from sidecar.telemetry.names import Label, Metric
 
 if TYPE_CHECKING:
@@ -47,9 +47,15 @@ class StatusSource(Protocol):
 class StatusGauges:
     """Implements `sidecar.telemetry.series.Gauges`."""
 
-    def __init__(self, source: StatusSource, failed: Callable[[Exception], None]) -> None:
-        """Read ``source``; ``failed`` is called when it raises."""
+    def __init__(
+        self,
+        source: StatusSource,
+        failed: Callable[[Exception], None],
+        more: Callable[[], Mapping[Metric, Iterable[Reading]]] = dict,
+    ) -> None:
+        """Read ``source``, and ``more`` in the same thread; ``failed`` is called when one of them raises."""
         self._source = source
+        self._more = more
         self._failed = failed
         self._known: Mapping[Metric, Iterable[Reading]] = {Metric.BUILD_INFO: [(1, _BUILD)]}
         self._fresh_until = monotonic()
@@ -60,7 +66,7 @@ class StatusGauges:
         """The gauges, at most a moment old."""
         if monotonic() >= self._fresh_until:
             try:
-                self._known = _readings(self._ask())
+                self._known = self._ask()
             except Exception as error:  # noqa: BLE001 - a status that can't be had must not cost the counters
                 self._failed(error)
             self._fresh_until = max(self._fresh_until, monotonic() + _FRESH_SECONDS)
@@ -70,15 +76,18 @@ class StatusGauges:
         """Keep what is known: the sidecar stops, and what the status rests on may be closed."""
         self._fresh_until = inf
 
-    def _ask(self) -> Status:
+    def _now(self) -> Mapping[Metric, Iterable[Reading]]:
+        return {**_readings(self._source.status()), **self._more()}
+
+    def _ask(self) -> Mapping[Metric, Iterable[Reading]]:
         """The status may rest on things of the service's thread, such as a database connection."""
         if self._loop is None or get_ident() == self._owner:
-            return self._source.status()
-        answer: Future[Status] = Future()
+            return self._now()
+        answer: Future[Mapping[Metric, Iterable[Reading]]] = Future()
 
         def ask() -> None:
             try:
-                answer.set_result(self._source.status())
+                answer.set_result(self._now())
             except Exception as error:  # noqa: BLE001 - raised where it was asked
                 answer.set_exception(error)
 
@@ -97,6 +106,15 @@ def _readings(status: Status) -> Mapping[Metric, Iterable[Reading]]:
     return {
         Metric.LINKS: [(sum(gateway.threads for gateway in status.gateways if gateway.linked), {})],
         Metric.GATEWAYS: _gateways(status.gateways),
+        Metric.PRELOAD_MISMATCHES: [(sum(not gateway.preload_fits for gateway in status.gateways), {})],
+        Metric.LOCKS_HELD: [(status.watch.locks, {})],
+        Metric.LOCK_HELD_AGE: [(status.watch.oldest_lock_seconds, {})],
+        Metric.BUDGET: [(left, {Label.SCOPE: scope}) for scope, left in status.budgets.items()],
+        Metric.CUSTODY_UNKNOWN_FILES: [(status.custody_unknown, {})],
+        Metric.QUEUE_BYTES: [
+            (sum(gateway.backlog_bytes for gateway in status.gateways), {Label.QUEUE: Queue.LINK.value}),
+            (status.watch.backlog_bytes, {Label.QUEUE: Queue.WATCH.value}),
+        ],
         Metric.WINDOWS_OPEN: [(status.windows, {})],
         Metric.READY: [(int(status.ready), {})],
         Metric.MODE: [(int(status.mode == mode), {Label.MODE: mode.value}) for mode in Mode],

@@ -14,17 +14,24 @@ from sidecar.core.loss import Loss
 from sidecar.core.policy import Mode
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import WriterKind
+from sidecar.telemetry.delivery import Signal
 from sidecar.telemetry.labels import (
     NONE,
     OTHER,
     PROVIDERS,
+    BudgetScope,
     CallError,
     CallOutcome,
     Ending,
     LockFailure,
+    LogEvent,
+    OtlpDrop,
     PageOutcome,
+    Queue,
     Rejection,
+    StaleLock,
     Stall,
+    TakeoverSource,
 )
 from sidecar.telemetry.names import Label, Metric, Span
 
@@ -45,6 +52,9 @@ MODEL_BUCKETS: Final = (
     *(1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68, 655.36),
 )
 """Seconds: what the gen_ai conventions advise, carried on to ten minutes."""
+
+WAIT_BUCKETS: Final = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+"""Seconds: what a person waits for a turn."""
 
 MAX_ZEROED: Final = 16
 """A counter with at most so many label sets starts with all of them at 0, so that its first increase shows."""
@@ -67,7 +77,8 @@ class Instrument:
         kind: How it is measured.
         help: One sentence.
         unit: In UCUM, as OpenTelemetry wants it.
-        labels: The values that each label may have besides ``other``; None where the build fixes the value.
+        labels: The values that each label may have besides ``other``; None where something else bounds them: the build,
+            or `sidecar.telemetry.agents`.
         buckets: Upper bounds of a histogram, in its unit.
     """
 
@@ -86,8 +97,9 @@ class Instrument:
     @property
     def zeroed(self) -> bool:
         """It starts at 0 for each of its label sets."""
-        sets = [values for values in self.labels.values() if values is not None]
-        return self.kind is Kind.COUNTER and prod(len(values) for values in sets) <= MAX_ZEROED
+        if self.kind is not Kind.COUNTER or None in self.labels.values():
+            return False
+        return prod(len(values or ()) for values in self.labels.values()) <= MAX_ZEROED
 
     def close(self, labels: Mapping[Label, str]) -> dict[str, str]:
         """These labels with every value outside its closed set replaced by ``other``.
@@ -108,6 +120,8 @@ def _set(values: Iterable[str], *more: str) -> frozenset[str]:
 
 
 _WRITER: Final = {Label.WRITER_KIND: _set(WriterKind)}
+_AGENT: Final[Mapping[Label, frozenset[str] | None]] = {Label.AGENT: None}
+_JUDGED: Final = {Label.VERDICT: _set(Verdict, NONE)}
 _YES_NO: Final = frozenset({"true", "false"})
 _WAY: Final = {Label.WAY: frozenset({"pushed", "asked"})}
 
@@ -133,6 +147,15 @@ INSTRUMENTS: Final = (
         Metric.LOCK_FAILURES, _C, "{failure}", "Session locks not had, by reason.", {Label.REASON: _set(LockFailure)}
     ),
     _instrument(
+        Metric.LOCK_STALE,
+        _C,
+        "{lock}",
+        "Lock files that nobody will give back, once each, by reason.",
+        {Label.REASON: _set(StaleLock)},
+    ),
+    _instrument(Metric.LOCKS_HELD, _G, "{lock}", "Session locks held now, by anyone."),
+    _instrument(Metric.LOCK_HELD_AGE, _G, "s", "Age of the oldest session lock held now; 0 when none is."),
+    _instrument(
         Metric.WINDOW_LENGTH,
         _H,
         "s",
@@ -144,8 +167,8 @@ INSTRUMENTS: Final = (
         Metric.WINDOWS_CLOSED,
         _C,
         "{window}",
-        "Windows that ended, by the kind of the fenced run and how they ended.",
-        {Label.RUN_KIND: _set(WriterKind), Label.OUTCOME: _set(Ending)},
+        "Windows that ended: whose, the gravest verdict on what they met, and how they ended.",
+        {**_AGENT, Label.RUN_KIND: _set(WriterKind), **_JUDGED, Label.OUTCOME: _set(Ending)},
     ),
     _instrument(
         Metric.CHANGES,
@@ -154,7 +177,14 @@ INSTRUMENTS: Final = (
         "Reported changes of session files.",
         {Label.OPERATION: _set(Operation), **_WRITER},
     ),
-    _instrument(Metric.WRITTEN, _C, "By", "Bytes reported as written to session files.", _WRITER),
+    _instrument(
+        Metric.CHANGES_JUDGED,
+        _C,
+        "{change}",
+        "Changes inside windows, by the verdict on them and who made them.",
+        {**_AGENT, **_JUDGED, **_WRITER},
+    ),
+    _instrument(Metric.WRITTEN, _C, "By", "Bytes reported as written to session files.", {**_AGENT, **_WRITER}),
     _instrument(
         Metric.VERDICT_LATENCY, _H, "s", "Time from a gateway's question to its answer.", buckets=LATENCY_BUCKETS
     ),
@@ -187,13 +217,41 @@ INSTRUMENTS: Final = (
         _WAY,
         buckets=LATENCY_BUCKETS,
     ),
+    _instrument(
+        Metric.BUDGET,
+        _G,
+        "{recovery}",
+        "Recoveries that the budget still allows, of the gateway and of the session that has least left.",
+        {Label.SCOPE: _set(BudgetScope)},
+    ),
     _instrument(Metric.PAGES, _C, "{page}", "Notifications, by outcome.", {Label.OUTCOME: _set(PageOutcome)}),
     _instrument(
         Metric.TURNS_LOST,
         _C,
         "{turn}",
         "Turns that a gateway's own fence stopped, by the verdict on the change.",
-        {Label.VERDICT: _set(Verdict, NONE)},
+        _JUDGED,
+    ),
+    _instrument(
+        Metric.TURN_LOST_WAIT,
+        _H,
+        "s",
+        "Time that a user had waited when the gateway gave the turn up, by the gateway's log.",
+        buckets=WAIT_BUCKETS,
+    ),
+    _instrument(
+        Metric.TAKEOVERS,
+        _C,
+        "{takeover}",
+        "Takeovers that a gateway reported, once for each run and file, by where they were heard of first.",
+        {Label.SOURCE: _set(TakeoverSource)},
+    ),
+    _instrument(
+        Metric.GATEWAY_LOG,
+        _C,
+        "{line}",
+        "Lines of the gateway's log of which a user had something, by what they say.",
+        {Label.EVENT: _set(LogEvent)},
     ),
     _instrument(Metric.MODEL_CALLS, _C, "{call}", "Model calls, by outcome.", {Label.OUTCOME: _set(CallOutcome)}),
     _instrument(
@@ -211,8 +269,15 @@ INSTRUMENTS: Final = (
     _instrument(
         Metric.STALLS,
         _C,
-        "{report}",
-        "Times a gateway reported a session that does not go on.",
+        "{episode}",
+        "Times that a session did not go on, each episode once, by what the gateway called it.",
+        {Label.STATE: _set(Stall)},
+    ),
+    _instrument(
+        Metric.SESSIONS_STALLED,
+        _G,
+        "{session}",
+        "Sessions that do not go on now.",
         {Label.STATE: _set(Stall)},
     ),
     _instrument(Metric.REPORTS, _C, "{report}", "Messages received from preloads."),
@@ -226,6 +291,13 @@ INSTRUMENTS: Final = (
         "Times that custody became unknown, by class of reason.",
         {Label.REASON: _set(Loss)},
     ),
+    _instrument(
+        Metric.CUSTODY_UNKNOWN,
+        _C,
+        "s",
+        "Time that custody of a fenced file was unknown, added up over the files.",
+    ),
+    _instrument(Metric.CUSTODY_UNKNOWN_FILES, _G, "{file}", "Fenced files of which custody is unknown now."),
     _instrument(Metric.REJECTED, _C, "{input}", "Input not taken, by reason.", {Label.REASON: _set(Rejection)}),
     _instrument(Metric.LINKS, _G, "{link}", "Links open."),
     _instrument(
@@ -235,11 +307,31 @@ INSTRUMENTS: Final = (
         "OpenClaw processes seen, by the adapter for their fence and whether they are linked.",
         {Label.ADAPTER: _set(Adapter, NONE), Label.LINKED: _YES_NO},
     ),
+    _instrument(
+        Metric.PRELOAD_MISMATCHES,
+        _G,
+        "{gateway}",
+        "Linked processes whose preload is not of this sidecar's version.",
+    ),
     _instrument(Metric.WINDOWS_OPEN, _G, "{window}", "Fences set now."),
     _instrument(Metric.READY, _G, "1", "1 when socket, watch and store are in place."),
     _instrument(Metric.MODE, _G, "1", "1 for the mode in force.", {Label.MODE: _set(Mode)}),
     _instrument(Metric.PROBLEMS, _G, "{problem}", "Problems that an operator should mend."),
     _instrument(Metric.PAGES_PENDING, _G, "{page}", "Notifications that wait for an attempt."),
+    _instrument(
+        Metric.QUEUE_BYTES,
+        _G,
+        "By",
+        "What waits to be read or taken.",
+        {Label.QUEUE: _set((Queue.LINK, Queue.WATCH))},
+    ),
+    _instrument(
+        Metric.QUEUE_ITEMS,
+        _G,
+        "{item}",
+        "Spans and log records that wait.",
+        {Label.QUEUE: _set((Queue.SPANS, Queue.OTLP_TRACES, Queue.OTLP_LOGS))},
+    ),
     _instrument(Metric.WATCH_FILES, _G, "{file}", "Session files known."),
     _instrument(Metric.WATCH_DIRECTORIES, _G, "{directory}", "Sessions directories watched."),
     _instrument(Metric.START_TIME, _G, "s", "When the sidecar started, seconds since the epoch."),
@@ -254,7 +346,14 @@ INSTRUMENTS: Final = (
         _C,
         "{export}",
         "OTLP exports, by what came of them.",
-        {Label.SIGNAL: frozenset({"traces", "metrics"}), Label.OUTCOME: frozenset({"delivered", "failed"})},
+        {Label.SIGNAL: _set(Signal), Label.OUTCOME: frozenset({"delivered", "failed"})},
+    ),
+    _instrument(
+        Metric.OTLP_DROPPED,
+        _C,
+        "{item}",
+        "Spans and log records that no backend took, by reason.",
+        {Label.SIGNAL: _set((Signal.TRACES, Signal.LOGS)), Label.REASON: _set(OtlpDrop)},
     ),
     _instrument(Metric.ERRORS, _C, "{error}", "Errors inside telemetry that were kept from the service."),
     _instrument(

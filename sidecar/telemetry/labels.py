@@ -50,6 +50,69 @@ class LockFailure(StrEnum):
     ERROR = "error"
 
 
+class StaleLock(StrEnum):
+    """Why nobody will give a lock back, in the words of the gateway's own check (docs/telemetry.md)."""
+
+    MISSING_PID = "missing_pid"
+    """The lock file names no process."""
+    DEAD_PID = "dead_pid"
+    RECYCLED_PID = "recycled_pid"
+    """The process of that id started at another time than the one that took the lock."""
+    INVALID_CREATED_AT = "invalid_created_at"
+    TOO_OLD = "too_old"
+    HOLD_EXCEEDED = "hold_exceeded"
+    """Held for longer than its holder said it would."""
+    NON_OPENCLAW_OWNER = "non_openclaw_owner"
+    """The process of that id is no gateway."""
+    ORPHAN_SELF_PID = "orphan_self_pid"
+    """The process of that id has said that it holds no lock of this file."""
+
+
+class TakeoverSource(StrEnum):
+    """How a gateway's takeover came to be known."""
+
+    FENCE = "fence"
+    """The preload saw the gateway's fence stop the turn."""
+    LOG = "log"
+    """Only the gateway's log told."""
+
+
+class LogEvent(StrEnum):
+    """Lines of the gateway's log that tell what a user had of it."""
+
+    LANE_TASK_ERROR = "lane_task_error"
+    CANDIDATE_FAILED = "candidate_failed"
+    RECOVERY_NONE = "recovery_none"
+
+
+class Queue(StrEnum):
+    """What may pile up."""
+
+    LINK = "link"
+    """Messages of gateways that are not read, and commands that they have not read."""
+    WATCH = "watch"
+    """File events that the kernel keeps for us."""
+    SPANS = "spans"
+    """Spans that wait to know their trace."""
+    OTLP_TRACES = "otlp_traces"
+    OTLP_LOGS = "otlp_logs"
+
+
+class OtlpDrop(StrEnum):
+    """Why a backend will not see a span or log record."""
+
+    QUEUE_FULL = "queue_full"
+    EXPORT_FAILED = "export_failed"
+
+
+class BudgetScope(StrEnum):
+    """What a budget of recoveries is for."""
+
+    GATEWAY = "gateway"
+    SESSION = "session"
+    """The one session that has least left."""
+
+
 class Ending(StrEnum):
     """How a span came to its end when not by the event that should have ended it."""
 

@@ -8,36 +8,41 @@ from sidecar.core import events as ev
 from sidecar.core.decisions import Decision, SaveIncident
 from sidecar.core.loss import Loss
 from sidecar.telemetry import calls
-from sidecar.telemetry.labels import NONE, CallOutcome, Ending
+from sidecar.telemetry.agents import Agents
+from sidecar.telemetry.labels import CallOutcome, Ending
 from sidecar.telemetry.names import Label, Metric, Span
+from sidecar.telemetry.stalls import Stalls
 from sidecar.telemetry.table import OpenTable
+from sidecar.telemetry.takeovers import Takeovers
+from sidecar.telemetry.tallies import Tallies
 
 if TYPE_CHECKING:
     from sidecar.core.change import Change
     from sidecar.core.gateway import Gateway
     from sidecar.core.incident import Incident
     from sidecar.core.writer import Writer
+    from sidecar.telemetry.runs import RunTraces
     from sidecar.telemetry.series import Meters
     from sidecar.wire.messages import Diagnostic, LockFailed
 
 MAX_REMEMBERED: Final = 4_096
-"""Windows, calls and incidents of which it is remembered what has been counted."""
+"""Calls and incidents of which it is remembered what has been counted."""
 
 _NS_PER_SECOND: Final = 1_000_000_000
-_STALL_PREFIX: Final = "session."
-_STALLS: Final = frozenset({"session.long_running", "session.stalled", "session.stuck"})
-_UNKNOWN_KIND: Final = "unknown"
 
 
 class Metrics:
     """Feeds the meters."""
 
-    def __init__(self, meters: Meters) -> None:
-        """Nothing counted yet."""
+    def __init__(self, meters: Meters, runs: RunTraces) -> None:
+        """Nothing counted yet; ``runs`` tells which trace is an example of a measurement."""
         self._meters = meters
-        self._windows: OpenTable[str, ev.FenceSet] = OpenTable(MAX_REMEMBERED)
+        self._runs = runs
+        self._agents = Agents()
+        self._tallies = Tallies(meters, self._agents, runs)
+        self._takeovers = Takeovers(meters)
+        self.stalls = Stalls(meters)
         self._calls: OpenTable[tuple[str, str], str] = OpenTable(MAX_REMEMBERED)
-        self._verdicts: OpenTable[str, str] = OpenTable(MAX_REMEMBERED)
         self._lost: OpenTable[str, bool] = OpenTable(MAX_REMEMBERED)
         self._counted: OpenTable[tuple[str, Metric, str], bool] = OpenTable(8 * MAX_REMEMBERED)
 
@@ -45,17 +50,17 @@ class Metrics:
         """Take in an event of the core."""
         match event:
             case ev.LockTaken():
-                self._meters.record(Metric.LOCK_WAIT, event.wait_ns / _NS_PER_SECOND, _kind(event.writer))
+                self._lock_time(Metric.LOCK_WAIT, event.wait_ns, event.writer)
             case ev.LockReleased():
-                self._meters.record(Metric.LOCK_HOLD, event.held_ns / _NS_PER_SECOND, _kind(event.writer))
+                self._lock_time(Metric.LOCK_HOLD, event.held_ns, event.writer)
             case ev.FileChanged() if event.change.finished:
-                self._changed(event.change)
-            case ev.FenceSet() if self._windows.get(event.window) is None:
-                self._windows.put(event.window, event)
+                self._changed(event.file, event.change)
+            case ev.FenceSet():
+                self._tallies.opened(event)
             case ev.FenceClosed():
-                self._window_closed(event.window, event.at_ns, Ending.TAKEOVER if event.takeover else Ending.ENDED)
-                if event.takeover:
-                    self._turn_lost(event.window, self._verdicts.get(event.window) or NONE)
+                self._fence_closed(event)
+            case ev.TurnTripped():
+                self._takeovers.tripped(event.run.run_id or event.window, event.file, event.at_ns)
             case ev.LinkLost():
                 self._link_lost(event)
             case ev.AccountBroken():
@@ -72,8 +77,7 @@ class Metrics:
         incident = decision.incident
         self._once(incident, Metric.INCIDENTS, Label.VERDICT, incident.verdict.value)
         self._once(incident, Metric.RECOVERIES, Label.OUTCOME, incident.recovery.outcome.value)
-        if incident.window:
-            self._verdicts.put(incident.window, incident.verdict.value)
+        self._tallies.judged(incident)
         if incident.turn_lost:
             self._turn_lost(incident.window or incident.incident_id, incident.verdict.value)
 
@@ -89,35 +93,36 @@ class Metrics:
             case calls.ERROR:
                 self._calls.pop(key)
                 self._call_ended(message, CallOutcome.ERROR)
-            case stall if stall in _STALLS:
-                self._meters.add(Metric.STALLS, labels={Label.STATE: stall.removeprefix(_STALL_PREFIX)})
             case _:
-                pass
+                self.stalls.diagnostic(message, gateway.link)
 
     def lock_failed(self, message: LockFailed) -> None:
         """A lock was not had."""
         self._meters.add(Metric.LOCK_FAILURES, labels={Label.REASON: message.reason})
 
-    def _changed(self, change: Change) -> None:
+    def _lock_time(self, metric: Metric, time_ns: int, writer: Writer) -> None:
+        self._meters.record(metric, time_ns / _NS_PER_SECOND, _kind(writer), self._runs.get(writer.run_id))
+
+    def _changed(self, file: str, change: Change) -> None:
         kind = _kind(change.writer)
         self._meters.add(Metric.CHANGES, labels={Label.OPERATION: change.operation.value, **kind})
         if change.sha256:  # of a truncation, the length is what is left
-            self._meters.add(Metric.WRITTEN, change.length, kind)
+            self._meters.add(Metric.WRITTEN, change.length, {Label.AGENT: self._agents.of(file), **kind})
+        self._tallies.changed(file, change)
 
-    def _window_closed(self, window: str, at_ns: int, ending: Ending) -> None:
-        opened = self._windows.pop(window)
-        if opened is None:
-            return
-        outcome = {Label.OUTCOME: ending.value}
-        self._meters.record(Metric.WINDOW_LENGTH, (at_ns - opened.at_ns) / _NS_PER_SECOND, outcome)
-        kind = opened.run.kind or _UNKNOWN_KIND
-        self._meters.add(Metric.WINDOWS_CLOSED, labels={Label.RUN_KIND: kind, **outcome})
+    def _fence_closed(self, event: ev.FenceClosed) -> None:
+        verdict = self._tallies.verdict(event.window)
+        opened = self._tallies.closed(event.window, event.at_ns, Ending.TAKEOVER if event.takeover else Ending.ENDED)
+        if event.takeover:
+            self._turn_lost(event.window, verdict)
+            if opened is not None:
+                self._takeovers.tripped(opened.run.run_id or event.window, opened.file, event.at_ns)
 
     def _link_lost(self, event: ev.LinkLost) -> None:
         ending = Ending.GATEWAY_ENDED if event.clean else Ending.LINK_LOST
-        for opened in self._windows.values():
-            if opened.link == event.link:
-                self._window_closed(opened.window, event.at_ns, ending)
+        for window in self._tallies.on_link(event.link):
+            self._tallies.closed(window, event.at_ns, ending)
+        self.stalls.link_lost(event.link)
         for _ in self._calls.take(lambda link: link == event.link):
             self._meters.add(Metric.MODEL_CALLS, labels={Label.OUTCOME: CallOutcome.ABANDONED.value})
         if not event.clean:
@@ -128,7 +133,8 @@ class Metrics:
         result = {Label.RESULT: "applied" if event.applied else "refused"}
         self._meters.add(Metric.RECOVERY_COMMANDS, labels={**result, **way})
         if event.applied:
-            self._meters.record(Metric.RECOVERY_LATENCY, event.latency_ns / _NS_PER_SECOND, way)
+            where = self._runs.get(self._tallies.run(event.window))
+            self._meters.record(Metric.RECOVERY_LATENCY, event.latency_ns / _NS_PER_SECOND, way, where)
 
     def _turn_lost(self, window: str, verdict: str) -> None:
         """The gateway says it twice, with the trip and with the end of the window; it is one turn."""
@@ -151,7 +157,8 @@ class Metrics:
         }
         if outcome is CallOutcome.ERROR:
             labels[Label.ERROR_TYPE] = message.error
-        self._meters.record(Metric.MODEL_DURATION, calls.duration_seconds(message), labels)
+        where = calls.place(message) or self._runs.get(message.run)
+        self._meters.record(Metric.MODEL_DURATION, calls.duration_seconds(message), labels, where)
 
 
 def _kind(writer: Writer) -> dict[Label, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Protocol
 
+from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter
 
     from sidecar.telemetry.names import Label
+    from sidecar.telemetry.span import TraceRef
 
 MAX_SERIES: Final = 2_000
 """Time series in Prometheus' count: a label set of a histogram takes one for each bucket and three more."""
@@ -80,17 +82,30 @@ class Meters:
         """Time series in use."""
         return self._cap.taken
 
-    def add(self, name: Metric, amount: int = 1, labels: Mapping[Label, str] = _NO_LABELS) -> None:
+    def add(self, name: Metric, amount: float = 1, labels: Mapping[Label, str] = _NO_LABELS) -> None:
         """Count up."""
         closed = self._admitted(BY_NAME[name], labels)
         if closed is not None:
             self._counters[name].add(amount, closed)
 
-    def record(self, name: Metric, value: float, labels: Mapping[Label, str] = _NO_LABELS) -> None:
-        """Take a measurement into a histogram; a negative one, from a clock that was set back, counts as 0."""
+    def record(
+        self,
+        name: Metric,
+        value: float,
+        labels: Mapping[Label, str] = _NO_LABELS,
+        where: TraceRef | None = None,
+    ) -> None:
+        """Take a measurement into a histogram; a negative one, from a clock that was set back, counts as 0.
+
+        Args:
+            name: Which one.
+            value: In its unit.
+            labels: See `sidecar.telemetry.instruments`.
+            where: The span that the measurement was made in, for an exemplar.
+        """
         closed = self._admitted(BY_NAME[name], labels)
         if closed is not None:
-            self._histograms[name].record(max(0.0, value), closed)
+            self._histograms[name].record(max(0.0, value), closed, where.context() if where else Context())
 
     def bind(self, gauges: Gauges) -> None:
         """Read the gauges here from now on."""

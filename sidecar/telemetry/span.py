@@ -53,6 +53,11 @@ class TraceRef:
         trace_id = _parse_id(trace, _TRACE_DIGITS)
         return cls(trace_id, _parse_id(span, _SPAN_DIGITS)) if trace_id else None
 
+    def context(self) -> Context:
+        """For the SDK: what happens, happens below this span."""
+        parent = SpanContext(self.trace_id, self.span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+        return set_span_in_context(NonRecordingSpan(parent), Context())
+
 
 @dataclass(frozen=True, slots=True)
 class SpanMoment:
@@ -129,8 +134,7 @@ class SpanWriter:
         if where is None:
             self._write(fact, Context())
         elif where.span_id:
-            parent = SpanContext(where.trace_id, where.span_id, is_remote=True, trace_flags=TraceFlags(1))
-            self._write(fact, set_span_in_context(NonRecordingSpan(parent), Context()))
+            self._write(fact, where.context())
         else:
             self._ids.pin(where.trace_id)
             self._write(fact, Context())

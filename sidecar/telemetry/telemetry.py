@@ -12,25 +12,29 @@ from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
 
 from prometheus_client.exposition import choose_encoder
 
+from sidecar.core import events as ev
 from sidecar.core.writer import Writer, WriterKind
+from sidecar.telemetry.custodytime import CustodyTime
+from sidecar.telemetry.delivery import Signal
 from sidecar.telemetry.export import Pipeline, open_pipeline
 from sidecar.telemetry.gauges import StatusGauges, StatusSource
+from sidecar.telemetry.labels import Queue
 from sidecar.telemetry.log import LINES
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.names import Label, Metric, Span
+from sidecar.telemetry.runs import RunTraces
 from sidecar.telemetry.series import Meters
 from sidecar.telemetry.span import SpanWriter
 from sidecar.telemetry.traces import Traces
 from sidecar.telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from sidecar.core.decisions import Decision
-    from sidecar.core.events import Event
     from sidecar.core.gateway import Gateway
-    from sidecar.telemetry.delivery import Signal
-    from sidecar.telemetry.labels import PageOutcome, Rejection
+    from sidecar.telemetry.labels import OtlpDrop, PageOutcome, Rejection, StaleLock
+    from sidecar.telemetry.span import TraceRef
     from sidecar.wire.messages import Diagnostic, LockFailed
 
 SHUTDOWN_SECONDS: Final = 3.0
@@ -61,21 +65,31 @@ class Telemetry:
     `render_metrics`, which any thread may call.
     """
 
-    def __init__(self, pipeline: Pipeline | None = None, *, clock: Callable[[], int] = time.time_ns) -> None:
-        """Write to ``pipeline``, or to what the environment names; ``clock`` gives nanoseconds since the epoch.
+    def __init__(
+        self, pipeline: Pipeline | None = None, *, instance: str = "", clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        """Write to ``pipeline``, or to what the environment names.
+
+        Args:
+            pipeline: Where everything goes.
+            instance: ``service.instance.id`` unless the environment names another: which gateway this is about.
+            clock: Nanoseconds since the epoch.
 
         Raises:
             sidecar.telemetry.export.ExportConfigurationError: A variable of OpenTelemetry can't be obeyed.
         """
-        self._pipeline = pipeline = pipeline or open_pipeline()
+        self._pipeline = pipeline = pipeline or open_pipeline(instance=instance)
         self._meters = Meters(pipeline.meter)
-        self._metrics = Metrics(self._meters)
+        self._clock = clock
+        self._runs = RunTraces()
+        self._metrics = Metrics(self._meters, self._runs)
         self._tracing = self._start_tracing(clock)
+        self._custody: CustodyTime | None = None
         self._last_error = ""
         self._scrape = Lock()
         self._stopped = False
         self._gauges: StatusGauges | None = None
-        pipeline.deliveries.listener = self._exported
+        pipeline.deliveries.listener = self
         LINES.listen(self.logged)
 
     @property
@@ -84,8 +98,12 @@ class Telemetry:
         return self._last_error
 
     @_guarded
-    def event(self, event: Event) -> None:
+    def event(self, event: ev.Event) -> None:
         """The core is about to be told this."""
+        if self._custody is not None:
+            self._custody.tick()
+        if isinstance(event, ev.FenceSet | ev.VerdictAsked | ev.TurnTripped):
+            self._learned(event.run.run_id, self._runs.suppose(event.run))
         self._metrics.event(event)
         if self._tracing is not None:
             self._tracing.event(event)
@@ -100,6 +118,7 @@ class Telemetry:
     @_guarded
     def diagnostic(self, message: Diagnostic, gateway: Gateway) -> None:
         """A gateway's diagnostics bus said this."""
+        self._learned(message.run, self._runs.heard(message))
         self._metrics.diagnostic(message, gateway)
         if self._tracing is not None:
             self._tracing.diagnostic(message, gateway)
@@ -154,9 +173,19 @@ class Telemetry:
         self._meters.add(Metric.LOG_LINES, count, {Label.LEVEL: level})
 
     @_guarded
+    def stale_lock(self, reason: StaleLock | str) -> None:
+        """A lock file was found that nobody will give back."""
+        self._meters.add(Metric.LOCK_STALE, labels={Label.REASON: reason})
+
+    @_guarded
+    def bind_custody(self, unknown: Callable[[], int]) -> None:
+        """Add up the time that custody is unknown; ``unknown`` tells of how many fenced files it is now."""
+        self._custody = CustodyTime(self._meters, unknown, time.monotonic_ns)
+
+    @_guarded
     def bind_status(self, source: StatusSource) -> None:
         """Read the gauges from here: in this thread, if it runs an event loop."""
-        self._gauges = StatusGauges(source, self.failed)
+        self._gauges = StatusGauges(source, self.failed, self._own_gauges)
         self._meters.bind(self._gauges)
 
     def render_metrics(self, accept: str = "") -> tuple[bytes, str]:
@@ -193,6 +222,17 @@ class Telemetry:
             self._gauges.freeze()
         self._pipeline.shutdown(timeout_seconds)
 
+    @_guarded
+    def exported(self, signal: Signal, *, delivered: bool) -> None:
+        """A backend took a batch, or did not."""
+        outcome = "delivered" if delivered else "failed"
+        self._meters.add(Metric.EXPORTS, labels={Label.SIGNAL: signal.value, Label.OUTCOME: outcome})
+
+    @_guarded
+    def dropped(self, signal: Signal, reason: OtlpDrop, count: int) -> None:
+        """No backend will see these spans or log records."""
+        self._meters.add(Metric.OTLP_DROPPED, count, {Label.SIGNAL: signal.value, Label.REASON: reason.value})
+
     def failed(self, error: Exception) -> None:
         """An error was kept from the service."""
         where = traceback.extract_tb(error.__traceback__)[-1:]
@@ -200,19 +240,34 @@ class Telemetry:
         with suppress(Exception):  # the counter itself fails: there is nothing left to do
             self._meters.add(Metric.ERRORS)
 
+    def _own_gauges(self) -> Mapping[Metric, Iterable[tuple[float, Mapping[Label, str]]]]:
+        """What telemetry knows itself; read in the service's thread."""
+        if self._custody is not None:
+            self._custody.tick()
+        deliveries = self._pipeline.deliveries
+        waiting = {
+            Queue.SPANS: self._tracing.waiting if self._tracing is not None else 0,
+            Queue.OTLP_TRACES: deliveries.waiting(Signal.TRACES),
+            Queue.OTLP_LOGS: deliveries.waiting(Signal.LOGS),
+        }
+        return {
+            Metric.SESSIONS_STALLED: self._metrics.stalls.readings(self._clock()),
+            Metric.QUEUE_ITEMS: [(count, {Label.QUEUE: queue.value}) for queue, count in waiting.items()],
+        }
+
+    def _learned(self, run_id: str, where: TraceRef | None) -> None:
+        if where is not None and self._tracing is not None:
+            self._tracing.learned(run_id, where)
+
     def _start_tracing(self, clock: Callable[[], int]) -> Tracing | None:
         tracer = self._pipeline.tracer
         if tracer is None:
             return None
         writer = SpanWriter(tracer, self._pipeline.ids, self._span_made)
-        return Tracing(Traces(writer), self._span_dropped, clock)
+        return Tracing(Traces(writer, self._runs), self._span_dropped, clock)
 
     def _span_made(self, span: Span) -> None:
         self._meters.add(Metric.SPANS, labels={Label.SPAN: span.value})
 
     def _span_dropped(self, span: Span) -> None:
         self._meters.add(Metric.SPANS_DROPPED, labels={Label.SPAN: span.value})
-
-    def _exported(self, signal: Signal, delivered: bool) -> None:  # noqa: FBT001 - called by position
-        outcome = "delivered" if delivered else "failed"
-        self._meters.add(Metric.EXPORTS, labels={Label.SIGNAL: signal.value, Label.OUTCOME: outcome})

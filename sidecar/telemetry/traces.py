@@ -13,14 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.telemetry.span import TraceRef
-from sidecar.telemetry.table import OpenTable
 
 if TYPE_CHECKING:
-    from sidecar.core.gateway import Run
+    from sidecar.telemetry.runs import RunTraces
     from sidecar.telemetry.span import SpanFact, SpanWriter
-
-MAX_RUNS: Final = 4_096
-"""Runs whose trace is remembered."""
 
 MAX_WAITING: Final = 1_024
 """Spans that wait; beyond that the longest waiting one stops waiting."""
@@ -39,10 +35,10 @@ class _Waiting:
 class Traces:
     """Puts spans into the trace of their run."""
 
-    def __init__(self, writer: SpanWriter) -> None:
-        """No run is known yet; finished spans go to ``writer``."""
+    def __init__(self, writer: SpanWriter, runs: RunTraces) -> None:
+        """``runs`` tells where a run's spans belong; finished spans go to ``writer``."""
         self._writer = writer
-        self._runs: OpenTable[str, TraceRef] = OpenTable(MAX_RUNS)
+        self._runs = runs
         self._waiting: deque[_Waiting] = deque()
 
     @property
@@ -50,19 +46,13 @@ class Traces:
         """Spans that wait for their trace."""
         return len(self._waiting)
 
-    def learn(self, run_id: str, trace: str, span: str) -> None:
-        """The gateway's bus told the trace of a run and, if it is not empty, the run's own span in it."""
-        where = TraceRef.parse(trace, span)
-        if not run_id or where is None:
-            return
-        if where.span_id or self._runs.get(run_id) is None:
-            self._runs.put(run_id, where)
-        if where.span_id:
-            ready = [w for w in self._waiting if w.run_id == run_id]
-            if ready:
-                self._waiting = deque(w for w in self._waiting if w.run_id != run_id)
-            for waiting in ready:
-                self._writer.write(waiting.fact, where)
+    def learned(self, run_id: str, where: TraceRef) -> None:
+        """The trace of a run is known now: its spans need not wait any more."""
+        ready = [w for w in self._waiting if w.run_id == run_id]
+        if ready:
+            self._waiting = deque(w for w in self._waiting if w.run_id != run_id)
+        for waiting in ready:
+            self._writer.write(waiting.fact, where)
 
     def put(self, fact: SpanFact, run_id: str, now_ns: int) -> None:
         """Write a span of this run, now or when its trace is known. A span without a run starts a trace."""
@@ -76,12 +66,6 @@ class Traces:
         self._waiting.append(_Waiting(fact, run_id, now_ns))
         if len(self._waiting) > MAX_WAITING:
             self._give_up(self._waiting.popleft())
-
-    def suppose(self, run: Run) -> None:
-        """What a fence tells of its run's trace holds as long as the bus has not told it."""
-        known = self._runs.get(run.run_id)
-        if known is None or not known.span_id:
-            self.learn(run.run_id, run.trace_id, run.span_id)
 
     def put_at(self, fact: SpanFact, where: TraceRef) -> None:
         """Write a span whose place is known."""

@@ -46,6 +46,15 @@ class Tracing:
         self._windows = OpenWindows(dropped)
         self._judgements = Judgements(clock)
 
+    @property
+    def waiting(self) -> int:
+        """Spans that wait for their trace."""
+        return self._traces.waiting
+
+    def learned(self, run_id: str, where: TraceRef) -> None:
+        """The trace of a run is known now."""
+        self._traces.learned(run_id, where)
+
     def event(self, event: ev.Event) -> None:  # noqa: C901, PLR0912 - one case for each event
         """Take in an event of the core, ahead of the decisions that it leads to."""
         self._judgements.settle()
@@ -111,10 +120,6 @@ class Tracing:
 
     def diagnostic(self, message: Diagnostic, gateway: Gateway) -> None:
         """Take in an event of the gateway's diagnostics bus."""
-        if message.event.startswith("model.call."):
-            self._traces.learn(message.run, message.trace, message.parent)
-        elif message.event.startswith("run."):
-            self._traces.learn(message.run, message.trace, message.span)
         ended = self._calls.diagnostic(message, gateway)
         if ended is not None:
             self._put_call(ended, int(message.at))
@@ -150,7 +155,6 @@ class Tracing:
                 self._put_lock(lock, event.at_ns)
 
     def _fence_set(self, event: ev.FenceSet) -> None:
-        self._traces.suppose(event.run)
         window = self._windows.get(event.window)
         if window is None or window.ended_ns:
             self._windows.put(self._opened(event, event.fence.size))
@@ -161,7 +165,6 @@ class Tracing:
 
     def _known(self, event: ev.VerdictAsked | ev.TurnTripped) -> OpenWindow:
         """The window of a question or a trip; one whose beginning was not seen begins here."""
-        self._traces.suppose(event.run)
         window = self._windows.get(event.window)
         if window is None:
             window = self._opened(event, event.fence.size, partial=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
+import termios
+from array import array
 from typing import TYPE_CHECKING, Final, Protocol
 
 from inotify_simple import INotify, flags
@@ -88,6 +91,20 @@ class Watcher:
     def directories(self) -> int:
         """How many sessions directories are watched."""
         return sum(is_sessions_directory(path, self.state_dir) for path in self._directories.values())
+
+    @property
+    def locked(self) -> frozenset[Path]:
+        """Session files that have a lock file."""
+        return frozenset(self._locked)
+
+    @property
+    def backlog_bytes(self) -> int:
+        """File events that the kernel keeps for us."""
+        if self._inotify is None:
+            return 0
+        waiting = array("i", [0])
+        fcntl.ioctl(self._inotify.fileno(), termios.FIONREAD, waiting)
+        return waiting[0]
 
     def start(self) -> None:
         """Put the watches in place, then take stock of what is there.

@@ -1,0 +1,41 @@
+"""The label `agent`: the agents that own session files, as many as a label may have."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from threading import Lock
+from typing import Final
+
+from sidecar.telemetry.labels import NONE, OTHER
+
+MAX_AGENTS: Final = 32
+"""Agents with a value of their own; all further ones share ``other``."""
+
+_AGENTS: Final = "agents"
+_SESSIONS: Final = "sessions"
+_ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+
+
+class Agents:
+    """Knows the agents that were seen."""
+
+    def __init__(self, limit: int = MAX_AGENTS) -> None:
+        """No agent was seen yet; ``limit`` of them get a value of their own."""
+        self._limit = limit
+        self._known: set[str] = set()
+        self._lock = Lock()
+
+    def of(self, file: str) -> str:
+        """The agent of a session file, ``<state>/agents/<agent>/sessions/<id>.jsonl``; ``none`` for another path."""
+        parts = PurePath(file).parts[-4:-1]
+        if len(parts) != 3 or (parts[0], parts[2]) != (_AGENTS, _SESSIONS):  # noqa: PLR2004 - three names
+            return NONE
+        agent = parts[1]
+        if agent in self._known:
+            return agent
+        with self._lock:
+            if len(self._known) >= self._limit or not _ID.fullmatch(agent):
+                return OTHER
+            self._known.add(agent)
+        return agent

@@ -1,0 +1,56 @@
+"""Which trace a run is in, as far as its gateway has told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.telemetry.span import TraceRef
+from sidecar.telemetry.table import OpenTable
+
+if TYPE_CHECKING:
+    from sidecar.core.gateway import Run
+    from sidecar.wire.messages import Diagnostic
+
+MAX_RUNS: Final = 4_096
+"""Runs whose trace is remembered."""
+
+
+class RunTraces:
+    """Remembers the place of each run."""
+
+    def __init__(self) -> None:
+        """No run is known yet."""
+        self._runs: OpenTable[str, TraceRef] = OpenTable(MAX_RUNS)
+
+    def get(self, run_id: str) -> TraceRef | None:
+        """Where the spans of this run belong; None while nobody has told."""
+        return self._runs.get(run_id)
+
+    def learn(self, run_id: str, trace: str, span: str) -> TraceRef | None:
+        """The gateway's bus told the trace of a run and, if it is not empty, the run's own span in it.
+
+        Returns:
+            The place, if it is news and complete.
+        """
+        where = TraceRef.parse(trace, span)
+        if not run_id or where is None:
+            return None
+        known = self._runs.get(run_id)
+        if where.span_id or known is None:
+            self._runs.put(run_id, where)
+        return where if where.span_id and where != known else None
+
+    def heard(self, message: Diagnostic) -> TraceRef | None:
+        """An event of the bus: one of a model call is a child of the run's span, one of the run is that span."""
+        if message.event.startswith("model.call."):
+            return self.learn(message.run, message.trace, message.parent)
+        if message.event.startswith("run."):
+            return self.learn(message.run, message.trace, message.span)
+        return None
+
+    def suppose(self, run: Run) -> TraceRef | None:
+        """What a fence tells of its run's trace holds as long as the bus has not told it."""
+        known = self._runs.get(run.run_id)
+        if known is not None and known.span_id:
+            return None
+        return self.learn(run.run_id, run.trace_id, run.span_id)

@@ -1,0 +1,132 @@
+"""Lock files that nobody will give back, by the rules of the gateway's own check (`inspectLockPayload` of its bundle).
+
+The sidecar only says so: the gateway removes such a file itself when it next wants the lock (rule 4).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sidecar.watch.lockfile import SUFFIX
+from sidecar.watch.processes import is_alive
+from sidecar.watch.reading import open_without_waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+STALE_SECONDS: Final = 30 * 60
+"""The gateway's OPENCLAW_SESSION_WRITE_LOCK_STALE_MS, where nobody set another."""
+
+GRACE_SECONDS: Final = 5.0
+"""A lock file is empty for a moment after it was made: one that says nothing is judged when it is older than this."""
+
+_MAX_BYTES: Final = 4096
+_STARTTIME_FIELD: Final = 19
+"""Of /proc/PID/stat, counted after the name in parentheses (proc(5), field 22)."""
+
+
+class _Payload(msgspec.Struct, frozen=True, rename="camel"):
+    pid: object = None
+    created_at: object = None
+    starttime: object = None
+    max_hold_ms: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class LockFile:
+    """A lock file as it is now.
+
+    Attributes:
+        key: Tells it apart from one that is made later under the same name.
+        age_seconds: Since it was made, by its own word, or by its modification time where it says nothing.
+        pid: Who holds it; 0 when it names nobody.
+        reasons: Why nobody will give it back, in the words of `sidecar.telemetry.labels.StaleLock`; empty when all is
+            well.
+    """
+
+    key: tuple[int, int, int]
+    age_seconds: float
+    pid: int
+    reasons: tuple[str, ...]
+
+
+def inspect_lock(session: Path, now_seconds: float, holds: Callable[[int, float], bool]) -> LockFile | None:
+    """Look at the lock of a session file; None when it is gone, or nothing that can be read.
+
+    Args:
+        session: The session file.
+        now_seconds: The time, since the epoch.
+        holds: Whether a process may hold the lock of this file, made at that time: False when it says that it does not.
+    """
+    path = session.with_name(session.name + SUFFIX)
+    try:
+        with open_without_waiting(path) as file:
+            stat = os.fstat(file.fileno())
+            text = file.read(_MAX_BYTES) or b""
+    except OSError:
+        return None
+    try:
+        payload = msgspec.json.decode(text, type=_Payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        payload = _Payload()
+    pid = payload.pid if isinstance(payload.pid, int) and not isinstance(payload.pid, bool) and payload.pid > 0 else 0
+    touched = max(0.0, now_seconds - stat.st_mtime)
+    created = _age(payload.created_at, now_seconds)
+    age = touched if created is None else created
+    reasons = (
+        tuple(_reasons(payload, pid, created, lambda: holds(pid, stat.st_mtime))) if touched > GRACE_SECONDS else ()
+    )
+    return LockFile((stat.st_dev, stat.st_ino, stat.st_ctime_ns), age, pid, reasons)
+
+
+def _reasons(payload: _Payload, pid: int, age: float | None, holds: Callable[[], bool]) -> Iterable[str]:
+    if not pid:
+        yield "missing_pid"
+    elif not is_alive(pid):
+        yield "dead_pid"
+    elif isinstance(payload.starttime, int) and _starttime(pid) not in {None, payload.starttime}:
+        yield "recycled_pid"
+    elif not _may_lock(pid):
+        yield "non_openclaw_owner"
+    elif not holds():
+        yield "orphan_self_pid"
+    if age is None:
+        yield "invalid_created_at"
+        return
+    if age > STALE_SECONDS:
+        yield "too_old"
+    hold_ms = payload.max_hold_ms
+    if isinstance(hold_ms, int | float) and 0 < hold_ms < age * 1000:
+        yield "hold_exceeded"
+
+
+def _age(created_at: object, now_seconds: float) -> float | None:
+    if not isinstance(created_at, str):
+        return None
+    try:
+        return max(0.0, now_seconds - datetime.fromisoformat(created_at).timestamp())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _starttime(pid: int) -> int | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(text.rpartition(")")[2].split()[_STARTTIME_FIELD])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _may_lock(pid: int) -> bool:
+    """It is OpenClaw, or `openclaw-sidecar write`. A process whose arguments can't be read is let pass."""
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").lower()
+    except OSError:
+        return True
+    return not arguments.strip("\0 ") or "openclaw" in arguments
