@@ -1,5 +1,6 @@
 // The gateway's diagnostics bus: model calls, runs, session states and stalls, with the ids of the gateway's own trace.
 // Only the fields named here leave the process; there is text in others.
+import { consequenceOf } from "./gatewaylog.mjs";
 import { safely } from "./guard.mjs";
 import { sessionHash } from "./writers.mjs";
 
@@ -16,6 +17,7 @@ const WANTED = [
   "session.stuck",
   "session.recovery.requested",
   "session.recovery.completed",
+  "log.record",
 ];
 
 let attached;
@@ -28,8 +30,9 @@ function count(value) {
   return Number.isSafeInteger(value) && value >= 0 ? value : 0;
 }
 
-/** An event as the wire has it. */
+/** An event as the wire has it; undefined for one that nobody wants to know of. */
 export function reduce(event) {
+  if (event.type === "log.record") return consequenceOf(event);
   const usage = event.usage ?? {};
   const fields = {
     event: text(event.type),

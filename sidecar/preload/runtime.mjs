@@ -124,6 +124,8 @@ function hear() {
 }
 
 function heard(event, from) {
+  const fields = reduce(event);
+  if (!fields) return;
   if (!link) {
     if (!openclawVersion(from)) return;
     start(from);
@@ -131,5 +133,5 @@ function heard(event, from) {
   // By the time that a model is called, a fence is set: a module that declares it would have been loaded.
   if (adapter.adapter === "pending" && !fitted && event.type === "model.call.started") found("none", false, NO_FENCE);
   if (event.runId) traceRun(event);
-  link.send("diag", reduce(event));
+  link.send("diag", fields);
 }

@@ -9,8 +9,9 @@ from sidecar.core.decisions import Decision, SaveIncident
 from sidecar.core.loss import Loss
 from sidecar.telemetry import calls
 from sidecar.telemetry.agents import Agents
-from sidecar.telemetry.labels import CallOutcome, Ending
+from sidecar.telemetry.labels import CallOutcome, Ending, LogEvent
 from sidecar.telemetry.names import Label, Metric, Span
+from sidecar.telemetry.span import TraceRef
 from sidecar.telemetry.stalls import Stalls
 from sidecar.telemetry.table import OpenTable
 from sidecar.telemetry.takeovers import Takeovers
@@ -29,6 +30,9 @@ MAX_REMEMBERED: Final = 4_096
 """Calls and incidents of which it is remembered what has been counted."""
 
 _NS_PER_SECOND: Final = 1_000_000_000
+_MS_PER_SECOND: Final = 1_000
+_LOG: Final = "log."
+_TAKEOVER: Final = "takeover"
 
 
 class Metrics:
@@ -93,12 +97,25 @@ class Metrics:
             case calls.ERROR:
                 self._calls.pop(key)
                 self._call_ended(message, CallOutcome.ERROR)
+            case logged if logged.startswith(_LOG):
+                self._logged(message, logged.removeprefix(_LOG))
             case _:
                 self.stalls.diagnostic(message, gateway.link)
 
     def lock_failed(self, message: LockFailed) -> None:
         """A lock was not had."""
         self._meters.add(Metric.LOCK_FAILURES, labels={Label.REASON: message.reason})
+
+    def _logged(self, message: Diagnostic, event: str) -> None:
+        """A line of the gateway's log; of the two lanes' lines, the session's has the session."""
+        self._meters.add(Metric.GATEWAY_LOG, labels={Label.EVENT: event})
+        if message.reason != _TAKEOVER:
+            return
+        if message.file:
+            self._takeovers.logged(message.file, int(message.at))
+        if event == LogEvent.LANE_TASK_ERROR and message.session:
+            seconds = message.duration_ms / _MS_PER_SECOND
+            self._meters.record(Metric.TURN_LOST_WAIT, seconds, where=TraceRef.parse(message.trace, message.span))
 
     def _lock_time(self, metric: Metric, time_ns: int, writer: Writer) -> None:
         self._meters.record(metric, time_ns / _NS_PER_SECOND, _kind(writer), self._runs.get(writer.run_id))

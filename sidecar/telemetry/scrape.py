@@ -32,14 +32,15 @@ _Key = tuple[_Labels, float]
 
 
 class _Reader(PrometheusMetricReader):
-    """Keeps the exemplars of the last collection."""
+    """Keeps the last exemplar of each bucket: the SDK hands each out once, and there may be two who scrape."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.found: dict[str, dict[_Key, Exemplar]] = {}
         super().__init__(scope_info_enabled=False, registry=registry)
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:  # noqa: ANN401
-        self.found = dict(_exemplars(metrics_data))
+        for name, exemplars in _exemplars(metrics_data):
+            self.found.setdefault(name, {}).update(exemplars)
         super()._receive_metrics(metrics_data, timeout_millis, **kwargs)
 
 

@@ -193,7 +193,9 @@ class Tripped(FromGateway, kw_only=True, frozen=True, tag="tripped"):
 class Diagnostic(FromGateway, kw_only=True, frozen=True, tag="diag"):
     """An event of the gateway's diagnostics bus, reduced to what carries no text.
 
-    ``event`` is the bus's own name (``model.call.started``, ``session.stalled``, ...).
+    ``event`` is the bus's own name (``model.call.started``, ``session.stalled``, ...). A line of the gateway's log of
+    which a user had something is ``log.`` and what it says (``log.lane_task_error``, ...); ``file`` is the session file
+    that it names.
     """
 
     event: Id
@@ -211,6 +213,7 @@ class Diagnostic(FromGateway, kw_only=True, frozen=True, tag="diag"):
     error: Id = ""
     input_tokens: Count = 0
     output_tokens: Count = 0
+    file: str = ""
 
 
 class Lost(FromGateway, kw_only=True, frozen=True, tag="lost"):

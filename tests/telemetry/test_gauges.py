@@ -28,13 +28,15 @@ STATUS = Status(
     socket="/x",
     http="127.0.0.1:1",
     gateways=(
-        GatewayStatus(pid=1, linked=True, adapter="swap", threads=2),
-        GatewayStatus(pid=2, linked=True, adapter="swap", threads=1),
+        GatewayStatus(pid=1, linked=True, adapter="swap", threads=2, backlog_bytes=30),
+        GatewayStatus(pid=2, linked=True, adapter="swap", threads=1, preload="0", preload_fits=False, backlog_bytes=3),
         GatewayStatus(pid=3, linked=False),
         GatewayStatus(pid=4, linked=True, adapter="teleport", threads=1),
     ),
     windows=3,
-    watch=WatchStatus(directories=2, files=9),
+    custody_unknown=2,
+    budgets={"gateway": 18, "session": 1},
+    watch=WatchStatus(directories=2, files=9, backlog_bytes=64, locks=5, oldest_lock_seconds=301.5),
     pages=PageStatus(pending=4),
     problems=(Problem(code="preload_missing", what="w", remedy="r"),),
 )
@@ -66,6 +68,15 @@ def test_the_gauges_show_the_status(bench: Bench) -> None:
     assert bench.value(Metric.PAGES_PENDING) == 4
     assert bench.value(Metric.WATCH_FILES) == 9
     assert bench.value(Metric.WATCH_DIRECTORIES) == 2
+    assert bench.value(Metric.PRELOAD_MISMATCHES) == 1
+    assert bench.value(Metric.CUSTODY_UNKNOWN_FILES) == 2
+    assert bench.value(Metric.BUDGET, scope="gateway") == 18
+    assert bench.value(Metric.BUDGET, scope="session") == 1
+    assert bench.value(Metric.LOCKS_HELD) == 5
+    assert bench.value(Metric.LOCK_HELD_AGE) == 301.5
+    assert bench.value(Metric.QUEUE_BYTES, queue="link") == 33
+    assert bench.value(Metric.QUEUE_BYTES, queue="watch") == 64
+    assert bench.value(Metric.QUEUE_ITEMS) == 0
     assert bench.value(Metric.START_TIME) == 1_790_000_000.5
     assert bench.value(Metric.BUILD_INFO, version=__version__) == 1
     assert bench.value(Metric.GATEWAYS, adapter="swap", linked="true") == 2

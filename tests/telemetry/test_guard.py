@@ -58,7 +58,7 @@ def test_an_error_inside_is_counted_and_shown() -> None:
     telemetry.diagnostic(None, GATEWAY)  # type: ignore[arg-type]
     body, _ = telemetry.render_metrics()
     assert b"openclaw_sidecar_telemetry_errors_total 1.0" in body
-    assert telemetry.last_error.startswith("AttributeError at metrics.py:")
+    assert telemetry.last_error.startswith("AttributeError at telemetry.py:")
     telemetry.shutdown()
 
 

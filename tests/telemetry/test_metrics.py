@@ -47,7 +47,9 @@ def test_a_window_is_measured_from_the_first_fence_to_the_end(bench: Bench) -> N
     (length,) = bench.points(Metric.WINDOW_LENGTH)
     assert isinstance(length, HistogramDataPoint)
     assert (length.count, length.sum) == (1, 8.0)
-    assert bench.label_sets(Metric.WINDOWS_CLOSED) == [{"run_kind": "user_turn", "outcome": "ended"}]
+    assert bench.label_sets(Metric.WINDOWS_CLOSED) == [
+        {"agent": "main", "run_kind": "user_turn", "verdict": "none", "outcome": "ended"}
+    ]
 
 
 def test_changes_and_bytes_count_when_a_call_has_ended(bench: Bench) -> None:
@@ -153,4 +155,6 @@ def test_lost_custody_shows_on_the_windows_that_it_touches(bench: Bench) -> None
 
 def test_a_run_of_a_kind_that_is_new_counts_as_other(bench: Bench) -> None:
     bench.tell(facts.fence(T0, run=Run(run_id="r", kind="telepathy")), facts.closed(T0 + SECOND))
-    assert bench.label_sets(Metric.WINDOWS_CLOSED) == [{"run_kind": "other", "outcome": "ended"}]
+    assert bench.label_sets(Metric.WINDOWS_CLOSED) == [
+        {"agent": "main", "run_kind": "other", "verdict": "none", "outcome": "ended"}
+    ]

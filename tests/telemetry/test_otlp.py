@@ -66,7 +66,7 @@ def test_spans_and_metrics_reach_a_real_backend(
     assert [event.name for event in fence.events] == ["session.change"]
     assert {"service.name": "openclaw-sidecar", "service.version": __version__}.items() <= received.resource.items()
     assert {Metric.LOCK_WAIT.value, Metric.WINDOW_LENGTH.value, Metric.CHANGES.value} <= received.metric_names
-    assert telemetry._pipeline.deliveries.delivered == {Signal.TRACES: 1, Signal.METRICS: 1}
+    assert telemetry._pipeline.deliveries.delivered == {Signal.TRACES: 1, Signal.METRICS: 1, Signal.LOGS: 0}
 
 
 def test_the_environment_names_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
