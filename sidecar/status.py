@@ -102,6 +102,59 @@ class PageStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyStatus:
+    """The policy in force.
+
+    Attributes:
+        file: Where it is read from; empty for the built-in one.
+        digest: Start of the SHA-256 of what was read, or ``built-in``.
+        rules: How many rules it has.
+        loaded_at_ns: When it was taken, nanoseconds since the epoch.
+        good: The file as it was read last was taken.
+        error: Why it was not: file, line and reason; empty when it was.
+    """
+
+    file: str = ""
+    digest: str = "built-in"
+    rules: int = 0
+    loaded_at_ns: int = 0
+    good: bool = True
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetStatus:
+    """A budget of recoveries; of those of sessions the one with the least left.
+
+    Attributes:
+        scope: session or gateway.
+        limit: How many there may be in a period.
+        period_seconds: How long that is.
+        left: How many there may still be now.
+    """
+
+    scope: str
+    limit: int
+    period_seconds: float
+    left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseStatus:
+    """An operator wants no recoveries for a while.
+
+    Attributes:
+        reason: Why, in the operator's words.
+        since_ns: When it was asked for, nanoseconds since the epoch.
+        until_ns: When it ends by itself.
+    """
+
+    reason: str
+    since_ns: int
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """The whole of it.
 
@@ -118,13 +171,15 @@ class Status:
         gateways: The processes seen.
         windows: Fences set now.
         custody_unknown: Fenced files of which custody is unknown now.
-        budgets: Recoveries that the budget still allows, for ``gateway`` and ``session`` (the one that has least left);
-            empty where there is no budget.
         custody_losses: Times that custody became unknown, by reason.
         incidents: Incidents in the store, by verdict.
         rejected: Bad input of any kind, by reason.
         watch: The inotify side.
         pages: Notifications.
+        policy: The policy in force.
+        budgets: Its budgets; empty when it has none.
+        pause: The pause in force; None when there is none.
+        storm_until_ns: Until when a storm stops recovery, nanoseconds since the epoch; 0 when none does.
         problems: What an operator should mend; empty when all is well.
     """
 
@@ -140,10 +195,13 @@ class Status:
     gateways: tuple[GatewayStatus, ...] = ()
     windows: int = 0
     custody_unknown: int = 0
-    budgets: Mapping[str, int] = field(default_factory=dict)
     custody_losses: Mapping[str, int] = field(default_factory=dict)
     incidents: Mapping[str, int] = field(default_factory=dict)
     rejected: Mapping[str, int] = field(default_factory=dict)
     watch: WatchStatus = field(default_factory=WatchStatus)
     pages: PageStatus = field(default_factory=PageStatus)
+    policy: PolicyStatus = field(default_factory=PolicyStatus)
+    budgets: tuple[BudgetStatus, ...] = ()
+    pause: PauseStatus | None = None
+    storm_until_ns: int = 0
     problems: tuple[Problem, ...] = ()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar import __version__
 from sidecar.core.policy import Mode
-from sidecar.telemetry.labels import NONE, Queue
+from sidecar.telemetry.labels import NONE, PolicySource, Queue
 from sidecar.telemetry.names import Label, Metric
 
 if TYPE_CHECKING:
@@ -109,7 +109,6 @@ def _readings(status: Status) -> Mapping[Metric, Iterable[Reading]]:
         Metric.PRELOAD_MISMATCHES: [(sum(not gateway.preload_fits for gateway in status.gateways), {})],
         Metric.LOCKS_HELD: [(status.watch.locks, {})],
         Metric.LOCK_HELD_AGE: [(status.watch.oldest_lock_seconds, {})],
-        Metric.BUDGET: [(left, {Label.SCOPE: scope}) for scope, left in status.budgets.items()],
         Metric.CUSTODY_UNKNOWN_FILES: [(status.custody_unknown, {})],
         Metric.QUEUE_BYTES: [
             (sum(gateway.backlog_bytes for gateway in status.gateways), {Label.QUEUE: Queue.LINK.value}),
@@ -122,6 +121,17 @@ def _readings(status: Status) -> Mapping[Metric, Iterable[Reading]]:
         Metric.PAGES_PENDING: [(status.pages.pending, {})],
         Metric.WATCH_FILES: [(status.watch.files, {})],
         Metric.WATCH_DIRECTORIES: [(status.watch.directories, {})],
+        Metric.POLICY_INFO: [
+            (int(bool(status.policy.file) == (source is PolicySource.FILE)), {Label.SOURCE: source.value})
+            for source in PolicySource
+        ],
+        Metric.POLICY_RULES: [(status.policy.rules, {})],
+        Metric.POLICY_GOOD: [(int(status.policy.good), {})],
+        Metric.POLICY_LOAD_TIME: [(status.policy.loaded_at_ns / _NS_PER_SECOND, {})],
+        Metric.BUDGET_LIMIT: [(budget.limit, {Label.SCOPE: budget.scope}) for budget in status.budgets],
+        Metric.BUDGET_REMAINING: [(budget.left, {Label.SCOPE: budget.scope}) for budget in status.budgets],
+        Metric.PAUSED: [(int(status.pause is not None), {})],
+        Metric.STORM: [(int(status.storm_until_ns > 0), {})],
         Metric.START_TIME: [(status.started_at_ns / _NS_PER_SECOND, {})],
         Metric.BUILD_INFO: [(1, _BUILD)],
     }

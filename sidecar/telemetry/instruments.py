@@ -7,8 +7,10 @@ from enum import StrEnum
 from math import prod
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.budget import Scope
 from sidecar.core.change import Operation
 from sidecar.core.gateway import Adapter
+from sidecar.core.hold import Hold
 from sidecar.core.incident import Outcome
 from sidecar.core.loss import Loss
 from sidecar.core.policy import Mode
@@ -19,7 +21,6 @@ from sidecar.telemetry.labels import (
     NONE,
     OTHER,
     PROVIDERS,
-    BudgetScope,
     CallError,
     CallOutcome,
     Ending,
@@ -27,6 +28,8 @@ from sidecar.telemetry.labels import (
     LogEvent,
     OtlpDrop,
     PageOutcome,
+    PolicyLoad,
+    PolicySource,
     Queue,
     Rejection,
     StaleLock,
@@ -218,11 +221,18 @@ INSTRUMENTS: Final = (
         buckets=LATENCY_BUCKETS,
     ),
     _instrument(
-        Metric.BUDGET,
-        _G,
-        "{recovery}",
-        "Recoveries that the budget still allows, of the gateway and of the session that has least left.",
-        {Label.SCOPE: _set(BudgetScope)},
+        Metric.RECOVERY_HOLDS,
+        _C,
+        "{incident}",
+        "Incidents, once under each thing that held back their recovery though the evidence allowed it.",
+        {Label.REASON: _set(Hold) - {Hold.NONE.value}},
+    ),
+    _instrument(
+        Metric.POLICY_LOADS,
+        _C,
+        "{load}",
+        "Times that a policy file was read, by what became of it.",
+        {Label.OUTCOME: _set(PolicyLoad)},
     ),
     _instrument(Metric.PAGES, _C, "{page}", "Notifications, by outcome.", {Label.OUTCOME: _set(PageOutcome)}),
     _instrument(
@@ -334,6 +344,34 @@ INSTRUMENTS: Final = (
     ),
     _instrument(Metric.WATCH_FILES, _G, "{file}", "Session files known."),
     _instrument(Metric.WATCH_DIRECTORIES, _G, "{directory}", "Sessions directories watched."),
+    _instrument(
+        Metric.POLICY_INFO,
+        _G,
+        "1",
+        "1 for where the policy in force comes from.",
+        {Label.SOURCE: _set(PolicySource)},
+    ),
+    _instrument(Metric.POLICY_RULES, _G, "{rule}", "Rules of the policy in force."),
+    _instrument(
+        Metric.POLICY_GOOD, _G, "1", "1 when the policy file as it was read last is in force, 0 when it was refused."
+    ),
+    _instrument(Metric.POLICY_LOAD_TIME, _G, "s", "When the policy in force was taken, seconds since the epoch."),
+    _instrument(
+        Metric.BUDGET_LIMIT,
+        _G,
+        "{recovery}",
+        "Recoveries that the policy allows in a period; nothing where it has no budget.",
+        {Label.SCOPE: _set(Scope)},
+    ),
+    _instrument(
+        Metric.BUDGET_REMAINING,
+        _G,
+        "{recovery}",
+        "Recoveries left now, for the session with the fewest and for the gateway; nothing where there is no budget.",
+        {Label.SCOPE: _set(Scope)},
+    ),
+    _instrument(Metric.PAUSED, _G, "1", "1 while an operator has paused recovery."),
+    _instrument(Metric.STORM, _G, "1", "1 while recovery is stopped because many sessions changed at once."),
     _instrument(Metric.START_TIME, _G, "s", "When the sidecar started, seconds since the epoch."),
     _instrument(Metric.BUILD_INFO, _G, "1", "1; the labels tell what runs.", {Label.VERSION: None, Label.PYTHON: None}),
     _instrument(Metric.SPANS, _C, "{span}", "Spans made.", {Label.SPAN: _set(Span)}),

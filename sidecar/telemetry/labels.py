@@ -41,6 +41,20 @@ class PageOutcome(StrEnum):
     FAILED = "failed"
 
 
+class PolicyLoad(StrEnum):
+    """What became of a policy file that was read."""
+
+    LOADED = "loaded"
+    REFUSED = "refused"
+
+
+class PolicySource(StrEnum):
+    """Where the policy in force comes from."""
+
+    BUILT_IN = "built_in"
+    FILE = "file"
+
+
 class LockFailure(StrEnum):
     """Why a lock was not had, in the words of `sidecar.wire.messages.LockFailed`."""
 
@@ -103,14 +117,6 @@ class OtlpDrop(StrEnum):
 
     QUEUE_FULL = "queue_full"
     EXPORT_FAILED = "export_failed"
-
-
-class BudgetScope(StrEnum):
-    """What a budget of recoveries is for."""
-
-    GATEWAY = "gateway"
-    SESSION = "session"
-    """The one session that has least left."""
 
 
 class Ending(StrEnum):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core import events as ev
 from sidecar.core.decisions import Decision, SaveIncident
+from sidecar.core.hold import Hold
 from sidecar.core.loss import Loss
 from sidecar.telemetry import calls
 from sidecar.telemetry.agents import Agents
@@ -82,6 +83,8 @@ class Metrics:
         self._once(incident, Metric.INCIDENTS, Label.VERDICT, incident.verdict.value)
         self._once(incident, Metric.RECOVERIES, Label.OUTCOME, incident.recovery.outcome.value)
         self._tallies.judged(incident)
+        if incident.recovery.hold is not Hold.NONE:
+            self._once(incident, Metric.RECOVERY_HOLDS, Label.REASON, incident.recovery.hold.value)
         if incident.turn_lost:
             self._turn_lost(incident.window or incident.incident_id, incident.verdict.value)
 

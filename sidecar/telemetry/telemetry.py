@@ -18,7 +18,7 @@ from sidecar.telemetry.custodytime import CustodyTime
 from sidecar.telemetry.delivery import Signal
 from sidecar.telemetry.export import Pipeline, open_pipeline
 from sidecar.telemetry.gauges import StatusGauges, StatusSource
-from sidecar.telemetry.labels import Queue
+from sidecar.telemetry.labels import PolicyLoad, Queue
 from sidecar.telemetry.log import LINES
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.names import Label, Metric, Span
@@ -166,6 +166,12 @@ class Telemetry:
     def page(self, outcome: PageOutcome | str) -> None:
         """A notification was tried; a word that `PageOutcome` does not have counts as ``other``."""
         self._meters.add(Metric.PAGES, labels={Label.OUTCOME: outcome})
+
+    @_guarded
+    def policy_read(self, *, taken: bool) -> None:
+        """A policy file was read."""
+        outcome = PolicyLoad.LOADED if taken else PolicyLoad.REFUSED
+        self._meters.add(Metric.POLICY_LOADS, labels={Label.OUTCOME: outcome.value})
 
     @_guarded
     def logged(self, level: str, count: int = 1) -> None:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar import __version__
-from sidecar.status import GatewayStatus, PageStatus, Problem, Status, WatchStatus
+from sidecar.status import (
+    BudgetStatus,
+    GatewayStatus,
+    PageStatus,
+    PauseStatus,
+    PolicyStatus,
+    Problem,
+    Status,
+    WatchStatus,
+)
 from sidecar.telemetry import Telemetry, gauges, open_pipeline
 from sidecar.telemetry.names import Metric
 
@@ -35,9 +44,14 @@ STATUS = Status(
     ),
     windows=3,
     custody_unknown=2,
-    budgets={"gateway": 18, "session": 1},
     watch=WatchStatus(directories=2, files=9, backlog_bytes=64, locks=5, oldest_lock_seconds=301.5),
     pages=PageStatus(pending=4),
+    policy=PolicyStatus(file="/p.toml", digest="0a1b", rules=2, loaded_at_ns=1_790_000_001_000_000_000, good=False),
+    budgets=(
+        BudgetStatus(scope="session", limit=5, period_seconds=3600, left=1),
+        BudgetStatus(scope="gateway", limit=50, period_seconds=3600, left=46),
+    ),
+    pause=PauseStatus(reason="upgrade", since_ns=1, until_ns=2),
     problems=(Problem(code="preload_missing", what="w", remedy="r"),),
 )
 
@@ -70,13 +84,21 @@ def test_the_gauges_show_the_status(bench: Bench) -> None:
     assert bench.value(Metric.WATCH_DIRECTORIES) == 2
     assert bench.value(Metric.PRELOAD_MISMATCHES) == 1
     assert bench.value(Metric.CUSTODY_UNKNOWN_FILES) == 2
-    assert bench.value(Metric.BUDGET, scope="gateway") == 18
-    assert bench.value(Metric.BUDGET, scope="session") == 1
     assert bench.value(Metric.LOCKS_HELD) == 5
     assert bench.value(Metric.LOCK_HELD_AGE) == 301.5
     assert bench.value(Metric.QUEUE_BYTES, queue="link") == 33
     assert bench.value(Metric.QUEUE_BYTES, queue="watch") == 64
     assert bench.value(Metric.QUEUE_ITEMS) == 0
+    assert bench.value(Metric.POLICY_INFO, source="file") == 1
+    assert bench.value(Metric.POLICY_INFO, source="built_in") == 0
+    assert bench.value(Metric.POLICY_RULES) == 2
+    assert bench.value(Metric.POLICY_GOOD) == 0
+    assert bench.value(Metric.POLICY_LOAD_TIME) == 1_790_000_001
+    assert bench.value(Metric.BUDGET_LIMIT, scope="gateway") == 50
+    assert bench.value(Metric.BUDGET_REMAINING, scope="session") == 1
+    assert bench.value(Metric.BUDGET_REMAINING, scope="gateway") == 46
+    assert bench.value(Metric.PAUSED) == 1
+    assert bench.value(Metric.STORM) == 0
     assert bench.value(Metric.START_TIME) == 1_790_000_000.5
     assert bench.value(Metric.BUILD_INFO, version=__version__) == 1
     assert bench.value(Metric.GATEWAYS, adapter="swap", linked="true") == 2

@@ -11,6 +11,7 @@ from sidecar.core import events as ev
 from sidecar.core.change import Operation
 from sidecar.core.decisions import SaveIncident
 from sidecar.core.gateway import Run
+from sidecar.core.hold import Hold
 from sidecar.core.incident import Outcome
 from sidecar.core.loss import Loss
 from sidecar.core.verdict import Verdict
@@ -158,3 +159,19 @@ def test_a_run_of_a_kind_that_is_new_counts_as_other(bench: Bench) -> None:
     assert bench.label_sets(Metric.WINDOWS_CLOSED) == [
         {"agent": "main", "run_kind": "other", "verdict": "none", "outcome": "ended"}
     ]
+
+
+def test_what_held_back_a_recovery_counts_once_for_each_incident(bench: Bench) -> None:
+    known = facts.incident(outcome=Outcome.NOT_ATTEMPTED)
+    held = replace(known, recovery=replace(known.recovery, hold=Hold.SESSION_BUDGET))
+    bench.tell(SaveIncident(incident=known), SaveIncident(incident=held), SaveIncident(incident=held))
+    assert bench.value(Metric.RECOVERY_HOLDS, reason="session_budget") == 1
+    assert bench.value(Metric.RECOVERY_HOLDS, reason="pause") == 0
+
+
+def test_policy_files_count_by_what_became_of_them(bench: Bench) -> None:
+    bench.telemetry.policy_read(taken=True)
+    bench.telemetry.policy_read(taken=False)
+    bench.telemetry.policy_read(taken=False)
+    assert bench.value(Metric.POLICY_LOADS, outcome="loaded") == 1
+    assert bench.value(Metric.POLICY_LOADS, outcome="refused") == 2
