@@ -83,6 +83,31 @@ class WatchStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessStatus:
+    """The kernel's word on who wrote (``--who kernel``).
+
+    Attributes:
+        wanted: It was asked for.
+        on: A canary has proven it, and it is listened to.
+        reason: Why not, or not everywhere; empty when all is well.
+        pidfd: The kernel gives a descriptor of the writing process, too.
+        directories: Sessions directories listened to.
+        events: Events read.
+        unknown: Events whose process was gone before it could be looked at, or was not told.
+        overflows: Times that the kernel's queue was full.
+    """
+
+    wanted: bool = False
+    on: bool = False
+    reason: str = ""
+    pidfd: bool = False
+    directories: int = 0
+    events: int = 0
+    unknown: int = 0
+    overflows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageStatus:
     """Notifications since the start.
 
@@ -175,6 +200,7 @@ class Status:
         incidents: Incidents in the store, by verdict.
         rejected: Bad input of any kind, by reason.
         watch: The inotify side.
+        kernel: The kernel's word on who wrote.
         pages: Notifications.
         policy: The policy in force.
         budgets: Its budgets; empty when it has none.
@@ -199,6 +225,7 @@ class Status:
     incidents: Mapping[str, int] = field(default_factory=dict)
     rejected: Mapping[str, int] = field(default_factory=dict)
     watch: WatchStatus = field(default_factory=WatchStatus)
+    kernel: WitnessStatus = field(default_factory=WitnessStatus)
     pages: PageStatus = field(default_factory=PageStatus)
     policy: PolicyStatus = field(default_factory=PolicyStatus)
     budgets: tuple[BudgetStatus, ...] = ()

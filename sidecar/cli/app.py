@@ -59,6 +59,7 @@ def run(
     http: options.Http = None,
     observe: options.Observe = False,
     notify: options.Notify = None,
+    who: options.WhoWrote = None,
     config: options.Config = None,
 ) -> int:
     """Run the sidecar of one gateway until SIGTERM or Ctrl-C."""
@@ -69,6 +70,7 @@ def run(
         http=http,
         observe=observe or None,
         notify=tuple(notify or ()),
+        who=who,
         config=config,
     )
     settings = resolve(flags, os.environ)

@@ -69,6 +69,16 @@ Notify = Annotated[
         help="Apprise URL that is paged; may be repeated. [env: OPENCLAW_SIDECAR_NOTIFY, parted by spaces]",
     ),
 ]
+WhoWrote = Annotated[
+    str | None,
+    typer.Option(
+        "--who",
+        metavar="reports|kernel",
+        show_default=False,
+        help="Where it is known from who wrote: the gateways' reports, or these and the kernel (fanotify; needs"
+        " CAP_SYS_ADMIN). [env: OPENCLAW_SIDECAR_WHO; default: reports]",
+    ),
+]
 Format = Annotated[HookFormat, typer.Option("--format", help="Where the gateway runs.")]
 Session = Annotated[
     str | None,

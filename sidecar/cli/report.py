@@ -47,6 +47,7 @@ def _fields(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Socket", _text(status, "socket")),
         ("HTTP", f"http://{_text(status, 'http')}"),
         ("Watching", f"{_text(watch, 'directories')} directories, {_text(watch, 'files')} session files"),
+        ("Kernel evidence", _kernel(status.get("kernel", {}))),
         ("Fences set now", _text(status, "windows")),
         ("Incidents kept", _counts(status.get("incidents", {}))),
         ("Custody lost", _counts(status.get("custody_losses", {}))),
@@ -54,6 +55,15 @@ def _fields(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Pages", f"{_text(pages, 'sent')} sent, {_text(pages, 'pending')} pending, {_text(pages, 'failed')} given up"),
         ("Paged are", f"{_text(pages, 'destinations')} destination(s)"),
     ]
+
+
+def _kernel(kernel: Mapping[str, Any]) -> str:
+    if not kernel.get("wanted"):
+        return "not asked for (--who kernel)"
+    if not kernel.get("on"):
+        return f"none: {_text(kernel, 'reason')}"
+    counts = f"{_text(kernel, 'directories')} directories, {_text(kernel, 'events')} events"
+    return f"proven by a canary; {counts}, {_text(kernel, 'unknown')} of processes that were gone already"
 
 
 def _print_gateways(gateways: Sequence[Mapping[str, Any]]) -> None:

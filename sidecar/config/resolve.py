@@ -10,6 +10,7 @@ from sidecar.config.settings import (
     HTTP_PORT,
     LogFormat,
     Settings,
+    Who,
     default_data_dir,
     default_socket,
     default_state_dir,
@@ -31,6 +32,7 @@ KINDS: Final[dict[str, type]] = {
     "observe": bool,
     "notify": tuple,
     "log_format": str,
+    "who": str,
 }
 """Every setting. Its flag is ``--state-dir`` and so on, its variable ``OPENCLAW_SIDECAR_STATE_DIR`` and so on."""
 
@@ -49,6 +51,7 @@ class Flags:
     http: str | None = None
     observe: bool | None = None
     notify: tuple[str, ...] = ()
+    who: str | None = None
     config: str | None = None
 
     def given(self) -> dict[str, Given]:
@@ -86,6 +89,7 @@ def resolve(flags: Flags, environ: Mapping[str, str]) -> Settings:
         mode=Mode.OBSERVE if "observe" in given and given["observe"].truth() else Mode.RECOVER,
         notify=given["notify"].texts() if "notify" in given else (),
         log_format=given["log_format"].choice(LogFormat) if "log_format" in given else LogFormat.AUTO,
+        who=given["who"].choice(Who) if "who" in given else Who.REPORTS,
     )
 
 

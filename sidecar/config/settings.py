@@ -33,6 +33,15 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class Who(StrEnum):
+    """Where it is known from who wrote."""
+
+    REPORTS = "reports"
+    """From the gateways' reports alone."""
+    KERNEL = "kernel"
+    """From these and from the kernel (fanotify), which needs CAP_SYS_ADMIN."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a sidecar runs with. Paths are absolute.
@@ -46,6 +55,7 @@ class Settings:
         mode: What is done with a verdict.
         notify: Apprise URLs that are paged; they may hold secrets, so they are never shown.
         log_format: How log lines look.
+        who: Where it is known from who wrote.
     """
 
     state_dir: Path
@@ -56,6 +66,7 @@ class Settings:
     mode: Mode = Mode.RECOVER
     notify: tuple[str, ...] = field(default=(), repr=False)
     log_format: LogFormat = LogFormat.AUTO
+    who: Who = Who.REPORTS
 
 
 def home(environ: Mapping[str, str]) -> Path:

@@ -171,6 +171,7 @@ class Answers:
             can_reload=window.gateway.can_reload,
             file=window.file,
             session=window.run.session,
+            testimony=self._registry.testimony(window),
         )
         judgement = judge(evidence, self.policy)
         if judgement.verdict is not Verdict.OWN:

@@ -105,6 +105,17 @@ class Custodian:
                 return list(self._unlinked.lock_gone(event))
             case ev.FileMoved():
                 return self._file_moved(event)
+            case ev.KernelListening():
+                self._registry.witness.listening(event.directory, event.at_ns)
+                return []
+            case ev.KernelSaw():
+                return self._kernel_saw(event)
+            case ev.KernelHeard():
+                self._registry.witness.heard(event.at_ns)
+                return []
+            case ev.KernelDeaf():
+                self._registry.witness.deaf(event.at_ns)
+                return []
             case ev.SnapshotTaken():
                 return self._snapshot_taken(event)
             case ev.VerdictAsked():
@@ -147,6 +158,7 @@ class Custodian:
         else:
             window.note(event.at_ns, "fence moved", f"to {event.fence.size} bytes")
         window.run = event.run
+        window.mark = self._registry.witness.mark()
         ledger = self._registry.ledger(event.file)
         ledger.expire(event.at_ns)
         trusted = ledger.advance(event.fence)
@@ -203,6 +215,15 @@ class Custodian:
         for window in self._registry.on_file(event.file):
             window.note(event.at_ns, "lock taken", f"by process {event.pid}, which has no link ({event.exe})")
         self._unlinked.lock_seen(event)
+        return []
+
+    def _kernel_saw(self, event: ev.KernelSaw) -> list[Decision]:
+        """A stranger at a fenced file is worth a line, the first time of each kind."""
+        before = self._registry.witness.saw(event.file, event.process, event.act, event.at_ns)
+        for window in self._registry.on_file(event.file):
+            news = window.mark is not None and before <= window.mark.number
+            if news and not self._registry.knows(event.process, window):
+                window.note(event.at_ns, "seen by the kernel", f"{event.act.value} by {event.process.label()}")
         return []
 
     def _snapshot_taken(self, event: ev.SnapshotTaken) -> list[Decision]:

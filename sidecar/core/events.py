@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sidecar.core.hold import Pause
     from sidecar.core.loss import Loss
     from sidecar.core.policy import Policy
+    from sidecar.core.witness import Act, Process
     from sidecar.core.writer import Writer
 
 
@@ -131,6 +132,39 @@ class FileMoved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KernelListening:
+    """The kernel names whoever touches a file in this directory from now on."""
+
+    directory: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelSaw:
+    """The kernel named a process that touched a session file; ``at_ns`` is when we heard of it."""
+
+    file: str
+    process: Process
+    act: Act
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelHeard:
+    """All that the kernel has to say so far was heard; it comes ahead of each `FenceSet`."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelDeaf:
+    """Sightings are lost, or there are none any more: nothing is concluded from their absence before this."""
+
+    reason: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotTaken:
     """The file was read, asked for by `sidecar.core.decisions.ReadFile`; no reports were outstanding."""
 
@@ -239,6 +273,10 @@ Event = (
     | LockFileSeen
     | LockFileGone
     | FileMoved
+    | KernelListening
+    | KernelSaw
+    | KernelHeard
+    | KernelDeaf
     | SnapshotTaken
     | VerdictAsked
     | RecoveryApplied

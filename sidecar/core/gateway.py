@@ -41,6 +41,7 @@ class Gateway:
         adapter: What the preload found.
         can_reload: The adapter can make a run read its session file again.
         role: Whether it is a gateway at all.
+        started_at_ns: When the process was started, nanoseconds since the epoch; 0 when not known.
     """
 
     link: str
@@ -49,6 +50,7 @@ class Gateway:
     adapter: Adapter = Adapter.PENDING
     can_reload: bool = False
     role: Role = Role.GATEWAY
+    started_at_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

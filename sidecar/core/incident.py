@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.verdict import Verdict
+    from sidecar.core.witness import Process
 
 NS_PER_SECOND: Final = 1_000_000_000
 
@@ -77,14 +78,17 @@ class UnexplainedRange:
     Attributes:
         offset: First byte; for a file that lost bytes, where they are missing.
         length: How many bytes.
-        pid: Process that held the lock meanwhile, if one did; 0 otherwise.
+        pid: Process that wrote, by the kernel's word, or that held the lock meanwhile; 0 when there is none.
         exe: Its executable; empty when not known.
+        processes: All that the kernel saw at the file and that no one knows, the one above first; empty without
+            kernel evidence: then the process above held the lock.
     """
 
     offset: int
     length: int
     pid: int = 0
     exe: str = ""
+    processes: tuple[Process, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
     A co-tenant outside of OpenClaw says of each write beforehand that it comes: what it had not said is not its own.
     """
     gateway = registry.gateways.pop(event.link, None)
+    if gateway is not None:
+        registry.witness.ended(gateway.pid, gateway.started_at_ns)
     decisions: list[Decision] = []
     for window in registry.on_link(event.link):
         window.note(event.at_ns, "link lost", "the gateway ended" if event.clean else "without a goodbye")

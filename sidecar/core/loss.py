@@ -10,6 +10,8 @@ class Loss(StrEnum):
 
     OVERFLOW = "overflow"
     """The kernel's queue of file events was full."""
+    KERNEL_OVERFLOW = "kernel_overflow"
+    """Fanotify's queue was full."""
     GAP = "gap"
     """Reports of a linked process are missing in their sequence."""
     DROPPED = "dropped"

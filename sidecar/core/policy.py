@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sidecar.core.glob import Glob
     from sidecar.core.rules import Deed, Rule
     from sidecar.core.storm import StormLimit
+    from sidecar.core.witness import Process
 
 UNCHANGED_RULE: Final = "unchanged"
 """The name under which the part about changes without bytes decides."""
@@ -50,19 +51,6 @@ class Grade(StrEnum):
     def strength(self) -> int:
         """A number that grows with the evidence."""
         return list(Grade).index(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process that touched a session file, as far as is known.
-
-    Attributes:
-        exe: Its executable; empty when not known.
-        uid: Its user; -1 when not known.
-    """
-
-    exe: str = ""
-    uid: int = -1
 
 
 @dataclass(frozen=True, slots=True)

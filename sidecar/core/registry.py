@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core.gateway import Gateway
 from sidecar.core.ledger import Ledger
 from sidecar.core.window import Window
+from sidecar.core.witness import Witness
+from sidecar.core.writer import WriterKind
 
 if TYPE_CHECKING:
     from sidecar.core.events import TurnTripped, VerdictAsked
+    from sidecar.core.witness import Process, Testimony
 
 _RESTARTED: Final = "the sidecar did not see this fence being set"
 
@@ -23,6 +26,7 @@ class Registry:
         windows: The open ones, by id.
         closed: Windows whose history is being looked at, by id. They are judged no more.
         unsettled: Files that are read at once, before every link could say what it has done.
+        witness: What the kernel says of who wrote.
     """
 
     def __init__(self) -> None:
@@ -32,6 +36,7 @@ class Registry:
         self.windows: dict[str, Window] = {}
         self.closed: dict[str, Window] = {}
         self.unsettled: set[str] = set()
+        self.witness = Witness()
 
     def gateway(self, link: str) -> Gateway:
         """The process on that link, as far as it is known."""
@@ -40,6 +45,17 @@ class Registry:
     def linked_pids(self) -> set[int]:
         """The processes that speak for themselves."""
         return {g.pid for g in self.gateways.values()}
+
+    def knows(self, process: Process, window: Window) -> bool:
+        """The process is one that speaks, or spoke, for itself, or that declared a write in this window."""
+        linked = any(process.may_be(g.pid, g.started_at_ns) for g in self.gateways.values())
+        writers = [c.writer for c in window.changes]
+        declared = any(w.kind is WriterKind.DECLARED and process.may_be(w.pid, 0) for w in writers)
+        return linked or declared or self.witness.was_linked(process)
+
+    def testimony(self, window: Window) -> Testimony:
+        """What the kernel says of the time since a window's fence."""
+        return self.witness.testify(window.file, window.mark, lambda process: self.knows(process, window))
 
     def ledger(self, file: str) -> Ledger:
         """The account of a file, begun with the first word of it."""

@@ -11,6 +11,7 @@ from sidecar.core.custody import Share, explain
 from sidecar.core.policy import UNCHANGED_RULE, Grade
 from sidecar.core.projection import seen_through
 from sidecar.core.rules import DEFAULT_RULE, NEVER_RULE, Deed, May, Ruling, deed_of
+from sidecar.core.witness import NO_TESTIMONY, Testimony
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from sidecar.core.content import Manifest, Range, Snapshot
     from sidecar.core.custody import Explanation
     from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.policy import Policy, Process
+    from sidecar.core.policy import Policy
+    from sidecar.core.witness import Process
     from sidecar.core.writer import Writer
 
 
@@ -48,7 +50,7 @@ class Evidence:
         can_reload: The gateway's adapter can make the run read the whole file again.
         file: Path of the session file.
         session: Hash of the session key; empty when not known.
-        touched: Who touched the file since the fence, by the kernel's word; None when not known.
+        testimony: What the kernel says of who wrote since the fence.
     """
 
     run_id: str
@@ -61,7 +63,7 @@ class Evidence:
     can_reload: bool
     file: str = ""
     session: str = ""
-    touched: tuple[Process, ...] | None = None
+    testimony: Testimony = NO_TESTIMONY
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class Judgement:
         rule: The rule of the policy that decided; empty where the evidence did.
         ruled: What the policy said of each writer but the run itself; empty where it was not asked.
         policy: Digest of the policy.
+        strangers: Processes that the kernel saw at the file and that no one knows; only where bytes are unexplained.
     """
 
     verdict: Verdict
@@ -104,14 +107,34 @@ class Judgement:
     rule: str = ""
     ruled: tuple[Ruled, ...] = ()
     policy: str = ""
+    strangers: tuple[Process, ...] = ()
 
 
 def judge(evidence: Evidence, policy: Policy) -> Judgement:
     """Decide what the change from the fence to the snapshot is.
 
-    Never answers `Verdict.EXTERNAL` without an unbroken account, and never allows a recovery across an unexplained
-    byte (design: rule 1).
+    Never answers `Verdict.EXTERNAL` without an unbroken account or a stranger whom the kernel saw writing, and never
+    allows a recovery across an unexplained byte (design: rule 1).
     """
+    judgement = _judge_bytes(evidence, policy)
+    if judgement.verdict not in {Verdict.EXTERNAL, Verdict.UNATTRIBUTED}:
+        return judgement
+    seen = seen_through(evidence.fence, evidence.changes)
+    explained = seen and not judgement.unexplained and judgement.manifest is not None
+    return judgement if explained else _with_strangers(judgement, evidence.testimony)
+
+
+def _with_strangers(judgement: Judgement, testimony: Testimony) -> Judgement:
+    """Bytes are not accounted for: whom the kernel saw writing has written them, and others may have."""
+    strangers = tuple(dict.fromkeys(p for p in (*testimony.proven, *testimony.doubtful) if p.pid))
+    if not testimony.proven:
+        return replace(judgement, strangers=strangers)
+    names = ", ".join(p.label() for p in testimony.proven[:4])
+    reason = f"{judgement.reason}; the kernel saw {names} write to it, which has no link"
+    return replace(judgement, verdict=Verdict.EXTERNAL, grade=Grade.KERNEL, reason=reason, strangers=strangers)
+
+
+def _judge_bytes(evidence: Evidence, policy: Policy) -> Judgement:
     snapshot = evidence.snapshot
     if not snapshot.fingerprint.exists:
         return _judge_absent(evidence)
@@ -221,7 +244,7 @@ def _judge_explained(evidence: Evidence, found: Explanation, policy: Policy) -> 
 
 def _judge_unchanged(evidence: Evidence, found: Explanation, policy: Policy) -> Judgement:
     reason = "the bytes are the same; only metadata or the inode differs"
-    refusal = policy.unchanged.refusal(evidence.touched)
+    refusal = policy.unchanged.refusal(evidence.testimony.touched)
     if refusal:
         return Judgement(
             Verdict.UNCHANGED, Grade.BYTES, f"{reason}; {refusal}", manifest=found.manifest, rule=UNCHANGED_RULE
@@ -274,10 +297,12 @@ def _grant(
     """Allow the recovery unless the evidence is too weak, or old bytes were replaced and the run can't read them."""
     may, rule = True, _names(rulings)
     asks = max(rulings, key=lambda ruling: ruling.needs.strength)
-    if Grade.BYTES.strength < asks.needs.strength:
+    writers = frozenset(s.writer.pid for s in found.shares if s.bytes)
+    grade = Grade.KERNEL if evidence.testimony.vouches_for(writers) else Grade.BYTES
+    if grade.strength < asks.needs.strength:
         may, rule = False, asks.rule or DEFAULT_RULE
         reason = f"{reason}; recovery refused: the policy asks for evidence of grade {asks.needs.value}"
     elif verdict is not Verdict.OWN and not found.prefix_intact and not evidence.can_reload:
         may, rule = False, ""
         reason = f"{reason}; recovery refused: old bytes were replaced and this release can't make the run reload them"
-    return Judgement(verdict, Grade.BYTES, reason, found.shares, may_recover=may, manifest=found.manifest, rule=rule)
+    return Judgement(verdict, grade, reason, found.shares, may_recover=may, manifest=found.manifest, rule=rule)

@@ -16,6 +16,7 @@ from sidecar.core.incident import (
     incident_id,
 )
 from sidecar.core.ledger import remove, replace_or_append
+from sidecar.core.policy import Grade
 from sidecar.core.rules import May
 from sidecar.core.verdict import Verdict
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sidecar.core.ledger import ForeignHold
     from sidecar.core.policy import Mode
     from sidecar.core.verdict import Judgement, Ruled
+    from sidecar.core.witness import Mark
 
 MAX_MOMENTS: Final = 400
 """Lines of a timeline that are kept; when there are more, the oldest after the first few go."""
@@ -68,6 +70,7 @@ class Window:
         incident: What this window met; None while nothing.
         settled: Writers of the steps that earlier fences have left behind.
         moments: The timeline.
+        mark: Where word of the fence came between the kernel's sightings; None while these are not listened to.
     """
 
     window_id: str
@@ -87,6 +90,7 @@ class Window:
     settled: tuple[WriterShare, ...] = ()
     records: list[str] = field(default_factory=list)
     moments: list[Moment] = field(default_factory=list)
+    mark: Mark | None = None
 
     def note(self, at_ns: int, what: str, detail: str = "") -> None:
         """Add a line to the timeline."""
@@ -175,7 +179,7 @@ class Window:
         self.incident = replace(
             known,
             verdict=judgement.verdict if graver else known.verdict,
-            grade=judgement.grade if graver else known.grade,
+            grade=_grade(known, judgement, settled=bool(self.settled)) if graver else known.grade,
             reason=judgement.reason if graver else known.reason,
             rule=judgement.rule if graver else known.rule,
             policy=judgement.policy,
@@ -254,6 +258,16 @@ class Window:
         )
 
 
+def _grade(known: Incident, judgement: Judgement, *, settled: bool) -> Grade:
+    """The evidence behind a window: that of its weakest step, but for a takeover the strongest."""
+    same = judgement.verdict is known.verdict
+    if same and known.grade is not judgement.grade and Grade.KERNEL in {known.grade, judgement.grade}:
+        pick = max if judgement.verdict is Verdict.EXTERNAL else min if settled else None
+        if pick is not None:
+            return pick(known.grade, judgement.grade, key=lambda grade: grade.strength)
+    return judgement.grade
+
+
 def _merged_writers(known: tuple[WriterShare, ...], judgement: Judgement, run_id: str) -> tuple[WriterShare, ...]:
     """Add the shares of the present step to those of the settled ones."""
     merged = {(w.kind, w.name, w.pid, w.run_id): w for w in known}
@@ -288,6 +302,12 @@ def _with_ruling(share: WriterShare, ruled: Ruled | None, before: WriterShare | 
 
 
 def _ranges(judgement: Judgement, foreign: ForeignHold | None, since_ns: int) -> tuple[UnexplainedRange, ...]:
+    if judgement.strangers:
+        first = judgement.strangers[0]
+        return tuple(
+            UnexplainedRange(r.offset, r.length, first.pid, first.exe, judgement.strangers)
+            for r in judgement.unexplained
+        )
     holder = foreign if foreign is not None and foreign.at_ns >= since_ns else None
     return tuple(
         UnexplainedRange(r.offset, r.length, holder.pid if holder else 0, holder.exe if holder else "")

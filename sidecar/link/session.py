@@ -70,6 +70,7 @@ class LinkSession:
     name: str = field(default_factory=lambda: f"link-{next(_links)}")
     hello: wire.Hello | None = None
     adapter: wire.AdapterFound | None = None
+    started_at_ns: int = 0
     messages: int = 0
     gaps: int = 0
     lost: int = 0

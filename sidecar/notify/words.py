@@ -8,9 +8,13 @@ from sidecar.core.incident import Outcome
 from sidecar.core.policy import Grade
 from sidecar.core.verdict import Verdict
 from sidecar.store.printable import one_line
+from sidecar.store.public import iso_utc
 
 if TYPE_CHECKING:
     from sidecar.core.incident import Incident, UnexplainedRange, WriterShare
+    from sidecar.core.witness import Process
+
+_MAX_NAMED: Final = 4
 
 VERDICTS: Final = {
     Verdict.OWN: "the run's own writes",
@@ -98,8 +102,19 @@ def unexplained(item: UnexplainedRange) -> str:
     )
     if not item.pid:
         return where
+    if item.processes:
+        names = "; ".join(_process(p) for p in item.processes[:_MAX_NAMED])
+        more = f"; {len(item.processes) - _MAX_NAMED} more" if len(item.processes) > _MAX_NAMED else ""
+        return one_line(f"{where}; the kernel saw at the file: {names}{more}")
     exe = f" ({item.exe})" if item.exe else ""
     return one_line(f"{where}, while process {item.pid}{exe} held the lock")
+
+
+def _process(process: Process) -> str:
+    since = iso_utc(process.started_at_ns)
+    parts = (process.exe, f"started {since}" if since else "", process.cgroup and f"cgroup {process.cgroup}")
+    details = ", ".join(part for part in parts if part)
+    return f"process {process.pid} ({details})" if details else f"process {process.pid}, which was gone at once"
 
 
 def _bytes(count: int) -> str:

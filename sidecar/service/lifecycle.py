@@ -18,6 +18,7 @@ import structlog
 
 from sidecar import __version__
 from sidecar.config.checks import check_settings
+from sidecar.config.settings import Who
 from sidecar.core import events as ev
 from sidecar.core.budget import MAX_PERIOD_NS
 from sidecar.core.custodian import Custodian
@@ -28,6 +29,7 @@ from sidecar.notify.destination import destinations_of
 from sidecar.notify.pager import Pager
 from sidecar.recovery.warden import Warden
 from sidecar.service.chores import Chores
+from sidecar.service.eyewitness import Eyewitness
 from sidecar.service.lookout import Lookout
 from sidecar.service.reception import Reception
 from sidecar.service.roster import Roster
@@ -71,8 +73,13 @@ class Service:
         self.warden = Warden(
             self.custodian, self.store, self.pager, self.telemetry, self.roster, self._drain, time.time_ns
         )
-        self.reception = Reception(self.warden, self.roster, self.telemetry, time.time_ns, self.lose)
-        self.lookout = Lookout(self.warden, self.roster, time.time_ns, self.lose, self.reception.refuse)
+        self.eyewitness = Eyewitness(self.warden, time.time_ns, self.lose)
+        self.reception = Reception(
+            self.warden, self.roster, self.telemetry, time.time_ns, self.lose, self.eyewitness.drain
+        )
+        self.lookout = Lookout(
+            self.warden, self.roster, self.eyewitness, time.time_ns, self.lose, self.reception.refuse
+        )
         self.watcher = Watcher(settings.state_dir, self.lookout)
         self.sweep = LockSweep(self.watcher, self.roster, time.time_ns, self.telemetry.stale_lock)
         self.reception.locks = self.sweep
@@ -96,6 +103,9 @@ class Service:
             stack.callback(self.telemetry.shutdown)
             stack.callback(self.store.close)
             await stack.enter_async_context(self.pager)
+            if self.settings.who is Who.KERNEL:
+                self.eyewitness.start(self.settings.state_dir, (self.settings.data_dir, self.settings.socket.parent))
+                stack.callback(self.eyewitness.stop)
             self.watcher.start()
             stack.callback(self.watcher.stop)
             stack.callback(self.lookout.stop)
@@ -157,6 +167,7 @@ class Service:
                 locks=locks,
                 oldest_lock_seconds=oldest_lock_seconds,
             ),
+            kernel=self.eyewitness.status(),
             pages=self.pager.status(),
             problems=tuple(self._problems()),
         )
@@ -164,6 +175,7 @@ class Service:
     def _problems(self) -> Iterable[Problem]:
         yield from self.roster.problems()
         yield from self.pager.problems()
+        yield from self.eyewitness.problems()
         if self.warden.unsaved:
             yield Problem(
                 code="store_failing",
@@ -182,6 +194,7 @@ class Service:
 
     def _drain(self) -> None:
         self.watcher.drain()
+        self.eyewitness.drain()
 
     def _retain(self) -> None:
         self.store.forget_before(time.time_ns() - RETENTION_NS)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.recovery.warden import Warden
+    from sidecar.service.eyewitness import Eyewitness
     from sidecar.service.roster import Roster
 
 SETTLE_SECONDS: Final = 0.02
@@ -26,10 +27,11 @@ SETTLE_SECONDS: Final = 0.02
 class Lookout:
     """The `WatchHandler` of the service."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made of its ports
         self,
         warden: Warden,
         roster: Roster,
+        eyewitness: Eyewitness,
         now_ns: Callable[[], int],
         lost: Callable[[Loss, str], None],
         refuse: Callable[[str, str], None],
@@ -37,12 +39,21 @@ class Lookout:
         """``lost`` is called when file events may be missing, ``refuse`` for names that are left alone."""
         self._warden = warden
         self._roster = roster
+        self._eyewitness = eyewitness
         self._now_ns = now_ns
         self._lost = lost
         self._refuse = refuse
         self._dirty: dict[Path, asyncio.TimerHandle] = {}
         self._last: dict[Path, Fingerprint] = {}
         self._strange: set[Path] = set()
+
+    def directory_watched(self, path: Path) -> None:
+        """The kernel is asked who writes there, too."""
+        self._eyewitness.listen(path)
+
+    def directory_gone(self, path: Path) -> None:
+        """Nothing is heard of it any more."""
+        self._eyewitness.forget(path)
 
     def file_found(self, path: Path) -> None:
         """It was there before we were: nothing has happened to it."""

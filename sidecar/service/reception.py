@@ -82,15 +82,16 @@ class LockHolds(Protocol):
 class Reception:
     """The `LinkHandler` of the service."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made of its ports
         self,
         warden: Warden,
         roster: Roster,
         telemetry: LinkTelemetry,
         now_ns: Callable[[], int],
         lost: Losing,
+        hear: Callable[[], None],
     ) -> None:
-        """``lost`` is called when reports may be missing."""
+        """``lost`` is called when reports may be missing, ``hear`` takes in what the kernel has to say so far."""
         self.rejected: Counter[str] = Counter()
         self.locks: LockHolds | None = None
         self._warden = warden
@@ -98,6 +99,7 @@ class Reception:
         self._telemetry = telemetry
         self._now_ns = now_ns
         self._lost = lost
+        self._hear = hear
 
     async def link_opened(self, session: LinkSession) -> None:
         """A gateway said hello."""
@@ -169,6 +171,7 @@ class Reception:
             case wire.LockFailed():
                 self._telemetry.lock_failed(message)
             case wire.FenceSet():
+                self._hear()  # what the kernel tells after this came after the fence
                 self._warden.handle(translate.fence_set(message, session.name))
             case wire.FenceClosed():
                 self._warden.handle(ev.FenceClosed(window=message.window, takeover=message.takeover, at_ns=at_ns))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar import __version__
 from sidecar.core.gateway import Adapter, Gateway, Role
 from sidecar.status import GatewayStatus, Problem
+from sidecar.watch.identity import started
 from sidecar.watch.processes import is_alive
 from sidecar.watch.tree import printable
 
@@ -48,6 +49,7 @@ class Roster:
 
     def opened(self, session: LinkSession) -> None:
         """A link was opened."""
+        session.started_at_ns = started(session.pid)
         self.sessions[session.name] = session
         self._unlinked.pop(session.pid, None)
 
@@ -119,6 +121,7 @@ def gateway_of(session: LinkSession) -> Gateway:
         adapter=_adapter(adapter.adapter) if adapter else Adapter.PENDING,
         can_reload=adapter.reload if adapter else False,
         role=session.role,
+        started_at_ns=session.started_at_ns,
     )
 
 

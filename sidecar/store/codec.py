@@ -15,6 +15,7 @@ from sidecar.core.hold import Hold
 from sidecar.core.incident import Incident, Moment, Outcome, Recovery, UnexplainedRange, WriterShare
 from sidecar.core.policy import Grade, Mode
 from sidecar.core.verdict import Verdict
+from sidecar.core.witness import Process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +42,7 @@ def decode(text: str) -> Incident:
         verdict=Verdict(row["verdict"]),
         grade=Grade(row["grade"]),
         writers=tuple(_make(WriterShare, w) for w in row["writers"]),
-        unexplained=tuple(_make(UnexplainedRange, u) for u in row["unexplained"]),
+        unexplained=tuple(_unexplained(u) for u in row["unexplained"]),
         fence=_make(Fingerprint, row["fence"]),
         current=_make(Fingerprint, row["current"]),
         recovery=_make(
@@ -60,6 +61,11 @@ def decode(text: str) -> Incident:
 
 def _purse(row: Mapping[str, Any] | None) -> Purse | None:
     return None if row is None else _make(Purse, row, scope=Scope(row["scope"]))
+
+
+def _unexplained(row: Mapping[str, Any]) -> UnexplainedRange:
+    processes = tuple(_make(Process, p) for p in row.get("processes", ()))
+    return _make(UnexplainedRange, row, processes=processes)
 
 
 def _make(kind: type[_T], row: Mapping[str, Any], **read: object) -> _T:

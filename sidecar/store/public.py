@@ -10,6 +10,7 @@ from sidecar.store.printable import clean_json
 if TYPE_CHECKING:
     from sidecar.core.budget import Purse
     from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.witness import Process
     from sidecar.store.stored import PageRecord, StoredIncident
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,7 +65,14 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
                 for w in incident.writers
             ],
             "unexplained": [
-                {"offset": u.offset, "length": u.length, "pid": u.pid, "exe": u.exe} for u in incident.unexplained
+                {
+                    "offset": u.offset,
+                    "length": u.length,
+                    "pid": u.pid,
+                    "exe": u.exe,
+                    "processes": [_process(p) for p in u.processes],
+                }
+                for u in incident.unexplained
             ],
             "fence": _fingerprint(incident.fence),
             "current": _fingerprint(incident.current),
@@ -99,6 +107,17 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
         }
     )
     return cleaned
+
+
+def _process(process: Process) -> dict[str, Any]:
+    return {
+        "pid": process.pid,
+        "started_at": iso_utc(process.started_at_ns),
+        "exe": process.exe,
+        "cgroup": process.cgroup,
+        "container": process.container,
+        "uid": process.uid,
+    }
 
 
 def _page(page: PageRecord) -> dict[str, Any]:

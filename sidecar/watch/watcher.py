@@ -47,6 +47,14 @@ class WatchError(SidecarError, OSError):
 class WatchHandler(Protocol):
     """Who is told what the watch sees. Calls come in the order of the kernel's queue."""
 
+    def directory_watched(self, path: Path) -> None:
+        """A sessions directory is watched from now on; told ahead of what is in it, and possibly again."""
+        ...
+
+    def directory_gone(self, path: Path) -> None:
+        """A sessions directory is watched no more: it is gone, or has another name."""
+        ...
+
     def file_found(self, path: Path) -> None:
         """A session file was there when the watch began."""
         ...
@@ -150,7 +158,7 @@ class Watcher:
         if directory is None:
             return
         if mask & flags.IGNORED:
-            del self._directories[wd]
+            self._gone(self._directories.pop(wd))
             return
         if not name:
             return
@@ -220,6 +228,7 @@ class Watcher:
                 continue
             watched.add(directory)
             if is_sessions_directory(directory, self.state_dir):
+                self._handler.directory_watched(directory)
                 self._take_stock(directory, files, locked, beginning=beginning)
             waiting += subdirectories(directory, self.state_dir)
         self._drop(
@@ -269,10 +278,14 @@ class Watcher:
             {path for path in self._locked if path.is_relative_to(directory)},
         )
 
+    def _gone(self, directory: Path) -> None:
+        if is_sessions_directory(directory, self.state_dir):
+            self._handler.directory_gone(directory)
+
     def _drop(self, watches: Iterable[int], files: Iterable[Path], locked: Iterable[Path]) -> None:
         """Watch these no more, and tell of what is gone."""
         for wd in watches:
-            del self._directories[wd]
+            self._gone(self._directories.pop(wd))
             if self._inotify is not None:
                 with contextlib.suppress(OSError):  # the kernel drops the watches of what is deleted
                     self._inotify.rm_watch(wd)

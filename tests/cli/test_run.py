@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -9,8 +11,12 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
+from sidecar.watch.kernel import KernelEvidenceError, prove
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tests.cli.conftest import Command
@@ -19,9 +25,9 @@ PROGRAM = [sys.executable, "-c", "import sys; from sidecar.cli import main; sys.
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+def running(*arguments: str, under: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
     """A sidecar that has said that it is ready; killed at the end if it still runs."""
-    with subprocess.Popen([*PROGRAM, "run", *arguments], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*under, *PROGRAM, "run", *arguments], stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
             said = []
@@ -34,6 +40,15 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         finally:
             process.kill()
             process.stderr.read()  # type: ignore[union-attr] # it is a pipe
+
+
+def without_admin() -> list[str]:
+    """What to put ahead of a command so that it runs without CAP_SYS_ADMIN."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("there is no setpriv(1) here")
+    return ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
 
 
 def start_fails(*arguments: str) -> str:
@@ -97,3 +112,38 @@ def test_a_notification_url_that_is_none_is_a_failed_start_that_keeps_its_secret
 def test_a_socket_path_that_is_too_long_is_a_failed_start(home: Path, data_dir: Path) -> None:
     assert "the kernel takes 107" in start_fails("--socket", str(home / ("x" * 120)))
     assert list((home / ".openclaw").iterdir()) == []
+
+
+def test_kernel_evidence_is_proven_at_the_start_and_shown(
+    cli: Command, home: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    sessions = home / ".openclaw" / "agents" / "main" / "sessions"
+    sessions.mkdir(parents=True)
+    try:
+        prove(tmp_path)
+    except (KernelEvidenceError, OSError) as error:
+        pytest.skip(f"no kernel evidence here: {error}")
+    with running("--http", "127.0.0.1:0", "--who", "kernel"):
+        kernel = cli("status", "--json").json()["kernel"]
+        assert (kernel["wanted"], kernel["on"], kernel["directories"], kernel["reason"]) == (True, True, 1, "")
+        (sessions / "a.jsonl").write_text("{}\n")
+        assert cli("status", "--json").json()["kernel"]["events"] > 0
+        assert "proven by a canary; 1 directories" in cli("status").out
+    assert [p.name for p in data_dir.iterdir() if p.name.startswith(".canary")] == []
+
+
+def test_without_the_capability_the_sidecar_says_so_once_and_goes_on(cli: Command, home: Path, data_dir: Path) -> None:
+    (home / ".openclaw" / "agents" / "main" / "sessions").mkdir(parents=True)
+    with running("--http", "127.0.0.1:0", "--who", "kernel", under=without_admin()) as process:
+        body = cli("status", "--json").json()
+        assert (body["kernel"]["wanted"], body["kernel"]["on"]) == (True, False)
+        assert "CAP_SYS_ADMIN" in body["kernel"]["reason"]
+        assert [p["code"] for p in body["problems"]] == ["no_kernel_evidence"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_a_source_of_evidence_that_is_none_is_bad_usage(home: Path, data_dir: Path) -> None:
+    done = subprocess.run([*PROGRAM, "run", "--who", "oracle"], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "'oracle' is none of reports, kernel" in done.stderr

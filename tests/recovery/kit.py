@@ -236,7 +236,7 @@ async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
         losses[loss.value] += 1
         warden.handle(AccountBroken(loss=loss, reason=text, at_ns=time.time_ns(), file=file))
 
-    reception = Reception(warden, roster, sinks, time.time_ns, lose)
+    reception = Reception(warden, roster, sinks, time.time_ns, lose, lambda: None)
     server = LinkServer(place / "s.sock", reception, version="1", mode=mode.value)
     await server.start()
     opened = Desk(place / "sessions" / "s.jsonl", place / "s.sock", sinks, custodian, warden, roster, losses)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.incident import UnexplainedRange
+from sidecar.core.witness import Process
+from sidecar.store.codec import decode, encode
 from sidecar.store.public import incident_json, iso_utc
 from sidecar.store.stored import PageRecord, StoredIncident
 from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
@@ -33,7 +37,9 @@ def test_the_public_form_has_everything_that_is_promised() -> None:
         "exe": "",
         "uid": None,
     }
-    assert body["unexplained"] == [{"offset": 4300, "length": 100, "pid": 777, "exe": "/usr/bin/python3.11"}]
+    assert body["unexplained"] == [
+        {"offset": 4300, "length": 100, "pid": 777, "exe": "/usr/bin/python3.11", "processes": []}
+    ]
     assert body["fence"] == {
         "exists": True,
         "dev": 66,
@@ -83,3 +89,21 @@ def test_any_file_name_gives_json_that_every_program_reads(name: str, shown: str
 def test_times_keep_their_microseconds() -> None:
     assert iso_utc(NOON + 123_456_789) == "2026-06-01T12:00:00.123456Z"
     assert iso_utc(0) is None
+
+
+def test_what_the_kernel_saw_comes_through_the_store_and_is_public() -> None:
+    seen = Process(777, NOON, "/usr/bin/vim", "/system.slice/docker-x.scope", "ab" * 32, 1000)
+    incident = replace(foreign(), unexplained=(UnexplainedRange(10, 5, 777, seen.exe, (seen, Process(778))),))
+    assert decode(encode(incident)) == incident
+    (found,) = incident_json(StoredIncident(incident))["unexplained"]
+    assert found["processes"] == [
+        {
+            "pid": 777,
+            "started_at": "2026-06-01T12:00:00.000000Z",
+            "exe": "/usr/bin/vim",
+            "cgroup": "/system.slice/docker-x.scope",
+            "container": "ab" * 32,
+            "uid": 1000,
+        },
+        {"pid": 778, "started_at": None, "exe": "", "cgroup": "", "container": "", "uid": -1},
+    ]

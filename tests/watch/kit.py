@@ -27,8 +27,16 @@ class Told:
     locks: list[tuple[Path, int]] = field(default_factory=list)
     unlocked: list[Path] = field(default_factory=list)
     refused: list[tuple[Path, str, str]] = field(default_factory=list)
+    directories: list[Path] = field(default_factory=list)
+    gone: list[Path] = field(default_factory=list)
     overflows: int = 0
     anything: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def directory_watched(self, path: Path) -> None:
+        self.directories.append(path)
+
+    def directory_gone(self, path: Path) -> None:
+        self.gone.append(path)
 
     def file_found(self, path: Path) -> None:
         self.found.append(path)

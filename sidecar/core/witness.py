@@ -1,0 +1,190 @@
+"""What the kernel says of who wrote (fanotify): it may make a verdict stronger or refuse, never stand for the bytes.
+
+Theory of operation. The watch reports each sighting of a process at a session file. A sighting bears no time of its own
+and comes over another way than the gateway's reports, so its place against a fence is known only on one side: what is
+read after word of the fence came, with the kernel's queue emptied in between, was done after the fence. What was read
+up to `LATE_NS` earlier may have been done after it, too. The first kind proves something, both kinds cast doubt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LATE_NS: Final = 2 * 1_000_000_000
+"""No word of a fence is under way for so long."""
+
+MAX_SEEN: Final = 256
+"""Processes remembered for each file; with more, nothing is concluded of the time before."""
+
+
+class Act(Enum):
+    """What a process was seen to do."""
+
+    WRITE = "write"
+    """It changed, moved or removed the file."""
+    CLOSE = "close"
+    """It had it open for writing. A mapped file is written without any other sign."""
+    METADATA = "metadata"
+    """Times, mode, owner or links."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process as it was found when the kernel named it.
+
+    Attributes:
+        pid: Process id; 0 when the kernel does not tell (it lives in another pid namespace).
+        started_at_ns: When it was started, nanoseconds since the epoch; 0 when it was gone before we could look.
+        exe: Its executable; empty likewise.
+        cgroup: Its control group; empty when it has none but the root.
+        container: Id of its container as the control group names it; empty outside one.
+        uid: Its effective user; -1 when it was gone before we could look.
+    """
+
+    pid: int
+    started_at_ns: int = 0
+    exe: str = ""
+    cgroup: str = ""
+    container: str = ""
+    uid: int = -1
+
+    def may_be(self, pid: int, started_at_ns: int) -> bool:
+        """Nothing speaks against this being the process with that id and start."""
+        return self.pid == pid != 0 and (not self.started_at_ns or started_at_ns in {0, self.started_at_ns})
+
+    def label(self) -> str:
+        """For people."""
+        return f"process {self.pid} ({self.exe})" if self.exe else f"process {self.pid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Testimony:
+    """What the kernel says of the time since a fence.
+
+    Attributes:
+        whole: It was listened to without a gap.
+        known: Pids of known processes that were seen to write.
+        doubtful: Other processes that wrote, or had the file open for writing, or may have.
+        proven: Those of them that certainly wrote after the fence, and whose pid is known.
+        touched: Others that did anything to the file, its metadata included; None when not all of them are known.
+    """
+
+    whole: bool = False
+    known: frozenset[int] = frozenset()
+    doubtful: tuple[Process, ...] = ()
+    proven: tuple[Process, ...] = ()
+    touched: tuple[Process, ...] | None = None
+
+    def vouches_for(self, pids: frozenset[int]) -> bool:
+        """Each of these was seen to write, and nobody else may have."""
+        return self.whole and bool(pids) and 0 not in pids and pids <= self.known and not self.doubtful
+
+
+NO_TESTIMONY: Final = Testimony()
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where word of a fence came between the sightings.
+
+    Attributes:
+        at_ns: When the kernel's queue was last emptied before it, the sidecar's clock.
+        number: The last sighting before it.
+    """
+
+    at_ns: int
+    number: int
+
+
+class Witness:
+    """Keeps the sightings: of each process and act at each file the latest one."""
+
+    def __init__(self) -> None:
+        """The kernel is not listened to."""
+        self._directories: dict[str, int] = {}
+        self._seen: dict[str, dict[tuple[Process, Act], tuple[int, int]]] = {}
+        self._past: dict[int, int] = {}
+        self._number = 0
+        self._heard_ns = 0
+
+    def listening(self, directory: str, at_ns: int) -> None:
+        """The files in this directory are listened to from now on."""
+        self._directories[directory] = at_ns
+
+    def deaf(self, at_ns: int) -> None:
+        """Sightings are lost: their absence proves something only from now on."""
+        self._directories = dict.fromkeys(self._directories, at_ns)
+
+    def heard(self, at_ns: int) -> None:
+        """The kernel's queue is empty."""
+        self._heard_ns = at_ns
+
+    def ended(self, pid: int, started_at_ns: int) -> None:
+        """A linked process is gone. What it did before is still its own."""
+        self._past.pop(pid, None)
+        self._past[pid] = started_at_ns
+        if len(self._past) > MAX_SEEN:
+            del self._past[next(iter(self._past))]
+
+    def was_linked(self, process: Process) -> bool:
+        """The process had a link."""
+        return process.pid in self._past and process.may_be(process.pid, self._past[process.pid])
+
+    def saw(self, file: str, process: Process, act: Act, at_ns: int) -> int:
+        """A sighting.
+
+        Returns:
+            The number of the last one of the same kind; 0 when this is the first.
+        """
+        self._number += 1
+        seen = self._seen.setdefault(file, {})
+        before = seen.pop((process, act), (0, 0))
+        seen[process, act] = (at_ns, self._number)
+        if len(seen) > MAX_SEEN:
+            del seen[next(iter(seen))]
+            self._directories[_directory(file)] = at_ns
+        return before[1]
+
+    def mark(self) -> Mark | None:
+        """Here comes word of a fence; None while the kernel is not listened to."""
+        return Mark(self._heard_ns, self._number) if self._heard_ns else None
+
+    def testify(self, file: str, fence: Mark | None, knows: Callable[[Process], bool]) -> Testimony:
+        """What was seen since a fence.
+
+        Args:
+            file: The session file.
+            fence: Where word of it came.
+            knows: The process is a linked gateway or another known writer.
+        """
+        if fence is None:
+            return NO_TESTIMONY
+        since_ns = fence.at_ns - LATE_NS
+        known: set[int] = set()
+        touched: dict[Process, None] = {}
+        doubtful: dict[Process, None] = {}
+        proven: dict[Process, None] = {}
+        for (process, act), (at_ns, number) in self._seen.get(file, {}).items():
+            if at_ns < since_ns:
+                continue
+            if not knows(process):
+                touched[process] = None
+                if act is Act.METADATA:
+                    continue
+                doubtful[process] = None
+                if act is Act.WRITE and number > fence.number and process.pid:
+                    proven[process] = None
+            elif act is Act.WRITE:
+                known.add(process.pid)
+        whole = self._directories.get(_directory(file), fence.at_ns) <= since_ns
+        everyone = tuple(touched) if whole and touched else None
+        return Testimony(whole, frozenset(known), tuple(doubtful), tuple(proven), everyone)
+
+
+def _directory(file: str) -> str:
+    return file.rpartition("/")[0]
