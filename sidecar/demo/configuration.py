@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.demo.model import MODEL_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sidecar.demo.packages import GatewayPackage
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 TOKEN: Final = "loopback-only"  # noqa: S105 - the gateway listens on loopback, and only for as long as the rig lives
 
 
-def write_configuration(state_dir: Path, workspace: Path, port: int, model_url: str) -> None:
+def write_configuration(
+    state_dir: Path, workspace: Path, port: int, model_url: str, settings: Mapping[str, Any] | None = None
+) -> None:
     """Write ``openclaw.json``.
 
     Plugins, the browser's pages, discovery and the look-ups of updates and prices are off: each costs start-up time or
@@ -26,8 +29,9 @@ def write_configuration(state_dir: Path, workspace: Path, port: int, model_url: 
         workspace: The agent's working directory.
         port: Where the gateway listens.
         model_url: Address of the model's API.
+        settings: Laid over all of that; objects are merged.
     """
-    configuration = {
+    configuration: dict[str, Any] = {
         "gateway": {
             "mode": "local",
             "bind": "loopback",
@@ -57,7 +61,7 @@ def write_configuration(state_dir: Path, workspace: Path, port: int, model_url: 
         # Redaction takes a session id that ends in digits for a secret, and tests look for session files in the log.
         "logging": {"file": str(state_dir / "gateway.log"), "redactSensitive": "off"},
     }
-    (state_dir / "openclaw.json").write_text(json.dumps(configuration, indent=2))
+    (state_dir / "openclaw.json").write_text(json.dumps(_merged(configuration, settings or {}), indent=2))
 
 
 def startup_environment(package: GatewayPackage) -> dict[str, str]:
@@ -73,6 +77,11 @@ def startup_environment(package: GatewayPackage) -> dict[str, str]:
         "OPENCLAW_PACKAGED_COMPILE_CACHE_RESPAWNED": "1",
         "OPENCLAW_SKIP_STARTUP_MODEL_PREWARM": "1",
     }
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {key: _merged(base[key], over[key]) for key in base.keys() & over.keys() if isinstance(base[key], dict)}
+    return {**base, **over, **both}
 
 
 def _model() -> dict[str, object]:

@@ -52,6 +52,13 @@ class SessionUnknownError(RigError, LookupError):
         super().__init__(f"no session {session_key!r} in {index}")
 
 
+class ToolMissingError(RigError):
+    """The model was told to call a tool that the gateway did not offer to it."""
+
+    def __init__(self, name: str, offered: list[str]) -> None:
+        super().__init__(f"the gateway offers no tool {name!r}, only: {', '.join(offered) or 'none'}")
+
+
 class LineMissingError(RigError, TimeoutError):
     """A log line that was waited for did not come."""
 

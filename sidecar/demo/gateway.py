@@ -10,7 +10,7 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from sidecar.demo.configuration import TOKEN, startup_environment, write_configuration
 from sidecar.demo.errors import GatewayNotRunningError, GatewayStartError, LineMissingError, SessionUnknownError
@@ -49,6 +49,16 @@ class TurnResult:
         return self.status == 200 and not self.error  # noqa: PLR2004 - the HTTP status itself
 
 
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What became of another command of OpenClaw."""
+
+    pid: int
+    code: int
+    stdout: str
+    stderr: str
+
+
 class Gateway:
     """A gateway with everything that it writes inside one directory.
 
@@ -57,10 +67,16 @@ class Gateway:
         work_dir: Gets the state directory, the workspace, HOME, temporary files and logs; created when missing.
         model_url: Address of the model's API.
         env: Added to its environment, for example NODE_OPTIONS.
+        settings: Laid over its configuration.
     """
 
     def __init__(
-        self, package: GatewayPackage, work_dir: Path, model_url: str, env: Mapping[str, str] | None = None
+        self,
+        package: GatewayPackage,
+        work_dir: Path,
+        model_url: str,
+        env: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.package = package
         self.work_dir = work_dir
@@ -68,6 +84,7 @@ class Gateway:
         self.stdout = LogFile(work_dir / "stdout.log")
         self.stderr = LogFile(work_dir / "stderr.log")
         self.env = dict(env or {})
+        self.settings = dict(settings or {})
         self.port = 0
         self.ready_seconds = 0.0
         self._model_url = model_url
@@ -108,26 +125,17 @@ class Gateway:
             GatewayStartError: It ended, or was not ready in time; carries the end of its output.
         """
         self.port = _free_port()
-        home, temporary, workspace = (self.work_dir / name for name in ("home", "tmp", "workspace"))
-        for directory in (self.state_dir, home, temporary, workspace):
+        workspace = self.work_dir / "workspace"
+        for directory in (self.state_dir, self.work_dir / "home", self.work_dir / "tmp", workspace):
             directory.mkdir(parents=True, exist_ok=True)
-        write_configuration(self.state_dir, workspace, self.port, self._model_url)
-        environment = {
-            "PATH": f"{self.package.executables}:{os.environ.get('PATH', os.defpath)}",
-            "LANG": "C.UTF-8",
-            "HOME": str(home),
-            "TMPDIR": str(temporary),
-            "OPENCLAW_STATE_DIR": str(self.state_dir),
-            **startup_environment(self.package),
-            **self.env,
-        }
+        write_configuration(self.state_dir, workspace, self.port, self._model_url, self.settings)
         started = time.monotonic()
         with self.stdout.path.open("ab") as stdout, self.stderr.path.open("ab") as stderr:
             seen = self.stdout.size_bytes
             self._process = await asyncio.create_subprocess_exec(
                 *(self.package.node, self.package.cli, "gateway", "--port", str(self.port)),
                 cwd=workspace,
-                env=environment,
+                env=self.environment(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -139,6 +147,44 @@ class Gateway:
             await self.stop(grace_seconds=1.0)
             raise
         self.ready_seconds = time.monotonic() - started
+
+    def environment(self) -> dict[str, str]:
+        """What it runs in, and what other commands of the same installation run in."""
+        return {
+            "PATH": f"{self.package.executables}:{os.environ.get('PATH', os.defpath)}",
+            "LANG": "C.UTF-8",
+            "HOME": str(self.work_dir / "home"),
+            "TMPDIR": str(self.work_dir / "tmp"),
+            "OPENCLAW_STATE_DIR": str(self.state_dir),
+            **startup_environment(self.package),
+            **self.env,
+        }
+
+    async def command(self, *arguments: str, timeout_seconds: float = 90.0) -> CommandResult:
+        """Run another command of OpenClaw beside it, as an operator does in a shell.
+
+        Raises:
+            TimeoutError: It has not ended in time; it is killed.
+        """
+        process = await asyncio.create_subprocess_exec(
+            self.package.node,
+            self.package.cli,
+            *arguments,
+            cwd=self.work_dir / "workspace",
+            env={**self.environment(), "OPENCLAW_GATEWAY_TOKEN": self.token},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                stdout, stderr = await process.communicate()
+        finally:
+            if process.returncode is None:
+                _signal_group(process.pid, signal.SIGKILL)
+                await process.wait()
+        return CommandResult(process.pid, process.returncode or 0, stdout.decode(), stderr.decode())
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
         """End the process and its children; kill them when they do not end within the grace time."""

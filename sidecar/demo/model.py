@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from sidecar.demo.errors import ToolMissingError
 from sidecar.demo.loopback import HOST, LoopbackServer
 
 if TYPE_CHECKING:
@@ -21,11 +22,25 @@ MODEL_ID: Final = "slow"
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that the model wants called, with its arguments."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What a call is answered with: text, or the status of a failure."""
+    """What a call is answered with: text, tools to call, or the status of a failure."""
 
     text: str
     status: int = 200
+    tools: tuple[ToolCall, ...] = ()
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the model stops, as the API has it."""
+        return "tool_calls" if self.tools else "stop"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +73,17 @@ class ModelCall:
     def answer(self, text: str) -> None:
         """Let the model answer; a call that has its answer already keeps it."""
         self._settle(Answer(text))
+
+    def call_tool(self, name: str, **arguments: object) -> None:
+        """Let the model call a tool; the gateway comes back with its result in a call of its own.
+
+        Raises:
+            ToolMissingError: The gateway did not offer this tool.
+        """
+        offered = sorted(tool["function"]["name"] for tool in self.body.get("tools", []))
+        if name not in offered:
+            raise ToolMissingError(name, offered)
+        self._settle(Answer("", tools=(ToolCall(name, arguments),)))
 
     def fail(self, status: int = 500, message: str = "the model failed") -> None:
         """Let the model fail with an HTTP status."""
@@ -152,24 +178,38 @@ async def _reply(exchange: Exchange, call: ModelCall, answer: Answer) -> None:
         await exchange.reply(answer.status, "application/json", json.dumps(error).encode())
     elif call.body.get("stream"):
         await exchange.start(200, "text/event-stream")
-        for chunk in _chunks(call, answer.text):
+        for chunk in _chunks(call, answer):
             await exchange.send(b"data: " + json.dumps(chunk).encode() + b"\n\n")
         await exchange.send(b"data: [DONE]\n\n")
         await exchange.finish()
     else:
-        choice = {"index": 0, "message": {"role": "assistant", "content": answer.text}, "finish_reason": "stop"}
+        choice = {"index": 0, "message": _message(call, answer), "finish_reason": answer.finish_reason}
         whole = {**_head(call, "chat.completion"), "choices": [choice], "usage": _usage()}
         await exchange.reply(200, "application/json", json.dumps(whole).encode())
 
 
-def _chunks(call: ModelCall, text: str) -> tuple[dict[str, Any], ...]:
+def _chunks(call: ModelCall, answer: Answer) -> tuple[dict[str, Any], ...]:
     head = _head(call, "chat.completion.chunk")
-    delta = {"role": "assistant", "content": text}
     return (
-        {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
-        {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {**head, "choices": [{"index": 0, "delta": _message(call, answer), "finish_reason": None}]},
+        {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": answer.finish_reason}]},
         {**head, "choices": [], "usage": _usage()},
     )
+
+
+def _message(call: ModelCall, answer: Answer) -> dict[str, Any]:
+    if not answer.tools:
+        return {"role": "assistant", "content": answer.text}
+    calls = [
+        {
+            "index": index,
+            "id": f"call_{call.number}_{index}",
+            "type": "function",
+            "function": {"name": tool.name, "arguments": json.dumps(tool.arguments)},
+        }
+        for index, tool in enumerate(answer.tools)
+    ]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
 
 
 def _head(call: ModelCall, kind: str) -> dict[str, Any]:

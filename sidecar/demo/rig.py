@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sidecar.demo.gateway import Gateway
 from sidecar.demo.model import SlowModel
@@ -30,6 +30,7 @@ class Rig:
         package: The release to run.
         work_dir: Gets all files of the gateway.
         env: Added to the gateway's environment, for example NODE_OPTIONS.
+        settings: Laid over the gateway's configuration.
 
     Attributes:
         gateway: The gateway.
@@ -41,10 +42,17 @@ class Rig:
     model: SlowModel
     client: GatewayClient
 
-    def __init__(self, package: GatewayPackage, work_dir: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        package: GatewayPackage,
+        work_dir: Path,
+        env: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.package = package
         self.work_dir = work_dir
         self.env = dict(env or {})
+        self.settings = dict(settings or {})
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -66,7 +74,7 @@ class Rig:
         """
         try:
             self.model = await self._stack.enter_async_context(SlowModel())
-            gateway = Gateway(self.package, self.work_dir, self.model.base_url, self.env)
+            gateway = Gateway(self.package, self.work_dir, self.model.base_url, self.env, self.settings)
             self.gateway = await self._stack.enter_async_context(gateway)
             self.client = await self._stack.enter_async_context(GatewayClient(gateway.url, gateway.token))
             await self.say(WARM_UP_KEY)

@@ -2,7 +2,7 @@
 // Only the fields named here leave the process; there is text in others.
 import { consequenceOf } from "./gatewaylog.mjs";
 import { safely } from "./guard.mjs";
-import { sessionHash } from "./writers.mjs";
+import { sessionHash } from "./names.mjs";
 
 const BUS = Symbol.for("openclaw.diagnosticEvents.state.v1");
 const WANTED = [

@@ -9,7 +9,8 @@ import { onTrouble, safely } from "./guard.mjs";
 import { Link } from "./link.mjs";
 import { wrapLock } from "./locks.mjs";
 import { NO_MATCH, fit } from "./selfcheck.mjs";
-import { AUTHOR_POINTS, currentRun, traceRun, wrapAuthor, wrapRun } from "./writers.mjs";
+import { WORK_POINTS, wrapWork } from "./work.mjs";
+import { AUTHOR_POINTS, currentRun, nameCompactions, traceRun, wrapAuthor, wrapRun } from "./writers.mjs";
 
 const NO_FENCE = "this release sets no file fence: there is nothing to recover";
 
@@ -69,6 +70,7 @@ function rememberManager(original) {
     safely("fence", () => {
       const run = currentRun();
       if (run && params?.session) run.manager = () => params.session.sessionManager;
+      nameCompactions(params?.session?.sessionManager);
     });
     return original.call(this, params, ...rest);
   };
@@ -81,6 +83,7 @@ function rememberGuarded(original) {
     safely("fence", () => {
       const run = currentRun();
       if (run) run.manager = () => manager;
+      nameCompactions(manager);
     });
     return manager;
   };
@@ -92,8 +95,9 @@ export function install(points, from, fence) {
     const functions = Object.fromEntries(Object.entries(points).map(([name, point]) => [name, point.get()]));
     const register = functions.onInternalDiagnosticEvent;
     if (register) subscribe(register, (event) => heard(event, from));
-    // The bus alone is in every process of OpenClaw: that is no gateway before there is something on it.
-    if (register && Object.keys(functions).length === 1) return;
+    for (const name of WORK_POINTS) if (functions[name]) points[name].set(wrapWork(name, functions[name]));
+    // These are in processes of OpenClaw that write no session: nothing is linked for them. The bus is in every one.
+    if (Object.keys(functions).every((name) => WORK_POINTS.includes(name) || functions[name] === register)) return;
     if (!link) start(from);
     const send = (type, fields) => link.send(type, fields);
     if (functions.acquireSessionWriteLock) {

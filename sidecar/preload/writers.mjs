@@ -1,49 +1,89 @@
 // Who is writing: carried by AsyncLocalStorage from the function that starts the work to the call that writes.
+//
+// A context is {kind, name, run?, runContext?, channel?, origin?, live}. What begins work makes one (work.mjs);
+// a run and a function that writes for somebody in particular make theirs here. Nothing looks at the bytes.
 import { AsyncLocalStorage } from "node:async_hooks";
-import { createHash } from "node:crypto";
+
+import { nameOf, sessionHash } from "./names.mjs";
+import { identify } from "./runs.mjs";
+import { safely } from "./guard.mjs";
 
 const storage = new AsyncLocalStorage();
 
-// The gateway's word for what started a run, in the words of the wire.
-const TRIGGERS = {
-  user: "user_turn",
-  heartbeat: "heartbeat",
-  cron: "cron",
-  manual: "user_turn",
-  memory: "maintenance",
-  overflow: "compaction",
-};
+// Work that keeps its name when it delivers, mirrors or appends something: the mirror is only how it does it.
+export const KEEPS_ITS_NAME = new Set(["cron", "heartbeat", "sessions_send", "subagent", "message_tool", "cli"]);
 
-// Functions that write for somebody in particular.
+// Functions that write for somebody in particular, and who that is: (context, params) => [kind, name].
 const AUTHORS = {
-  appendInjectedAssistantMessageToTranscript: (params) => ["inject", params?.label],
-  appendAssistantTranscriptMessage: (params) => ["inject", params?.label],
-  appendAssistantMessageToSessionTranscript: () => ["mirror", ""],
-  appendExactAssistantMessageToSessionTranscript: () => ["mirror", ""],
-  appendDirectCronDeliveryTranscriptMirror: () => ["cron", "delivery"],
+  appendInjectedAssistantMessageToTranscript: injected,
+  appendAssistantTranscriptMessage: injected,
+  appendAssistantMessageToSessionTranscript: mirrored,
+  appendExactAssistantMessageToSessionTranscript: mirrored,
+  appendSessionTranscriptMessage: appended,
+  appendDirectCronDeliveryTranscriptMirror: (context) => ["cron", context?.kind === "cron" ? context.name : "delivery"],
   persistTextTurnTranscript: () => ["cli", ""],
   persistCliTurnTranscript: () => ["cli", ""],
   persistTranscriptStateMutation: () => ["maintenance", ""],
+  truncateOversizedToolResultsInSession: () => ["truncation", ""],
+  truncateOversizedToolResultsInSessionManager: () => ["truncation", ""],
+  compactEmbeddedPiSessionDirect: compacted,
+  compactEmbeddedAgentSessionDirect: compacted,
 };
 
 const running = new Map(); // run id -> context
 const NOBODY = Object.freeze({ kind: "gateway" });
 
-function text(value) {
-  return typeof value === "string" ? value.slice(0, 120) : "";
+/** The gateway appends an assistant's message itself: a note, the answer to a command, or a reply that no run wrote. */
+function injected(context, params) {
+  if (params?.abortMeta) return ["command", "abort"];
+  const origin = context?.origin;
+  if (origin?.method === "chat.inject" || params?.label) return ["inject", nameOf(params?.label)];
+  if (origin?.command !== undefined) return ["command", origin.command];
+  return origin || context?.run ? ["mirror", context.channel || context.name] : ["inject", ""];
 }
 
-/** Session keys leave the process hashed only. */
-export function sessionHash(key) {
-  return typeof key === "string" && key ? createHash("sha256").update(key).digest("hex").slice(0, 16) : "";
+/** What was delivered to a channel is appended to a session. */
+function mirrored(context, params) {
+  if (KEEPS_ITS_NAME.has(context?.kind)) return [context.kind, context.name || context.channel];
+  if (context?.origin?.command !== undefined) return ["command", context.origin.command];
+  return ["mirror", context?.channel || nameOf(params?.channel)];
+}
+
+/** What every path above ends in. A channel that comes here by itself appends what it has delivered. */
+function appended(context, params) {
+  return context?.channel && !context.run ? mirrored(context, params) : undefined;
+}
+
+function compacted(_context, params) {
+  return ["compaction", nameOf(params?.trigger)];
+}
+
+/** The present context, or undefined. */
+export function presentContext() {
+  return storage.getStore();
+}
+
+/** Call a function in a context. */
+export function inContext(context, call) {
+  return storage.run(context, call);
+}
+
+function kindOf(context) {
+  const { kind, name, run, origin, live, author } = context;
+  if (run || author) return [kind, name];
+  // What a command's message leads to outside any run is the command's.
+  if (origin?.command !== undefined) return ["command", origin.command];
+  // A timer that was set by work that has ended may do anybody's work.
+  return live ? [kind, name] : ["gateway", ""];
 }
 
 /** The present writer as the wire has it. */
 export function currentWriter() {
   const context = storage.getStore();
   if (!context) return NOBODY;
-  const writer = { kind: context.kind };
-  if (context.name) writer.name = context.name;
+  const [kind, name] = kindOf(context);
+  const writer = { kind };
+  if (name) writer.name = name;
   if (context.run) writer.run = context.run;
   return writer;
 }
@@ -67,18 +107,23 @@ export function describeRun(context) {
 /** Wrap the function that carries out a run: everything in it is written by that run. */
 export function wrapRun(original, onEnd) {
   return async function runEmbeddedAttempt(params, ...rest) {
+    const outer = storage.getStore();
+    const [kind, name] = safely("writers", () => identify(params, outer?.live ? outer : undefined)) ?? ["gateway", ""];
     const context = {
-      kind: TRIGGERS[params?.trigger] ?? (params?.trigger ? "gateway" : "user_turn"),
-      name: text(params?.jobId) || text(params?.messageChannel) || text(params?.messageProvider),
+      kind,
+      name,
       run: text(params?.runId),
       session: sessionHash(params?.sessionKey),
+      channel: nameOf(params?.messageChannel) || nameOf(params?.messageProvider),
       windows: new Set(),
+      live: true,
     };
     context.runContext = context;
     running.set(context.run, context);
     try {
       return await storage.run(context, () => original.call(this, params, ...rest));
     } finally {
+      context.live = false;
       if (running.get(context.run) === context) running.delete(context.run);
       onEnd(context);
     }
@@ -99,11 +144,34 @@ export function traceRun({ type, runId, trace }) {
 export function wrapAuthor(name, original) {
   const author = AUTHORS[name];
   return function wrapped(...args) {
-    const [kind, label] = author(args[0]);
-    const outer = storage.getStore();
-    const context = { ...outer, kind, name: text(label), runContext: outer?.runContext };
-    return storage.run(context, () => original.apply(this, args));
+    const context = safely("writers", () => authored(author, args[0]));
+    return context ? storage.run(context, () => original.apply(this, args)) : original.apply(this, args);
   };
+}
+
+/** The context of an author; undefined inside another one, which knows better. */
+function authored(author, params) {
+  const outer = storage.getStore();
+  if (outer?.author) return undefined;
+  const found = author(outer, params);
+  if (!found) return undefined;
+  const [kind, name] = found;
+  const run = outer?.run ?? (kind === "compaction" || kind === "truncation" ? text(params?.runId) : "");
+  return { ...outer, kind, name: name ?? "", run, author: true, live: true };
+}
+
+/** The session manager of a run compacts in the middle of it: that is the run's writing, and a compaction. */
+export function nameCompactions(manager) {
+  const original = manager?.appendCompaction;
+  if (typeof original !== "function" || Object.hasOwn(original, COMPACTS)) return;
+  const wrapped = wrapAuthor("compactEmbeddedPiSessionDirect", original);
+  manager.appendCompaction = Object.defineProperty(wrapped, COMPACTS, { value: true });
+}
+
+const COMPACTS = Symbol("openclaw-sidecar.compacts");
+
+function text(value) {
+  return typeof value === "string" ? value.slice(0, 120) : "";
 }
 
 export const AUTHOR_POINTS = Object.keys(AUTHORS);

@@ -47,9 +47,10 @@ def in_run(params: str, code: str = "fs.appendFileSync(file, 'x')") -> str:
         ("runId: 'r', trigger: 'heartbeat'", {"kind": "heartbeat", "run": "r"}),
         ("runId: 'r', trigger: 'cron', jobId: 'digest'", {"kind": "cron", "name": "digest", "run": "r"}),
         ("runId: 'r', trigger: 'memory'", {"kind": "maintenance", "run": "r"}),
-        ("runId: 'r', trigger: 'overflow'", {"kind": "compaction", "run": "r"}),
-        ("runId: 'r', trigger: 'a new one'", {"kind": "gateway", "run": "r"}),
-        ("runId: 'r', messageChannel: 'telegram'", {"kind": "user_turn", "name": "telegram", "run": "r"}),
+        ("runId: 'r', trigger: 'overflow'", {"kind": "compaction", "name": "overflow", "run": "r"}),
+        ("runId: 'r', trigger: 'novelty'", {"kind": "gateway", "name": "novelty", "run": "r"}),
+        ("runId: 'r', messageChannel: 'webchat'", {"kind": "user_turn", "name": "webchat", "run": "r"}),
+        ("runId: 'r', messageChannel: 'telegram'", {"kind": "channel", "name": "telegram", "run": "r"}),
         ("runId: 7, trigger: {}, jobId: []", {"kind": "gateway"}),
     ],
 )

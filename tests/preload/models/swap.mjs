@@ -99,3 +99,4 @@ export {
   runEmbeddedAttempt,
   Takeover,
 };
+export * from "./work.mjs";

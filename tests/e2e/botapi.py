@@ -1,0 +1,108 @@
+"""The other end of a channel: Telegram's Bot API, as far as the gateway's own Telegram channel speaks to it.
+
+A fake, because the real one is an outside service. Everything on the gateway's side of it is the published channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from sidecar.demo.loopback import HOST, LoopbackServer
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from sidecar.demo.loopback import Exchange
+
+TOKEN: Final = "1:fake"
+BOT: Final = {"id": 1, "is_bot": True, "first_name": "Rig", "username": "rig_bot"}
+PERSON: Final = {"id": 4711, "is_bot": False, "first_name": "Pat"}
+CHAT: Final = {"id": 4711, "type": "private", "first_name": "Pat"}
+LONGEST_POLL_SECONDS: Final = 5.0
+
+
+@dataclass(slots=True)
+class BotApi:
+    """Hands the gateway what a person writes, and keeps what the gateway sends to that person."""
+
+    sent: list[dict[str, Any]] = field(default_factory=list)
+    _updates: list[dict[str, Any]] = field(default_factory=list)
+    _numbers: count[int] = field(default_factory=lambda: count(1))
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _server: LoopbackServer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._server = LoopbackServer(self._serve)
+
+    def settings(self) -> dict[str, Any]:
+        """What to lay over a gateway's configuration for it to use this."""
+        telegram = {
+            "enabled": True,
+            "botToken": TOKEN,
+            "apiRoot": f"http://{HOST}:{self._server.port}",
+            "dmPolicy": "open",
+            "allowFrom": ["*"],
+        }
+        return {"plugins": {"enabled": True, "allow": ["telegram"]}, "channels": {"telegram": telegram}}
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        await self._server.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        await self._server.__aexit__(exc_type, exc, traceback)
+
+    async def write(self, text: str) -> None:
+        """A person writes to the bot."""
+        number = next(self._numbers)
+        entities = [{"type": "bot_command", "offset": 0, "length": len(text)}] if text.startswith("/") else []
+        message = {"message_id": number, "date": int(time.time()), "chat": CHAT, "from": PERSON, "text": text}
+        async with self._changed:
+            self._updates.append({"update_id": number, "message": {**message, "entities": entities}})
+            self._changed.notify_all()
+
+    async def wait_sent(self, text: str, timeout_seconds: float = 30.0) -> None:
+        """Wait until the gateway has sent a message with a text in it."""
+        async with asyncio.timeout(timeout_seconds), self._changed:
+            await self._changed.wait_for(lambda: any(text in str(message.get("text")) for message in self.sent))
+
+    async def _serve(self, exchange: Exchange) -> None:
+        method = exchange.request.path.rpartition("/")[2].split("?")[0]
+        params = json.loads(exchange.request.body or b"{}")
+        result = await self._answer(method, params)
+        await exchange.reply(200, "application/json", json.dumps({"ok": True, "result": result}).encode())
+
+    async def _answer(self, method: str, params: dict[str, Any]) -> object:
+        if method == "getMe":
+            return BOT
+        if method == "getUpdates":
+            return await self._poll(int(params.get("offset") or 0), float(params.get("timeout") or 0))
+        if method == "sendMessage":
+            number = next(self._numbers)
+            async with self._changed:
+                self.sent.append(params)
+                self._changed.notify_all()
+            chat = {**CHAT, "id": int(params["chat_id"])}
+            return {"message_id": number, "date": int(time.time()), "chat": chat, "from": BOT, "text": params["text"]}
+        if method == "getChat":
+            return CHAT
+        return True
+
+    async def _poll(self, offset: int, timeout_seconds: float) -> list[dict[str, Any]]:
+        def due() -> list[dict[str, Any]]:
+            return [update for update in self._updates if update["update_id"] >= offset]
+
+        try:
+            async with asyncio.timeout(min(timeout_seconds, LONGEST_POLL_SECONDS)), self._changed:
+                return await self._changed.wait_for(due)
+        except TimeoutError:
+            return []
