@@ -17,6 +17,7 @@ from sidecar.cli.hook import Hook, HookFormat, preload_path
 from sidecar.cli.listing import print_listing
 from sidecar.cli.output import print_json, print_note, print_raw
 from sidecar.cli.report import print_report
+from sidecar.cli.write import is_well, print_written, write_session
 from sidecar.config.resolve import Flags, resolve
 from sidecar.store.errors import StoreMissingError
 from sidecar.store.incidents import DATABASE_NAME
@@ -194,6 +195,31 @@ def doctor(*, gateway: options.Gateway, node: options.NodeProgram = "node", as_j
     finding = examine(gateway, node)
     print_finding(finding, as_json=as_json)
     return 0 if finding.ok else 1
+
+
+@app.command()
+def write(
+    *,
+    session: options.SessionArgument,
+    command: options.Command,
+    name: options.WriterName = None,
+    edit: options.Edit = False,
+    without_sidecar: options.WithoutSidecar = False,
+    state_dir: options.StateDir = None,
+    socket: options.Socket = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> int:
+    """Append what COMMAND prints to a session, as a co-tenant.
+
+    Whole JSON records only, one in a line; id, parentId and timestamp are filled in. COMMAND runs first, then the
+    session lock is taken as the gateway takes it. Exit code 1 when COMMAND failed or its records were refused, 3 when
+    there is no sidecar or the lock was not had; nothing is written then.
+    """
+    settings = resolve(Flags(state_dir=state_dir, socket=socket, config=config), os.environ)
+    order, written = write_session(settings, session, command, name=name, editing=edit, announced=not without_sidecar)
+    print_written(order, written, as_json=as_json)
+    return 0 if is_well(order, written) else 1
 
 
 @app.command()

@@ -14,6 +14,7 @@ from sidecar.cli.app import app
 from sidecar.cli.doctor import PackageError
 from sidecar.config.errors import ConfigError
 from sidecar.core.errors import SidecarError
+from sidecar.cotenant.errors import CotenantError
 from sidecar.store.printable import one_line
 from sidecar.store.since import SinceError
 
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         # Of what typer prints by itself, the line that matters.
         return _failed(f"{error.format_message().rstrip('. ')}; see {PROGRAM} --help", Exit.BAD_USAGE)
+    except CotenantError as error:
+        return _failed(str(error), Exit(error.exit_code))
     except SidecarError as error:
         usage = isinstance(error, SinceError | PackageError) or (isinstance(error, ConfigError) and error.usage)
         return _failed(str(error), Exit.BAD_USAGE if usage else Exit.FAILED_START)

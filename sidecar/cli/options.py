@@ -102,6 +102,24 @@ Gateway = Annotated[
     ),
 ]
 NodeProgram = Annotated[str, typer.Option("--node", metavar="PATH", help="The Node.js that the gateway runs on.")]
+SessionArgument = Annotated[
+    str,
+    typer.Argument(metavar="SESSION", help="A session file's path, a session id, or a key as in sessions.json."),
+]
+Command = Annotated[
+    list[str], typer.Argument(metavar="-- COMMAND [ARGS]...", help="Prints records, one JSON object in a line.")
+]
+WriterName = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", show_default=False, help="Who writes. [default: COMMAND's own name]"),
+]
+Edit = Annotated[
+    bool,
+    typer.Option("--edit", help="COMMAND edits a copy of the session, named by OPENCLAW_SIDECAR_SESSION_FILE."),
+]
+WithoutSidecar = Annotated[
+    bool, typer.Option("--without-sidecar", help="Announce nothing: the bytes are an unknown writer's.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 

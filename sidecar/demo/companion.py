@@ -201,4 +201,6 @@ def _facts(runtime: Path) -> dict[str, Any]:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LANG": "C.UTF-8"}
+    # PYTHONPATH: the sidecar that runs is the one that this code belongs to, wherever it was started from.
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return {"PATH": os.defpath, "HOME": str(home), "LANG": "C.UTF-8"} | kept

@@ -23,8 +23,8 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.lineage import off_path
 from sidecar.link import translate
-from sidecar.recovery.records import read_records
 from sidecar.watch.reading import fingerprint_of, take_snapshot
+from sidecar.watch.records import read_records
 from sidecar.wire import messages as wire
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "wire": {"core"},
     "link": {"core", "wire"},
     "watch": {"core"},
+    "cotenant": {"core", "wire", "watch"},
     "recovery": {"core", "wire", "link", "watch"},
     "store": {"core"},
     "notify": {"core", "store", "status"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -10,6 +10,7 @@ from sidecar.core.lineage import Record
 from sidecar.watch.reading import open_without_waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -20,6 +21,9 @@ class _Line(msgspec.Struct, frozen=True, rename="camel"):
     append_mode: str | None = None
     target_id: str | None = None
     append_parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+_DECODER: Final = msgspec.json.Decoder(_Line)
 
 
 def _record(line: _Line) -> Record:
@@ -33,23 +37,27 @@ def _record(line: _Line) -> Record:
     )
 
 
+def parse_records(lines: Iterable[bytes]) -> tuple[list[Record], int]:
+    """The records of some lines, and how many of the lines are none."""
+    records: list[Record] = []
+    strange = 0
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            found = _DECODER.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            strange += 1
+            continue
+        records.append(_record(found))
+    return records, strange
+
+
 def read_records(path: Path) -> tuple[list[Record], int]:
     """The records of a session file, and how many lines are none.
 
     Raises:
         OSError: The file can't be read.
     """
-    decoder = msgspec.json.Decoder(_Line)
-    records: list[Record] = []
-    strange = 0
     with open_without_waiting(path) as file:
-        for line in file:
-            if not line.strip():
-                continue
-            try:
-                found = decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                strange += 1
-                continue
-            records.append(_record(found))
-    return records, strange
+        return parse_records(file)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.core.lineage import Record
-from sidecar.recovery.records import read_records
+from sidecar.watch.records import read_records
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,237 @@
+"""A co-tenant's end of the link: says what it is about to do, and what it has done.
+
+Nothing is left to the sidecar's patience: a begin is in its socket before the first byte is in the file. A thread
+answers the sidecar's ``sync`` meanwhile; as long as that thread is quick, no gateway waits for this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+from sidecar import __version__
+from sidecar.core.gateway import Role
+from sidecar.cotenant.errors import SidecarAwayError
+from sidecar.wire import messages as wire
+from sidecar.wire.codec import decode_from_sidecar, encode
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+    from pathlib import Path
+
+    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.cotenant.change import Change
+    from sidecar.cotenant.lock import Hold
+
+_BOUND_SECONDS: Final = 5.0
+"""How long a sidecar may take to welcome us, to take in what we say, and to hang up."""
+
+_HOLD: Final = "h1"
+_WRITER: Final = wire.WireWriter(kind="declared")
+"""Who it really is comes from the hello."""
+
+
+Report = dict[str, Any]
+"""Fields of a message."""
+
+
+class Announces(Protocol):
+    """Who is told of a write."""
+
+    @property
+    def is_heard(self) -> bool:
+        """What was said has gone to a sidecar."""
+        ...
+
+    def check(self) -> None:
+        """Raise `SidecarAwayError` when what must be announced can't be."""
+        ...
+
+    def lock_taken(self, file: str, hold: Hold) -> None:
+        """The session lock is held."""
+        ...
+
+    def lock_failed(self, file: str, waited_ns: int) -> None:
+        """The session lock was not had in time."""
+        ...
+
+    def lock_released(self, file: str, after: Fingerprint, held_ns: int) -> None:
+        """The session lock was given back; ``after`` is the file just before that."""
+        ...
+
+    def begin(self, file: str, before: Fingerprint, announced: Change) -> Report:
+        """A write comes. Returns what `end` wants."""
+        ...
+
+    def end(self, begun: Report, after: Fingerprint, other: Report | None = None) -> None:
+        """The write has returned; ``other`` is what came out differently than was announced."""
+        ...
+
+
+class Nobody:
+    """Tells no one: to the sidecar, if one comes, the bytes are a stranger's."""
+
+    is_heard = False
+
+    def check(self) -> None:
+        """There is nothing that could be gone."""
+
+    def lock_taken(self, file: str, hold: Hold) -> None:
+        """Not told."""
+
+    def lock_failed(self, file: str, waited_ns: int) -> None:
+        """Not told."""
+
+    def lock_released(self, file: str, after: Fingerprint, held_ns: int) -> None:
+        """Not told."""
+
+    def begin(self, _file: str, _before: Fingerprint, _announced: Change) -> Report:
+        """Not told."""
+        return {}
+
+    def end(self, begun: Report, after: Fingerprint, other: Report | None = None) -> None:
+        """Not told."""
+
+
+class Announcer:
+    """Use as a context manager: linked within the block, and heard to the end after it."""
+
+    def __init__(self, path: Path, name: str, state_dir: Path) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            path: The sidecar's socket.
+            name: Who writes.
+            state_dir: OpenClaw's state directory.
+        """
+        self._path = path
+        self._name = name
+        self._state_dir = state_dir
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._sending = threading.Lock()
+        self._seq = 0
+        self._changes = 0
+        self._broken = ""
+        self._reader: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Link.
+
+        Raises:
+            SidecarAwayError: Nobody listens, or whoever does is no sidecar that takes us.
+        """
+        try:
+            self._greet()
+        except BaseException:
+            self._socket.close()
+            raise
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Say goodbye and wait until the sidecar has taken in everything."""
+        self._say(wire.Bye, {})
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        if self._reader is not None:
+            self._reader.join(_BOUND_SECONDS)
+        self._socket.close()
+
+    @property
+    def is_heard(self) -> bool:
+        """The link stands: what was said has gone to the sidecar."""
+        return not self._broken
+
+    def check(self) -> None:
+        """Before something is done that must be announced.
+
+        Raises:
+            SidecarAwayError: The link is gone.
+        """
+        if self._broken:
+            raise SidecarAwayError(self._path, self._broken)
+
+    def lock_taken(self, file: str, hold: Hold) -> None:
+        """The session lock is held."""
+        self._say(wire.LockTaken, {"file": file, "hold": _HOLD, "writer": _WRITER, "wait": str(hold.waited_ns)})
+
+    def lock_failed(self, file: str, waited_ns: int) -> None:
+        """The session lock was not had in time."""
+        self._say(wire.LockFailed, {"file": file, "writer": _WRITER, "wait": str(waited_ns), "reason": "timeout"})
+
+    def lock_released(self, file: str, after: Fingerprint, held_ns: int) -> None:
+        """The session lock was given back; ``after`` is the file just before that."""
+        fields = {"file": file, "hold": _HOLD, "writer": _WRITER, "after": after.encode(), "held": str(held_ns)}
+        self._say(wire.LockReleased, fields)
+
+    def begin(self, file: str, before: Fingerprint, announced: Change) -> Report:
+        """A write comes. Returns what `end` wants."""
+        self._changes += 1
+        fields = {
+            "file": file,
+            "change": f"c{self._changes}",
+            "op": announced.operation.value,
+            "writer": _WRITER,
+            "length": announced.length,
+            "sha256": announced.sha256,
+            "offset": announced.offset,
+            "before": before.encode(),
+        }
+        self._say(wire.Changed, {**fields, "phase": "begin"})
+        return fields
+
+    def end(self, begun: Report, after: Fingerprint, other: Report | None = None) -> None:
+        """The write has returned; ``other`` is what came out differently than was announced."""
+        self._say(wire.Changed, {**begun, "phase": "end", "after": after.encode(), **(other or {})})
+
+    def _greet(self) -> None:
+        self._socket.settimeout(_BOUND_SECONDS)
+        try:
+            self._socket.connect(str(self._path))
+        except OSError as error:
+            raise SidecarAwayError(self._path, error.strerror or str(error)) from error
+        own = {"protocol": wire.PROTOCOL, "pid": os.getpid(), "role": Role.COTENANT, "name": self._name}
+        self._say(wire.Hello, {**own, "preload": __version__, "state_dir": str(self._state_dir)})
+        lines = self._socket.makefile("rb")
+        answer = _read(lines)
+        if isinstance(answer, wire.Reject):
+            raise SidecarAwayError(self._path, f"it refused: {answer.reason}")
+        if not isinstance(answer, wire.Welcome):
+            raise SidecarAwayError(self._path, "it did not answer")
+        # A link may be silent for as long as it likes, but who does not take what we say is gone.
+        self._socket.settimeout(None)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(_BOUND_SECONDS), 0))
+        self._reader = threading.Thread(target=self._listen, args=(lines,), daemon=True)
+        self._reader.start()
+
+    def _listen(self, lines: BufferedReader) -> None:
+        while True:
+            message = _read(lines)
+            if message is None:
+                break
+            if isinstance(message, wire.Sync):
+                self._say(wire.Synced, {"sync": message.sync})
+        self._broken = self._broken or "it ended the link"
+
+    def _say(self, kind: type[wire.FromGateway], fields: Report) -> None:
+        with self._sending:
+            if self._broken:
+                return
+            self._seq += 1
+            try:
+                self._socket.sendall(encode(kind(seq=self._seq, at=str(time.time_ns()), **fields)))  # type: ignore[arg-type]
+            except OSError as error:
+                self._broken = error.strerror or str(error)
+
+
+def _read(lines: BufferedReader) -> wire.SidecarMessage | None:
+    """The next message; None when there is none any more, or none that makes sense."""
+    try:
+        line = lines.readline(wire.MAX_LINE_BYTES)
+        return decode_from_sidecar(line) if line else None
+    except (OSError, ValueError):
+        return None

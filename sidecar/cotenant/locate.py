@@ -1,0 +1,77 @@
+"""Which session file a person means: by path, by id, or by session key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sidecar.cotenant.errors import SessionNameError
+from sidecar.watch.tree import Kind, is_inside, is_plain, is_sessions_directory, kind_of, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def locate(session: str, state_dir: Path) -> Path:
+    """The session file, by the name that gateways and the sidecar know it by.
+
+    Args:
+        session: A path, a session id, or a key as in an agent's ``sessions.json``.
+        state_dir: OpenClaw's state directory.
+
+    Raises:
+        SessionNameError: It names no session file below the state directory, or several.
+    """
+    found = _by_path(session) if "/" in session else _by_name(session, state_dir)
+    if not found:
+        raise SessionNameError(
+            f"no session {printable(session)} below {state_dir}; give a session file's path, a session id, or a key as"
+            " in sessions.json, and the right --state-dir"
+        )
+    if len(found) > 1:
+        names = ", ".join(str(path) for path in sorted(found))
+        raise SessionNameError(f"{printable(session)} names several sessions: {names}; give the path of one")
+    return _checked(found.pop(), state_dir)
+
+
+def _by_path(session: str) -> set[Path]:
+    path = Path(session)
+    return {path.parent.resolve() / path.name} if path.is_file() else set()
+
+
+def _by_name(session: str, state_dir: Path) -> set[Path]:
+    found: set[Path] = set()
+    for directory in sorted(state_dir.glob("agents/*/sessions")):
+        own = directory / (session if kind_of(session) is Kind.SESSION else f"{session}.jsonl")
+        candidates = [own, *_by_key(session, directory)]
+        found |= {path.parent.resolve() / path.name for path in candidates if path.is_file()}
+    return found
+
+
+def _by_key(key: str, directory: Path) -> Iterator[Path]:
+    """What the agent's list of sessions says: a file, or the id that a file is named after."""
+    try:
+        listed: Any = msgspec.json.decode((directory / "sessions.json").read_bytes())
+        entry = listed[key]
+        file, own = entry.get("sessionFile"), entry.get("sessionId")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return
+    if isinstance(file, str) and file:
+        yield directory / file
+    elif isinstance(own, str) and own:
+        yield directory / f"{own}.jsonl"
+
+
+def _checked(path: Path, state_dir: Path) -> Path:
+    if kind_of(path.name) is not Kind.SESSION or not is_plain(path.name):
+        raise SessionNameError(f"{printable(str(path))} is no session file: its name must be <id>.jsonl")
+    if not is_sessions_directory(path.parent, state_dir.resolve()) or not is_inside(path, state_dir):
+        raise SessionNameError(
+            f"{path} does not lie in a sessions directory of {state_dir}, so that no sidecar watches it; give the right"
+            " --state-dir"
+        )
+    if path.is_symlink():
+        raise SessionNameError(f"{path} is a symbolic link: sessions are not written through links")
+    return path
