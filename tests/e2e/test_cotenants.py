@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 ANSWER = "The answer."
+NOTE = "The nightly backup has run."
+LOCK_KEPT_FROM = "2026.5.22"
+"""From here on a run takes the lock again as soon as the request is on its way, before the model has answered."""
+
+WAITING_SECONDS = 15.0
 
 
 @pytest.fixture
@@ -82,29 +87,94 @@ async def _run(guard: Guard, script: str, *arguments: str, **env: str) -> tuple[
     return process.returncode, output.decode(), errors.decode()
 
 
-async def _backup(guard: Guard, session: str) -> dict[str, Any]:
-    code, output, errors = await _run(guard, "nightly-backup.sh", session)
+async def _backup(guard: Guard, session: str, *options: str) -> dict[str, Any]:
+    code, output, errors = await _run(guard, "nightly-backup.sh", session, *options)
     assert code == 0, errors
     report: dict[str, Any] = json.loads(output)
     return report
 
 
-async def test_a_declared_cotenants_record_costs_nothing(guard: Guard, session_key: str) -> None:
+async def _assert_on_the_line(guard: Guard, session_file: Path, report: dict[str, Any]) -> None:
+    """Rule 3: the record is in the file, and on the path from the last record to the root."""
+    records = read_records(session_file)
+    assert not off_path(records)
+    assert [r.text for r in records if r.id in report["records"]] == [NOTE]
+    assert any(record.text == ANSWER for record in records)
+    [appended] = [r for r in records if r.id in report["records"]]
+    assert (appended.offset, appended.length_bytes) == (report["offset"], report["length"])
+
+
+async def _waits_for_the_lock(guard: Guard, after_bytes: int) -> None:
+    """`write` has linked for the second time: the first one is to see that there is a sidecar."""
+    async with asyncio.timeout(WAITING_SECONDS):
+        while guard.sidecar.log.text(after_bytes).count("cotenant_linked") < 2:  # noqa: ASYNC110 - a file
+            await asyncio.sleep(0.02)
+
+
+async def test_a_declared_cotenants_record_costs_nothing(guard: Guard, session_key: str, version: str) -> None:
+    """Up to 2026.5.20 the lock is free while the model thinks; later a run has it again before the model answers."""
     rig = guard.rig
     await rig.say(session_key)
     async with rig.window(session_key) as window:
-        report = await _backup(guard, session_key)
+        seen = guard.sidecar.log.size_bytes
+        backup = asyncio.create_task(_backup(guard, session_key))
+        if version < LOCK_KEPT_FROM:
+            await backup
+        else:
+            await _waits_for_the_lock(guard, seen)
         turn = await window.close(ANSWER)
+        report = await backup
 
     assert (turn.answered, turn.text) == (True, ANSWER)
-    assert report["session_file"] == str(window.session_file)
-    assert report["announced"] is True
+    assert (report["session_file"], report["announced"]) == (str(window.session_file), True)
+    await _assert_on_the_line(guard, window.session_file, report)
+    assert guard.pages == []
+    if version >= LOCK_KEPT_FROM:
+        assert await guard.sidecar.incidents(window.session_file.name) == []
+        assert (await rig.say(session_key)).answered
+        await _assert_on_the_line(guard, window.session_file, report)
+        return
     incident = await guard.closed_incident(window.session_file)
     assert (incident["verdict"], incident["evidence"]) == ("co_tenant", "bytes")
     assert incident["recovery"]["outcome"] == "effective"
     [declared] = [w for w in incident["writers"] if w["kind"] == "declared"]
     assert (declared["name"], declared["bytes"], declared["own"]) == ("nightly-backup", report["length"], False)
-    records = read_records(window.session_file)
-    assert not off_path(records)
-    assert [r.text for r in records if r.id in report["records"]] == ["The nightly backup has run."]
-    assert guard.pages == []
+
+
+async def test_the_same_record_without_the_announcement_is_external_and_pages_once(
+    guard: Guard, session_key: str, version: str
+) -> None:
+    if version >= LOCK_KEPT_FROM:
+        pytest.skip("this release holds the session lock while the model thinks: whoever respects it comes after")
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        report = await _backup(guard, session_key, "--without-sidecar")
+        turn = await window.close(ANSWER)
+
+    assert not turn.answered
+    incident = await guard.closed_incident(window.session_file)
+    assert (incident["verdict"], incident["turn_lost"]) == ("external", True)
+    assert [(r["offset"], r["length"]) for r in incident["unexplained"]] == [(report["offset"], report["length"])]
+    await guard.next_page()
+    assert len(guard.pages) == 1
+
+
+async def test_a_lock_that_is_not_had_in_time_is_told_with_its_holder(
+    guard: Guard, session_key: str, version: str
+) -> None:
+    if version < LOCK_KEPT_FROM:
+        pytest.skip("this release does not hold the session lock while the model thinks")
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        size = window.session_file.stat().st_size
+        env = {"OPENCLAW_SESSION_WRITE_LOCK_ACQUIRE_TIMEOUT_MS": "300"}
+        code, _, errors = await _run(guard, "nightly-backup.sh", session_key, **env)
+        assert window.session_file.stat().st_size == size
+        turn = await window.close(ANSWER)
+
+    assert turn.answered
+    assert code == 3
+    assert f"is held by process {rig.gateway.pid} (" in errors
+    assert "nothing was written" in errors
