@@ -4,9 +4,9 @@
 // a run and a function that writes for somebody in particular make theirs here. Nothing looks at the bytes.
 import { AsyncLocalStorage } from "node:async_hooks";
 
+import { safely } from "./guard.mjs";
 import { nameOf, sessionHash } from "./names.mjs";
 import { identify } from "./runs.mjs";
-import { safely } from "./guard.mjs";
 
 const storage = new AsyncLocalStorage();
 

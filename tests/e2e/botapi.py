@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 TOKEN: Final = "1:fake"
 BOT: Final = {"id": 1, "is_bot": True, "first_name": "Rig", "username": "rig_bot"}
-PERSON: Final = {"id": 4711, "is_bot": False, "first_name": "Pat"}
-CHAT: Final = {"id": 4711, "type": "private", "first_name": "Pat"}
+PERSON_ID: Final = 4711
+PERSON: Final = {"id": PERSON_ID, "is_bot": False, "first_name": "Pat"}
+GROUP_ID: Final = -1001234567
 LONGEST_POLL_SECONDS: Final = 5.0
 
 
@@ -47,6 +48,8 @@ class BotApi:
             "apiRoot": f"http://{HOST}:{self._server.port}",
             "dmPolicy": "open",
             "allowFrom": ["*"],
+            "groupPolicy": "open",
+            "groups": {"*": {"requireMention": False}},
         }
         return {"plugins": {"enabled": True, "allow": ["telegram"]}, "channels": {"telegram": telegram}}
 
@@ -61,11 +64,11 @@ class BotApi:
         """Stop."""
         await self._server.__aexit__(exc_type, exc, traceback)
 
-    async def write(self, text: str) -> None:
-        """A person writes to the bot."""
+    async def write(self, text: str, chat: int = PERSON_ID) -> None:
+        """A person writes to the bot, or to a group that it is in."""
         number = next(self._numbers)
         entities = [{"type": "bot_command", "offset": 0, "length": len(text)}] if text.startswith("/") else []
-        message = {"message_id": number, "date": int(time.time()), "chat": CHAT, "from": PERSON, "text": text}
+        message = {"message_id": number, "date": int(time.time()), "chat": _chat(chat), "from": PERSON, "text": text}
         async with self._changed:
             self._updates.append({"update_id": number, "message": {**message, "entities": entities}})
             self._changed.notify_all()
@@ -91,10 +94,10 @@ class BotApi:
             async with self._changed:
                 self.sent.append(params)
                 self._changed.notify_all()
-            chat = {**CHAT, "id": int(params["chat_id"])}
+            chat = _chat(int(params["chat_id"]))
             return {"message_id": number, "date": int(time.time()), "chat": chat, "from": BOT, "text": params["text"]}
         if method == "getChat":
-            return CHAT
+            return _chat(int(params["chat_id"]))
         return True
 
     async def _poll(self, offset: int, timeout_seconds: float) -> list[dict[str, Any]]:
@@ -106,3 +109,7 @@ class BotApi:
                 return await self._changed.wait_for(due)
         except TimeoutError:
             return []
+
+
+def _chat(number: int) -> dict[str, Any]:
+    return {"id": number, "type": "private" if number > 0 else "supergroup", "title": "Rig"}
