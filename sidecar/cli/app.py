@@ -11,6 +11,7 @@ import typer
 from sidecar import __version__
 from sidecar.cli import options
 from sidecar.cli.asking import ask
+from sidecar.cli.custody import custody_of, print_custody, print_verified
 from sidecar.cli.doctor import examine, print_finding
 from sidecar.cli.explain import print_story
 from sidecar.cli.hook import Hook, HookFormat, preload_path
@@ -184,6 +185,48 @@ def explain(
     else:
         print_story(stored)
     return 0
+
+
+@app.command()
+def custody(
+    *,
+    session: options.SessionName,
+    state_dir: options.StateDir = None,
+    data_dir: options.DataDir = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> int:
+    """Show who wrote which bytes of a session file.
+
+    Each range with its writer, time, digest and grade of evidence. With the sidecar down: what the last one kept.
+    """
+    body = custody_of(options.settings_for_reading(state_dir, data_dir, config), session)
+    if as_json:
+        print_json(body)
+    else:
+        print_custody(body)
+    return 0
+
+
+@app.command()
+def verify(
+    *,
+    session: options.SessionName,
+    state_dir: options.StateDir = None,
+    data_dir: options.DataDir = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> int:
+    """Read a session file again and say whether it is what its chain of custody says, to the byte.
+
+    Exit code 1 when it differs, with the offset, or could not be read; 2 when no session file has that name.
+    """
+    body = custody_of(options.settings_for_reading(state_dir, data_dir, config), session)
+    if as_json:
+        print_json({name: value for name, value in body.items() if name != "ranges"})
+    else:
+        print_verified(body)
+    return 0 if body["verified"]["same"] else 1
 
 
 @app.command()

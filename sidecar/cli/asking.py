@@ -6,11 +6,14 @@ import http.client
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from sidecar.config.runtime import read_runtime
 from sidecar.store.printable import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sidecar.config.runtime import Runtime
     from sidecar.config.settings import Settings
 
@@ -44,7 +47,7 @@ def ask(settings: Settings) -> Answer:
         )
         return _silent("not_running", what, f"start it: {start}; or name the right --state-dir")
     try:
-        status = _get(runtime)
+        status = _status(runtime)
     except ConnectionRefusedError:
         what = f"the sidecar that ran as process {runtime.pid} is gone without a goodbye"
         return _silent("not_running", what, f"look at its log, then start it: {start}")
@@ -63,22 +66,42 @@ def _silent(code: str, what: str, remedy: str) -> Answer:
     return Answer(running=False, problems=({"code": code, "what": what, "remedy": remedy},))
 
 
-def _get(runtime: Runtime) -> dict[str, Any]:
-    """Plain HTTP to this machine: no proxy of the environment may come between."""
-    host, _, port = runtime.http.rpartition(":")
+def get(address: str, path: str, query: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+    """Ask the API for something.
+
+    Args:
+        address: Host and port.
+        path: Of the route.
+        query: What is wanted of it.
+
+    Returns:
+        The HTTP status and the object that came with it.
+
+    Raises:
+        OSError: It can't be reached.
+        http.client.HTTPException: What came is no answer.
+        ValueError: Likewise.
+    """
+    # Plain HTTP to this machine: no proxy of the environment may come between.
+    host, _, port = address.rpartition(":")
     host = host.strip("[]")
     connection = http.client.HTTPConnection(_EVERYWHERE.get(host, host), int(port), timeout=_ANSWER_SECONDS)
     try:
-        connection.request("GET", "/v1/status")
+        asked = urlencode(query, errors="surrogatepass")
+        connection.request("GET", f"{path}?{asked}" if asked else path)
         answer = connection.getresponse()
-        body = answer.read()
-        if answer.status != http.client.OK:
-            message = f"HTTP {answer.status}"
-            raise http.client.HTTPException(message)
-        status = json.loads(body)
+        body = json.loads(answer.read())
     finally:
         connection.close()
-    if not isinstance(status, dict):
-        message = "the answer is no status"
+    if not isinstance(body, dict):
+        message = "the answer is no object"
+        raise http.client.HTTPException(message)
+    return answer.status, body
+
+
+def _status(runtime: Runtime) -> dict[str, Any]:
+    code, status = get(runtime.http, "/v1/status", {})
+    if code != http.client.OK:
+        message = f"HTTP {code}"
         raise http.client.HTTPException(message)
     return status

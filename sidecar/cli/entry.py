@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sidecar.cli.app import app
+from sidecar.cli.custody import SessionError
 from sidecar.cli.doctor import PackageError
 from sidecar.config.errors import ConfigError
 from sidecar.core.errors import SidecarError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROGRAM = "openclaw-sidecar"
+
+_USAGE = (SinceError, PackageError, SessionError)
 
 
 class Exit(IntEnum):
@@ -55,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CotenantError as error:
         return _failed(str(error), Exit(error.exit_code))
     except SidecarError as error:
-        usage = isinstance(error, SinceError | PackageError) or (isinstance(error, ConfigError) and error.usage)
+        usage = isinstance(error, _USAGE) or (isinstance(error, ConfigError) and error.usage)
         return _failed(str(error), Exit.BAD_USAGE if usage else Exit.FAILED_START)
     except (KeyboardInterrupt, typer.Abort):
         return Exit.INTERRUPTED

@@ -91,6 +91,9 @@ Since = Annotated[
 OneVerdict = Annotated[Verdict | None, typer.Option(show_default=False, help="Only incidents with this verdict.")]
 Limit = Annotated[int, typer.Option(min=1, metavar="N", help="At most so many, the newest ones.")]
 IncidentId = Annotated[str, typer.Argument(metavar="ID", help="As `incidents` lists it.")]
+SessionName = Annotated[
+    str, typer.Argument(metavar="SESSION", help="A session file's path or name, a session key, or the hash of one.")
+]
 Once = Annotated[bool, typer.Option("--once", help="End by itself instead of staying until Ctrl-C.")]
 Gateway = Annotated[
     str,

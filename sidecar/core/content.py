@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sidecar.core.change import Change
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.writer import Writer
 
@@ -92,13 +93,15 @@ class Segment:
         offset: First byte.
         length: How many bytes.
         sha256: Digest of exactly these bytes, hexadecimal.
-        writer: Who wrote them; None for a baseline (there when we began to look).
+        writer: Who wrote them; None where nobody is known to have (there when we began to look, or unexplained).
+        at_ns: When that was reported, nanoseconds since the epoch; 0 without a writer.
     """
 
     offset: int
     length: int
     sha256: str
     writer: Writer | None = None
+    at_ns: int = 0
 
     @property
     def range(self) -> Range:
@@ -122,15 +125,28 @@ class Manifest:
         """Describe a content whose history is not known, block by block."""
         return cls(tuple(_blocks(content, 0, content.size)))
 
-    def appended(self, length: int, sha256: str, writer: Writer) -> Manifest:
-        """This manifest with one more segment at its end."""
-        if length == 0:
-            return self
-        return Manifest((*self.segments, Segment(self.size, length, sha256, writer)))
+    def appended(self, change: Change) -> Manifest:
+        """This manifest with one more segment at its end: what the change has written."""
+        return Manifest((*self.segments, *_written(change, self.size)))
 
-    def rewritten(self, length: int, sha256: str, writer: Writer) -> Manifest:
+    def rewritten(self, change: Change) -> Manifest:
         """A manifest of which one writer wrote the whole."""
-        return Manifest((Segment(0, length, sha256, writer),) if length else ())
+        return Manifest(_written(change, 0))
+
+    def skipped(self, content: Content, end: int) -> Manifest:
+        """This manifest, grown to ``end`` by bytes that nobody is known to have written."""
+        return Manifest((*self.segments, *_blocks(content, self.size, end)))
+
+    def kept(self, content: Content) -> Manifest:
+        """The content, with the known writers of those segments that it still holds in their place."""
+        found: list[Segment] = []
+        here = 0
+        for segment in self.segments:
+            end = segment.range.end
+            if end <= content.size and content.digest(segment.offset, segment.length) == segment.sha256:
+                found += [*_blocks(content, here, segment.offset), segment]
+                here = end
+        return Manifest((*found, *_blocks(content, here, content.size)))
 
     def mismatches(self, content: Content) -> tuple[Range, ...]:
         """The ranges of this manifest that the content does not hold, adjoining ones joined."""
@@ -144,6 +160,12 @@ class Manifest:
             else:
                 found.append(segment.range)
         return tuple(found)
+
+
+def _written(change: Change, offset: int) -> tuple[Segment, ...]:
+    if not change.length:
+        return ()
+    return (Segment(offset, change.length, change.sha256, change.writer, change.at_ns),)
 
 
 def _blocks(content: Content, start: int, end: int) -> Iterator[Segment]:

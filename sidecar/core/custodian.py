@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from sidecar.core import events as ev
 from sidecar.core.answers import Answers, saved
-from sidecar.core.decisions import CheckLineage, Decision, ReadFile
+from sidecar.core.chain import beginning, examine
+from sidecar.core.decisions import CheckLineage, Decision, KeepChain, ReadFile, RecallChain
 from sidecar.core.ledger import ForeignHold
 from sidecar.core.links import link_lost, link_opened
 from sidecar.core.registry import Registry
@@ -18,10 +19,12 @@ from sidecar.core.unlinked import UnlinkedChanges
 from sidecar.core.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sidecar.core.brakes import Brakes
     from sidecar.core.budget import Spent
+    from sidecar.core.chain import Chain
+    from sidecar.core.content import Snapshot
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.policy import Mode, Policy
     from sidecar.core.writer import Writer
@@ -126,6 +129,11 @@ class Custodian:
                 return self._answers.tripped(event)
             case ev.LineageChecked():
                 return self._answers.lineage_checked(event)
+            case ev.ChainRecalled():
+                self._registry.ledger(event.chain.file).recall(event.chain, event.reason)
+                return []
+            case ev.TimePassed():
+                return self._time_passed(event)
             case ev.Noted():
                 return self._noted(event)
             case ev.PolicyChanged():
@@ -138,6 +146,41 @@ class Custodian:
     def is_fenced(self, file: str) -> bool:
         """A window is open on this file."""
         return any(w.file == file for w in self._registry.windows.values())
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The files with an account, and the hash of the session key of each, where a run told it."""
+        return {file: ledger.session for file, ledger in self._registry.ledgers.items()}
+
+    def chain(self, file: str, snapshot: Snapshot, at_ns: int) -> Chain:
+        """The chain of custody of a file; changes nothing.
+
+        Args:
+            file: Path of the session file.
+            snapshot: The file as it was read; no report about it is outstanding.
+            at_ns: The time.
+        """
+        ledger = self._registry.ledgers.get(file)
+        if ledger is None:
+            return examine(beginning(file, at_ns), (), snapshot)
+        return examine(ledger.kept(file, at_ns), ledger.changes, snapshot)
+
+    def _begin(self, file: str) -> list[Decision]:
+        """The first word of a file: is there something from before?"""
+        ledger = self._registry.ledger(file)
+        asked, ledger.asked = ledger.asked, True
+        return [] if asked else [RecallChain(file=file)]
+
+    def _time_passed(self, event: ev.TimePassed) -> list[Decision]:
+        keep: list[Decision] = []
+        for file, ledger in self._registry.ledgers.items():
+            if ledger.unsaved:
+                chain = ledger.saved(file, event.at_ns)
+                if chain.witnessed:
+                    keep.append(KeepChain(chain=chain))
+        self._registry.prune(event.at_ns)
+        self._unlinked.prune(event.at_ns)
+        return keep
 
     def _file_moved(self, event: ev.FileMoved) -> list[Decision]:
         """A fenced file is read again; a change by a process without a link is noted."""
@@ -159,15 +202,17 @@ class Custodian:
             window.note(event.at_ns, "fence moved", f"to {event.fence.size} bytes")
         window.run = event.run
         window.mark = self._registry.witness.mark()
+        begin = self._begin(event.file)
         ledger = self._registry.ledger(event.file)
+        ledger.session = event.run.session or ledger.session
         ledger.expire(event.at_ns)
         trusted = ledger.advance(event.fence)
         since = [c for c in ledger.changes if trusted is not None or not c.finished]
         window.rebase(event.fence, trusted, ledger.uid, since)
         if trusted is not None:
-            return []
+            return begin
         self._registry.unsettled.add(event.file)
-        return [ReadFile(file=event.file)]
+        return [*begin, ReadFile(file=event.file)]
 
     def _fence_closed(self, event: ev.FenceClosed) -> list[Decision]:
         window = self._registry.windows.pop(event.window, None)
@@ -184,13 +229,19 @@ class Custodian:
 
     def _file_changed(self, event: ev.FileChanged) -> list[Decision]:
         change = event.change
-        self._registry.ledger(event.file).report(change)
-        for window in self._registry.on_file(event.file):
+        begin = self._begin(event.file)
+        ledger = self._registry.ledger(event.file)
+        ledger.report(change)
+        windows = self._registry.on_file(event.file)
+        for window in windows:
             window.report(change)
             if change.finished:
                 span = f" {change.length} bytes at {change.offset}" if change.length else ""
                 window.note(change.at_ns, "write", f"{change.operation.value}{span} by {change.writer.label()}")
-        return []
+        if not windows and change.finished and ledger.manifest is None:
+            # Custody begins with the first word of a file, not with the first fence.
+            return [*begin, ReadFile(file=event.file, settle=True)]
+        return begin
 
     def _lock_taken(self, event: ev.LockTaken) -> list[Decision]:
         for window in self._registry.on_file(event.file):
@@ -238,7 +289,7 @@ class Custodian:
             for window in windows:
                 if window.fence != event.snapshot.fingerprint:
                     decisions += self._answers.look(window, event.snapshot, event.at_ns)
-        manifest = self._registry.ledger(event.file).read(event.snapshot)
+        manifest = self._registry.ledger(event.file).read(event.snapshot, event.at_ns)
         for window in waiting:
             if manifest is not None:
                 window.rebase(window.fence, manifest, event.snapshot.uid, window.changes)

@@ -19,13 +19,13 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.change import Change, Operation
-from sidecar.core.content import EMPTY_SHA256, Manifest, Range, Segment
+from sidecar.core.content import EMPTY_SHA256, Range
 from sidecar.core.projection import REPLACING, project, step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sidecar.core.content import Content
+    from sidecar.core.content import Content, Manifest
     from sidecar.core.writer import Writer
 
 _MAX_OVERLAP: Final = 64
@@ -52,7 +52,7 @@ class Explanation:
     """What `explain` found.
 
     Attributes:
-        manifest: The content described anew, every known writer kept; covers the unexplained ranges as baseline.
+        manifest: The content described anew, the writers of what is left of it kept; unexplained ranges have none.
         shares: Who contributed what since the fence, in order of first appearance.
         unexplained: Ranges that no one reported; empty when every byte is accounted for.
         prefix_intact: The bytes at the fence are all still where they were.
@@ -194,7 +194,7 @@ class _Walk:
         untouched = not broken if self._base is self._trusted else not self._trusted.mismatches(content)
         intact = self._trusted.size <= content.size and untouched
         return Explanation(
-            manifest=Manifest.baseline(content) if broken else self._manifest,
+            manifest=self._manifest.kept(content) if broken else self._manifest,
             shares=self._tally.shares(),
             unexplained=_joined((*broken, *self._strange)),
             prefix_intact=intact,
@@ -232,7 +232,7 @@ class _Walk:
             self._strike(gone)
         self._lost += [(c, skipped.offset) for c in overtaken]
         self._tally.add(change.writer, Range(self._manifest.size, change.length))
-        self._manifest = self._manifest.appended(change.length, change.sha256, change.writer)
+        self._manifest = self._manifest.appended(change)
 
     def _strike(self, change: Change) -> None:
         """This write waits no more."""
@@ -243,8 +243,7 @@ class _Walk:
         """Nobody reported these bytes."""
         if where.length:
             self._strange.append(where)
-            sha256 = self._content.digest(where.offset, where.length)
-            self._manifest = Manifest((*self._manifest.segments, Segment(where.offset, where.length, sha256)))
+            self._manifest = self._manifest.skipped(self._content, where.end)
 
     def _count_lost(self) -> int:
         """Note what was reported as written and is not there: something took it away again.

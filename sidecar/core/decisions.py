@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sidecar.core.chain import KeptChain
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.incident import Incident
     from sidecar.core.verdict import Verdict
@@ -86,4 +87,18 @@ class CheckLineage:
     records: tuple[str, ...]
 
 
-Decision = ReadFile | SaveIncident | Approve | Withdraw | Refuse | Page | CheckLineage
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecallChain:
+    """Nothing is known of this file: if a chain of it was kept, answer with `sidecar.core.events.ChainRecalled`."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepChain:
+    """The chain has changed, and should outlive the sidecar."""
+
+    chain: KeptChain
+
+
+Decision = ReadFile | SaveIncident | Approve | Withdraw | Refuse | Page | CheckLineage | RecallChain | KeepChain

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sidecar.core.chain import KeptChain
     from sidecar.core.change import Change
     from sidecar.core.content import Snapshot
     from sidecar.core.fingerprint import Fingerprint
@@ -235,6 +236,22 @@ class LineageChecked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChainRecalled:
+    """What was kept of a file's chain of custody, asked for by `sidecar.core.decisions.RecallChain`."""
+
+    chain: KeptChain
+    reason: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimePassed:
+    """It is time to keep what should outlive the sidecar, and to put away what is old."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
     """Something worth a line in the window's timeline, such as a model call."""
 
@@ -282,6 +299,8 @@ Event = (
     | RecoveryApplied
     | TurnTripped
     | LineageChecked
+    | ChainRecalled
+    | TimePassed
     | Noted
     | PolicyChanged
     | PauseChanged

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.chain import Gap, KeptChain, closed, widened
 from sidecar.core.content import Manifest
 from sidecar.core.custody import explain
 from sidecar.core.projection import project
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 CALL_NS: Final = 60 * 1_000_000_000
 """No call takes so long."""
+
+MAX_CHANGES: Final = 512
+"""Reports that are kept apart; beyond it, the older half goes into the manifest."""
+
+_UNHEARD: Final = "what a write under way has done will never be known"
+_TOO_MANY: Final = "there were too many reports that lead nowhere"
 
 
 @dataclass(slots=True)
@@ -33,27 +40,46 @@ class Ledger:
 
     Attributes:
         manifest: The bytes at ``head``; None while custody is unknown.
+        past: The bytes when custody was lost, or when a sidecar knew them last; None when they never were known. Says
+            who wrote what is still there of them, and proves nothing else.
         head: The fingerprint at which the manifest was true.
         uid: Owner at the last reading; -1 when not known.
         changes: Reported since ``head``, in the order of their reports.
         foreign: The last lock holder without a link.
+        session: Hash of the session key, as far as a run told it.
+        since_ns: When the chain begins; 0 before.
+        gaps: Times without custody, oldest first.
+        touched_ns: When it was spoken of last.
+        unsaved: It has changed since it was kept last.
+        asked: What was kept of it has been asked for.
     """
 
     manifest: Manifest | None = None
+    past: Manifest | None = None
     head: Fingerprint | None = None
     uid: int = -1
     changes: list[Change] = field(default_factory=list)
     foreign: ForeignHold | None = None
+    session: str = ""
+    since_ns: int = 0
+    gaps: tuple[Gap, ...] = ()
+    touched_ns: int = 0
+    unsaved: bool = False
+    asked: bool = False
 
     def report(self, change: Change) -> None:
         """Take in a report, unless it is a late one of what the head has left behind."""
+        self._touch(change.at_ns)
         if self.manifest is None and not self.changes and change.before is not None and not change.before.exists:
             # The file is born in this call, so all of its history is known.
             self.manifest, self.head = Manifest(), change.before
+            self.gaps = closed(self.gaps, change.at_ns)
         if self.head is not None and change.finished and change.came_after(self.head, self.changes) is False:
             remove(self.changes, change)
         else:
             replace_or_append(self.changes, change)
+        if len(self.changes) > MAX_CHANGES:
+            self._fold(change.at_ns)
 
     def advance(self, fence: Fingerprint) -> Manifest | None:
         """Move the head to a fence if the reports lead there without a gap.
@@ -64,6 +90,7 @@ class Ledger:
         if not fence.exists and not self.changes:
             # No file holds no bytes, whatever was known before.
             self.manifest, self.head = Manifest(), fence
+            self.unsaved = True
             return self.manifest
         reached = self._reach(fence)
         if self.manifest is None or reached is None:
@@ -73,9 +100,10 @@ class Ledger:
             return None
         self.manifest, self.head = projected, fence
         del self.changes[:reached]
+        self.unsaved = self.unsaved or bool(reached)
         return projected
 
-    def read(self, snapshot: Snapshot) -> Manifest | None:
+    def read(self, snapshot: Snapshot, at_ns: int) -> Manifest | None:
         """Move the head to a file as it was read, keeping the known writers of the parts that are explained.
 
         Returns:
@@ -86,34 +114,72 @@ class Ledger:
         unread = snapshot.fingerprint.exists and (snapshot.content is None or not snapshot.regular)
         if unread:
             return None
-        if snapshot.content is None:
-            manifest = Manifest()
-        elif self.manifest is None:
-            manifest = Manifest.baseline(snapshot.content)
-        else:
-            manifest = explain(self.manifest, self.changes, snapshot.content).manifest
-        self.manifest, self.head = manifest, snapshot.fingerprint
+        manifest = Manifest()
+        if snapshot.content is not None:
+            known = self.past if self.manifest is None else self.manifest
+            manifest = explain(known or Manifest(), self.changes, snapshot.content).manifest
+        self._touch(at_ns)
+        self.unsaved = self.unsaved or manifest != self.manifest
+        self.manifest, self.head, self.gaps = manifest, snapshot.fingerprint, closed(self.gaps, at_ns)
         self.changes = [change for change in self.changes if not change.finished]
         return manifest
 
-    def forget(self) -> None:
+    def forget(self, reason: str, at_ns: int) -> None:
         """Custody is unknown from now on. Calls under way may still change the file, so they are kept in mind."""
+        if self.manifest is not None:
+            self.past = project(self.manifest, self.changes) or self.manifest
+            self.gaps = widened(self.gaps, Gap(at_ns, 0, reason))
         self.manifest = None
         self.head = None
         self.changes = [c for c in self.changes if not c.finished]
 
-    def abandon(self, link: str) -> None:
+    def recall(self, kept: KeptChain, reason: str) -> None:
+        """What was known of this file before is known again, but for the time since it was watched last."""
+        self.since_ns = kept.since_ns
+        self.session = self.session or kept.session
+        if self.manifest is None:
+            self.past = kept.manifest
+            self.gaps = widened(kept.gaps, Gap(kept.watched_ns, 0, reason))
+
+    def kept(self, file: str, at_ns: int) -> KeptChain:
+        """The chain up to the head, or what is left of it where custody was lost."""
+        known = self.past if self.manifest is None else self.manifest
+        since_ns = self.since_ns or at_ns
+        return KeptChain(
+            file=file, session=self.session, manifest=known, since_ns=since_ns, watched_ns=at_ns, gaps=self.gaps
+        )
+
+    def saved(self, file: str, at_ns: int) -> KeptChain:
+        """The chain with all that is settled by the reports alone, to be kept."""
+        self.unsaved = False
+        kept = self.kept(file, at_ns)
+        projected = None if self.manifest is None else project(self.manifest, self.changes)
+        return kept if projected is None else replace(kept, manifest=projected)
+
+    def abandon(self, link: str, at_ns: int) -> None:
         """A link is gone; what its calls under way have done will never be known."""
-        self._give_up([c for c in self.changes if c.link == link and not c.finished])
+        self._give_up([c for c in self.changes if c.link == link and not c.finished], at_ns)
 
     def expire(self, at_ns: int) -> None:
         """Calls that should have returned long ago have, and the report of it was lost."""
-        self._give_up([c for c in self.changes if not c.finished and at_ns - c.at_ns > CALL_NS])
+        self._give_up([c for c in self.changes if not c.finished and at_ns - c.at_ns > CALL_NS], at_ns)
 
-    def _give_up(self, calls: list[Change]) -> None:
+    def _give_up(self, calls: list[Change], at_ns: int) -> None:
         if calls:
-            self.forget()
+            self.forget(_UNHEARD, at_ns)
             self.changes = [c for c in self.changes if c not in calls]
+
+    def _touch(self, at_ns: int) -> None:
+        self.touched_ns = max(self.touched_ns, at_ns)
+        self.since_ns = self.since_ns or at_ns
+        self.unsaved = True
+
+    def _fold(self, at_ns: int) -> None:
+        """A file on which no run sets a fence must not take more and more room."""
+        settled = self.changes[len(self.changes) // 2].after
+        if settled is None or self.advance(settled) is None:
+            self.forget(_TOO_MANY, at_ns)
+            self.changes = self.changes[-MAX_CHANGES // 2 :]
 
     def _reach(self, fence: Fingerprint) -> int | None:
         """How many of the changes lead to the fence; None if they don't.

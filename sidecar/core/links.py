@@ -39,7 +39,7 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
             decisions.append(SaveIncident(incident=incident))
         del registry.windows[window.window_id]
     for ledger in registry.ledgers.values():
-        ledger.abandon(event.link)
+        ledger.abandon(event.link, event.at_ns)
     for window in registry.windows.values():
         window.abandon(event.link)
     announced = gateway is not None and gateway.role is Role.COTENANT

@@ -37,11 +37,11 @@ def step(manifest: Manifest, change: Change) -> Manifest | None:
         case Operation.METADATA:
             return manifest
         case Operation.APPEND:
-            return manifest.appended(change.length, change.sha256, change.writer)
+            return manifest.appended(change)
         case Operation.WRITE if change.offset == manifest.size:
-            return manifest.appended(change.length, change.sha256, change.writer)
+            return manifest.appended(change)
         case Operation.REWRITE:
-            return manifest.rewritten(change.length, change.sha256, change.writer)
+            return manifest.rewritten(change)
         case Operation.REMOVE:
             return Manifest()
         case Operation.TRUNCATE:

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from sidecar.core.events import TurnTripped, VerdictAsked
     from sidecar.core.witness import Process, Testimony
 
+IDLE_NS: Final = 6 * 3600 * 1_000_000_000
+"""The account of a file that no one has spoken of for so long is put away; its chain was kept."""
+
+MAX_LEDGERS: Final = 500
+"""Accounts that are kept at hand, beside those of files with an open window."""
+
 _RESTARTED: Final = "the sidecar did not see this fence being set"
 
 
@@ -61,6 +67,15 @@ class Registry:
         """The account of a file, begun with the first word of it."""
         return self.ledgers.setdefault(file, Ledger())
 
+    def prune(self, at_ns: int) -> None:
+        """Put away the accounts of files without a window that were not spoken of for long, and the oldest of many."""
+        fenced = {w.file for w in self.windows.values()}
+        idle = sorted((f for f in self.ledgers if f not in fenced), key=lambda f: self.ledgers[f].touched_ns)
+        many = max(0, len(self.ledgers) - MAX_LEDGERS)
+        for count, file in enumerate(idle):
+            if count < many or at_ns - self.ledgers[file].touched_ns > IDLE_NS:
+                del self.ledgers[file]
+
     def on_file(self, file: str) -> list[Window]:
         """The open windows of a file."""
         return [w for w in self.windows.values() if w.file == file]
@@ -83,7 +98,7 @@ class Registry:
         """Nothing may be assumed of the time before (rule 5), be it of one file or of all."""
         for path, ledger in self.ledgers.items():
             if file in {"", path}:
-                ledger.forget()
+                ledger.forget(reason, at_ns)
         for window in self.on_file(file) if file else self.windows.values():
             window.lose_custody(reason)
             window.note(at_ns, "custody lost", reason)

@@ -78,6 +78,10 @@ class UnlinkedChanges:
         burst.incident = _grown(burst.incident, event, holder)
         yield SaveIncident(incident=burst.incident)
 
+    def prune(self, at_ns: int) -> None:
+        """What has been quiet for long is over; its incident is on record."""
+        self._bursts = {f: b for f, b in self._bursts.items() if at_ns - b.last_ns <= QUIET_NS}
+
     def _open(self, event: FileMoved, mode: Mode) -> Incident:
         return Incident(
             incident_id=incident_id(event.at_ns, "", event.file),

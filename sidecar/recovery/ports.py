@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sidecar.core.chain import KeptChain
     from sidecar.core.decisions import Decision
     from sidecar.core.events import Event
     from sidecar.core.incident import Incident
@@ -18,6 +19,18 @@ class IncidentSink(Protocol):
 
     def save(self, incident: Incident, spent_at_ns: int = 0) -> None:
         """On disk when it returns, and with it that a recovery was counted at ``spent_at_ns``, if that is not 0."""
+        ...
+
+
+class ChainSink(Protocol):
+    """Where chains of custody outlive the sidecar."""
+
+    def keep(self, chain: KeptChain) -> None:
+        """On disk when it returns."""
+        ...
+
+    def recall(self, file: str) -> KeptChain | None:
+        """What was kept of this file."""
         ...
 
 

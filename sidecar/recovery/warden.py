@@ -30,9 +30,10 @@ from sidecar.wire import messages as wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from sidecar.core.chain import Chain
     from sidecar.core.custodian import Custodian
     from sidecar.link.session import LinkSession
-    from sidecar.recovery.ports import IncidentSink, Links, Listener, PageSink
+    from sidecar.recovery.ports import ChainSink, IncidentSink, Links, Listener, PageSink
 
 SYNC_SECONDS: Final = 0.06
 """How long an answer to a gateway may wait for other links; the gateway waits 250 ms in all."""
@@ -42,6 +43,8 @@ PATIENT_SECONDS: Final = 1.0
 
 _TRIES: Final = 3
 _UNHEARD: Final = "another linked process did not say in time what it had done"
+
+_UNWATCHED: Final = "no sidecar kept an account of this file meanwhile"
 
 log = structlog.get_logger("sidecar.recovery")
 
@@ -58,6 +61,7 @@ class Warden:
         links: Links,
         drain: Callable[[], None],
         now_ns: Callable[[], int],
+        chains: ChainSink | None = None,
     ) -> None:
         """Wire the hub; nothing happens before the first event."""
         self._custodian = custodian
@@ -67,6 +71,7 @@ class Warden:
         self._links = links
         self._drain = drain
         self._now_ns = now_ns
+        self._chains = chains
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -169,7 +174,7 @@ class Warden:
             snapshot = take_snapshot(path)
         return replace(snapshot, content=None, problem="it kept changing while it was looked at"), heard
 
-    def _carry_out(self, decision: de.Decision) -> None:
+    def _carry_out(self, decision: de.Decision) -> None:  # noqa: C901 - one case for each decision
         match decision:
             case de.SaveIncident():
                 self._incidents.save(decision.incident, decision.spent_at_ns)
@@ -197,12 +202,36 @@ class Warden:
                 self._pages.page(decision.incident)
             case de.CheckLineage():
                 self._check_lineage(decision)
+            case de.RecallChain():
+                self._recall(decision.file)
+            case de.KeepChain():
+                if self._chains is not None:
+                    self._chains.keep(decision.chain)
             case de.ReadFile(settle=True):
                 self._settled(decision.file)
             case de.ReadFile():
                 self._drain()
                 snapshot = take_snapshot(Path(decision.file))
                 self.handle(ev.SnapshotTaken(file=decision.file, snapshot=snapshot, at_ns=self._now_ns()))
+
+    async def chain(self, file: str) -> Chain:
+        """Read a file and hold it against its chain of custody; changes neither."""
+        if file not in self._custodian.files:
+            self._recall(file)
+        snapshot, heard = await self._look(file, None, PATIENT_SECONDS)
+        if not heard:
+            snapshot = replace(snapshot, content=None, problem=_UNHEARD)
+        return self._custodian.chain(file, snapshot, self._now_ns())
+
+    def _recall(self, file: str) -> None:
+        """Names of writers are no ground for a verdict, so a store that does not answer stops nothing."""
+        try:
+            kept = None if self._chains is None else self._chains.recall(file)
+        except SidecarError as error:
+            log.warning("chain_not_recalled", file=file, error=str(error))
+            return
+        if kept is not None:
+            self.handle(ev.ChainRecalled(chain=kept, reason=_UNWATCHED, at_ns=self._now_ns()))
 
     def _send(self, link: str, message: wire.SidecarMessage) -> None:
         for session in self._links.open_sessions():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from sidecar.service.custody import KEEP_SECONDS
 from sidecar.watch.processes import gateways_of
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Chores:
         roster: Roster,
         retain: Callable[[], object],
         sweep: Callable[[], object],
+        keep: Callable[[], object],
     ) -> None:
         """Nothing is scheduled yet."""
         self._state_dir = state_dir
@@ -48,6 +50,7 @@ class Chores:
         self._roster = roster
         self._retain = retain
         self._sweep = sweep
+        self._keep = keep
         self._scheduler = AsyncIOScheduler(timezone="UTC")
 
     def start(self) -> None:
@@ -57,6 +60,7 @@ class Chores:
             (self.find_gateways, {"seconds": PROCESSES_SECONDS}),
             (self._retain, {"hours": RETENTION_HOURS}),
             (self._sweep, {"seconds": SWEEP_SECONDS}),
+            (self._keep, {"seconds": KEEP_SECONDS}),
         )
         for job, every in jobs:
             self._scheduler.add_job(_in_loop(job), "interval", coalesce=True, max_instances=1, **every)

@@ -22,6 +22,7 @@ from sidecar.config.settings import Who
 from sidecar.core import events as ev
 from sidecar.core.budget import MAX_PERIOD_NS
 from sidecar.core.custodian import Custodian
+from sidecar.core.errors import SidecarError
 from sidecar.core.loss import Loss
 from sidecar.core.policy import Policy
 from sidecar.link.server import LinkServer
@@ -30,11 +31,13 @@ from sidecar.notify.pager import Pager
 from sidecar.recovery.warden import Warden
 from sidecar.service.chores import Chores
 from sidecar.service.eyewitness import Eyewitness
+from sidecar.service.custody import CustodyDesk
 from sidecar.service.lookout import Lookout
 from sidecar.service.reception import Reception
 from sidecar.service.roster import Roster
 from sidecar.service.sweep import LockSweep
 from sidecar.status import Problem, Status, WatchStatus
+from sidecar.store.chains import ChainStore
 from sidecar.store.incidents import IncidentStore
 from sidecar.telemetry.log import configure_logging
 from sidecar.telemetry.telemetry import Telemetry
@@ -70,8 +73,9 @@ class Service:
         self.custodian = Custodian(Policy(), settings.mode, spent)
         self.roster = Roster()
         self.watcher: Watcher
+        self.chains = ChainStore(self.store)
         self.warden = Warden(
-            self.custodian, self.store, self.pager, self.telemetry, self.roster, self._drain, time.time_ns
+            self.custodian, self.store, self.pager, self.telemetry, self.roster, self._drain, time.time_ns, self.chains
         )
         self.eyewitness = Eyewitness(self.warden, time.time_ns, self.lose)
         self.reception = Reception(
@@ -80,15 +84,24 @@ class Service:
         self.lookout = Lookout(
             self.warden, self.roster, self.eyewitness, time.time_ns, self.lose, self.reception.refuse
         )
+        self.custody = CustodyDesk(self.custodian, self.warden, self.chains, lambda: self.watcher, time.time_ns)
         self.watcher = Watcher(settings.state_dir, self.lookout)
         self.sweep = LockSweep(self.watcher, self.roster, time.time_ns, self.telemetry.stale_lock)
         self.reception.locks = self.sweep
         self.links = LinkServer(settings.socket, self.reception, version=__version__, mode=settings.mode.value)
         self.chores = Chores(
-            settings.state_dir, self.watcher, self.lookout, self.roster, self._retain, self.sweep.sweep
+            settings.state_dir,
+            self.watcher,
+            self.lookout,
+            self.roster,
+            self._retain,
+            self.sweep.sweep,
+            self.custody.keep,
         )
         self.web = WebServer(
-            create_app(self, self.store, self.telemetry.render_metrics), settings.http_host, settings.http_port
+            create_app(self, self.store, self.telemetry.render_metrics, custody=self.custody),
+            settings.http_host,
+            settings.http_port,
         )
         self.telemetry.bind_custody(self._custody_unknown)
         self.telemetry.bind_status(self)
@@ -102,6 +115,7 @@ class Service:
         async with AsyncExitStack() as stack:
             stack.callback(self.telemetry.shutdown)
             stack.callback(self.store.close)
+            stack.callback(self.chains.close)
             await stack.enter_async_context(self.pager)
             if self.settings.who is Who.KERNEL:
                 self.eyewitness.start(self.settings.state_dir, (self.settings.data_dir, self.settings.socket.parent))
@@ -116,6 +130,7 @@ class Service:
             stack.push_async_callback(self.web.stop)
             self.chores.start()
             stack.callback(self.chores.stop)
+            stack.callback(self._stop_custody)
             stack.enter_context(self._runtime_file())
             self.ready = True
             log.info(
@@ -198,6 +213,14 @@ class Service:
 
     def _retain(self) -> None:
         self.store.forget_before(time.time_ns() - RETENTION_NS)
+        self.chains.forget_before(time.time_ns() - RETENTION_NS)
+
+    def _stop_custody(self) -> None:
+        """What could not be kept is known no more in the next life, and that is all that comes of it."""
+        try:
+            self.custody.stop()
+        except SidecarError as error:
+            log.warning("custody_not_kept", error=str(error))
 
     @contextlib.contextmanager
     def _runtime_file(self) -> Iterator[None]:

@@ -20,6 +20,7 @@ from sidecar.store.reader import IncidentReader, column
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from sidecar.core.incident import Incident
@@ -176,6 +177,14 @@ class IncidentStore(IncidentReader):
             removed: int = database.execute("SELECT count(*) FROM old").fetchone()[0]
             database.execute("DELETE FROM old")
         return removed
+
+    def writing(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A transaction for another room of the same file; on the disk when the block is left.
+
+        Raises:
+            StoreError: It could not be committed; nothing of it was kept.
+        """
+        return self._writing()
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

@@ -73,6 +73,22 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """,
         "CREATE INDEX recoveries_by_time ON recoveries (at_ns)",
     ),
+    (
+        # The body is the chain of custody of one file; the columns are only what is searched for.
+        """
+        CREATE TABLE chains (
+            file BLOB PRIMARY KEY,
+            session BLOB NOT NULL,
+            file_name BLOB NOT NULL,
+            file_stem BLOB NOT NULL,
+            watched_ns INTEGER NOT NULL,
+            body TEXT NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX chains_by_time ON chains (watched_ns)",
+        # One row: until when a sidecar is known to have watched.
+        "CREATE TABLE watched (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), at_ns INTEGER NOT NULL) STRICT",
+    ),
 )
 
 VERSION: Final = len(MIGRATIONS)

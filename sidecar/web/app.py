@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from sidecar import __version__
 from sidecar.core.errors import SidecarError
 from sidecar.core.verdict import Verdict
+from sidecar.store.custody_json import chain_json
 from sidecar.store.public import incident_json
 from sidecar.store.since import SinceError, parse_since
 from sidecar.web.answers import problem, status_json
@@ -22,6 +23,7 @@ from sidecar.web.answers import problem, status_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sidecar.core.chain import Chain
     from sidecar.status import Status
     from sidecar.store.stored import StoredIncident
 
@@ -48,6 +50,18 @@ class IncidentSource(Protocol):
         ...
 
 
+class CustodySource(Protocol):
+    """Who knows the chains of custody. Called in the event loop's thread."""
+
+    def files(self, session: str) -> tuple[str, ...]:
+        """The session files that go by this name."""
+        ...
+
+    async def chain(self, file: str) -> Chain:
+        """The chain of that file, held against what it is now."""
+        ...
+
+
 class Wanted(BaseModel):
     """Which incidents are wanted. A misspelt condition is refused: ignored, it would give too many."""
 
@@ -64,6 +78,7 @@ def create_app(
     store: IncidentSource,
     metrics: Callable[[str], tuple[bytes, str]],
     clock: Callable[[], int] = time.time_ns,
+    custody: CustodySource | None = None,
 ) -> FastAPI:
     """Make the API.
 
@@ -72,11 +87,14 @@ def create_app(
         store: Knows the incidents.
         metrics: Renders all metrics for an Accept header: body and content type. Called in the event loop's thread.
         clock: The time in nanoseconds since the epoch.
+        custody: Knows the chains of custody; without it there is no such route.
     """
     # Its pages of documentation would have the browser load scripts from elsewhere; the schema itself is served.
     app = FastAPI(title="openclaw-sidecar", version=__version__, docs_url=None, redoc_url=None)
     _add_probes(app, source, metrics)
     _add_incidents(app, store, clock)
+    if custody is not None:
+        _add_custody(app, custody)
     _add_errors(app)
     return app
 
@@ -125,6 +143,20 @@ def _add_incidents(app: FastAPI, store: IncidentSource, clock: Callable[[], int]
         if stored is None:
             return problem(HTTPStatus.NOT_FOUND, f"there is no incident {incident_id}; /v1/incidents lists those kept")
         return JSONResponse(incident_json(stored))
+
+
+def _add_custody(app: FastAPI, custody: CustodySource) -> None:
+    @app.get("/v1/custody")
+    async def chain(
+        session: Annotated[str, Query(description="A session file's path or name, a session key or the hash of one.")],
+    ) -> JSONResponse:
+        """The chain of custody of one session file: its ranges with their writers, held against the file as it is."""
+        files = custody.files(session)
+        if not files:
+            return problem(HTTPStatus.NOT_FOUND, f"no session file is known by the name {session}")
+        if len(files) > 1:
+            return problem(HTTPStatus.CONFLICT, f"{session} may be any of {', '.join(files[:5])}: give the path")
+        return JSONResponse(chain_json(await custody.chain(files[0])))
 
 
 def _add_errors(app: FastAPI) -> None:

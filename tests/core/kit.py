@@ -10,7 +10,7 @@ from sidecar.core import events as ev
 from sidecar.core.change import Change, Operation
 from sidecar.core.content import BytesContent, Snapshot
 from sidecar.core.custodian import Custodian
-from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFile, Refuse, SaveIncident
+from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFile, RecallChain, Refuse, SaveIncident
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
 from sidecar.core.loss import Loss
@@ -195,6 +195,8 @@ class Bench:
         """Give an event to the custodian; answer immediate reads, keep the rest."""
         made: list[Decision] = []
         for decision in self.custodian.handle(event):
+            if isinstance(decision, RecallChain):
+                continue
             if not isinstance(decision, ReadFile):
                 made.append(decision)
             elif decision.settle:

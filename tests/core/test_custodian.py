@@ -9,7 +9,7 @@ import pytest
 from sidecar.core import events as ev
 from sidecar.core.change import Operation
 from sidecar.core.content import Snapshot
-from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFile, Refuse, SaveIncident
+from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFile, RecallChain, Refuse, SaveIncident
 from sidecar.core.gateway import Gateway
 from sidecar.core.incident import Outcome, UnexplainedRange
 from sidecar.core.ledger import CALL_NS
@@ -648,7 +648,7 @@ def test_rule_5_a_look_does_not_mend_a_broken_account() -> None:
     bench = Bench(disk=disk)
     unreadable = Snapshot(disk.fingerprint, None, problem="it kept changing")
     fence = ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=disk.fingerprint, run=RUN, at_ns=bench.now())
-    assert bench.custodian.handle(fence) == [ReadFile(file=FILE)]
+    assert bench.custodian.handle(fence) == [RecallChain(file=FILE), ReadFile(file=FILE)]
     bench.read(unreadable)
     at_the_fence = disk.snapshot
     disk.append(b"a write whose report is lost\n")
@@ -1171,7 +1171,7 @@ def test_custody_of_a_file_that_is_not_there_needs_no_reading() -> None:
     )
     bench.cotenant(b'{"type":"session"}\n')
 
-    assert made == []
+    assert made == [RecallChain(file=FILE)]
     assert isinstance(bench.ask(fence=absent), Approve)
 
 

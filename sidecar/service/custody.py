@@ -1,0 +1,78 @@
+"""Answers who wrote which bytes of a session file, and keeps that for the next life."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core import events as ev
+from sidecar.store.reader import session_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.core.chain import Chain
+    from sidecar.core.custodian import Custodian
+    from sidecar.recovery.warden import Warden
+    from sidecar.store.chains import ChainStore
+    from sidecar.watch.watcher import Watcher
+
+KEEP_SECONDS: Final = 10
+"""How often chains that have changed are written to disk: what a killed sidecar forgets at most."""
+
+WATCHED_SECONDS: Final = 60
+"""How often it is noted that files are being watched, if nothing else is written."""
+
+_NS_PER_SECOND: Final = 1_000_000_000
+
+
+class CustodyDesk:
+    """Knows which file a person means, and has it looked at."""
+
+    def __init__(
+        self,
+        custodian: Custodian,
+        warden: Warden,
+        chains: ChainStore,
+        watcher: Callable[[], Watcher],
+        now_ns: Callable[[], int],
+    ) -> None:
+        """Nothing is read yet."""
+        self._custodian = custodian
+        self._warden = warden
+        self._chains = chains
+        self._watcher = watcher
+        self._now_ns = now_ns
+        self._noted_ns = 0
+
+    def files(self, session: str) -> tuple[str, ...]:
+        """The session files that go by this name: a path, a name with or without its ending, a key or its hash."""
+        known = self._custodian.files
+        names = {session, session_hash(session)}
+        found = {file for file, key in known.items() if key in names}
+        for file in {*known, *(str(path) for path in self._watcher().files)}:
+            path = Path(file)
+            if names & {file, path.name, path.name.removesuffix(".jsonl")}:
+                found.add(file)
+        return tuple(sorted(found | set(self._chains.files(session))))
+
+    async def chain(self, file: str) -> Chain:
+        """The chain of custody of a file, held against what it is now."""
+        return await self._warden.chain(file)
+
+    def keep(self) -> None:
+        """Write down what has changed, and until when we have watched.
+
+        Raises:
+            StoreError: It could not be noted until when.
+        """
+        now_ns = self._now_ns()
+        self._warden.handle(ev.TimePassed(at_ns=now_ns))
+        if now_ns - self._noted_ns >= WATCHED_SECONDS * _NS_PER_SECOND:
+            self._noted_ns = now_ns
+            self._chains.watching(now_ns)
+
+    def stop(self) -> None:
+        """Write down everything for the next life."""
+        self._noted_ns = 0
+        self.keep()

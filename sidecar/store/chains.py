@@ -1,0 +1,171 @@
+"""Chains of custody, kept for the sidecar's next life."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.core.chain import Gap, KeptChain
+from sidecar.core.content import Manifest, Segment
+from sidecar.core.writer import Writer
+from sidecar.store.database import open_reader, reading
+from sidecar.store.errors import StoreCorruptError
+from sidecar.store.facts import build, plain
+from sidecar.store.reader import column, session_hash
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sidecar.store.incidents import IncidentStore
+
+MAX_CHAINS: Final = 2000
+"""Files whose chain is kept, the last ones written to."""
+
+_NAMES: Final = ":session IN (file, file_name, file_stem, session) OR session = :hash"
+
+
+class ChainReader:
+    """Answers questions about kept chains, beside a running sidecar or without one."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the database file for reading only.
+
+        Raises:
+            StoreError: It is missing, not readable, damaged or of another schema.
+        """
+        self._path = path
+        self._lock = threading.Lock()
+        self._read = open_reader(path)
+        self._watched_ns = self._last_watch()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._read.close()
+
+    def recall(self, file: str) -> KeptChain | None:
+        """The chain of that file, or None."""
+        rows = self._query("SELECT body FROM chains WHERE file = ?", (column(file),))
+        return self._chain(file, rows[0][0]) if rows else None
+
+    def files(self, session: str) -> tuple[str, ...]:
+        """The files that go by this name: a path, a name with or without its ending, a session key or its hash."""
+        conditions = {"session": column(session), "hash": column(session_hash(session))}
+        rows = self._query(f"SELECT file FROM chains WHERE {_NAMES} ORDER BY file", conditions)  # noqa: S608 - constants
+        return tuple(row[0].decode("utf-8", "surrogatepass") for row in rows)
+
+    def _last_watch(self) -> int:
+        rows = self._query("SELECT at_ns FROM watched", ())
+        return int(rows[0][0]) if rows else 0
+
+    def _query(self, sql: str, parameters: Any) -> list[Any]:  # noqa: ANN401 - as sqlite3 takes and gives them
+        with self._lock, reading(self._path):
+            return self._read.execute(sql, parameters).fetchall()
+
+    def _chain(self, file: str, body: str) -> KeptChain:
+        try:
+            chain = decode(file, body)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise StoreCorruptError(self._path, f"chain of {file}: {error!r}") from error
+        return replace(chain, watched_ns=max(chain.watched_ns, self._watched_ns))
+
+
+class ChainStore(ChainReader):
+    """Keeps chains beside the incidents, in the same file."""
+
+    def __init__(self, store: IncidentStore) -> None:
+        """Use the open store.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        super().__init__(store.path)
+        self._store = store
+        self._kept: set[str] = set()
+
+    def keep(self, chain: KeptChain) -> None:
+        """Put the chain on disk.
+
+        Raises:
+            StoreError: It is not on disk.
+        """
+        self._kept.add(chain.file)
+        name = PurePath(chain.file).name
+        row = (
+            column(chain.file),
+            column(chain.session),
+            column(name),
+            column(name.removesuffix(".jsonl")),
+            chain.watched_ns,
+            encode(chain),
+        )
+        with self._store.writing() as database:
+            database.execute("INSERT OR REPLACE INTO chains VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def watching(self, at_ns: int) -> None:
+        """Every file is still being watched.
+
+        Raises:
+            StoreError: It is not on disk.
+        """
+        with self._store.writing() as database:
+            database.execute("INSERT OR REPLACE INTO watched VALUES (1, ?)", (at_ns,))
+
+    def forget_before(self, at_ns: int) -> None:
+        """Remove chains that were kept last before that time, and the oldest of too many."""
+        with self._store.writing() as database:
+            database.execute("DELETE FROM chains WHERE watched_ns < ?", (at_ns,))
+            database.execute(
+                """
+                DELETE FROM chains WHERE file IN
+                    (SELECT file FROM chains ORDER BY watched_ns DESC LIMIT -1 OFFSET ?)
+                """,
+                (MAX_CHAINS,),
+            )
+
+    def _chain(self, file: str, body: str) -> KeptChain:
+        """What this life has kept was watched no longer than until then."""
+        chain = super()._chain(file, body)
+        return decode(file, body) if file in self._kept else chain
+
+
+def encode(chain: KeptChain) -> str:
+    """The row's text: JSON in ASCII. Writers are listed once, segments follow each other without offsets."""
+    segments = chain.manifest.segments if chain.manifest is not None else ()
+    writers = list(dict.fromkeys(s.writer for s in segments if s.writer is not None))
+    place = {writer: number for number, writer in enumerate(writers)}
+    body = {
+        "session": chain.session,
+        "since_ns": chain.since_ns,
+        "watched_ns": chain.watched_ns,
+        "gaps": plain(chain.gaps),
+        "writers": plain(writers),
+        "segments": [[s.length, s.sha256, None if s.writer is None else place[s.writer], s.at_ns] for s in segments],
+    }
+    return json.dumps(body, ensure_ascii=True, separators=(",", ":"))
+
+
+def decode(file: str, text: str) -> KeptChain:
+    """The inverse of `encode`.
+
+    Raises:
+        ValueError: The text is no chain; so are KeyError, TypeError and IndexError for one with pieces missing.
+    """
+    body = json.loads(text)
+    writers = [build(Writer, w) for w in body["writers"]]
+    segments: list[Segment] = []
+    offset = 0
+    for length, sha256, writer, at_ns in body["segments"]:
+        segments.append(Segment(offset, length, sha256, None if writer is None else writers[writer], at_ns))
+        offset += length
+    return KeptChain(
+        file=file,
+        session=body["session"],
+        manifest=Manifest(tuple(segments)),
+        since_ns=body["since_ns"],
+        watched_ns=body["watched_ns"],
+        gaps=tuple(build(Gap, gap) for gap in body["gaps"]),
+    )
