@@ -67,6 +67,11 @@ class Ledger:
     unsaved: bool = False
     asked: bool = False
 
+    @property
+    def last_ns(self) -> int:
+        """When something was heard of the file last."""
+        return max(self.touched_ns, self.foreign.at_ns if self.foreign is not None else 0)
+
     def report(self, change: Change) -> None:
         """Take in a report, unless it is a late one of what the head has left behind."""
         self._touch(change.at_ns)

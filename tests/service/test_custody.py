@@ -1,0 +1,195 @@
+"""Who wrote which bytes: a real sidecar asked with the real command, over restarts; gateways are played on the link."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sidecar.core.fingerprint import Fingerprint
+from sidecar.demo.companion import Companion, command
+from sidecar.wire import messages as wire
+from tests.link.kit import AT
+from tests.recovery.kit import FOREIGN, HEADER, RUN, Gateway, foreign_append, record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY = "agent:main:main"
+
+
+@dataclass
+class Place:
+    """A state directory with one session file of some age."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        self.file = self.root / "state" / "agents" / "main" / "sessions" / "0a1b.jsonl"
+        self.file.parent.mkdir(parents=True)
+        self.file.write_bytes(HEADER)
+
+    def companion(self) -> Companion:
+        return Companion(self.root / "state", self.root / "sidecar", self.root / "s.sock")
+
+    async def gateway(self, sidecar: Companion) -> Gateway:
+        """A linked process that writes and says so."""
+        gateway = Gateway(*await asyncio.open_unix_connection(sidecar.socket))
+        gateway.say(gateway.hello())
+        assert isinstance(await gateway.answer(), wire.Welcome)
+        gateway.say(wire.AdapterFound(seq=gateway.seq(), at=AT, adapter="swap"))
+        return gateway
+
+    async def ask(self, *arguments: str) -> tuple[int, Any]:
+        """The command, as a person runs it."""
+        process = await asyncio.create_subprocess_exec(
+            *(str(command()), arguments[0], "--json", "--state-dir", str(self.root / "state")),
+            *("--data-dir", str(self.root / "sidecar" / "data"), *arguments[1:]),
+            stdout=asyncio.subprocess.PIPE,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.root), "LANG": "C.UTF-8"},
+        )
+        out, _err = await process.communicate()
+        return process.returncode or 0, json.loads(out) if out else None
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    """Short, because a socket's path has 108 bytes."""
+    with tempfile.TemporaryDirectory(prefix="ocs-") as directory:
+        (Path(directory) / "sidecar").mkdir()
+        yield Place(Path(directory))
+
+
+def writers(body: Any) -> list[tuple[int, int, str | None, str]]:  # noqa: ANN401 - a JSON value
+    return [
+        (r["offset"], r["length"], r["writer"] and f"{r['writer']['kind']} {r['writer']['name']}", r["grade"])
+        for r in body["ranges"]
+    ]
+
+
+def held(body: Any, file: Path) -> bool:  # noqa: ANN401 - a JSON value
+    """The ranges cover the file, and their digests are those of its bytes."""
+    data, here = file.read_bytes(), 0
+    for r in body["ranges"]:
+        assert r["offset"] == here
+        here += r["length"]
+        assert hashlib.sha256(data[r["offset"] : here]).hexdigest() == r["sha256"]
+    return here == len(data)
+
+
+NOTE, MORE = len(record("note", "first")), len(record("more", "note"))
+OLD = len(HEADER)
+
+
+def test_each_range_has_its_writer_before_any_fence_and_a_foreign_byte_is_found_by_offset(place: Place) -> None:
+    async def story() -> None:
+        async with place.companion() as sidecar:
+            gateway = await place.gateway(sidecar)
+            gateway.append(place.file, "note")
+            gateway.append(place.file, "more", "note")
+            code, body = await place.ask("custody", "0a1b")
+            assert code == 0
+            assert held(body, place.file)
+            assert writers(body) == [
+                (0, OLD, None, "none"),
+                (OLD, NOTE, "cron digest", "bytes"),
+                (OLD + NOTE, MORE, "cron digest", "bytes"),
+            ]
+            assert (await place.ask("verify", str(place.file)))[0] == 0
+
+            foreign_append(place.file)
+            code, body = await place.ask("verify", "0a1b.jsonl")
+            assert code == 1
+            assert body["verified"]["offset"] == OLD + NOTE + MORE
+            assert (await place.ask("verify", "nothing"))[0] == 2
+            await gateway.hang_up()
+
+    asyncio.run(story())
+
+
+def test_a_session_is_found_by_its_key_and_by_the_hash_that_incidents_show(place: Place) -> None:
+    hashed = hashlib.sha256(KEY.encode()).hexdigest()[:16]
+
+    async def story() -> None:
+        async with place.companion() as sidecar:
+            gateway = await place.gateway(sidecar)
+            fence = Fingerprint.parse(gateway.fence(place.file))
+            run = wire.WireRun(run=RUN.run, kind=RUN.kind, session=hashed)
+            gateway.say(
+                wire.FenceSet(
+                    seq=gateway.seq(), at=AT, window="w1", file=str(place.file), fence=fence.encode(), run=run
+                )
+            )
+            for name in (KEY, hashed):
+                code, body = await place.ask("custody", name)
+                assert (code, body["file"]) == (0, str(place.file))
+            await gateway.hang_up()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "a foreign byte", "a foreign byte in the middle"])
+def test_ranges_keep_their_writers_over_a_restart_and_what_was_not_witnessed_has_none(
+    place: Place, meanwhile: str
+) -> None:
+    async def story() -> None:
+        async with place.companion() as sidecar:
+            gateway = await place.gateway(sidecar)
+            gateway.append(place.file, "note")
+            assert (await place.ask("verify", "0a1b"))[0] == 0
+            gateway.say(wire.Bye(seq=gateway.seq(), at=AT))
+            await gateway.hang_up()
+        if meanwhile == "a foreign byte":
+            foreign_append(place.file)
+        if meanwhile == "a foreign byte in the middle":
+            data = place.file.read_bytes()
+            place.file.write_bytes(b"[" + data[1:])
+        same = meanwhile == "nothing"
+        end = [] if meanwhile != "a foreign byte" else [(OLD + NOTE, len(FOREIGN), None, "none")]
+        ranges = [(0, OLD, None, "none"), (OLD, NOTE, "cron digest", "bytes"), *end]
+        for running in (False, True):
+            sidecar = place.companion()
+            if running:
+                await sidecar.start()
+            code, body = await place.ask("verify", "0a1b")
+            assert code == int(not same)
+            assert body["watched"] is running
+            offset = OLD + NOTE if meanwhile == "a foreign byte" else 0
+            assert body["verified"]["offset"] == (None if same else offset)
+            code, body = await place.ask("custody", "0a1b")
+            assert code == 0
+            assert held(body, place.file)
+            assert writers(body) == ranges
+            (gap,) = body["gaps"]
+            assert "sidecar" in gap["reason"]
+            await sidecar.stop()
+
+    asyncio.run(story())
+
+
+def test_custody_goes_on_after_a_restart_and_says_how_long_nobody_watched(place: Place) -> None:
+    async def story() -> None:
+        for name in ("note", "more"):
+            async with place.companion() as sidecar:
+                gateway = await place.gateway(sidecar)
+                gateway.append(place.file, name)
+                gateway.fence(place.file)
+                code, body = await place.ask("verify", "0a1b")
+                assert code == 0, body
+                code, body = await place.ask("custody", "0a1b")
+                await gateway.hang_up()
+        assert writers(body) == [
+            (0, OLD, None, "none"),
+            (OLD, NOTE, "cron digest", "bytes"),
+            (OLD + NOTE, len(record("more", "first")), "cron digest", "bytes"),
+        ]
+        assert [g["to"] is not None and g["seconds"] > 0 for g in body["gaps"]] == [True]
+
+    asyncio.run(story())
