@@ -30,8 +30,8 @@ from sidecar.notify.destination import destinations_of
 from sidecar.notify.pager import Pager
 from sidecar.recovery.warden import Warden
 from sidecar.service.chores import Chores
-from sidecar.service.eyewitness import Eyewitness
 from sidecar.service.custody import CustodyDesk
+from sidecar.service.eyewitness import Eyewitness
 from sidecar.service.lookout import Lookout
 from sidecar.service.reception import Reception
 from sidecar.service.roster import Roster
