@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core.gateway import Adapter
+from sidecar.core.hold import Hold
 from sidecar.core.incident import Outcome
 from sidecar.core.policy import Mode
 from sidecar.core.verdict import Verdict
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sidecar.core.incident import Incident
+
+
+_HELD: Final = {
+    Hold.PAUSE: "End the pause when it has served its purpose: openclaw-sidecar resume",
+    Hold.STORM: "Look for what changes so many sessions at once: a restore, a sync tool, an upgrade.",
+    Hold.SESSION_BUDGET: "Look for what keeps writing to this session while its turns wait.",
+    Hold.GATEWAY_BUDGET: "Look for what keeps writing to the sessions of this gateway while their turns wait.",
+    Hold.POLICY: "The policy does not allow it: see whether that is what you want.",
+}
 
 
 def advice(incident: Incident) -> list[str]:
@@ -28,6 +38,9 @@ def _about_the_change(incident: Incident) -> Iterator[str]:
     outcome = incident.recovery.outcome
     if incident.verdict is Verdict.EXTERNAL:
         yield from _about_a_stranger(incident)
+    elif incident.recovery.hold in _HELD:
+        yield _HELD[incident.recovery.hold]
+        yield f"See what would change it: openclaw-sidecar policy explain {incident.incident_id}"
     elif outcome is Outcome.INEFFECTIVE:
         yield "Please report this with the output of `openclaw-sidecar explain --json`: it holds no transcript text."
         if not incident.turn_lost:

@@ -17,6 +17,9 @@ from sidecar.cli.explain import print_story
 from sidecar.cli.hook import Hook, HookFormat, preload_path
 from sidecar.cli.listing import print_listing
 from sidecar.cli.output import print_json, print_note, print_raw
+from sidecar.cli.pausing import pause as pause_recovery
+from sidecar.cli.pausing import resume as resume_recovery
+from sidecar.cli.policy import policy_app
 from sidecar.cli.report import print_report
 from sidecar.cli.write import is_well, print_written, write_session
 from sidecar.config.resolve import Flags, resolve
@@ -34,6 +37,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+app.add_typer(policy_app, name="policy")
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -62,6 +68,7 @@ def run(
     observe: options.Observe = False,
     notify: options.Notify = None,
     who: options.WhoWrote = None,
+    policy: options.Policy = None,
     config: options.Config = None,
 ) -> int:
     """Run the sidecar of one gateway until SIGTERM or Ctrl-C."""
@@ -73,6 +80,7 @@ def run(
         observe=observe or None,
         notify=tuple(notify or ()),
         who=who,
+        policy=policy,
         config=config,
     )
     settings = resolve(flags, os.environ)
@@ -227,6 +235,36 @@ def verify(
     else:
         print_verified(body)
     return 0 if body["verified"]["same"] else 1
+
+
+@app.command()
+def pause(
+    *,
+    length: options.For,
+    reason: options.Reason,
+    state_dir: options.StateDir = None,
+    data_dir: options.DataDir = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> int:
+    """Stop recovery for a while; verdicts and telemetry go on.
+
+    Kept over restarts. Works with the sidecar down.
+    """
+    settings = options.settings_for_reading(state_dir, data_dir, config)
+    return pause_recovery(settings, length, reason, as_json=as_json)
+
+
+@app.command()
+def resume(
+    *,
+    state_dir: options.StateDir = None,
+    data_dir: options.DataDir = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> int:
+    """End a pause."""
+    return resume_recovery(options.settings_for_reading(state_dir, data_dir, config), as_json=as_json)
 
 
 @app.command()

@@ -13,6 +13,7 @@ import typer
 from sidecar.cli.app import app
 from sidecar.cli.custody import SessionError
 from sidecar.cli.doctor import PackageError
+from sidecar.cli.pausing import PauseUsageError
 from sidecar.config.errors import ConfigError
 from sidecar.core.errors import SidecarError
 from sidecar.cotenant.errors import CotenantError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "openclaw-sidecar"
 
-_USAGE = (SinceError, PackageError, SessionError)
+_USAGE = (PauseUsageError, SinceError, PackageError, SessionError)
 
 
 class Exit(IntEnum):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.cli.advice import advice
 from sidecar.cli.output import print_fields, print_line, print_raw, print_rows
+from sidecar.core.hold import Hold
 from sidecar.notify import words
 from sidecar.store.public import iso_utc
 
@@ -66,6 +67,7 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
         ("What was done", words.OUTCOMES[incident.recovery.outcome]),
         ("Why", incident.recovery.reason or "-"),
         ("Mode", incident.recovery.mode.value),
+        *_policy(incident),
         ("Page", page_words(stored.page)),
     ]
     if incident.recovery.count:
@@ -73,6 +75,21 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
         fields.append(("Fence moved", f"{how_often}; the last took {incident.recovery.latency_ms:.1f} ms"))
     if incident.run.trace_id:
         fields.append(("Trace", incident.run.trace_id))
+    return fields
+
+
+def _policy(incident: Incident) -> list[tuple[str, str]]:
+    """Which rule decided, and what else held the recovery back."""
+    fields = []
+    if incident.rule:
+        fields.append(("Rule", f"{incident.rule} of policy {incident.policy}"))
+    if incident.recovery.hold is not Hold.NONE:
+        fields.append(("Held back by", incident.recovery.hold.value.replace("_", " ")))
+    purse = incident.recovery.purse
+    if purse is not None:
+        fields.append(
+            ("Budget", f"{purse.used} of {purse.limit} used; free again {iso_utc(purse.free_at_ns) or 'never'}")
+        )
     return fields
 
 

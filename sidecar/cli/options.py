@@ -79,6 +79,14 @@ WhoWrote = Annotated[
         " CAP_SYS_ADMIN). [env: OPENCLAW_SIDECAR_WHO; default: reports]",
     ),
 ]
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        show_default=False,
+        help="TOML file with the policy, see docs/policy.md. [env: OPENCLAW_SIDECAR_POLICY; default: the built-in one]",
+    ),
+]
 Format = Annotated[HookFormat, typer.Option("--format", help="Where the gateway runs.")]
 Session = Annotated[
     str | None,
@@ -94,6 +102,8 @@ IncidentId = Annotated[str, typer.Argument(metavar="ID", help="As `incidents` li
 SessionName = Annotated[
     str, typer.Argument(metavar="SESSION", help="A session file's path or name, a session key, or the hash of one.")
 ]
+For = Annotated[str, typer.Option("--for", metavar="TIME", help="How long, such as 30m, 2h or 1d.")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why, for those who find the sidecar paused.")]
 Once = Annotated[bool, typer.Option("--once", help="End by itself instead of staying until Ctrl-C.")]
 Gateway = Annotated[
     str,
@@ -126,13 +136,15 @@ WithoutSidecar = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def settings_for_reading(state_dir: str | None, data_dir: str | None, config: str | None) -> Settings:
+def settings_for_reading(
+    state_dir: str | None, data_dir: str | None, config: str | None, policy: str | None = None
+) -> Settings:
     """The settings of a command that looks at what a sidecar has written.
 
     Raises:
         ConfigError: A setting cannot be used.
     """
-    return resolve(Flags(state_dir=state_dir, data_dir=data_dir, config=config), os.environ)
+    return resolve(Flags(state_dir=state_dir, data_dir=data_dir, config=config, policy=policy), os.environ)
 
 
 def session_name(text: str) -> str:

@@ -6,9 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.cli.output import print_fields, print_line, print_note, print_rows
+from sidecar.store.public import iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sidecar.cli.asking import Answer
 
@@ -42,6 +43,7 @@ def _fields(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Running for", _span(seconds)),
         ("Mode", _text(status, "mode")),
+        *_orders(status),
         ("State directory", _text(status, "state_dir")),
         ("Data directory", _text(status, "data_dir")),
         ("Socket", _text(status, "socket")),
@@ -64,6 +66,22 @@ def _kernel(kernel: Mapping[str, Any]) -> str:
         return f"none: {_text(kernel, 'reason')}"
     counts = f"{_text(kernel, 'directories')} directories, {_text(kernel, 'events')} events"
     return f"proven by a canary; {counts}, {_text(kernel, 'unknown')} of processes that were gone already"
+
+
+def _orders(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What operators have ordered: policy, budgets, pause; and what stops recovery by itself."""
+    policy = status.get("policy") or {}
+    digest = _text(policy, "digest")
+    file = f"{policy['file']} ({digest}, {_text(policy, 'rules')} rules)" if policy.get("file") else digest
+    yield "Policy", file + ("" if policy.get("good", True) else "; the file as it is now was refused")
+    for budget in status.get("budgets", ()):
+        left = f"{_text(budget, 'left')} of {_text(budget, 'limit')} recoveries left in"
+        yield f"Budget, {_text(budget, 'scope')}", f"{left} {_span(int(budget.get('period_seconds', 0)))}"
+    pause = status.get("pause")
+    if pause:
+        yield "Paused", f"until {iso_utc(pause['until_ns'])}: {_text(pause, 'reason')}"
+    if status.get("storm_until_ns"):
+        yield "Storm", f"recovery is stopped until {iso_utc(status['storm_until_ns'])}"
 
 
 def _print_gateways(gateways: Sequence[Mapping[str, Any]]) -> None:

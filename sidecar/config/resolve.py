@@ -33,6 +33,7 @@ KINDS: Final[dict[str, type]] = {
     "notify": tuple,
     "log_format": str,
     "who": str,
+    "policy": str,
 }
 """Every setting. Its flag is ``--state-dir`` and so on, its variable ``OPENCLAW_SIDECAR_STATE_DIR`` and so on."""
 
@@ -52,6 +53,7 @@ class Flags:
     observe: bool | None = None
     notify: tuple[str, ...] = ()
     who: str | None = None
+    policy: str | None = None
     config: str | None = None
 
     def given(self) -> dict[str, Given]:
@@ -90,6 +92,7 @@ def resolve(flags: Flags, environ: Mapping[str, str]) -> Settings:
         notify=given["notify"].texts() if "notify" in given else (),
         log_format=given["log_format"].choice(LogFormat) if "log_format" in given else LogFormat.AUTO,
         who=given["who"].choice(Who) if "who" in given else Who.REPORTS,
+        policy=given["policy"].path(at_home) if "policy" in given else None,
     )
 
 

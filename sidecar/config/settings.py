@@ -56,6 +56,7 @@ class Settings:
         notify: Apprise URLs that are paged; they may hold secrets, so they are never shown.
         log_format: How log lines look.
         who: Where it is known from who wrote.
+        policy: The policy file; None for the built-in policy.
     """
 
     state_dir: Path
@@ -67,6 +68,7 @@ class Settings:
     notify: tuple[str, ...] = field(default=(), repr=False)
     log_format: LogFormat = LogFormat.AUTO
     who: Who = Who.REPORTS
+    policy: Path | None = None
 
 
 def home(environ: Mapping[str, str]) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.hold import Hold
 from sidecar.core.incident import Outcome
 from sidecar.core.verdict import Verdict
 from sidecar.notify import words
@@ -61,6 +62,8 @@ def _title(incident: Incident, host: str) -> str:
         what = "foreign change of a session, " + ("turn lost" if incident.turn_lost else "turn at risk")
         if incident.closed_at_ns and not incident.turn_lost:
             what = "foreign change of a session"
+    elif incident.recovery.hold is Hold.STORM:
+        what = "many sessions changed at once, recovery stopped"
     elif incident.recovery.outcome is Outcome.INEFFECTIVE:
         what = "recovery did not help, " + ("turn lost" if incident.turn_lost else "history damaged")
     else:

@@ -42,6 +42,7 @@ class Chores:
         retain: Callable[[], object],
         sweep: Callable[[], object],
         keep: Callable[[], object],
+        read_orders: Callable[[], object],
     ) -> None:
         """Nothing is scheduled yet."""
         self._state_dir = state_dir
@@ -51,6 +52,7 @@ class Chores:
         self._retain = retain
         self._sweep = sweep
         self._keep = keep
+        self._read_orders = read_orders
         self._scheduler = AsyncIOScheduler(timezone="UTC")
 
     def start(self) -> None:
@@ -61,6 +63,7 @@ class Chores:
             (self._retain, {"hours": RETENTION_HOURS}),
             (self._sweep, {"seconds": SWEEP_SECONDS}),
             (self._keep, {"seconds": KEEP_SECONDS}),
+            (self._read_orders, {"seconds": RECONCILE_SECONDS}),
         )
         for job, every in jobs:
             self._scheduler.add_job(_in_loop(job), "interval", coalesce=True, max_instances=1, **every)

@@ -23,8 +23,8 @@ from sidecar.core import events as ev
 from sidecar.core.budget import MAX_PERIOD_NS
 from sidecar.core.custodian import Custodian
 from sidecar.core.errors import SidecarError
+from sidecar.core.incident import NS_PER_SECOND
 from sidecar.core.loss import Loss
-from sidecar.core.policy import Policy
 from sidecar.link.server import LinkServer
 from sidecar.notify.destination import destinations_of
 from sidecar.notify.pager import Pager
@@ -35,8 +35,9 @@ from sidecar.service.eyewitness import Eyewitness
 from sidecar.service.lookout import Lookout
 from sidecar.service.reception import Reception
 from sidecar.service.roster import Roster
+from sidecar.service.rulebook import Rulebook
 from sidecar.service.sweep import LockSweep
-from sidecar.status import Problem, Status, WatchStatus
+from sidecar.status import BudgetStatus, Problem, Status, WatchStatus
 from sidecar.store.chains import ChainStore
 from sidecar.store.incidents import IncidentStore
 from sidecar.telemetry.log import configure_logging
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sidecar.config.settings import Settings
+    from sidecar.core.budget import Purse
 
 RETENTION_NS: Final = 30 * 24 * 3600 * 1_000_000_000
 """How long incidents are kept."""
@@ -67,10 +69,11 @@ class Service:
         self.ready = False
         self.http = ""
         self.telemetry = Telemetry(instance=f"{platform.node()}:{settings.state_dir}")
+        self.rulebook = Rulebook(settings.policy, settings.data_dir, self.telemetry, time.time_ns)
         self.store = IncidentStore(settings.data_dir / "sidecar.db", time.time_ns)
         self.pager = Pager(destinations_of(settings.notify), self.store, time.time_ns, told=self.telemetry.page)
         spent = self.store.recoveries_since(time.time_ns() - MAX_PERIOD_NS)
-        self.custodian = Custodian(Policy(), settings.mode, spent)
+        self.custodian = Custodian(self.rulebook.policy, settings.mode, spent)
         self.roster = Roster()
         self.watcher: Watcher
         self.chains = ChainStore(self.store)
@@ -97,6 +100,7 @@ class Service:
             self._retain,
             self.sweep.sweep,
             self.custody.keep,
+            self.rulebook.look,
         )
         self.web = WebServer(
             create_app(self, self.store, self.telemetry.render_metrics, custody=self.custody),
@@ -117,6 +121,8 @@ class Service:
             stack.callback(self.store.close)
             stack.callback(self.chains.close)
             await stack.enter_async_context(self.pager)
+            self.rulebook.start(self.warden.handle)
+            stack.callback(self.rulebook.stop)
             if self.settings.who is Who.KERNEL:
                 self.eyewitness.start(self.settings.state_dir, (self.settings.data_dir, self.settings.socket.parent))
                 stack.callback(self.eyewitness.stop)
@@ -157,6 +163,7 @@ class Service:
         """What the sidecar says of itself."""
         settings = self.settings
         locks, oldest_lock_seconds = self.sweep.held()
+        now_ns, brakes = time.time_ns(), self.custodian.brakes
         return Status(
             version=__version__,
             pid=os.getpid(),
@@ -184,11 +191,16 @@ class Service:
             ),
             kernel=self.eyewitness.status(),
             pages=self.pager.status(),
+            policy=self.rulebook.status(),
+            budgets=tuple(map(_budget_status, brakes.budget.least(self.custodian.policy.limits, now_ns))),
+            pause=self.rulebook.pause_status(),
+            storm_until_ns=brakes.storm.until_ns if brakes.storm.active(now_ns) else 0,
             problems=tuple(self._problems()),
         )
 
     def _problems(self) -> Iterable[Problem]:
         yield from self.roster.problems()
+        yield from self.rulebook.problems()
         yield from self.pager.problems()
         yield from self.eyewitness.problems()
         if self.warden.unsaved:
@@ -261,4 +273,15 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    await Service(settings).serve(stopping)
+    service = Service(settings)
+    loop.add_signal_handler(signal.SIGHUP, service.rulebook.look)
+    await service.serve(stopping)
+
+
+def _budget_status(purse: Purse) -> BudgetStatus:
+    return BudgetStatus(
+        scope=purse.scope.value,
+        limit=purse.limit,
+        period_seconds=purse.period_ns / NS_PER_SECOND,
+        left=purse.left,
+    )

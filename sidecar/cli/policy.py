@@ -1,0 +1,170 @@
+"""The commands about policies: check a file, ask what decided, print the schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sidecar.cli import options
+from sidecar.cli.output import print_fields, print_json, print_line, print_note, print_raw, print_rows
+from sidecar.config.policy import PolicyError, read_policy
+from sidecar.config.policyfile import json_schema
+from sidecar.core.policy import Policy
+from sidecar.core.reconsider import reconsider
+from sidecar.notify import words
+from sidecar.store.errors import StoreMissingError
+from sidecar.store.incidents import DATABASE_NAME
+from sidecar.store.printable import clean_json
+from sidecar.store.reader import IncidentReader
+
+if TYPE_CHECKING:
+    from sidecar.core.incident import Incident
+    from sidecar.core.reconsider import Reconsidered, WriterNow
+
+policy_app = typer.Typer(help="Check a policy file, and ask what a policy decides.", no_args_is_help=True)
+
+PolicyFileArgument = Annotated[str, typer.Argument(metavar="FILE", help="The policy file.")]
+
+
+@policy_app.command()
+def check(*, file: PolicyFileArgument, as_json: options.Json = False) -> int:
+    """Say whether a policy file is right, and everything that is wrong with it.
+
+    Exit code 0 when a sidecar would take it, 1 when it would refuse it, 2 when there is no such file.
+    """
+    path = Path(file)
+    try:
+        policy = read_policy(path)
+    except PolicyError as error:
+        findings = error.findings
+        if as_json:
+            body = {"file": file, "ok": False, "findings": [_finding(f.line, f.key, f.reason) for f in findings]}
+            print_json(clean_json(body))
+        else:
+            for finding in findings:
+                print_line(finding.text(path))
+        return 2 if error.unreadable else 1
+    if as_json:
+        names = [rule.name for rule in policy.rules]
+        body = {"file": file, "ok": True, "digest": policy.digest, "rules": names, "findings": []}
+        print_json(clean_json(body))
+    else:
+        print_line(f"{file}: right; {len(policy.rules)} rule(s), default {policy.default.value}, {policy.digest}")
+    return 0
+
+
+@policy_app.command()
+def schema() -> int:
+    """Print the JSON Schema of policy files, for editors."""
+    print_raw(json.dumps(json_schema(), indent=2, sort_keys=True) + "\n")
+    return 0
+
+
+@policy_app.command()
+def explain(
+    *,
+    incident_id: options.IncidentId,
+    policy: options.Policy = None,
+    state_dir: options.StateDir = None,
+    data_dir: options.DataDir = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> int:
+    """Say which rule decided about each writer of an incident, then and now, and what would change the end.
+
+    Works with the sidecar down.
+    """
+    settings = options.settings_for_reading(state_dir, data_dir, config, policy)
+    path = settings.data_dir / DATABASE_NAME
+    try:
+        with IncidentReader(path) as reader:
+            stored = reader.get(incident_id)
+    except StoreMissingError as error:
+        print_note(f"openclaw-sidecar: {error}")
+        return 1
+    if stored is None:
+        print_note(f"openclaw-sidecar: no incident {incident_id} in {path}; `openclaw-sidecar incidents` lists them")
+        return 1
+    in_force = Policy() if settings.policy is None else read_policy(settings.policy)
+    found = reconsider(stored.incident, in_force)
+    source = "built-in" if settings.policy is None else str(settings.policy)
+    if as_json:
+        print_json(clean_json(_body(stored.incident, in_force, found, source)))
+    else:
+        _print(stored.incident, in_force, found, source)
+    return 0
+
+
+def _finding(line: int, key: str, reason: str) -> dict[str, Any]:
+    return {"line": line, "key": key, "reason": reason}
+
+
+def _body(incident: Incident, policy: Policy, found: Reconsidered, source: str) -> dict[str, Any]:
+    lines = {rule.name: rule.line for rule in policy.rules}
+    return {
+        "incident": incident.incident_id,
+        "verdict": incident.verdict.value,
+        "outcome": incident.recovery.outcome.value,
+        "hold": incident.recovery.hold.value,
+        "rule": incident.rule,
+        "reason": incident.reason,
+        "policy": {"then": incident.policy, "now": policy.digest, "source": source},
+        "writers": [
+            {
+                "kind": now.share.kind,
+                "name": now.share.name,
+                "pid": now.share.pid,
+                "own": now.share.own,
+                "did": now.deed.did.value,
+                "then": {"rule": now.share.rule, "may": now.share.may},
+                "now": None
+                if now.ruling is None
+                else {
+                    "rule": now.ruling.rule,
+                    "line": lines.get(now.ruling.rule, 0),
+                    "may": now.ruling.may.value,
+                    "evidence": now.ruling.needs.value,
+                    "allowed": now.allowed,
+                    "unknown": now.ruling.unknown,
+                },
+            }
+            for now in found.writers
+        ],
+        "what_would_change_it": list(found.changes),
+    }
+
+
+def _print(incident: Incident, policy: Policy, found: Reconsidered, source: str) -> None:
+    print_line(f"Incident {incident.incident_id}", style="bold")
+    print_line()
+    print_fields(
+        [
+            ("Verdict", f"{incident.verdict.value}: {incident.reason}"),
+            ("What was done", words.done(incident)),
+            ("Held back by", incident.recovery.hold.value),
+            ("Decided by", f"rule {incident.rule}" if incident.rule else "the evidence, not by a rule"),
+            ("Policy then", incident.policy or "not on record"),
+            ("Policy now", f"{policy.digest} ({source})"),
+        ]
+    )
+    if found.writers:
+        print_line()
+        print_line("Writers: what they did, what the policy said then, what it says now", style="bold")
+        print_rows(_row(now) for now in found.writers)
+    print_line()
+    print_line("What would change it", style="bold")
+    for number, change in enumerate(found.changes, start=1):
+        print_raw(f"  {number}. {change}\n")
+
+
+def _row(now: WriterNow) -> tuple[str, str, str, str]:
+    who = now.deed.writer.label()
+    if now.ruling is None:
+        return who, now.deed.did.value, "the fenced run itself", "needs no leave"
+    then = f"then {now.share.rule}: {now.share.may}" if now.share.rule else "then not asked"
+    verdict = "allowed" if now.allowed else "not allowed"
+    unknown = ", not all that it asks for is known" if now.ruling.unknown else ""
+    return who, now.deed.did.value, then, f"now {now.ruling.rule}: {now.ruling.may.value}, {verdict}{unknown}"
