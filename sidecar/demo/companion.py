@@ -15,7 +15,7 @@ from sidecar.demo.errors import SidecarStartError
 from sidecar.demo.logs import LogFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
 _POLL_SECONDS: Final = 0.02
@@ -30,13 +30,22 @@ class Companion:
         work_dir: Gets the data directory, HOME and the log.
         socket: Where gateways link.
         options: More options for ``run``, such as ``--observe``.
+        env: Added to its environment, for example OTEL_EXPORTER_OTLP_ENDPOINT.
     """
 
-    def __init__(self, state_dir: Path, work_dir: Path, socket: Path, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        work_dir: Path,
+        socket: Path,
+        options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.state_dir = state_dir
         self.data_dir = work_dir / "data"
         self.socket = socket
         self.options = tuple(options)
+        self.env = dict(env or {})
         self.log = LogFile(work_dir / "sidecar.log")
         self._home = work_dir / "home"
         self._process: asyncio.subprocess.Process | None = None
@@ -77,7 +86,7 @@ class Companion:
                 "run",
                 *("--state-dir", str(self.state_dir), "--data-dir", str(self.data_dir)),
                 *("--socket", str(self.socket), "--http", "127.0.0.1:0", *self.options),
-                env=_environment(self._home),
+                env=_environment(self._home) | self.env,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -119,6 +128,10 @@ class Companion:
         found = await self._json(f"/v1/incidents?session={session}" if session else "/v1/incidents")
         incidents: list[dict[str, Any]] = found["incidents"]
         return incidents
+
+    async def custody(self, session: str) -> dict[str, Any]:
+        """The chain of custody of a session (path, id or hash)."""
+        return await self._json(f"/v1/custody?session={session}")
 
     async def closed_incident(self, session: str, timeout_seconds: float = 15.0) -> dict[str, Any]:
         """Wait until the newest incident of a session has ended, and return it.

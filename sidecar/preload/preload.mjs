@@ -65,8 +65,13 @@ function installed(points, from, fence) {
   }
 }
 
+// One expression for all names: a gateway loads tens of megabytes of source, and each is read once.
+const NAMES = HOOK_POINTS.join("|");
+const MENTIONS = new RegExp(`function (?:${NAMES})\\(`);
+const DECLARES = new RegExp(`^(?:async )?function (${NAMES})\\(`, "gm");
+
 function declared(source) {
-  return HOOK_POINTS.filter((name) => new RegExp(`^(?:async )?function ${name}\\(`, "m").test(source));
+  return [...new Set(Array.from(source.matchAll(DECLARES), (match) => match[1]))];
 }
 
 function instrument(url, source) {
@@ -81,9 +86,8 @@ function instrument(url, source) {
 }
 
 function mayDeclare(source) {
-  if (typeof source === "string") return HOOK_POINTS.some((name) => source.includes(`function ${name}(`));
-  const bytes = Buffer.from(source.buffer ?? source, source.byteOffset, source.byteLength);
-  return HOOK_POINTS.some((name) => bytes.includes(`function ${name}(`));
+  if (typeof source === "string") return MENTIONS.test(source);
+  return MENTIONS.test(Buffer.from(source.buffer ?? source, source.byteOffset, source.byteLength).latin1Slice());
 }
 
 if (typeof registerHooks === "function" && process.env.OPENCLAW_SIDECAR_PRELOAD !== "off") {
