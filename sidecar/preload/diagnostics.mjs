@@ -1,5 +1,6 @@
 // The gateway's diagnostics bus: model calls, runs, session states and stalls, with the ids of the gateway's own trace.
 // Only the fields named here leave the process; there is text in others.
+import { placeOf } from "./exported.mjs";
 import { consequenceOf } from "./gatewaylog.mjs";
 import { safely } from "./guard.mjs";
 import { sessionHash } from "./names.mjs";
@@ -34,6 +35,7 @@ function count(value) {
 export function reduce(event) {
   if (event.type === "log.record") return consequenceOf(event);
   const usage = event.usage ?? {};
+  const place = placeOf(event.trace);
   const fields = {
     event: text(event.type),
     run: text(event.runId),
@@ -42,10 +44,12 @@ export function reduce(event) {
     provider: text(event.provider),
     model: text(event.model),
     duration_ms: Number.isFinite(event.durationMs) ? event.durationMs : 0,
-    trace: text(event.trace?.traceId),
-    span: text(event.trace?.spanId),
-    parent: text(event.trace?.parentSpanId),
-    state: text(event.state),
+    trace: text(place.traceId),
+    span: text(place.spanId),
+    parent: text(place.parentSpanId),
+    exported: place.exported,
+    unsampled: place.sampled === false,
+    state: text(event.state ?? event.outcome),
     reason: text(event.classification ?? event.reason),
     error: text(event.errorCategory ?? event.errorType ?? event.outcome),
     input_tokens: count(usage.input ?? event.inputTokens),

@@ -4,6 +4,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { listen, reduce, subscribe } from "./diagnostics.mjs";
+import { placeOf, runStarted, watchExporter } from "./exported.mjs";
 import { watchFileSystem } from "./filesystem.mjs";
 import { onTrouble, safely } from "./guard.mjs";
 import { Link } from "./link.mjs";
@@ -127,7 +128,18 @@ function hear() {
   listen((event) => heard(event));
 }
 
+/** A run is told when the gateway's own plugin has heard of it too: within the same dispatch of the event. */
 function heard(event, from) {
+  watchExporter();
+  if (event.type !== "run.started") {
+    tell(event, from);
+    return;
+  }
+  runStarted(event);
+  queueMicrotask(() => safely("diagnostics", () => tell(event, from)));
+}
+
+function tell(event, from) {
   const fields = reduce(event);
   if (!fields) return;
   if (!link) {
@@ -136,6 +148,6 @@ function heard(event, from) {
   }
   // By the time that a model is called, a fence is set: a module that declares it would have been loaded.
   if (adapter.adapter === "pending" && !fitted && event.type === "model.call.started") found("none", false, NO_FENCE);
-  if (event.runId) traceRun(event);
+  if (event.runId) traceRun({ ...event, trace: placeOf(event.trace) });
   link.send("diag", fields);
 }

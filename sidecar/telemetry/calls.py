@@ -100,7 +100,8 @@ def _duration_ns(message: Diagnostic) -> int:
 
 def place(message: Diagnostic) -> TraceRef | None:
     """The event's own span is the call in the gateway's eyes; the run's span is its parent."""
-    where = TraceRef.parse(message.trace, message.parent)
+    sampled = not message.unsampled if message.exported else None
+    where = TraceRef.parse(message.trace, message.parent, sampled=sampled)
     return where if where is not None and where.span_id else None
 
 
@@ -121,9 +122,16 @@ def _span(
         end_ns=end_ns,
         attributes=attributes,
         client=True,
+        ids=None if message.exported else _own_ids(message),
         error=error,
         description=description or ("the model call failed" if error else ""),
     )
+
+
+def _own_ids(message: Diagnostic) -> TraceRef | None:
+    """What the gateway tells the provider that its parent is (W3C traceparent)."""
+    ids = TraceRef.parse(message.trace, message.span)
+    return ids if ids is not None and ids.span_id else None
 
 
 def _attributes(message: Diagnostic, gateway: Gateway) -> Attributes:

@@ -21,6 +21,7 @@ SERVICE: Final = "openclaw-sidecar"
 class Span(StrEnum):
     """Span names. The one of a model call is followed by a space and the model."""
 
+    RUN = "invoke_agent"
     LOCK = "session.lock"
     FENCE = "session.fence"
     VERDICT = "session.verdict"

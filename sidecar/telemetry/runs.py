@@ -26,13 +26,13 @@ class RunTraces:
         """Where the spans of this run belong; None while nobody has told."""
         return self._runs.get(run_id)
 
-    def learn(self, run_id: str, trace: str, span: str) -> TraceRef | None:
+    def learn(self, run_id: str, trace: str, span: str, *, sampled: bool | None = None) -> TraceRef | None:
         """The gateway's bus told the trace of a run and, if it is not empty, the run's own span in it.
 
         Returns:
             The place, if it is news and complete.
         """
-        where = TraceRef.parse(trace, span)
+        where = TraceRef.parse(trace, span, sampled=sampled)
         if not run_id or where is None:
             return None
         known = self._runs.get(run_id)
@@ -42,10 +42,11 @@ class RunTraces:
 
     def heard(self, message: Diagnostic) -> TraceRef | None:
         """An event of the bus: one of a model call is a child of the run's span, one of the run is that span."""
+        sampled = not message.unsampled if message.exported else None
         if message.event.startswith("model.call."):
-            return self.learn(message.run, message.trace, message.parent)
+            return self.learn(message.run, message.trace, message.parent, sampled=sampled)
         if message.event.startswith("run."):
-            return self.learn(message.run, message.trace, message.span)
+            return self.learn(message.run, message.trace, message.span, sampled=sampled)
         return None
 
     def suppose(self, run: Run) -> TraceRef | None:

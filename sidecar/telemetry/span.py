@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -23,6 +24,7 @@ from sidecar.telemetry.names import Attribute
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.trace import Span, Tracer
 
     from sidecar.telemetry import names
@@ -42,20 +44,23 @@ class TraceRef:
     Attributes:
         trace_id: Not 0.
         span_id: The span to hang below; 0 when only the trace is known.
+        sampled: Whether its root is kept; None where that is for this process to decide.
     """
 
     trace_id: int
     span_id: int = 0
+    sampled: bool | None = None
 
     @classmethod
-    def parse(cls, trace: str, span: str) -> TraceRef | None:
+    def parse(cls, trace: str, span: str, *, sampled: bool | None = None) -> TraceRef | None:
         """Read hexadecimal ids; None when the first is no trace id."""
         trace_id = _parse_id(trace, _TRACE_DIGITS)
-        return cls(trace_id, _parse_id(span, _SPAN_DIGITS)) if trace_id else None
+        return cls(trace_id, _parse_id(span, _SPAN_DIGITS), sampled) if trace_id else None
 
-    def context(self) -> Context:
+    def context(self, *, sampled: bool = True) -> Context:
         """For the SDK: what happens, happens below this span."""
-        parent = SpanContext(self.trace_id, self.span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+        flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
+        parent = SpanContext(self.trace_id, self.span_id, is_remote=True, trace_flags=flags)
         return set_span_in_context(NonRecordingSpan(parent), Context())
 
 
@@ -89,6 +94,7 @@ class SpanFact:
         error: Why it failed, for ``error.type``; empty when it did not.
         description: One sentence on the error.
         children: Spans below it.
+        ids: The ids that it must have, because others know it by them; None for any.
     """
 
     name: names.Span
@@ -101,17 +107,25 @@ class SpanFact:
     error: str = ""
     description: str = ""
     children: tuple[SpanFact, ...] = ()
+    ids: TraceRef | None = None
 
 
 class PinnedIds(RandomIdGenerator):
-    """Random ids, except that a root span can be put into a given trace: the SDK offers no other way to do so."""
+    """Random ids, except where a span must have given ones: the SDK offers no other way to do so."""
 
     def __init__(self) -> None:
         self._wanted = threading.local()
 
-    def pin(self, trace_id: int) -> None:
-        """Let the next root span of this thread belong to this trace."""
+    def pin(self, trace_id: int, span_id: int = 0) -> None:
+        """Let the next span of this thread have this id, and belong to this trace if it is a root."""
         self._wanted.trace_id = trace_id
+        self._wanted.span_id = span_id
+
+    def generate_span_id(self) -> int:
+        """The pinned id, once; else a random one."""
+        pinned: int = getattr(self._wanted, "span_id", 0)
+        self._wanted.span_id = self._wanted.trace_id = 0
+        return pinned or super().generate_span_id()
 
     def generate_trace_id(self) -> int:
         """The pinned id, once; else a random one."""
@@ -123,9 +137,17 @@ class PinnedIds(RandomIdGenerator):
 class SpanWriter:
     """Hands finished spans to the SDK, which queues or drops them and never waits."""
 
-    def __init__(self, tracer: Tracer, ids: PinnedIds, made: Callable[[names.Span], None]) -> None:
-        """Write to ``tracer``, whose provider draws its ids from ``ids``; ``made`` is called for each span."""
+    def __init__(self, tracer: Tracer, ids: PinnedIds, sampler: Sampler, made: Callable[[names.Span], None]) -> None:
+        """Write to ``tracer``.
+
+        Args:
+            tracer: Where spans go.
+            ids: What its provider draws ids from.
+            sampler: What its provider samples with.
+            made: Called for each span.
+        """
         self._tracer = tracer
+        self._sampler = sampler
         self._ids = ids
         self._made = made
 
@@ -134,13 +156,22 @@ class SpanWriter:
         if where is None:
             self._write(fact, Context())
         elif where.span_id:
-            self._write(fact, where.context())
+            self._write(fact, where.context(sampled=self._is_sampled(where, fact)))
         else:
             self._ids.pin(where.trace_id)
             self._write(fact, Context())
 
+    def _is_sampled(self, where: TraceRef, fact: SpanFact) -> bool:
+        """Where nobody else has a root, ours is the one whose sampling counts, and it is decided by the trace id."""
+        if where.sampled is not None:
+            return where.sampled
+        decision = self._sampler.should_sample(Context(), where.trace_id, fact.name.value).decision
+        return decision is Decision.RECORD_AND_SAMPLE
+
     def _write(self, fact: SpanFact, context: Context) -> None:
         start_ns = _clamped(fact.start_ns)
+        if fact.ids is not None:
+            self._ids.pin(fact.ids.trace_id, fact.ids.span_id)
         span = self._tracer.start_span(
             _clean(f"{fact.name.value} {fact.suffix}".rstrip()),
             context,

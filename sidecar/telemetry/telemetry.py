@@ -266,10 +266,10 @@ class Telemetry:
             self._tracing.learned(run_id, where)
 
     def _start_tracing(self, clock: Callable[[], int]) -> Tracing | None:
-        tracer = self._pipeline.tracer
-        if tracer is None:
+        tracer, provider = self._pipeline.tracer, self._pipeline.tracer_provider
+        if tracer is None or provider is None:
             return None
-        writer = SpanWriter(tracer, self._pipeline.ids, self._span_made)
+        writer = SpanWriter(tracer, self._pipeline.ids, provider.sampler, self._span_made)
         return Tracing(Traces(writer, self._runs), self._span_dropped, clock)
 
     def _span_made(self, span: Span) -> None:

@@ -71,6 +71,10 @@ class Traces:
         """Write a span whose place is known."""
         self._writer.write(fact, where)
 
+    def put_root(self, fact: SpanFact) -> None:
+        """Write a span that has no parent, and ids of its own."""
+        self._writer.write(fact, None)
+
     def settle(self, now_ns: int) -> None:
         """Let those go that have waited too long."""
         while self._waiting and now_ns - self._waiting[0].since_ns > PATIENCE_NS:

@@ -16,6 +16,7 @@ from sidecar.telemetry.labels import Ending
 from sidecar.telemetry.locks import Locks
 from sidecar.telemetry.names import Attribute, Moment
 from sidecar.telemetry.span import TraceRef
+from sidecar.telemetry.turns import Turns
 from sidecar.telemetry.windows import Awaited, OpenWindow, OpenWindows
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Tracing:
         self._gateways: dict[str, Gateway] = {}
         self._locks = Locks(dropped)
         self._calls = Calls(dropped)
+        self._turns = Turns(dropped)
         self._windows = OpenWindows(dropped)
         self._judgements = Judgements(clock)
 
@@ -120,6 +122,9 @@ class Tracing:
 
     def diagnostic(self, message: Diagnostic, gateway: Gateway) -> None:
         """Take in an event of the gateway's diagnostics bus."""
+        run = self._turns.diagnostic(message, gateway)
+        if run is not None:
+            self._traces.put_root(run)
         ended = self._calls.diagnostic(message, gateway)
         if ended is not None:
             self._put_call(ended, int(message.at))
@@ -138,6 +143,8 @@ class Tracing:
             self._put_lock(lock, now_ns)
         for call in self._calls.flush(now_ns):
             self._put_call(call, now_ns)
+        for run in self._turns.flush(now_ns):
+            self._traces.put_root(run)
         for window in self._windows.take():
             window.end(now_ns, Ending.SIDECAR_STOPPED)
             self._put_window(window)
@@ -149,6 +156,8 @@ class Tracing:
         for window in self._windows.on_link(event.link):
             window.end(event.at_ns, ending)
         self._put_all(self._calls.lost(event.link, event.at_ns, ending), event.at_ns)
+        for run in self._turns.lost(event.link, event.at_ns, ending):
+            self._traces.put_root(run)
         # A lock names the process that holds it, not the link: another thread of the process may still be there.
         if gateway is not None and all(other.pid != gateway.pid for other in self._gateways.values()):
             for lock in self._locks.lost(gateway.pid, event.at_ns, ending):

@@ -195,7 +195,8 @@ class Diagnostic(FromGateway, kw_only=True, frozen=True, tag="diag"):
 
     ``event`` is the bus's own name (``model.call.started``, ``session.stalled``, ...). A line of the gateway's log of
     which a user had something is ``log.`` and what it says (``log.lane_task_error``, ...); ``file`` is the session file
-    that it names.
+    that it names. ``exported``: the gateway exports the run's span itself, and ``trace``, ``span`` and ``parent`` are
+    as it does, or would (``unsampled``).
     """
 
     event: Id
@@ -208,6 +209,8 @@ class Diagnostic(FromGateway, kw_only=True, frozen=True, tag="diag"):
     trace: Id = ""
     span: Id = ""
     parent: Id = ""
+    exported: bool = False
+    unsampled: bool = False
     state: Id = ""
     reason: Id = ""
     error: Id = ""

@@ -154,6 +154,11 @@ def run_started(at_ns: int) -> Diagnostic:
     return diagnostic("run.started", at_ns, call="", span=RUN_SPAN, parent="")
 
 
+def run_completed(at_ns: int, **more: str | float) -> Diagnostic:
+    known: dict[str, Any] = {"call": "", "span": RUN_SPAN, "parent": "", "duration_ms": 9000.0, "state": "completed"}
+    return diagnostic("run.completed", at_ns, **{**known, **more})
+
+
 def lock_failed(at_ns: int, reason: str = "timeout", run: str = "run-1") -> LockFailed:
     writer = WireWriter(kind="heartbeat", name="main", run=run)
     return LockFailed(seq=1, at=str(at_ns), file=FILE, writer=writer, wait=str(60 * SECOND), reason=reason)

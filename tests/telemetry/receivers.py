@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import grpc  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
@@ -32,6 +33,8 @@ class Received:
     endpoint: str = ""
     traces: list[Any] = field(default_factory=list)
     metrics: list[Any] = field(default_factory=list)
+    logs: list[Any] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
 
     @property
     def spans(self) -> list[Span]:
@@ -65,18 +68,32 @@ def http_backend() -> Iterator[Received]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self._body()
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             assert self.headers["Content-Type"] == "application/x-protobuf"
+            received.bodies.append(body)
             if self.path == "/v1/traces":
                 received.traces.append(trace_service_pb2.ExportTraceServiceRequest.FromString(body))
+            elif self.path == "/v1/logs":
+                received.logs.append(logs_service_pb2.ExportLogsServiceRequest.FromString(body))
             else:
                 assert self.path == "/v1/metrics"
                 received.metrics.append(metrics_service_pb2.ExportMetricsServiceRequest.FromString(body))
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
+
+        def _body(self) -> bytes:
+            """Node's exporter does not tell the length ahead."""
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers["Content-Length"]))
+            body = b""
+            while length := int(self.rfile.readline(), 16):
+                body += self.rfile.read(length)
+                self.rfile.readline()
+            self.rfile.readline()
+            return body
 
         def log_message(self, *_args: object) -> None:
             """Stay quiet."""

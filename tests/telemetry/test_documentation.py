@@ -134,6 +134,7 @@ def everything(bench: Bench) -> None:
         facts.taken(T0 + 2 * MS, CRON, "h2"),
         facts.released(T0 + 3 * MS, CRON, "h2"),
     )
+    telemetry.diagnostic(facts.run_completed(T0 + 9 * SECOND), GATEWAY)
     telemetry.diagnostic(facts.diagnostic("model.call.started", T0), GATEWAY)
     failed = facts.diagnostic("model.call.error", T0 + SECOND, error="timeout", input_tokens=1, output_tokens=1)
     telemetry.diagnostic(failed, GATEWAY)

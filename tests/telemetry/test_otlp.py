@@ -58,7 +58,7 @@ def test_spans_and_metrics_reach_a_real_backend(
         telemetry.shutdown()
     assert telemetry.last_error == ""
     spans = {span.name: span for span in received.spans}
-    assert set(spans) == {"session.lock", "session.fence"}
+    assert set(spans) == {"invoke_agent", "session.lock", "session.fence"}
     fence = spans["session.fence"]
     assert fence.trace_id.hex() == TRACE
     assert fence.parent_span_id.hex() == RUN_SPAN

@@ -1,0 +1,100 @@
+"""The span of a run, where the gateway does not export it itself.
+
+All other spans of a run hang below it. A gateway whose own OpenTelemetry plugin runs exports it, and the preload tells
+so; without that plugin nobody would, and a backend would show children of a parent that it never sees. Then it is
+written here, with the ids that the gateway's diagnostics events give it, as the root of its trace.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.telemetry.calls import provider_name
+from sidecar.telemetry.describe import Attributes, error_type, of_gateway, token
+from sidecar.telemetry.labels import Ending
+from sidecar.telemetry.names import Attribute, Span
+from sidecar.telemetry.span import SpanFact, TraceRef
+from sidecar.telemetry.table import OpenTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.core.gateway import Gateway
+    from sidecar.wire.messages import Diagnostic
+
+MAX_RUNS: Final = 1_024
+
+STARTED: Final = "run.started"
+COMPLETED: Final = "run.completed"
+
+_NS_PER_MS: Final = 1_000_000
+_LOST: Final = frozenset({"error", "aborted"})
+
+
+class Turns:
+    """Turns ``run.*`` into spans."""
+
+    def __init__(self, dropped: Callable[[Span], None]) -> None:
+        """No run is under way; ``dropped`` is told of runs that the table had no room for."""
+        self._open: OpenTable[tuple[str, str], tuple[Diagnostic, Gateway]] = OpenTable(
+            MAX_RUNS, lambda _: dropped(Span.RUN)
+        )
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def diagnostic(self, message: Diagnostic, gateway: Gateway) -> SpanFact | None:
+        """Take in an event of the bus; a run that ended with it comes back as a span, unless the gateway exports it."""
+        if message.exported or _ids(message) is None:
+            return None
+        key = (gateway.link, message.span)
+        if message.event == STARTED:
+            self._open.put(key, (message, gateway))
+            return None
+        if message.event != COMPLETED:
+            return None
+        begun = self._open.pop(key)
+        end_ns = int(message.at)
+        duration_ns = int(max(0.0, min(message.duration_ms, 1e12)) * _NS_PER_MS)
+        start_ns = int(begun[0].at) if begun else end_ns - duration_ns
+        error = error_type(message.error) if message.state in _LOST else ""
+        return _span(message, gateway, start_ns, end_ns, error, "the run failed" if error else "")
+
+    def lost(self, link: str, at_ns: int, ending: Ending) -> list[SpanFact]:
+        """The runs of a link that is gone."""
+        return [_broken(run, at_ns, ending) for run in self._open.take(lambda run: run[1].link == link)]
+
+    def flush(self, at_ns: int) -> list[SpanFact]:
+        """All runs, at the end of the sidecar."""
+        return [_broken(run, at_ns, Ending.SIDECAR_STOPPED) for run in self._open.take()]
+
+
+def _ids(message: Diagnostic) -> TraceRef | None:
+    ids = TraceRef.parse(message.trace, message.span)
+    return ids if ids is not None and ids.span_id else None
+
+
+def _broken(run: tuple[Diagnostic, Gateway], at_ns: int, ending: Ending) -> SpanFact:
+    message, gateway = run
+    return _span(message, gateway, int(message.at), at_ns, ending.value, ending.sentence)
+
+
+def _span(  # noqa: PLR0917 - what a span is made of
+    message: Diagnostic, gateway: Gateway, start_ns: int, end_ns: int, error: str, description: str
+) -> SpanFact:
+    known: Attributes = {
+        Attribute.GEN_AI_OPERATION: Span.RUN.value,
+        Attribute.GEN_AI_PROVIDER: provider_name(message.provider),
+        Attribute.GEN_AI_MODEL: token(message.model),
+        Attribute.GEN_AI_CONVERSATION: token(message.session),
+        Attribute.RUN_ID: token(message.run),
+    }
+    return SpanFact(
+        name=Span.RUN,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        attributes={**{key: value for key, value in known.items() if value}, **of_gateway(gateway)},
+        error=error,
+        description=description,
+        ids=_ids(message),
+    )
