@@ -146,7 +146,8 @@ class _Maker:
     def policy(self, file: PolicyFile, digest: str) -> Policy:
         rules = tuple(self._rule(part, ("rule", number)) for number, part in enumerate(file.rule))
         self._check_names(rules)
-        self._check_reach(rules)
+        if not self.findings:  # a condition that could not be read would seem to hold for everybody
+            self._check_reach(rules)
         unchanged = file.unchanged
         if not unchanged.allow and (unchanged.executables or unchanged.uids):
             self._wrong(("unchanged", "allow"), "is false, so executables and uids can't matter; leave them out")
@@ -269,6 +270,8 @@ def _misshapen(document: dict[str, Any], positions: Positions, said: str) -> Fin
     value = _value(document, at)
     if words and isinstance(value, str):
         return Finding(positions.line(at), _shown(at), f"{value!r} is none of {', '.join(words)}{_hint(at)}")
+    if "matching regex" in reason:
+        return Finding(positions.line(at), _shown(at), f"{value!r} is not of the form{_hint(at)}")
     return Finding(positions.line(at), _shown(at), f"{reason[:1].lower()}{reason[1:]}{_hint(at)}")
 
 

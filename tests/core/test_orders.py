@@ -1,0 +1,338 @@
+"""What operators order, in the state machine: rules, budgets, storms, pauses, and changes of them in open windows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.core import events as ev
+from sidecar.core.budget import Limit, Limits, Scope, Spent
+from sidecar.core.change import Operation
+from sidecar.core.custodian import Custodian
+from sidecar.core.decisions import Approve, Decision, Page, ReadFile, Refuse, SaveIncident, Withdraw
+from sidecar.core.gateway import Run
+from sidecar.core.hold import Hold, Pause
+from sidecar.core.incident import Outcome
+from sidecar.core.policy import Mode, Policy
+from sidecar.core.rules import May, Rule
+from sidecar.core.storm import StormLimit
+from sidecar.core.verdict import Verdict
+from sidecar.core.writer import WriterKind
+from tests.core.kit import CRON, FILE, HEARTBEAT, LINK, WINDOW, Bench, Disk, digest, gateway, reported
+
+if TYPE_CHECKING:
+    from sidecar.core.incident import Incident
+
+S: Final = 1_000_000_000
+HOUR: Final = 3600 * S
+NO_CRON: Final = Policy(
+    rules=(Rule(name="no-cron", kinds=frozenset({WriterKind.CRON}), may=May.NOTHING),), digest="0a1b2c3d4e5f"
+)
+
+
+def fenced(policy: Policy | None = None, mode: Mode = Mode.RECOVER) -> Bench:
+    bench = Bench(policy=policy, mode=mode)
+    bench.fence()
+    return bench
+
+
+def order(bench: Bench, policy: Policy) -> list[Decision]:
+    return bench.handle(ev.PolicyChanged(policy=policy, at_ns=bench.now()))
+
+
+def pause(bench: Bench, length_ns: int = HOUR) -> list[Decision]:
+    now = bench.now()
+    return bench.handle(ev.PauseChanged(pause=Pause("upgrade", now, now + length_ns), at_ns=now))
+
+
+def test_an_incident_names_the_rule_that_refused_and_what_it_said_of_the_writer() -> None:
+    bench = fenced(NO_CRON)
+    bench.cotenant(b"note\n")
+    answer = bench.ask()
+
+    assert isinstance(answer, Refuse)
+    assert "rule no-cron lets cron daily-digest do nothing, and it appended" in answer.reason
+    incident = bench.incident
+    assert (incident.verdict, incident.rule, incident.policy) == (Verdict.UNATTRIBUTED, "no-cron", "0a1b2c3d4e5f")
+    assert (incident.recovery.outcome, incident.recovery.hold) == (Outcome.REFUSED, Hold.POLICY)
+    [writer] = incident.writers
+    assert (writer.did, writer.may, writer.rule) == ("append", "nothing", "no-cron")
+    assert bench.pages == []
+
+
+def test_an_incident_names_the_rule_that_allowed() -> None:
+    bench = fenced(Policy(rules=(Rule(name="jobs", kinds=frozenset({WriterKind.CRON}), may=May.APPEND),)))
+    bench.cotenant(b"note\n")
+
+    assert isinstance(bench.ask(), Approve)
+    assert bench.incident.rule == "jobs"
+    assert bench.incident.recovery.hold is Hold.NONE
+    assert [(w.rule, w.may) for w in bench.incident.writers] == [("jobs", "append")]
+
+
+def test_a_writer_that_may_append_may_not_rewrite() -> None:
+    bench = fenced(Policy(default=May.APPEND))
+    bench.rewrite(CRON, bench.disk.data + b"more\n")
+
+    answer = bench.ask()
+    assert isinstance(answer, Refuse)
+    assert "append only, and it replaced old bytes" in answer.reason
+
+
+def test_a_takeover_is_a_takeover_whatever_the_policy_says() -> None:
+    bench = fenced(NO_CRON)
+    bench.cotenant(b"note\n")
+    bench.disk.append(b"strange\n", foreign=1)
+    bench.ask()
+
+    assert (bench.incident.verdict, bench.incident.rule) == (Verdict.EXTERNAL, "")
+    assert bench.incident.recovery.hold is Hold.NONE
+    assert len(bench.pages) == 1
+
+
+def test_a_policy_that_comes_while_a_window_is_open_holds_at_its_next_check() -> None:
+    bench = fenced()
+    bench.cotenant(b"note\n")
+    order(bench, NO_CRON)
+    assert isinstance(bench.ask(), Refuse)
+
+    order(bench, Policy())
+    assert isinstance(bench.ask(), Approve)
+    assert bench.incident.recovery.outcome is Outcome.APPROVED
+
+
+@pytest.mark.parametrize("give", [lambda b: order(b, NO_CRON), pause], ids=["policy", "pause"])
+def test_what_was_approved_ahead_of_a_question_is_taken_back(give: object) -> None:
+    bench = fenced()
+    bench.cotenant(b"note\n")
+    bench.look()
+    assert len(bench.approvals) == 1
+
+    made = give(bench)  # type: ignore[operator]
+
+    assert [type(d) for d in made] == [SaveIncident, Withdraw]
+    assert made[1] == Withdraw(link=LINK, window=WINDOW)
+    assert bench.incident.recovery.outcome is Outcome.NOT_ATTEMPTED
+    bench.trip()
+    assert bench.pages == [], "a command that was taken back can't have failed"
+
+
+def test_an_approval_that_was_applied_before_it_could_be_taken_back_counts_as_applied() -> None:
+    bench = fenced()
+    bench.cotenant(b"note\n")
+    bench.look()
+    order(bench, NO_CRON)
+    bench.apply(bench.approvals[0])
+    bench.close()
+    assert bench.incident.recovery.outcome is Outcome.EFFECTIVE
+
+
+def test_a_pause_gives_verdicts_and_no_commands_until_its_end() -> None:
+    bench = fenced()
+    pause(bench)
+    bench.cotenant(b"note\n")
+    bench.look()
+    answer = bench.ask()
+
+    assert isinstance(answer, Refuse)
+    assert "paused until" in answer.reason
+    assert "upgrade" in answer.reason
+    assert bench.incident.verdict is Verdict.CO_TENANT
+    assert (bench.incident.recovery.outcome, bench.incident.recovery.hold) == (Outcome.NOT_ATTEMPTED, Hold.PAUSE)
+
+    bench.pass_time(HOUR)
+    assert isinstance(bench.ask(), Approve)
+    assert bench.incident.recovery.hold is Hold.NONE
+
+
+def test_a_pause_can_be_ended() -> None:
+    bench = fenced()
+    pause(bench)
+    bench.handle(ev.PauseChanged(pause=None, at_ns=bench.now()))
+    bench.cotenant(b"note\n")
+    assert isinstance(bench.ask(), Approve)
+
+
+def test_the_mode_observe_is_named_as_what_holds() -> None:
+    bench = fenced(mode=Mode.OBSERVE)
+    bench.cotenant(b"note\n")
+    bench.ask()
+    assert bench.incident.recovery.hold is Hold.OBSERVE
+
+
+def recovered(bench: Bench) -> bool:
+    """One window that a co-tenant writes into."""
+    bench.fence()
+    bench.cotenant(b"note\n")
+    answer = bench.ask()
+    if isinstance(answer, Approve):
+        bench.apply(answer)
+    bench.close(takeover=not isinstance(answer, Approve))
+    return isinstance(answer, Approve)
+
+
+def test_a_session_that_has_had_its_recoveries_gets_no_more_until_the_period_is_over() -> None:
+    bench = Bench(policy=Policy(limits=Limits(session=Limit(2, HOUR))))
+    assert [recovered(bench) for _ in range(3)] == [True, True, False]
+    last = max(bench.incidents.values(), key=lambda i: i.opened_at_ns)
+    assert last.recovery.hold is Hold.SESSION_BUDGET
+    assert last.recovery.purse is not None
+    assert (last.recovery.purse.scope, last.recovery.purse.used, last.recovery.purse.limit) == (Scope.SESSION, 2, 2)
+    assert "2 of 2 recoveries in 1 h; the next may come at 20" in last.recovery.reason
+
+    bench.pass_time(HOUR)
+    assert recovered(bench)
+
+
+def test_the_gateways_budget_counts_every_session() -> None:
+    bench = Bench(policy=Policy(limits=Limits(gateway=Limit(1, HOUR))))
+    bench.custodian.brakes.budget.spend("/another.jsonl", bench.now())
+    assert not recovered(bench)
+    assert bench.incident.recovery.hold is Hold.GATEWAY_BUDGET
+
+
+def test_several_approvals_for_one_fence_count_once() -> None:
+    bench = fenced(Policy(limits=Limits(session=Limit(1, HOUR))))
+    for _ in range(3):
+        bench.cotenant(b"note\n")
+        bench.look()
+    assert isinstance(bench.ask(), Approve)
+    assert [d.spent_at_ns > 0 for d in bench.made(SaveIncident) if d.incident.recovery.outcome is Outcome.APPROVED] == [
+        True,
+        *[False] * (len(bench.made(Approve)) - 1),
+    ]
+
+
+def test_a_budget_counts_what_an_earlier_life_spent() -> None:
+    disk = Disk()
+    spent = [Spent(disk.clock, FILE)]
+    custodian = Custodian(Policy(limits=Limits(session=Limit(1, HOUR))), Mode.RECOVER, spent)
+    bench = Bench(disk=disk, linked=False)
+    bench.custodian = custodian
+    bench.handle(ev.LinkOpened(gateway=gateway(), at_ns=bench.now()))
+    assert not recovered(bench)
+
+
+def test_recoveries_are_counted_before_there_is_a_budget() -> None:
+    bench = Bench()
+    assert recovered(bench)
+    order(bench, Policy(limits=Limits(session=Limit(1, HOUR))))
+    assert not recovered(bench)
+
+
+STORMY: Final = Policy(storm=StormLimit(sessions=3, within_ns=10 * S, cooldown_ns=60 * S))
+
+
+class Town:
+    """Many sessions of one gateway."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.custodian = Custodian(policy, Mode.RECOVER)
+        self.now = 1_700_000_000 * S
+        self.seq = 0
+        self.incidents: dict[str, Incident] = {}
+        self.pages: list[Page] = []
+        self.disks: dict[int, Disk] = {}
+        self.custodian.handle(ev.LinkOpened(gateway=gateway(), at_ns=self.now))
+
+    def handle(self, event: ev.Event, disk: Disk, file: str) -> list[Decision]:
+        made: list[Decision] = []
+        for decision in self.custodian.handle(event):
+            if isinstance(decision, ReadFile) and not decision.settle:
+                seen = ev.SnapshotTaken(file=file, snapshot=disk.snapshot, at_ns=self.now)
+                made += self.handle(seen, disk, file)
+            made.append(decision)
+            if isinstance(decision, SaveIncident):
+                self.incidents[decision.incident.session_file] = decision.incident
+            elif isinstance(decision, Page):
+                self.pages.append(decision)
+        return made
+
+    def note(self, number: int, *, foreign: bool = False) -> bool:
+        """A co-tenant, or a stranger, writes into a window of session ``number``. Whether it is recovered."""
+        file, window, disk = (
+            f"/state/agents/main/sessions/{number}.jsonl",
+            f"w{self.seq}",
+            self.disks.setdefault(number, Disk()),
+        )
+        run = Run(run_id=f"turn-{number}", kind="user_turn")
+        fence = ev.FenceSet(link=LINK, window=window, file=file, fence=disk.fingerprint, run=run, at_ns=self.now)
+        self.handle(fence, disk, file)
+        before, data = disk.fingerprint, b"note\n"
+        disk.append(data, foreign=int(foreign))
+        self.seq += 1
+        if not foreign:
+            change = reported(Operation.APPEND, HEARTBEAT, data, change_id=f"c{self.seq}", span=(self.seq, self.seq))
+            change = replace(change, before=before, after=disk.fingerprint, sha256=digest(data))
+            self.handle(ev.FileChanged(file=file, change=change), disk, file)
+        asked = ev.VerdictAsked(
+            ask=f"a{self.seq}",
+            link=LINK,
+            window=window,
+            file=file,
+            fence=before,
+            current=disk.fingerprint,
+            run=run,
+            snapshot=disk.snapshot,
+            at_ns=self.now,
+        )
+        made = self.handle(asked, disk, file)
+        self.handle(ev.FenceClosed(window=window, takeover=False, at_ns=self.now), disk, file)
+        return any(isinstance(d, Approve) for d in made)
+
+
+def test_a_storm_stops_recovery_and_pages_once() -> None:
+    town = Town(STORMY)
+    assert [town.note(n) for n in range(6)] == [True, True, False, False, False, False]
+    held = [i for i in town.incidents.values() if i.recovery.hold is Hold.STORM]
+    assert len(held) == 4
+    assert {i.verdict for i in held} == {Verdict.CO_TENANT}
+    [page] = town.pages
+    assert page.incident.recovery.hold is Hold.STORM
+    assert "3 or more sessions changed within 10 s" in page.incident.recovery.reason
+
+    town.now += 61 * S
+    assert town.note(7)
+    assert len(town.pages) == 1
+
+
+def test_a_storm_of_takeovers_pages_each_and_tells_of_the_storm_with_the_first_recovery_it_stops() -> None:
+    town = Town(STORMY)
+    assert not any(town.note(n, foreign=True) for n in range(4))
+    assert not town.note(5)
+    assert not town.note(6)
+    assert [p.incident.verdict for p in town.pages] == [*[Verdict.EXTERNAL] * 4, Verdict.CO_TENANT]
+
+
+def test_one_busy_session_is_no_storm() -> None:
+    town = Town(STORMY)
+    assert all(town.note(1) for _ in range(10))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30), st.sampled_from(("note", "reload"))), max_size=25),
+    st.integers(0, 4),
+    st.integers(0, 6),
+)
+@settings(max_examples=100, derandomize=True, deadline=None)
+def test_there_are_never_more_recoveries_in_a_period_than_the_budgets_allow(
+    script: list[tuple[int, int, str]], each: int, together: int
+) -> None:
+    """Whatever is written when, and however often the same policy is read anew."""
+    policy = Policy(limits=Limits(session=Limit(each, 60 * S), gateway=Limit(together, 60 * S)))
+    town = Town(policy)
+    done: list[tuple[int, int]] = []
+    for number, seconds, act in script:
+        town.now += seconds * S
+        if act == "reload":
+            town.custodian.handle(ev.PolicyChanged(policy=policy, at_ns=town.now))
+        elif town.note(number):
+            done.append((town.now, number))
+    for at, number in done:
+        period = [(then, of) for then, of in done if at - 60 * S < then <= at]
+        assert len(period) <= together
+        assert sum(of == number for _, of in period) <= each
