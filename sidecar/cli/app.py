@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ from sidecar.cli.output import print_json, print_note, print_raw
 from sidecar.cli.pausing import pause as pause_recovery
 from sidecar.cli.pausing import resume as resume_recovery
 from sidecar.cli.policy import policy_app
+from sidecar.cli.replaying import export_of, print_replay, replay_file, say_why_not
 from sidecar.cli.report import print_report
 from sidecar.cli.write import is_well, print_written, write_session
 from sidecar.config.resolve import Flags, resolve
@@ -193,6 +195,48 @@ def explain(
     else:
         print_story(stored)
     return 0
+
+
+@app.command()
+def export(
+    *,
+    incident_id: options.IncidentId,
+    paths: options.Paths = False,
+    state_dir: options.StateDir = None,
+    data_dir: options.DataDir = None,
+    config: options.Config = None,
+) -> int:
+    """Print an incident as JSON to be given away: the events that led to it, with digests in place of bytes.
+
+    Paths are hashed, session keys were before. Works with the sidecar down.
+    """
+    path = options.settings_for_reading(state_dir, data_dir, config).data_dir / DATABASE_NAME
+    try:
+        with IncidentReader(path) as reader:
+            body = export_of(reader, incident_id, paths=paths)
+    except StoreMissingError as error:
+        print_note(f"openclaw-sidecar: {error}")
+        return 1
+    if body is None:
+        print_note(f"openclaw-sidecar: no incident {incident_id} in {path}; `openclaw-sidecar incidents` lists them")
+        return 1
+    print_json(body)
+    say_why_not(body)
+    return 0
+
+
+@app.command()
+def replay(*, file: options.ExportedFile, as_json: options.Json = False) -> int:
+    """Judge an exported incident again, with this release.
+
+    Exit code 1 when the verdict or what followed from it differs; 2 when the file is no exported incident.
+    """
+    body = replay_file(Path(file))
+    if as_json:
+        print_json(body)
+    else:
+        print_replay(body)
+    return 0 if body["same"] else 1
 
 
 @app.command()

@@ -18,6 +18,7 @@ from sidecar.config.errors import ConfigError
 from sidecar.core.errors import SidecarError
 from sidecar.cotenant.errors import CotenantError
 from sidecar.store.printable import one_line
+from sidecar.store.recordings import ExportError
 from sidecar.store.since import SinceError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "openclaw-sidecar"
 
-_USAGE = (PauseUsageError, SinceError, PackageError, SessionError)
+_USAGE = (PauseUsageError, SinceError, PackageError, SessionError, ExportError)
 
 
 class Exit(IntEnum):

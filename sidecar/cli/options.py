@@ -99,6 +99,8 @@ Since = Annotated[
 OneVerdict = Annotated[Verdict | None, typer.Option(show_default=False, help="Only incidents with this verdict.")]
 Limit = Annotated[int, typer.Option(min=1, metavar="N", help="At most so many, the newest ones.")]
 IncidentId = Annotated[str, typer.Argument(metavar="ID", help="As `incidents` lists it.")]
+Paths = Annotated[bool, typer.Option("--paths", help="Leave file names and executables as they are.")]
+ExportedFile = Annotated[str, typer.Argument(metavar="FILE", help="As `export` prints it.")]
 SessionName = Annotated[
     str, typer.Argument(metavar="SESSION", help="A session file's path or name, a session key, or the hash of one.")
 ]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sidecar.core.window import Window
 
 _NS_PER_MS: Final = 1_000_000
+_UNHEARD: Final = "another linked process did not say in time what it had done"
 
 
 class Answers:
@@ -91,7 +92,7 @@ class Answers:
         if window.fence != event.fence:
             window.lose_custody("the fence is not the one that was reported")
         if event.unheard:
-            window.lose_custody("another linked process did not say in time what it had done")
+            window.lose_custody(_UNHEARD)
         if event.snapshot.fingerprint != event.current:
             # Nothing is concluded from it: the gateway asks again, or its own fence stops the turn.
             return [_no(event, Verdict.UNATTRIBUTED, "the file changed again while it was looked at")]
@@ -122,6 +123,8 @@ class Answers:
     def tripped(self, event: TurnTripped) -> list[Decision]:
         """The gateway's own fence stopped the turn."""
         window = self._registry.window(event)
+        if event.unheard:
+            window.lose_custody(_UNHEARD)
         window.note(event.at_ns, "turn stopped", "by the gateway's own fence")
         outcome = window.incident.recovery.outcome if window.incident else Outcome.NONE
         judgement = self._judge(window, event.snapshot, event.at_ns)

@@ -12,7 +12,8 @@ from sidecar.core import events as ev
 from sidecar.core.answers import Answers, saved
 from sidecar.core.chain import beginning, examine
 from sidecar.core.decisions import CheckLineage, Decision, KeepChain, ReadFile, RecallChain
-from sidecar.core.ledger import ForeignHold
+from sidecar.core.gateway import Gateway
+from sidecar.core.ledger import ForeignHold, Ledger
 from sidecar.core.links import link_lost, link_opened
 from sidecar.core.registry import Registry
 from sidecar.core.unlinked import UnlinkedChanges
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sidecar.core.budget import Spent
     from sidecar.core.chain import Chain
     from sidecar.core.content import Snapshot
-    from sidecar.core.gateway import Gateway, Run
+    from sidecar.core.gateway import Run
     from sidecar.core.policy import Mode, Policy
     from sidecar.core.writer import Writer
 
@@ -132,6 +133,9 @@ class Custodian:
             case ev.ChainRecalled():
                 self._registry.ledger(event.chain.file).recall(event.chain, event.reason)
                 return []
+            case ev.AccountRecalled():
+                self._registry.ledgers[event.file] = Ledger.of(event.account)
+                return []
             case ev.TimePassed():
                 return self._time_passed(event)
             case ev.Noted():
@@ -164,6 +168,22 @@ class Custodian:
         if ledger is None:
             return examine(beginning(file, at_ns), (), snapshot)
         return examine(ledger.kept(file, at_ns), ledger.changes, snapshot)
+
+    def preamble(self, file: str, at_ns: int) -> list[ev.Event]:
+        """The events that would lead a custodian that knows nothing to what is known now about this file."""
+        told: list[ev.Event] = []
+        for number, (pid, started_at_ns) in enumerate(self._registry.witness.past):
+            gone = Gateway(link=f"past-{number}", pid=pid, started_at_ns=started_at_ns)
+            told.append(ev.LinkOpened(gateway=gone, at_ns=at_ns))
+            told.append(ev.LinkLost(link=gone.link, clean=True, at_ns=at_ns))
+        told += [ev.LinkOpened(gateway=gateway, at_ns=at_ns) for gateway in self.gateways]
+        if self.brakes.pause is not None:
+            told.append(ev.PauseChanged(pause=self.brakes.pause, at_ns=at_ns))
+        told += self._registry.witness.recount(file)
+        ledger = self._registry.ledgers.get(file)
+        if ledger is not None:
+            told.append(ev.AccountRecalled(file=file, account=ledger.account(), at_ns=at_ns))
+        return told
 
     def _begin(self, file: str) -> list[Decision]:
         """The first word of a file: is there something from before?"""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sidecar.core.chain import KeptChain
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.incident import Incident
+    from sidecar.core.recording import Recording
     from sidecar.core.verdict import Verdict
 
 
@@ -101,4 +102,23 @@ class KeepChain:
     chain: KeptChain
 
 
-Decision = ReadFile | SaveIncident | Approve | Withdraw | Refuse | Page | CheckLineage | RecallChain | KeepChain
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepRecording:
+    """A window with an incident is over, or its turn is lost: keep what led to it."""
+
+    incident: Incident
+    recording: Recording
+
+
+Decision = (
+    ReadFile
+    | SaveIncident
+    | Approve
+    | Withdraw
+    | Refuse
+    | Page
+    | CheckLineage
+    | RecallChain
+    | KeepChain
+    | KeepRecording
+)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.hold import Pause
+    from sidecar.core.ledger import Account
     from sidecar.core.loss import Loss
     from sidecar.core.policy import Policy
     from sidecar.core.witness import Act, Process
@@ -215,7 +216,7 @@ class RecoveryApplied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnTripped:
-    """The gateway's own fence stopped the turn."""
+    """The gateway's own fence stopped the turn. ``unheard`` as in `VerdictAsked`."""
 
     link: str
     window: str
@@ -224,6 +225,7 @@ class TurnTripped:
     run: Run
     snapshot: Snapshot
     at_ns: int
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +243,15 @@ class ChainRecalled:
 
     chain: KeptChain
     reason: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRecalled:
+    """What was known of a file when a recorded window opened; told in a replay only."""
+
+    file: str
+    account: Account
     at_ns: int
 
 
@@ -300,6 +311,7 @@ Event = (
     | TurnTripped
     | LineageChecked
     | ChainRecalled
+    | AccountRecalled
     | TimePassed
     | Noted
     | PolicyChanged

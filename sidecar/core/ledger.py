@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.chain import Gap, KeptChain, closed, widened
-from sidecar.core.content import Manifest
+from sidecar.core.content import Manifest, Segment
 from sidecar.core.custody import explain
 from sidecar.core.projection import project
 
@@ -25,13 +25,32 @@ _UNHEARD: Final = "what a write under way has done will never be known"
 _TOO_MANY: Final = "there were too many reports that lead nowhere"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ForeignHold:
     """The last process seen to hold the lock without a link of its own."""
 
     pid: int
     exe: str
     at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a `Ledger` knows at one moment, as a value: all that verdicts rest on, and nothing of who wrote before.
+
+    Attributes:
+        manifest: The bytes at ``head``, without writers; None while custody is unknown.
+        head: The fingerprint at which the manifest was true.
+        uid: Owner at the last reading; -1 when not known.
+        changes: Reported since ``head``.
+        foreign: The last lock holder without a link.
+    """
+
+    manifest: Manifest | None
+    head: Fingerprint | None
+    uid: int
+    changes: tuple[Change, ...]
+    foreign: ForeignHold | None
 
 
 @dataclass(slots=True)
@@ -66,6 +85,18 @@ class Ledger:
     touched_ns: int = 0
     unsaved: bool = False
     asked: bool = False
+
+    @classmethod
+    def of(cls, account: Account) -> Ledger:
+        """A ledger that knows this much."""
+        return cls(account.manifest, None, account.head, account.uid, list(account.changes), account.foreign)
+
+    def account(self) -> Account:
+        """What is known now. Recordings keep it, and the names of earlier writers have no part in a verdict."""
+        manifest = None
+        if self.manifest is not None:
+            manifest = Manifest(tuple(Segment(s.offset, s.length, s.sha256) for s in self.manifest.segments))
+        return Account(manifest, self.head, self.uid, tuple(self.changes), self.foreign)
 
     @property
     def last_ns(self) -> int:

@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.events import KernelHeard, KernelListening, KernelSaw
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sidecar.core.events import Event
 
 LATE_NS: Final = 2 * 1_000_000_000
 """No word of a fence is under way for so long."""
@@ -149,6 +153,23 @@ class Witness:
             del seen[next(iter(seen))]
             self._directories[_directory(file)] = at_ns
         return before[1]
+
+    @property
+    def past(self) -> tuple[tuple[int, int], ...]:
+        """Pid and start of processes that had a link, in the order in which they ended."""
+        return tuple(self._past.items())
+
+    def recount(self, file: str) -> list[Event]:
+        """What the kernel has said that bears on this file, as the events that told it."""
+        directory = _directory(file)
+        told: list[Event] = []
+        if directory in self._directories:
+            told.append(KernelListening(directory=directory, at_ns=self._directories[directory]))
+        seen = sorted(self._seen.get(file, {}).items(), key=lambda item: item[1][1])
+        told += [KernelSaw(file=file, process=who, act=act, at_ns=at_ns) for (who, act), (at_ns, _number) in seen]
+        if self._heard_ns:
+            told.append(KernelHeard(at_ns=self._heard_ns))
+        return told
 
     def mark(self) -> Mark | None:
         """Here comes word of a fence; None while the kernel is not listened to."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sidecar.core.decisions import Decision
     from sidecar.core.events import Event
     from sidecar.core.incident import Incident
+    from sidecar.core.recording import Recording
     from sidecar.link.session import LinkSession
 
 
@@ -31,6 +32,14 @@ class ChainSink(Protocol):
 
     def recall(self, file: str) -> KeptChain | None:
         """What was kept of this file."""
+        ...
+
+
+class RecordingSink(Protocol):
+    """Where recordings of windows are kept."""
+
+    def keep(self, incident: Incident, recording: Recording) -> None:
+        """On disk when it returns, in the place of an earlier one of this incident."""
         ...
 
 

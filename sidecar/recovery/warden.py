@@ -22,6 +22,7 @@ from sidecar.core.content import Snapshot
 from sidecar.core.errors import SidecarError
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.lineage import off_path
+from sidecar.core.recorder import Recorder
 from sidecar.link import translate
 from sidecar.watch.reading import fingerprint_of, take_snapshot
 from sidecar.watch.records import read_records
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from sidecar.core.chain import Chain
     from sidecar.core.custodian import Custodian
     from sidecar.link.session import LinkSession
-    from sidecar.recovery.ports import ChainSink, IncidentSink, Links, Listener, PageSink
+    from sidecar.recovery.ports import ChainSink, IncidentSink, Links, Listener, PageSink, RecordingSink
 
 SYNC_SECONDS: Final = 0.06
 """How long an answer to a gateway may wait for other links; the gateway waits 250 ms in all."""
@@ -62,6 +63,7 @@ class Warden:
         drain: Callable[[], None],
         now_ns: Callable[[], int],
         chains: ChainSink | None = None,
+        recordings: RecordingSink | None = None,
     ) -> None:
         """Wire the hub; nothing happens before the first event."""
         self._custodian = custodian
@@ -72,6 +74,8 @@ class Warden:
         self._drain = drain
         self._now_ns = now_ns
         self._chains = chains
+        self._recordings = recordings
+        self._recorder = Recorder(custodian)
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,7 +85,7 @@ class Warden:
     def handle(self, event: ev.Event) -> None:
         """Tell the core, and carry out what it decides, in order."""
         self._listener.event(event)
-        for decision in self._custodian.handle(event):
+        for decision in self._recorder.handle(event):
             self._listener.decision(decision)
             try:
                 self._carry_out(decision)
@@ -106,8 +110,6 @@ class Warden:
         """The gateway stopped a turn: judge what it saw, if the file still is that."""
         snapshot, heard = await self._look(message.file, session, SYNC_SECONDS)
         window = next((w for w in self._custodian.windows if w.window_id == message.window), None)
-        if window is not None and not heard:
-            window.lose_custody(_UNHEARD)
         if snapshot.fingerprint.encode() != message.current:
             # Neither its bytes nor its kind and owner are what the gateway saw.
             snapshot = Snapshot(
@@ -124,6 +126,7 @@ class Warden:
                 run=translate.run_of(message.run),
                 snapshot=snapshot,
                 at_ns=int(message.at),
+                unheard=not heard,
             )
         )
 
@@ -174,7 +177,7 @@ class Warden:
             snapshot = take_snapshot(path)
         return replace(snapshot, content=None, problem="it kept changing while it was looked at"), heard
 
-    def _carry_out(self, decision: de.Decision) -> None:  # noqa: C901 - one case for each decision
+    def _carry_out(self, decision: de.Decision) -> None:
         match decision:
             case de.SaveIncident():
                 self._incidents.save(decision.incident, decision.spent_at_ns)
@@ -202,17 +205,25 @@ class Warden:
                 self._pages.page(decision.incident)
             case de.CheckLineage():
                 self._check_lineage(decision)
-            case de.RecallChain():
-                self._recall(decision.file)
-            case de.KeepChain():
-                if self._chains is not None:
-                    self._chains.keep(decision.chain)
+            case de.RecallChain() | de.KeepChain() | de.KeepRecording():
+                self._remember(decision)
             case de.ReadFile(settle=True):
                 self._settled(decision.file)
             case de.ReadFile():
                 self._drain()
                 snapshot = take_snapshot(Path(decision.file))
                 self.handle(ev.SnapshotTaken(file=decision.file, snapshot=snapshot, at_ns=self._now_ns()))
+
+    def _remember(self, decision: de.RecallChain | de.KeepChain | de.KeepRecording) -> None:
+        match decision:
+            case de.RecallChain():
+                self._recall(decision.file)
+            case de.KeepChain() if self._chains is not None:
+                self._chains.keep(decision.chain)
+            case de.KeepRecording() if self._recordings is not None:
+                self._recordings.keep(decision.incident, decision.recording)
+            case _:
+                pass
 
     async def chain(self, file: str) -> Chain:
         """Read a file and hold it against its chain of custody; changes neither."""

@@ -40,6 +40,7 @@ from sidecar.service.sweep import LockSweep
 from sidecar.status import BudgetStatus, Problem, Status, WatchStatus
 from sidecar.store.chains import ChainStore
 from sidecar.store.incidents import IncidentStore
+from sidecar.store.recordings import RecordingStore
 from sidecar.telemetry.log import configure_logging
 from sidecar.telemetry.telemetry import Telemetry
 from sidecar.watch.watcher import Watcher
@@ -78,7 +79,15 @@ class Service:
         self.watcher: Watcher
         self.chains = ChainStore(self.store)
         self.warden = Warden(
-            self.custodian, self.store, self.pager, self.telemetry, self.roster, self._drain, time.time_ns, self.chains
+            self.custodian,
+            self.store,
+            self.pager,
+            self.telemetry,
+            self.roster,
+            self._drain,
+            time.time_ns,
+            self.chains,
+            RecordingStore(self.store),
         )
         self.eyewitness = Eyewitness(self.warden, time.time_ns, self.lose)
         self.reception = Reception(

@@ -17,12 +17,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Union, get_args, get_orig
 import msgspec
 
 import sidecar.core
+from sidecar.core.content import Content
+from sidecar.core.recording import RecordedContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _T = TypeVar("_T")
 _MANY: Final[dict[type, Callable[[Iterable[Any]], Any]]] = {tuple: tuple, list: list, frozenset: frozenset, set: set}
+_STANDS_FOR: Final[dict[Any, Any]] = {Content: RecordedContent}
+"""Of a protocol: the one class whose values are written down."""
+
 _UNIONS: Final = (Union, types.UnionType)
 
 
@@ -42,6 +47,7 @@ def build(kind: type[_T], value: object) -> _T:
 
 
 def _build(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - one case for each kind of type
+    hint = _STANDS_FOR.get(hint, hint)
     origin = get_origin(hint)
     if origin in _UNIONS:
         return _one_of(get_args(hint), value, where)

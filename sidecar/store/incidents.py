@@ -38,6 +38,7 @@ _TABLES_OF_INCIDENT: Final = (
     ("page_deliveries", "incident_id"),
     ("pages", "incident_id"),
     ("incident_events", "incident_id"),
+    ("recordings", "incident_id"),
     ("incidents", "id"),
 )
 _UNSEEN: Final = frozenset({Outcome.APPROVED, Outcome.APPLIED})

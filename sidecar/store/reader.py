@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import zlib
 from typing import TYPE_CHECKING, Final, Self
 
 from sidecar.core.incident import Outcome
@@ -11,12 +12,15 @@ from sidecar.core.verdict import Verdict
 from sidecar.store.codec import decode
 from sidecar.store.database import open_reader, reading
 from sidecar.store.errors import StoreCorruptError
+from sidecar.store.recordings import unpack
 from sidecar.store.stored import OutcomeChange, PageRecord, StoredIncident
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from sidecar.core.recording import Recording
 
 _SELECT: Final = """
     SELECT i.id, i.body, p.due_at_ns, p.sent_at_ns, p.gave_up_at_ns, p.attempts, p.last_error
@@ -81,6 +85,19 @@ class IncidentReader:
         """The incident of that id, or None."""
         rows = self._query(f"{_SELECT} WHERE i.id = ?", (incident_id.encode("utf-8", "replace").decode(),))
         return rows[0] if rows else None
+
+    def recording(self, incident_id: str) -> Recording | None:
+        """The events that led to that incident; None when none were kept.
+
+        Raises:
+            StoreCorruptError: They are no events.
+        """
+        with self._read_lock, reading(self.path):
+            row = self._read.execute("SELECT body FROM recordings WHERE incident_id = ?", (incident_id,)).fetchone()
+        try:
+            return None if row is None else unpack(row[0])
+        except (ValueError, KeyError, TypeError, zlib.error) as error:
+            raise StoreCorruptError(self.path, f"recording of {incident_id}: {error!r}") from error
 
     def find(
         self,

@@ -89,6 +89,15 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         # One row: until when a sidecar is known to have watched.
         "CREATE TABLE watched (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), at_ns INTEGER NOT NULL) STRICT",
     ),
+    (
+        # A zlib stream of JSON: the events of the window that led to the incident.
+        """
+        CREATE TABLE recordings (
+            incident_id TEXT PRIMARY KEY REFERENCES incidents (id),
+            body BLOB NOT NULL
+        ) STRICT
+        """,
+    ),
 )
 
 VERSION: Final = len(MIGRATIONS)

@@ -191,10 +191,14 @@ class Bench:
         self._seq += 1
         return self._seq
 
+    def tell(self, event: ev.Event) -> list[Decision]:
+        """The one place where the custodian hears of anything."""
+        return self.custodian.handle(event)
+
     def handle(self, event: ev.Event) -> list[Decision]:
         """Give an event to the custodian; answer immediate reads, keep the rest."""
         made: list[Decision] = []
-        for decision in self.custodian.handle(event):
+        for decision in self.tell(event):
             if isinstance(decision, RecallChain):
                 continue
             if not isinstance(decision, ReadFile):
@@ -209,7 +213,7 @@ class Bench:
     def read(self, snapshot: Snapshot | None = None) -> list[Decision]:
         """Deliver a reading of the file, as it is now unless told otherwise."""
         event = ev.SnapshotTaken(file=FILE, snapshot=snapshot or self.disk.snapshot, at_ns=self.now())
-        made = self.custodian.handle(event)
+        made = self.tell(event)
         assert not [d for d in made if isinstance(d, ReadFile)]
         return made
 

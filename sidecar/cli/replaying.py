@@ -1,0 +1,71 @@
+"""Incidents leave the machine as facts, and are judged again anywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sidecar.cli.output import print_line, print_note, print_rows
+from sidecar.core.recording import NotRecordedError
+from sidecar.core.replay import Difference, compare, replay
+from sidecar.store.recordings import ExportError, exported, imported
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sidecar.store.reader import IncidentReader
+
+
+def export_of(reader: IncidentReader, incident_id: str, *, paths: bool) -> dict[str, Any] | None:
+    """The incident as `sidecar.store.recordings.exported` has it; None when there is none of that id.
+
+    Raises:
+        StoreError: The store can't be read.
+    """
+    stored = reader.get(incident_id)
+    return None if stored is None else exported(stored.incident, reader.recording(incident_id), paths=paths)
+
+
+def replay_file(path: Path) -> dict[str, Any]:
+    """Replay an exported incident.
+
+    Returns:
+        ``same``, the ``verdict`` as it comes out now, and the ``differences``.
+
+    Raises:
+        ExportError: The file can't be read, or is none.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ExportError(str(path), error.strerror or str(error)) from error
+    expected, recording = imported(str(path), text)
+    try:
+        incident = replay(recording)
+    except NotRecordedError as error:
+        found, verdict = [Difference("digests", "those that were asked for then", str(error))], None
+    else:
+        found, verdict = compare(expected, incident), None if incident is None else incident.verdict.value
+    return {
+        "same": not found,
+        "verdict": verdict,
+        "differences": [{"name": d.name, "recorded": d.recorded, "replayed": d.replayed} for d in found],
+    }
+
+
+def print_replay(body: dict[str, Any]) -> None:
+    """Print whether the verdict is the same, and what is not."""
+    if body["same"]:
+        print_line(f"Same: {body['verdict']}, and all that followed from it.", style="green")
+        return
+    print_line("It comes out otherwise:", style="bold red")
+    print_rows([("", "RECORDED", "NOW"), *(_row(item) for item in body["differences"])])
+
+
+def say_why_not(body: dict[str, Any]) -> None:
+    """Say on standard error that an export can't be replayed."""
+    if not body["replays"]:
+        print_note(f"openclaw-sidecar: this export can't be replayed: {body['why_not']}")
+
+
+def _row(item: dict[str, Any]) -> tuple[str, str, str]:
+    return (item["name"], str(item["recorded"]), str(item["replayed"]))

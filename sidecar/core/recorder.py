@@ -1,0 +1,126 @@
+"""Stands before the custodian and keeps what each open window saw, so that its incident can be replayed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core import events as ev
+from sidecar.core.decisions import CheckLineage, Decision, KeepRecording, SaveIncident
+from sidecar.core.recording import MAX_DIGESTS, MAX_EVENTS, Looked, Recording, digests_of, listening, sealed
+
+if TYPE_CHECKING:
+    from sidecar.core.custodian import Custodian
+    from sidecar.core.incident import Incident
+    from sidecar.core.policy import Mode, Policy
+
+_OPENING: Final = (ev.FenceSet, ev.VerdictAsked, ev.TurnTripped)
+_OF_WINDOW: Final = (ev.FenceClosed, ev.RecoveryApplied, ev.LineageChecked)
+_OF_ALL: Final = (ev.LinkOpened, ev.LinkLost, ev.KernelDeaf, ev.PolicyChanged, ev.PauseChanged)
+_LEFT_OUT: Final = (ev.Noted, ev.TimePassed, ev.ChainRecalled)
+"""Names for people, and what has no part in any verdict."""
+
+
+@dataclass(slots=True)
+class _Tape:
+    """The events of one window."""
+
+    window: str
+    file: str
+    policy: Policy
+    mode: Mode
+    events: list[ev.Event]
+    digests: int = 0
+    whole: bool = True
+    incident: Incident | None = None
+    on_file: set[str] = field(default_factory=set)
+
+    def add(self, event: ev.Event) -> None:
+        """One more, or the end of it."""
+        self.digests += digests_of(event)
+        if len(self.events) >= MAX_EVENTS or self.digests > MAX_DIGESTS:
+            self.whole = False
+            self.events.clear()
+        elif self.whole:
+            self.events.append(event)
+
+    def recording(self) -> Recording:
+        return Recording(self.window, self.policy, self.mode, tuple(self.events), self.whole)
+
+
+class Recorder:
+    """Hands every event on to the custodian, and adds `KeepRecording` to its decisions where a window has ended."""
+
+    def __init__(self, custodian: Custodian) -> None:
+        """No window is open."""
+        self._custodian = custodian
+        self._open: dict[str, _Tape] = {}
+        self._closed: dict[str, _Tape] = {}
+        self._heard: ev.KernelHeard | None = None
+
+    def handle(self, event: ev.Event) -> list[Decision]:
+        """Take in one event."""
+        if isinstance(event, ev.KernelHeard):
+            # Of many in a row only the last one matters.
+            self._heard = event
+            return self._custodian.handle(event)
+        if isinstance(event, _OPENING) and event.window not in self._open:
+            # A window's first word: what is known ahead of it is where its replay begins.
+            tape = _Tape(event.window, event.file, self._custodian.policy, self._custodian.mode, [])
+            tape.events += self._custodian.preamble(event.file, event.at_ns)
+            self._open[event.window] = tape
+        if not self._open and not self._closed:
+            return self._custodian.handle(event)
+        return self._taped(event)
+
+    def _taped(self, event: ev.Event) -> list[Decision]:
+        passed = listening(event) if isinstance(event, Looked) else event
+        decisions = self._custodian.handle(passed)
+        kept = sealed(passed) if isinstance(passed, Looked) else passed
+        heard, self._heard = self._heard, None
+        for tape in (*self._open.values(), *self._closed.values()):
+            if heard is not None:
+                tape.add(heard)
+            if self._is_of(kept, tape):
+                tape.add(kept)
+        for decision in decisions:
+            if isinstance(decision, SaveIncident):
+                met = self._open.get(decision.incident.window) or self._closed.get(decision.incident.window)
+                if met is not None:
+                    met.incident = decision.incident
+        return [*decisions, *self._ended(event, decisions)]
+
+    def _is_of(self, event: ev.Event, tape: _Tape) -> bool:
+        if isinstance(event, _LEFT_OUT):
+            return False
+        if isinstance(event, _OF_ALL):
+            return True
+        if isinstance(event, ev.KernelListening):
+            return tape.file.startswith(event.directory + "/")
+        if isinstance(event, _OPENING) and event.file == tape.file:
+            tape.on_file.add(event.window)
+        if isinstance(event, _OF_WINDOW):
+            return event.window in tape.on_file
+        return getattr(event, "file", None) in {tape.file, ""}
+
+    def _ended(self, event: ev.Event, decisions: list[Decision]) -> list[Decision]:
+        """Windows that are over are kept, and once more when their history has been looked at."""
+        still = {w.window_id for w in self._custodian.windows}
+        checked = {d.window for d in decisions if isinstance(d, CheckLineage)}
+        made: list[Decision] = []
+        for window in [w for w in self._open if w not in still]:
+            tape = self._open.pop(window)
+            if window in checked:
+                self._closed[window] = tape
+            made += _kept(tape)
+        if isinstance(event, ev.LineageChecked) and event.window in self._closed:
+            made += _kept(self._closed.pop(event.window))
+        if isinstance(event, ev.TurnTripped) and event.window in self._open:
+            made += _kept(self._open[event.window])
+        return made
+
+
+def _kept(tape: _Tape) -> list[Decision]:
+    if tape.incident is None:
+        return []
+    return [KeepRecording(incident=tape.incident, recording=tape.recording())]

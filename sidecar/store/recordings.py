@@ -1,0 +1,206 @@
+"""Recordings of windows: on disk beside their incident, and as files without names for other people."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from sidecar.core.errors import SidecarError
+from sidecar.core.events import Event
+from sidecar.core.policy import Mode, Policy
+from sidecar.core.recording import NotRecordedError, Recording
+from sidecar.core.replay import compare, facts, replay
+from sidecar.store.facts import build, plain
+from sidecar.store.printable import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sidecar.core.incident import Incident
+    from sidecar.store.incidents import IncidentStore
+
+FORMAT: Final = "openclaw-sidecar incident 1"
+"""What an exported file says of itself."""
+
+_EVENTS: Final = {kind.__name__: kind for kind in get_args(Event)}
+_NAMES: Final = frozenset({"file", "session_file", "directory", "exe", "cgroup", "container"})
+"""Fields that hold paths and the like. What they say is hashed wherever it occurs in an export."""
+
+_TOO_LONG: Final = "the window had more events than are kept: it can't be replayed"
+_NAMED: Final = "the policy in force names paths, which are hashed here: with --paths it can be replayed"
+
+
+class ExportError(SidecarError):
+    """A file is no exported incident."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        """Name the file and what is wrong with it."""
+        super().__init__(f"{one_line(where)}: {one_line(reason)}; `openclaw-sidecar export ID` makes such files")
+
+
+class RecordingStore:
+    """Keeps recordings in the store of incidents; they go with their incident."""
+
+    def __init__(self, store: IncidentStore) -> None:
+        """Use the open store."""
+        self._store = store
+
+    def keep(self, incident: Incident, recording: Recording) -> None:
+        """Put the recording on disk.
+
+        Raises:
+            StoreError: It is not on disk.
+        """
+        row = (incident.incident_id, zlib.compress(json.dumps(encode(recording)).encode()))
+        with self._store.writing() as database:
+            database.execute("INSERT OR REPLACE INTO recordings VALUES (?, ?)", row)
+
+
+def encode(recording: Recording) -> dict[str, Any]:
+    """Plain values. Digests in place of bytes: a content that was not heard has been left out before."""
+    return {
+        "window": recording.window,
+        "mode": recording.mode.value,
+        "policy": plain(recording.policy),
+        "whole": recording.whole,
+        "events": [{"event": type(event).__name__, **plain(event)} for event in recording.events],
+    }
+
+
+def decode(body: Any) -> Recording:  # noqa: ANN401 - any JSON value
+    """The inverse of `encode`.
+
+    Raises:
+        ValueError: This is no recording; the text names the place. So are KeyError and TypeError.
+    """
+    return Recording(
+        window=str(body["window"]),
+        policy=build(Policy, body["policy"]),
+        mode=Mode(body["mode"]),
+        events=tuple(_events(body["events"])),
+        whole=bool(body["whole"]),
+    )
+
+
+def unpack(packed: bytes) -> Recording:
+    """A recording as it is on disk.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return decode(json.loads(zlib.decompress(packed)))
+
+
+def exported(incident: Incident, recording: Recording | None, *, paths: bool = False) -> dict[str, Any]:
+    """An incident for other people: facts, digests and times; no transcript text, no path, no session key.
+
+    Args:
+        incident: As it was saved last.
+        recording: What led to it; None when nothing was kept, for want of a window or for its age.
+        paths: Leave file names and executables as they are.
+
+    Returns:
+        A dictionary of JSON values. ``replays`` says whether it leads to the same verdict again here and now; if not,
+        ``why_not`` says why.
+    """
+    body: dict[str, Any] = {
+        "format": FORMAT,
+        "incident": incident.incident_id,
+        "about": "",
+        "gateway": {"version": incident.gateway.version, "adapter": incident.gateway.adapter.value},
+        "expected": facts(incident),
+        "recording": None if recording is None else encode(recording),
+    }
+    if not paths:
+        body = _hashed(body)
+    why_not = _why_not(body)
+    if why_not and not paths and recording is not None and not _why_not({**body, "recording": encode(recording)}):
+        why_not = _NAMED
+    return {**body, "replays": not why_not, "why_not": why_not}
+
+
+def imported(where: str, text: bytes | str) -> tuple[dict[str, Any], Recording]:
+    """The facts that an exported file expects, and its recording.
+
+    Args:
+        where: The file's name, for errors.
+        text: What it holds.
+
+    Raises:
+        ExportError: It is no exported incident, or one that can't be replayed.
+    """
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ExportError(where, f"it is no JSON: {error}") from error
+    if not isinstance(body, dict) or body.get("format") != FORMAT:
+        raise ExportError(where, f"it does not say that it is an {FORMAT!r}")
+    if not isinstance(body.get("expected"), dict):
+        raise ExportError(where, "expected: there are no facts to compare with")
+    if body.get("recording") is None:
+        raise ExportError(where, "recording: nothing was recorded of this incident, so there is nothing to replay")
+    try:
+        recording = decode(body["recording"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ExportError(where, f"recording: {error}") from error
+    if not recording.whole:
+        raise ExportError(where, f"recording: {_TOO_LONG}")
+    return body["expected"], recording
+
+
+def _events(rows: Iterable[Any]) -> Iterator[Event]:
+    for number, row in enumerate(rows):
+        kind = _EVENTS.get(row["event"])
+        if kind is None:
+            message = f"events[{number}]: there is no event {row['event']!r}"
+            raise ValueError(message)
+        yield build(kind, {name: value for name, value in row.items() if name != "event"})
+
+
+def _why_not(body: dict[str, Any]) -> str:
+    """Why it does not lead to the same facts again; empty when it does."""
+    try:
+        expected, recording = imported("recording", json.dumps(body))
+        different = compare(expected, replay(recording))
+    except (ExportError, NotRecordedError) as error:
+        return str(error)
+    return ", ".join(f"{d.name}: {d.recorded!r} became {d.replayed!r}" for d in different)
+
+
+def _hashed(body: dict[str, Any]) -> dict[str, Any]:
+    """The same with a hash in the place of each path, wherever it occurs."""
+    aliases = {name: _alias(name) for name in _found(body) if name}
+    longest_first = sorted(aliases, key=len, reverse=True)
+    return dict(_replaced(body, [(name, aliases[name]) for name in longest_first]))
+
+
+def _found(value: Any) -> set[str]:  # noqa: ANN401 - any JSON value
+    if isinstance(value, list):
+        return {name for item in value for name in _found(item)}
+    if not isinstance(value, dict):
+        return set()
+    found = {item for name, item in value.items() if name in _NAMES and isinstance(item, str)}
+    return found | {name for item in value.values() for name in _found(item)}
+
+
+def _alias(name: str) -> str:
+    """A path's directory is hashed by itself, so that what lies in one directory still does."""
+    head, slash, tail = name.rpartition("/")
+    return f"{_digest(head)}/{_digest(tail)}" if slash and head else _digest(name)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _replaced(value: Any, aliases: list[tuple[str, str]]) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, list):
+        return [_replaced(item, aliases) for item in value]
+    if isinstance(value, dict):
+        return {name: _replaced(item, aliases) for name, item in value.items()}
+    if isinstance(value, str):
+        for name, alias in aliases:
+            value = value.replace(name, alias)
+    return value
