@@ -182,7 +182,7 @@ def test_an_export_holds_no_text_no_path_and_no_key() -> None:
     """Rule 7: digests in place of bytes, hashes in place of names."""
     for name in EXPECTED:
         text = (HERE / f"{name}.json").read_text(encoding="utf-8")
-        for secret in (FILE, "/state", "sessions", "/opt/tools", "0a1b.jsonl", "parentId"):
+        for secret in (FILE, "/state", "/sessions", "/opt/tools", "0a1b.jsonl", "parentId"):
             assert secret not in text, name
 
 
