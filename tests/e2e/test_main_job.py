@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sidecar.demo.rig import Rig
 
 ANSWER = "The answer."
+_NO_NOTES = '[[rule]]\nname = "no-notes"\nkinds = ["inject"]\nmay = "nothing"\n'
 
 
 @pytest.fixture
@@ -76,6 +77,21 @@ def observer(runner: asyncio.Runner, shared_guard: Guard, tmp_path: Path) -> Ite
     """A gateway with the preload, and a sidecar that only looks."""
     runner.run(shared_guard.stop())
     yield from _guarded(runner, shared_guard.rig, shared_guard.pager, tmp_path, "--observe")
+
+
+@pytest.fixture
+def policy_file(tmp_path: Path) -> Path:
+    """A policy that lets injected notes do nothing."""
+    path = tmp_path / "policy.toml"
+    path.write_text(_NO_NOTES)
+    return path
+
+
+@pytest.fixture
+def ruled(runner: asyncio.Runner, shared_guard: Guard, tmp_path: Path, policy_file: Path) -> Iterator[Guard]:
+    """A gateway with the preload, and a sidecar with that policy."""
+    runner.run(shared_guard.stop())
+    yield from _guarded(runner, shared_guard.rig, shared_guard.pager, tmp_path, "--policy", str(policy_file))
 
 
 @pytest.fixture
@@ -370,6 +386,38 @@ async def test_observe_sees_the_cotenant_and_does_nothing(observer: Guard, sessi
     assert (incident["verdict"], incident["turn_lost"]) == ("co_tenant", True)
     assert (incident["recovery"]["outcome"], incident["recovery"]["mode"]) == ("not_attempted", "observe")
     assert observer.pages == []
+
+
+async def test_a_policy_that_denies_a_writer_stops_the_turn_and_one_that_allows_it_is_taken_while_it_runs(
+    ruled: Guard, policy_file: Path, session_key: str
+) -> None:
+    rig = ruled.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await _note(rig, session_key)
+        turn = await window.close(ANSWER)
+    assert not turn.answered
+    incident = await _one_incident(ruled, window.session_file)
+    assert (incident["verdict"], incident["rule"], incident["turn_lost"]) == ("unattributed", "no-notes", True)
+    assert (incident["recovery"]["outcome"], incident["recovery"]["hold"]) == ("refused", "policy")
+    [note] = [writer for writer in incident["writers"] if writer["kind"] == "inject"]
+    assert (note["did"], note["may"], note["rule"]) == ("append", "nothing", "no-notes")
+    assert "/node" in note["exe"]
+
+    fresh = policy_file.with_suffix(".new")
+    fresh.write_text(_NO_NOTES.replace('"nothing"', '"append"'))
+    fresh.replace(policy_file)
+    before = incident["policy"]
+    await ruled.sidecar.wait_for(lambda status: status["policy"]["digest"] != before)
+    async with rig.window(session_key, "And now?") as window:
+        await _note(rig, session_key)
+        turn = await window.close(ANSWER)
+    assert turn.answered
+    recovered = await ruled.closed_incident(window.session_file)
+    assert (recovered["verdict"], recovered["rule"]) == ("co_tenant", "no-notes")
+    assert recovered["recovery"]["outcome"] == "effective"
+    await _assert_nothing_lost(rig, session_key, window.session_file)
+    assert ruled.pages == []
 
 
 async def test_a_gateway_without_the_preload_is_named_and_its_changes_are_not_explained(

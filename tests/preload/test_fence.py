@@ -132,6 +132,18 @@ def push(sidecar: Sidecar, gateway: Gateway, **other: str) -> None:
     sidecar.sync()
 
 
+def test_an_approval_that_is_taken_back_has_to_be_asked_for(gateway: Gateway, sidecar: Sidecar) -> None:
+    sidecar.answer = refusing
+    gateway.do("await coTenant()")
+    push(sidecar, gateway)
+    window = sidecar.said("fence.set")[-1]["window"]
+    sidecar.link.say(wire.Refuse(window=window, ask="", verdict="", reason="taken back"))
+    sidecar.sync()
+    assert gateway.do("return await endRun()")["outcome"] == "takeover"
+    assert len(sidecar.said("ask")) == 1
+    assert sidecar.said("applied") == []
+
+
 def test_an_approval_that_came_ahead_is_of_no_use_after_a_further_change(gateway: Gateway, sidecar: Sidecar) -> None:
     sidecar.answer = refusing
     gateway.do("await coTenant()")

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.core.incident import Outcome, Recovery
+from sidecar.core.budget import Purse, Scope, Spent
+from sidecar.core.hold import Hold
+from sidecar.core.incident import Outcome, Recovery, WriterShare
 from sidecar.core.verdict import Verdict
 from sidecar.store.errors import StoreMissingError
 from sidecar.store.incidents import STOPPED, IncidentStore
+from sidecar.store.public import incident_json
 from sidecar.store.reader import IncidentReader, session_hash
 from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
 
@@ -194,3 +197,37 @@ def test_old_incidents_are_forgotten_unless_something_is_still_to_be_done(store:
     assert store.forget_before(NOON - 1) == 2
     assert {s.incident.incident_id for s in store.find()} == {"old-untold", "old-open", "new"}
     assert store.forget_before(NOON - 1) == 0
+
+
+def test_recoveries_are_counted_in_the_same_commit_and_over_restarts(
+    path: Path, store: IncidentStore, clock: Clock
+) -> None:
+    store.save(recovered("i1"), NOON)
+    store.save(recovered("i1"))
+    store.save(recovered("i2", session_file="/s/\udcff.jsonl"), NOON + SECOND)
+    store.close()
+    with IncidentStore(path, clock) as reopened:
+        assert reopened.recoveries_since(0) == [Spent(NOON, SESSION_FILE), Spent(NOON + SECOND, "/s/\udcff.jsonl")]
+        reopened.forget_before(NOON + 10 * SECOND)
+        assert len(reopened.recoveries_since(NOON + SECOND)) == 1
+        assert reopened.recoveries_since(0) == [Spent(NOON + SECOND, "/s/\udcff.jsonl")]
+
+
+def test_what_a_policy_decided_comes_back(store: IncidentStore) -> None:
+    purse = Purse(Scope.SESSION, 3, 3600 * SECOND, 3, NOON)
+    held = Recovery(Outcome.NOT_ATTEMPTED, hold=Hold.SESSION_BUDGET, purse=purse)
+    writer = WriterShare("cron", "x", 1, 5, did="append", may="nothing", rule="r", exe="/usr/bin/node", uid=0)
+    incident = recovered(recovery=held, writers=(writer,), rule="r", policy="0a1b2c3d4e5f")
+    store.save(incident)
+    stored = store.get(incident.incident_id)
+    assert stored is not None
+    assert stored.incident == incident
+    public = incident_json(stored)
+    assert (public["rule"], public["policy"], public["recovery"]["hold"]) == ("r", "0a1b2c3d4e5f", "session_budget")
+    assert public["recovery"]["budget"] == {
+        "scope": "session",
+        "limit": 3,
+        "period_seconds": 3600.0,
+        "used": 3,
+        "free_at": "2026-06-01T12:00:00.000000Z",
+    }

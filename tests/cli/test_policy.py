@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.config.pause import read_pause, write_pause
+from sidecar.config.policyfile import json_schema
+from sidecar.core.hold import Hold, Pause
+from sidecar.core.incident import Outcome, Recovery, WriterShare
+from sidecar.core.policy import Mode
+from sidecar.core.verdict import Verdict
+from tests.store.samples import NOON, foreign, recovered
+
+if TYPE_CHECKING:
+    from sidecar.core.incident import Incident
+    from sidecar.store.incidents import IncidentStore
+    from tests.cli.conftest import Command
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "policy.example.toml"
+DENY = '[[rule]]\nname = "no-jobs"\nkinds = ["cron"]\nmay = "nothing"\n'
+
+
+@pytest.fixture
+def deny(home: Path) -> str:
+    path = home / "deny.toml"
+    path.write_text(DENY)
+    return str(path)
+
+
+def test_check_of_a_right_file_is_0(cli: Command) -> None:
+    result = cli("policy", "check", str(EXAMPLE))
+    assert (result.code, result.err) == (0, "")
+    assert "right; 5 rule(s), default append" in result.out
+    body = cli("policy", "check", str(EXAMPLE), "--json").json()
+    assert (body["ok"], len(body["rules"]), body["findings"]) == (True, 5, [])
+
+
+def test_check_of_a_wrong_file_is_1_with_all_that_is_wrong(cli: Command, home: Path) -> None:
+    path = home / "bad.toml"
+    path.write_text(DENY.replace("no-jobs", "default") + 'names = ["["]\n')
+    result = cli("policy", "check", str(path))
+    assert result.code == 1
+    assert [line.partition(": ")[0] for line in result.out.splitlines()] == [f"{path}:2", f"{path}:5"]
+    body = cli("policy", "check", str(path), "--json").json()
+    assert [(f["line"], f["key"]) for f in body["findings"]] == [(2, "rule[0].name"), (5, "rule[0].names")]
+
+
+def test_check_of_a_file_that_is_not_there_is_2(cli: Command, home: Path) -> None:
+    result = cli("policy", "check", str(home / "no.toml"))
+    assert result.code == 2
+    assert "No such file" in result.out
+    assert cli("policy", "check").code == 2
+
+
+def test_the_schema_is_printed(cli: Command) -> None:
+    assert json.loads(cli("policy", "schema").out) == json.loads(json.dumps(json_schema()))
+
+
+CRON = WriterShare("cron", "daily-digest", 4242, 300, did="append", may="nothing", rule="no-jobs")
+OWN = WriterShare("user_turn", "", 4242, 100, "run-1", own=True)
+DENIED = recovered(
+    verdict=Verdict.UNATTRIBUTED,
+    rule="no-jobs",
+    policy="0a1b2c3d4e5f",
+    turn_lost=True,
+    writers=(OWN, CRON),
+    reason="the policy's rule no-jobs lets cron daily-digest do nothing, and it appended",
+    recovery=Recovery(Outcome.REFUSED, Mode.RECOVER, 0.0, "the policy's rule no-jobs", hold=Hold.POLICY),
+)
+
+
+def test_explain_says_which_rule_decided_then_and_now_and_what_would_change_it(
+    cli: Command, store: IncidentStore, deny: str
+) -> None:
+    store.save(DENIED)
+    result = cli("policy", "explain", DENIED.incident_id, "--policy", deny)
+    assert (result.code, result.err) == (0, "")
+    assert "Decided by     rule no-jobs\n" in result.out
+    assert "Policy then    0a1b2c3d4e5f\n" in result.out
+    assert "the fenced run itself" in result.out
+    assert "then no-jobs: nothing  now no-jobs: nothing, not allowed" in result.out
+    assert "1. Grant cron daily-digest may = 'append': rule 'no-jobs' in line 1 decides" in result.out
+
+    body = cli("policy", "explain", DENIED.incident_id, "--policy", deny, "--json").json()
+    assert (body["rule"], body["hold"], body["policy"]["then"]) == ("no-jobs", "policy", "0a1b2c3d4e5f")
+    [own, cron] = body["writers"]
+    assert own["now"] is None
+    assert cron["now"] == {
+        "rule": "no-jobs",
+        "line": 1,
+        "may": "nothing",
+        "evidence": "bytes",
+        "allowed": False,
+        "unknown": False,
+    }
+
+
+def test_explain_with_a_policy_that_allows_it_by_now(cli: Command, store: IncidentStore) -> None:
+    store.save(DENIED)
+    result = cli("policy", "explain", DENIED.incident_id)
+    assert "now default: rewrite, allowed" in result.out
+    assert "1. Nothing more: by this policy every writer may do what it did." in result.out
+
+
+@pytest.mark.parametrize(
+    ("incident", "said"),
+    [
+        (foreign(), "Nothing in a policy: bytes that nobody explained are never recovered across."),
+        (recovered(verdict=Verdict.RESET), "Nothing in a policy: the gateway itself ended the session."),
+        (
+            recovered(verdict=Verdict.UNATTRIBUTED, recovery=Recovery(Outcome.REFUSED)),
+            "Nothing in a policy: the evidence has a gap",
+        ),
+        (
+            recovered(),
+            "A rule ahead of the others that grants cron daily-digest less than may = 'append' would stop it.",
+        ),
+        (replace(DENIED, recovery=Recovery(Outcome.NOT_ATTEMPTED, hold=Hold.PAUSE)), "openclaw-sidecar resume"),
+        (replace(DENIED, recovery=Recovery(Outcome.NOT_ATTEMPTED, hold=Hold.SESSION_BUDGET)), "[budget.session]"),
+        (replace(DENIED, recovery=Recovery(Outcome.NOT_ATTEMPTED, hold=Hold.OBSERVE)), "without --observe"),
+        (
+            recovered(verdict=Verdict.CO_TENANT, recovery=Recovery(Outcome.REFUSED, reason="old bytes were replaced")),
+            "Nothing in a policy: old bytes were replaced.",
+        ),
+    ],
+)
+def test_explain_says_what_would_change_it_or_that_nothing_would(
+    cli: Command, store: IncidentStore, incident: Incident, said: str
+) -> None:
+    store.save(incident)
+    assert said in cli("policy", "explain", incident.incident_id).out
+
+
+def test_explain_of_an_incident_that_is_not_there_is_a_finding(cli: Command, store: IncidentStore) -> None:
+    assert store.get("i9") is None
+    result = cli("policy", "explain", "i9")
+    assert result.code == 1
+    assert "no incident i9" in result.err
+
+
+def test_explain_with_a_policy_file_that_is_wrong_says_so(cli: Command, store: IncidentStore, home: Path) -> None:
+    store.save(DENIED)
+    (home / "bad.toml").write_text("a = 1\n")
+    result = cli("policy", "explain", DENIED.incident_id, "--policy", str(home / "bad.toml"))
+    assert (result.code, result.out) == (3, "")
+    assert "bad.toml:1: a: unknown key" in result.err
+
+
+def test_the_story_of_an_incident_names_the_rule_and_what_held_it_back(cli: Command, store: IncidentStore) -> None:
+    store.save(DENIED)
+    story = cli("explain", DENIED.incident_id).out
+    assert "Rule           no-jobs of policy 0a1b2c3d4e5f\nHeld back by   policy\n" in story
+    assert f"openclaw-sidecar policy explain {DENIED.incident_id}" in story
+
+
+def test_pause_without_a_sidecar_holds_for_the_next_one(cli: Command, data_dir: Path) -> None:
+    result = cli("pause", "--for", "30m", "--reason", "moving house")
+    assert result.code == 0
+    assert result.out.startswith("recovery is paused until 20")
+    assert "no sidecar runs here now; this holds for the next one that starts" in result.err
+    pause = read_pause(data_dir)
+    assert pause is not None
+    assert (pause.reason, pause.until_ns - pause.since_ns) == ("moving house", 1800 * 1_000_000_000)
+
+    body = cli("resume", "--json").json()
+    assert body == {"paused_until": None, "running": False, "in_force": False}
+    assert read_pause(data_dir) is None
+    assert cli("resume").out == "there was no pause\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--for", "soon", "--reason", "x"), "--for: 'soon' is no length of time; give one such as 30m"),
+        (("--for", "32d", "--reason", "x"), "at most 31d"),
+        (("--for", "1h", "--reason", " "), "--reason: is empty"),
+        (("--for", "1h"), "--reason"),
+        (("--reason", "x"), "--for"),
+    ],
+)
+def test_a_pause_without_length_or_reason_is_bad_usage(
+    cli: Command, data_dir: Path, options: tuple[str, ...], said: str
+) -> None:
+    result = cli("pause", *options)
+    assert result.code == 2
+    assert said in result.err
+    assert not data_dir.exists()
+
+
+def test_a_pause_file_that_is_no_pause_can_be_ended(cli: Command, data_dir: Path) -> None:
+    write_pause(data_dir, Pause("x", NOON, NOON))
+    (data_dir / "pause.json").write_text("{")
+    assert cli("resume").out == "the pause is over\n"
