@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from sidecar import __version__
+from sidecar.cli import hooks as hooks_commands
 from sidecar.cli import options
 from sidecar.cli.asking import ask
 from sidecar.cli.custody import custody_of, print_custody, print_verified
@@ -39,6 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(hooks_commands.app, name="hooks")
 
 
 app.add_typer(policy_app, name="policy")

@@ -30,6 +30,16 @@ class ConfigError(SidecarError, ValueError):
         super().__init__(f"{one_line(origin)}: {one_line(reason)}")
 
 
+class TokenError(SidecarError, ValueError):
+    """The hooks token can't be read, made or trusted."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(
+            f"hooks token {one_line(str(path))}: {one_line(what)}; `openclaw-sidecar hooks token --rotate` makes a new"
+            " one"
+        )
+
+
 class StartError(SidecarError):
     """The settings are well-formed, but the sidecar cannot start with them."""
 

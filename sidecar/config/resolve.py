@@ -34,6 +34,7 @@ KINDS: Final[dict[str, type]] = {
     "log_format": str,
     "who": str,
     "policy": str,
+    "hooks_token_file": str,
 }
 """Every setting. Its flag is ``--state-dir`` and so on, its variable ``OPENCLAW_SIDECAR_STATE_DIR`` and so on."""
 
@@ -93,6 +94,7 @@ def resolve(flags: Flags, environ: Mapping[str, str]) -> Settings:
         log_format=given["log_format"].choice(LogFormat) if "log_format" in given else LogFormat.AUTO,
         who=given["who"].choice(Who) if "who" in given else Who.REPORTS,
         policy=given["policy"].path(at_home) if "policy" in given else None,
+        hooks_token=given["hooks_token_file"].path(at_home) if "hooks_token_file" in given else None,
     )
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sidecar.config.token import TOKEN_NAME
 from sidecar.core.policy import Mode
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Settings:
         log_format: How log lines look.
         who: Where it is known from who wrote.
         policy: The policy file; None for the built-in policy.
+        hooks_token: Where the secret of `/v1/hooks` is kept; None for the data directory.
     """
 
     state_dir: Path
@@ -69,6 +71,12 @@ class Settings:
     log_format: LogFormat = LogFormat.AUTO
     who: Who = Who.REPORTS
     policy: Path | None = None
+    hooks_token: Path | None = None
+
+    @property
+    def hooks_token_file(self) -> Path:
+        """Where the secret of `/v1/hooks` is kept."""
+        return self.hooks_token or self.data_dir / TOKEN_NAME
 
 
 def home(environ: Mapping[str, str]) -> Path:

@@ -110,7 +110,7 @@ def check_edited(data: bytes, before: Sequence[Record]) -> tuple[str, ...]:
     """
     lines = split_records(data)
     after, _strange = parse_records(lines)
-    if not after or after[0].kind != HEADER:
+    if not after or (bool(before) and before[0].kind == HEADER != after[0].kind):
         raise RecordsError("the edited session does not begin with its header")
     known = {record.record_id for record in before}
     new = tuple(r.record_id for r in after if r.kind != HEADER and r.record_id and r.record_id not in known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from contextlib import contextmanager
@@ -87,10 +88,12 @@ def append_output(order: Order) -> Written:
     with _announcing(order):
         pass  # to say at once that there is no sidecar, before COMMAND does anything
     lines = split_records(output_of(order.command, order.session_file, order.environ))
-    if not lines:
+    if not lines and _ends_whole(order.session_file):
         return Written(change=Change(), announced=order.announced)
 
     def work(session: LockedSession, _interrupts: Interrupts) -> tuple[Change, tuple[str, ...]]:
+        if not lines:
+            return Change(), ()
         completed = complete(lines, session.records, time.time_ns())
         return session.append(completed.data), completed.ids
 
@@ -143,6 +146,13 @@ def _under_lock(order: Order, work: Work) -> Written:
             waited_ns=session.hold.waited_ns,
             held_ns=session.held_ns,
         )
+
+
+def _ends_whole(file: Path) -> bool:
+    """The last record has its newline. A gateway may just be writing it: only under the lock that can be told."""
+    with file.open("rb") as opened:
+        opened.seek(-1, os.SEEK_END)
+        return opened.read() == b"\n"
 
 
 @contextmanager

@@ -97,6 +97,11 @@ class Warden:
                 log.error("not_recorded", decision=type(decision).__name__, error=str(error))  # noqa: TRY400
                 return
 
+    def look_again(self, moved: ev.FileMoved) -> None:
+        """More is known of a change that the watch has told already."""
+        if self._custodian.is_fenced(moved.file):
+            self.handle(moved)
+
     async def asked(self, session: LinkSession, message: wire.Ask) -> None:
         """Answer a gateway that stands at its check. With a single link there is nothing to wait for."""
         arrived = asyncio.get_running_loop().time()

@@ -32,6 +32,7 @@ from sidecar.recovery.warden import Warden
 from sidecar.service.chores import Chores
 from sidecar.service.custody import CustodyDesk
 from sidecar.service.eyewitness import Eyewitness
+from sidecar.service.hooks import Hooks
 from sidecar.service.lookout import Lookout
 from sidecar.service.reception import Reception
 from sidecar.service.roster import Roster
@@ -111,8 +112,11 @@ class Service:
             self.custody.keep,
             self.rulebook.look,
         )
+        self.hooks = Hooks(
+            self.warden, settings.state_dir, settings.hooks_token_file, time.time_ns, self.reception.refuse
+        )
         self.web = WebServer(
-            create_app(self, self.store, self.telemetry.render_metrics, custody=self.custody),
+            create_app(self, self.store, self.telemetry.render_metrics, custody=self.custody, hooks=self.hooks),
             settings.http_host,
             settings.http_port,
         )
@@ -142,6 +146,7 @@ class Service:
             stack.push_async_callback(self.links.stop)
             stack.push_async_callback(self.warden.stop)
             self.http = await self.web.start()
+            stack.callback(self.hooks.stop)
             stack.push_async_callback(self.web.stop)
             self.chores.start()
             stack.callback(self.chores.stop)

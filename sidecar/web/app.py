@@ -1,4 +1,4 @@
-"""The routes. Each answers from the service's status or from the store; none changes anything."""
+"""The routes. Each answers from the service's status or from the store, but one that takes announcements."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sidecar.store.custody_json import chain_json
 from sidecar.store.public import incident_json
 from sidecar.store.since import SinceError, parse_since
 from sidecar.web.answers import problem, status_json
+from sidecar.web.hooks import add_hooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sidecar.core.chain import Chain
     from sidecar.status import Status
     from sidecar.store.stored import StoredIncident
+    from sidecar.web.hooks import HookDesk
 
 
 class StatusSource(Protocol):
@@ -79,6 +81,7 @@ def create_app(
     metrics: Callable[[str], tuple[bytes, str]],
     clock: Callable[[], int] = time.time_ns,
     custody: CustodySource | None = None,
+    hooks: HookDesk | None = None,
 ) -> FastAPI:
     """Make the API.
 
@@ -88,6 +91,7 @@ def create_app(
         metrics: Renders all metrics for an Accept header: body and content type. Called in the event loop's thread.
         clock: The time in nanoseconds since the epoch.
         custody: Knows the chains of custody; without it there is no such route.
+        hooks: Takes the announcements of tools; None for no such route.
     """
     # Its pages of documentation would have the browser load scripts from elsewhere; the schema itself is served.
     app = FastAPI(title="openclaw-sidecar", version=__version__, docs_url=None, redoc_url=None)
@@ -95,6 +99,8 @@ def create_app(
     _add_incidents(app, store, clock)
     if custody is not None:
         _add_custody(app, custody)
+    if hooks is not None:
+        add_hooks(app, hooks)
     _add_errors(app)
     return app
 

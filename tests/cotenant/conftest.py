@@ -5,8 +5,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.link.running import pytest_pyfunc_call
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+__all__ = ["pytest_pyfunc_call"]
 
 HEADER = {"type": "session", "version": 3, "id": "s", "timestamp": "2026-01-01T00:00:00.000Z", "cwd": "/"}
 FIRST = {"type": "message", "id": "a", "parentId": None, "message": {"role": "user", "content": "one"}}

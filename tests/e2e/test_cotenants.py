@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import re
+import urllib.request
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,3 +180,77 @@ async def test_a_lock_that_is_not_had_in_time_is_told_with_its_holder(
     assert code == 3
     assert f"is held by process {rig.gateway.pid} (" in errors
     assert "nothing was written" in errors
+
+
+async def test_a_tool_that_announces_its_write_over_http_costs_nothing(guard: Guard, session_key: str) -> None:
+    """It takes no lock: on every release it writes while the model thinks."""
+    rig = guard.rig
+    await rig.say(session_key)
+    token = await _token(guard)
+    async with rig.window(session_key) as window:
+        record = _record(read_records(window.session_file)[-1].id)
+        env = {"SIDECAR": guard.sidecar.url, "TOKEN": token}
+        code, output, errors = await _run(guard, "sync-tool.sh", str(window.session_file), record, **env)
+        assert code == 0, output + errors
+        turn = await window.close(ANSWER)
+
+    assert (turn.answered, turn.text) == (True, ANSWER)
+    incident = await guard.closed_incident(window.session_file)
+    assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
+    [declared] = [w for w in incident["writers"] if w["kind"] == "declared"]
+    assert (declared["name"], declared["bytes"]) == ("sync-tool", len(record) + 1)
+    records = read_records(window.session_file)
+    assert not off_path(records)
+    assert [r.text for r in records if r.id == json.loads(record)["id"]] == [NOTE]
+    assert guard.pages == []
+
+
+async def test_a_tool_that_announces_what_it_did_not_write_is_external_and_pages_once(
+    guard: Guard, session_key: str
+) -> None:
+    rig = guard.rig
+    await rig.say(session_key)
+    token = await _token(guard)
+    async with rig.window(session_key) as window:
+        file = window.session_file
+        record = _record(read_records(file)[-1].id)
+        begun = await _hook(guard, token, {"phase": "begin", "session": session_key, "name": "sync-tool"})
+        with file.open("a") as tool:
+            tool.write(record + "\n")
+        ranges = [{"offset": begun["size"], "length": 5}]
+        await _hook(guard, token, {"phase": "end", "hook": begun["hook"], "ranges": ranges})
+        turn = await window.close(ANSWER)
+
+    assert not turn.answered
+    incident = await guard.closed_incident(file)
+    assert (incident["verdict"], incident["turn_lost"]) == ("external", True)
+    await guard.next_page()
+    assert len(guard.pages) == 1
+
+
+async def _token(guard: Guard) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *(command(), "hooks", "token", "--data-dir", guard.sidecar.data_dir), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode().strip()
+
+
+async def _hook(guard: Guard, token: str, body: dict[str, Any]) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{guard.sidecar.url}/v1/hooks", json.dumps(body).encode(), headers)
+
+    def ask() -> dict[str, Any]:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            answered: dict[str, Any] = json.loads(answer.read())
+            return answered
+
+    return await asyncio.to_thread(ask)
+
+
+def _record(parent: str) -> str:
+    """A user's message as a tool writes it that knows the format."""
+    message = {"role": "user", "content": [{"type": "text", "text": NOTE}], "timestamp": 1_700_000_000_000}
+    fields = {"type": "message", "id": str(uuid.uuid4()), "parentId": parent, "timestamp": "2026-01-01T00:00:00.000Z"}
+    return json.dumps({**fields, "message": message}, separators=(",", ":"))

@@ -1,0 +1,63 @@
+"""The hooks token: a file, so that it can be made, changed and mounted without a restart."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING, Final
+
+from sidecar.config.errors import TokenError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOKEN_NAME: Final = "hooks.token"  # noqa: S105 - the name of a file
+MIN_CHARACTERS: Final = 32
+_BYTES: Final = 32
+_MAX_BYTES: Final = 4096
+
+
+def read_token(path: Path) -> str | None:
+    """The token; None when there is no file.
+
+    Raises:
+        TokenError: What is there can't be used as a secret.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise TokenError(path, error.strerror or str(error)) from error
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise TokenError(path, "other users may write to it")
+    token = text.strip()
+    if len(text) > _MAX_BYTES or not token.isascii() or any(not 32 < byte < 127 for byte in token):  # noqa: PLR2004 - printable
+        raise TokenError(path, "it is no line of printable ASCII")
+    if len(token) < MIN_CHARACTERS:
+        raise TokenError(path, f"it has {len(token)} characters, and {MIN_CHARACTERS} are needed")
+    return token.decode()
+
+
+def make_token(path: Path) -> str:
+    """Write a new one, in the place of an old one if there is one.
+
+    Raises:
+        TokenError: It can't be written.
+    """
+    token = secrets.token_urlsafe(_BYTES)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(f"{token}\n")
+        fresh.replace(path)
+    except OSError as error:
+        raise TokenError(path, error.strerror or str(error)) from error
+    finally:
+        fresh.unlink(missing_ok=True)
+    return token
