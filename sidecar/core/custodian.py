@@ -208,6 +208,9 @@ class Custodian:
         if windows:
             moved = any(w.fence != event.fingerprint for w in windows)
             return [ReadFile(file=event.file, settle=True)] if moved else []
+        ledger = self._registry.ledgers.get(event.file)
+        if ledger is not None and ledger.has_word_of(event.fingerprint):
+            return []  # whoever did it spoke for itself, and may be gone by now
         return list(self._unlinked.changed(event, self._registry.linked_pids(), self.mode))
 
     def _fence_set(self, event: ev.FenceSet) -> list[Decision]:

@@ -117,6 +117,10 @@ class Ledger:
         if len(self.changes) > MAX_CHANGES:
             self._fold(change.at_ns)
 
+    def has_word_of(self, state: Fingerprint) -> bool:
+        """A process that speaks for itself said that it has left the file so."""
+        return state == self.head or any(change.after == state for change in self.changes)
+
     def advance(self, fence: Fingerprint) -> Manifest | None:
         """Move the head to a fence if the reports lead there without a gap.
 

@@ -112,9 +112,11 @@ def check_edited(data: bytes, before: Sequence[Record]) -> tuple[str, ...]:
     after, _strange = parse_records(lines)
     if not after or (bool(before) and before[0].kind == HEADER != after[0].kind):
         raise RecordsError("the edited session does not begin with its header")
+    left = {record.record_id for record in after}
+    if any(record.parent_id and record.parent_id not in left for record in after if record.kind != HEADER):
+        raise RecordsError("records of the edited session hang on others that are gone: give them another parentId")
     known = {record.record_id for record in before}
     new = tuple(r.record_id for r in after if r.kind != HEADER and r.record_id and r.record_id not in known)
-    left = {record.record_id for record in after}
     branched = off_path(after, [*(i for i in path_to_root(before) if i in left), *new])
     if branched:
         raise RecordsError(f"{len(branched)} records of the edited session would be beside the line of history")

@@ -80,6 +80,7 @@ def create_app(
     store: IncidentSource,
     metrics: Callable[[str], tuple[bytes, str]],
     clock: Callable[[], int] = time.time_ns,
+    *,
     custody: CustodySource | None = None,
     hooks: HookDesk | None = None,
 ) -> FastAPI:

@@ -29,7 +29,10 @@ def refused(path: Path, content: str | bytes) -> str:
         ('state_dir = "a"\nstate_dir = "b"\n', ", line 2: no TOML: Cannot overwrite a value"),
         ('socket = "a', ", at its end: no TOML: "),
         ('# hello\nsate_dir = "x"\n', ", line 2, sate_dir: unknown key; did you mean state_dir?"),
-        ("zzz = 1\n", ", line 1, zzz: unknown key; known are data_dir, http, log_format, notify, observe"),
+        (
+            "zzz = 1\n",
+            ", line 1, zzz: unknown key; known are data_dir, hooks_token_file, http, log_format, notify",
+        ),
         ("observe = true\n\n[store]\na = 1\n", ", line 3, store: unknown key; "),
         ("observe = true\n\n[policy]\na = 1\n", ", line 3, policy: has to be a string, not a table"),
         ("http.port = 1\n", ", line 1, http: has to be a string, not a table"),

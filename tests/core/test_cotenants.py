@@ -86,3 +86,19 @@ def test_its_end_leaves_custody_of_other_files_alone(bench: Bench) -> None:
     _gone(bench, clean=False)
 
     assert [w.broken for w in bench.custodian.windows] == ["a process was gone before its write returned"]
+
+
+def test_what_it_announced_is_no_incident_where_no_gateway_is_linked_either() -> None:
+    """The watch looks at the file a moment later, when the co-tenant may have said goodbye."""
+    bench = Bench(linked=False)
+    bench.handle(ev.LinkOpened(gateway=Gateway(BACKUP_LINK, BACKUP.pid, role=Role.COTENANT), at_ns=bench.now()))
+    call = bench.begin(Operation.APPEND, BACKUP, NOTE, link=BACKUP_LINK)
+    bench.disk.append(NOTE)
+    bench.end(call)
+    _gone(bench, clean=True)
+    bench.look()
+    assert bench.incidents == {}
+
+    bench.disk.append(b"somebody else's\n", foreign=1)
+    bench.look()
+    assert [i.verdict for i in bench.incidents.values()] == [Verdict.UNATTRIBUTED]

@@ -201,7 +201,7 @@ async def test_what_is_not_whole_is_not_written(
         ('rm "$OPENCLAW_SIDECAR_SESSION_FILE"', 1, "left no session behind"),
         (': > "$OPENCLAW_SIDECAR_SESSION_FILE"', 1, "does not begin with its header"),
         ('printf x >> "$OPENCLAW_SIDECAR_SESSION_FILE"', 1, "no newline"),
-        ('sed -i 2d "$OPENCLAW_SIDECAR_SESSION_FILE"', 1, "beside the line of history"),
+        ('sed -i 2d "$OPENCLAW_SIDECAR_SESSION_FILE"', 1, "hang on others that are gone"),
         ("false", 1, "ended with exit code 1"),
     ],
 )
