@@ -23,10 +23,10 @@ READY := .venv/.ready
 ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 $(READY): rebuild
 endif
-SOURCES = $(wildcard sidecar tests benchmarks)
+SOURCES = $(wildcard sidecar tests benchmarks dashboards)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-releases compat lint format bench lock clean rebuild
+.PHONY: help venv demo test test-releases compat lint format bench dashboards lock clean rebuild
 
 help: ## List these targets
 	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
@@ -68,6 +68,10 @@ format: venv ## Rewrite the code in the project's format
 bench: venv ## Measure (ARGS goes to the benchmarks)
 	@echo "==> benchmarks $(ARGS)"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+dashboards: venv ## Write the JSON of dashboards/ anew
+	@echo "==> dashboards/*.json"
+	@$(BIN)/python -m dashboards
 
 lock: ## Choose the locked versions anew (ARGS=--upgrade for newer ones)
 	@echo "==> locking requirements/"
