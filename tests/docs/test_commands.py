@@ -56,6 +56,7 @@ def place(tmp_path: Path) -> Path:
     """A HOME with a state directory and one incident in the default store."""
     state_dir = tmp_path / ".openclaw"
     (state_dir / "agents" / "main" / "sessions").mkdir(parents=True)
+    (tmp_path / "policy.toml").write_bytes((ROOT / "docs" / "policy.example.toml").read_bytes())
     data_dir = tmp_path / "data"
     store = IncidentStore(data_dir / DATABASE_NAME, time.time_ns)
     store.save(_incident())
