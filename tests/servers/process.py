@@ -6,12 +6,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +34,16 @@ class ServerError(RuntimeError):
         super().__init__("\n  ".join((f"{name} {reason}", *log.splitlines()[-20:])))
 
 
+def free_port() -> int:
+    """A port of loopback that no one listens on, for servers that do not say which one they were given."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 class Server(ABC):
-    """A server of the Prometheus family, which names its port in its log and is ready when ``/-/ready`` says so.
+    """A server: the Prometheus family's names its port in its log and is ready when ``/-/ready`` says so.
 
     A second start, after `stop` or `kill`, takes the same port and data.
 
@@ -42,6 +51,8 @@ class Server(ABC):
         name: For messages and the log's file name.
         work_dir: Gets its files; created when missing.
     """
+
+    _READY: ClassVar = "/-/ready"
 
     def __init__(self, name: str, work_dir: Path) -> None:
         self._name = name
@@ -167,17 +178,22 @@ class Server(ABC):
         while time.monotonic() < until:
             if process.poll() is not None:
                 raise ServerError(self._name, f"ended with {process.returncode}", self.log)
-            named = _LISTENING.search(self._log.read_bytes()[begin:].decode(errors="replace"))
-            if named:
-                self._port = int(named[1])
+            port = self._named_port(self._log.read_bytes()[begin:].decode(errors="replace"))
+            if port:
+                self._port = port
                 if self._ready():
                     return
             time.sleep(_POLL_SECONDS)
         raise ServerError(self._name, f"was not ready after {_START_SECONDS:g} s", self.log)
 
+    def _named_port(self, log: str) -> int:
+        """The port that it says it listens on, since its start; 0 when it has not said so yet."""
+        named = _LISTENING.search(log)
+        return int(named[1]) if named else 0
+
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=_REQUEST_SECONDS) as answer:
+            with urllib.request.urlopen(self.url + self._READY, timeout=_REQUEST_SECONDS) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
