@@ -68,6 +68,7 @@ class Gateway:
         model_url: Address of the model's API.
         env: Added to its environment, for example NODE_OPTIONS.
         settings: Laid over its configuration.
+        state_dir: The state directory of another gateway, to share it; its own when not named.
     """
 
     def __init__(
@@ -77,10 +78,12 @@ class Gateway:
         model_url: str,
         env: Mapping[str, str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        state_dir: Path | None = None,
     ) -> None:
         self.package = package
         self.work_dir = work_dir
-        self.state_dir = work_dir / "state"
+        self._own_dir = work_dir / "state"
+        self.state_dir = state_dir or self._own_dir
         self.stdout = LogFile(work_dir / "stdout.log")
         self.stderr = LogFile(work_dir / "stderr.log")
         self.env = dict(env or {})
@@ -126,9 +129,9 @@ class Gateway:
         """
         self.port = _free_port()
         workspace = self.work_dir / "workspace"
-        for directory in (self.state_dir, self.work_dir / "home", self.work_dir / "tmp", workspace):
+        for directory in (self.state_dir, self._own_dir, self.work_dir / "home", self.work_dir / "tmp", workspace):
             directory.mkdir(parents=True, exist_ok=True)
-        write_configuration(self.state_dir, workspace, self.port, self._model_url, self.settings)
+        write_configuration(self._own_dir, workspace, self.port, self._model_url, self.settings)
         started = time.monotonic()
         with self.stdout.path.open("ab") as stdout, self.stderr.path.open("ab") as stderr:
             seen = self.stdout.size_bytes
@@ -156,6 +159,7 @@ class Gateway:
             "HOME": str(self.work_dir / "home"),
             "TMPDIR": str(self.work_dir / "tmp"),
             "OPENCLAW_STATE_DIR": str(self.state_dir),
+            "OPENCLAW_CONFIG_PATH": str(self._own_dir / "openclaw.json"),
             **startup_environment(self.package),
             **self.env,
         }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sidecar.core.gateway import Role
 from sidecar.link.translate import ChangeReader, Speaker
 from sidecar.wire import messages as wire
-from sidecar.wire.codec import WireError, decode_from_gateway, encode
+from sidecar.wire.codec import WireError, decode_from_gateway, encode, negotiated
 
 if TYPE_CHECKING:
     from sidecar.link.peer import Peer
@@ -20,6 +20,8 @@ MAX_UNSENT_BYTES: Final = 1 << 20
 
 OF_COTENANTS: Final = (wire.Changed, wire.LockTaken, wire.LockReleased, wire.LockFailed)
 """What a program outside of OpenClaw may report."""
+
+_RESTART: Final = "restart the gateway so that it loads the preload of this version"
 
 _links = itertools.count(1)
 
@@ -202,11 +204,10 @@ class LinkSession:
         if not isinstance(message, wire.Hello):
             await self._reject("no_hello", "the first message is no hello")
             return False
-        if message.protocol != wire.PROTOCOL:
-            text = (
-                f"process {self.peer.pid} speaks protocol {message.protocol}, this sidecar {wire.PROTOCOL}: "
-                "restart the gateway so that it loads the preload of this version"
-            )
+        protocol = negotiated(message)
+        if protocol is None:
+            remedy = "update openclaw-sidecar" if message.protocol > wire.PROTOCOL else _RESTART
+            text = f"process {self.peer.pid} speaks protocol {message.protocol}, this sidecar {wire.PROTOCOL}: {remedy}"
             await self._reject("protocol_version", text)
             return False
         if not self.peer.may_be(message.pid):
@@ -219,7 +220,7 @@ class LinkSession:
         self.changes = ChangeReader(self.name, self.speaker)
         self._seq = message.seq
         self.lost = message.lost
-        self.send(wire.Welcome(protocol=wire.PROTOCOL, sidecar=self.version, mode=self.mode))
+        self.send(wire.Welcome(protocol=protocol, sidecar=self.version, mode=self.mode))
         await self.handler.link_opened(self)
         return True
 

@@ -5,7 +5,9 @@ import os from "node:os";
 import path from "node:path";
 import { threadId } from "node:worker_threads";
 
+/** Newest and oldest version of the protocol that are spoken here; see sidecar/wire/messages.py. */
 export const PROTOCOL = 1;
+const OLDEST = 1;
 export const PRELOAD_VERSION = "0.1.0";
 
 const MAX_QUEUED_BYTES = 4 << 20;
@@ -106,6 +108,7 @@ export class Link {
       seq: 0,
       at: nowNs(),
       protocol: PROTOCOL,
+      oldest: OLDEST,
       pid: process.pid,
       thread: threadId,
       started: String(BigInt(Math.round(performance.timeOrigin)) * 1000000n),
@@ -167,7 +170,7 @@ export class Link {
     if (message === null || typeof message !== "object") return;
     switch (message.t) {
       case "welcome":
-        this.#welcome = message.protocol === PROTOCOL;
+        this.#welcome = message.protocol >= OLDEST && message.protocol <= PROTOCOL;
         this.#retryMs = FIRST_RETRY_MS;
         return;
       case "reject":

@@ -42,6 +42,7 @@ class Roster:
         """Nobody yet."""
         self.sessions: dict[str, LinkSession] = {}
         self._unlinked: dict[int, Unlinked] = {}
+        self._refused: dict[int, str] = {}
 
     def open_sessions(self) -> Iterable[LinkSession]:
         """Every link whose hello was accepted."""
@@ -52,6 +53,7 @@ class Roster:
         session.started_at_ns = started(session.pid)
         self.sessions[session.name] = session
         self._unlinked.pop(session.pid, None)
+        self._refused.pop(session.pid, None)
 
     def closed(self, session: LinkSession) -> None:
         """A link is gone."""
@@ -59,8 +61,12 @@ class Roster:
 
     def noticed(self, pid: int, exe: str, how: str) -> None:
         """A process without a link was seen at work."""
-        if pid not in self.linked_pids() and pid not in self._unlinked:
+        if pid not in self.linked_pids() and pid not in self._unlinked and pid not in self._refused:
             self._unlinked[pid] = Unlinked(pid, exe, how)
+
+    def refused(self, pid: int, text: str) -> None:
+        """A process was turned away at the door: what it speaks is not understood."""
+        self._refused[pid] = text
 
     def linked_pids(self) -> frozenset[int]:
         """Pids with at least one link."""
@@ -84,7 +90,8 @@ class Roster:
             GatewayStatus(pid=u.pid, linked=False, reason=f"{u.noticed} ({u.exe})" if u.exe else u.noticed)
             for u in self.unlinked()
         ]
-        return (*linked, *missing)
+        refused = [GatewayStatus(pid=pid, linked=False, reason=text) for pid, text in self._still_refused()]
+        return (*linked, *missing, *refused)
 
     def problems(self) -> Iterable[Problem]:
         """What is wrong with the gateways."""
@@ -93,6 +100,13 @@ class Roster:
                 code="preload_missing",
                 what=f"gateway process {found.pid} carries no preload: no turn is recovered, no writer named",
                 remedy="add the lines that `openclaw-sidecar hook` prints to its environment, and restart it",
+            )
+        for pid, text in self._still_refused():
+            yield Problem(
+                code="protocol_version",
+                what=f"gateway process {pid} carries a preload of another version and is not linked: {text}",
+                remedy="restart the gateway; if that does not help, its NODE_OPTIONS name another installation: "
+                "`openclaw-sidecar hook`",
             )
         for gateway in self.gateways():
             if gateway.adapter == Adapter.UNKNOWN:
@@ -109,6 +123,10 @@ class Roster:
                     f"this sidecar is {__version__}",
                     remedy="restart the gateway, so that it loads the preload of this version",
                 )
+
+    def _still_refused(self) -> tuple[tuple[int, str], ...]:
+        self._refused = {pid: text for pid, text in self._refused.items() if is_alive(pid)}
+        return tuple(self._refused.items())
 
 
 def gateway_of(session: LinkSession) -> Gateway:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from sidecar.core.errors import SidecarError
-from sidecar.wire.messages import MAX_LINE_BYTES, GatewayMessage, SidecarMessage
+from sidecar.wire.messages import MAX_LINE_BYTES, OLDEST, PROTOCOL, GatewayMessage, Hello, SidecarMessage
 
 _T = TypeVar("_T")
 _ENCODER = msgspec.json.Encoder()
@@ -22,6 +22,12 @@ class WireError(SidecarError, ValueError):
 def encode(message: GatewayMessage | SidecarMessage) -> bytes:
     """One line, newline included."""
     return _ENCODER.encode(message) + b"\n"
+
+
+def negotiated(hello: Hello) -> int | None:
+    """The newest version of the protocol that both ends speak; None when there is none."""
+    common = min(hello.protocol, PROTOCOL)
+    return common if common >= max(hello.oldest or hello.protocol, OLDEST) else None
 
 
 def decode_from_gateway(line: bytes) -> GatewayMessage:

@@ -15,7 +15,10 @@ import msgspec
 from sidecar.core.gateway import Role
 
 PROTOCOL: Final = 1
-"""Version of this protocol. A gateway that speaks another is told so and left alone."""
+"""Newest version that we speak. A new message, or another meaning of an old one, makes a new version."""
+
+OLDEST: Final = 1
+"""Oldest version that we speak still: the preload in a running gateway is as old as the gateway's start."""
 
 MAX_LINE_BYTES: Final = 1 << 20
 """Longest message accepted, newline included."""
@@ -66,9 +69,12 @@ class Hello(FromGateway, kw_only=True, frozen=True, tag="hello"):
     A program outside of OpenClaw that announces its writes has the role ``cotenant`` and a ``name``. All that it writes
     is by the writer ``declared`` of that name, whatever else it says; of the other messages it may send those about
     locks, changes and its end.
+
+    ``protocol`` is the newest version that is spoken, ``oldest`` the oldest; without it, ``protocol`` is the only one.
     """
 
     protocol: int
+    oldest: int = 0
     pid: int
     role: Role = Role.GATEWAY
     name: Name = ""
@@ -263,7 +269,7 @@ class FromSidecar(msgspec.Struct, kw_only=True, frozen=True, tag_field="t", omit
 
 
 class Welcome(FromSidecar, kw_only=True, frozen=True, tag="welcome"):
-    """Answer to a hello that is understood."""
+    """Answer to a hello that is understood. ``protocol`` is the version that both speak from here on."""
 
     protocol: int
     sidecar: Id

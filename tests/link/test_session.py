@@ -158,10 +158,27 @@ async def test_another_protocol_is_answered_with_a_sentence_that_says_what_to_do
         assert isinstance(told, wire.Reject)
         assert told.protocol == wire.PROTOCOL
         assert f"protocol {protocol}" in told.reason
-        assert "restart the gateway" in told.reason
+        assert ("restart the gateway" if protocol < wire.PROTOCOL else "update openclaw-sidecar") in told.reason
         assert await recorder.next() == Rejected("protocol_version", told.reason)
         assert await client.hear() is None
     assert recorder.sessions == []
+
+
+@pytest.mark.parametrize(("newest", "oldest"), [(wire.PROTOCOL, 0), (wire.PROTOCOL, 1), (7, wire.PROTOCOL), (7, 1)])
+async def test_both_speak_the_newest_protocol_that_both_know(path: Path, newest: int, oldest: int) -> None:
+    async with serving(path) as stage:
+        client = await stage.connect()
+        client.say(client.hello(protocol=newest, oldest=oldest))
+        welcome = await client.hear()
+        assert isinstance(welcome, wire.Welcome)
+        assert welcome.protocol == wire.PROTOCOL
+
+
+async def test_a_preload_that_has_left_this_protocol_behind_is_refused(path: Path) -> None:
+    async with serving(path) as stage:
+        client = await stage.connect()
+        client.say(client.hello(protocol=wire.PROTOCOL + 2, oldest=wire.PROTOCOL + 1))
+        assert isinstance(await client.hear(), wire.Reject)
 
 
 async def test_a_report_that_the_handler_can_not_take_is_refused_and_missing(path: Path) -> None:

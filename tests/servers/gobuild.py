@@ -47,6 +47,9 @@ def program(name: str) -> Path:
     with (_CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second one waits for the first, and finds what that has built
         if not target.exists():
+            said = f"building {name} from its published modules, once: some minutes\n"
+            if sys.__stderr__ is not None:  # not sys.stderr, which pytest keeps for itself
+                sys.__stderr__.write(said)
             _build(go, name, target)
     return target
 
