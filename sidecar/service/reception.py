@@ -134,8 +134,8 @@ class Reception:
 
     async def link_rejected(self, session: LinkSession, reason: str, text: str) -> None:
         """Something was refused: one line, counted."""
-        if reason == "protocol_version":
-            self._roster.refused(session.peer.pid, text)
+        if reason == "protocol_version" and not self._roster.refused(session.peer.pid, text):
+            return  # it tries again each second, and `status` names it
         self.refuse(reason, text, pid=session.peer.pid)
 
     async def link_closed(self, session: LinkSession, *, clean: bool) -> None:

@@ -64,9 +64,11 @@ class Roster:
         if pid not in self.linked_pids() and pid not in self._unlinked and pid not in self._refused:
             self._unlinked[pid] = Unlinked(pid, exe, how)
 
-    def refused(self, pid: int, text: str) -> None:
-        """A process was turned away at the door: what it speaks is not understood."""
+    def refused(self, pid: int, text: str) -> bool:
+        """A process was turned away at the door: what it speaks is not understood. False when that was known."""
+        new = self._refused.get(pid) != text
         self._refused[pid] = text
+        return new
 
     def linked_pids(self) -> frozenset[int]:
         """Pids with at least one link."""
