@@ -41,7 +41,7 @@ def guard(runner: asyncio.Runner, hooked: Rig, tmp_path: Path) -> Iterator[Guard
 async def second_gateway(rig: Rig, **env: str) -> AsyncIterator[tuple[Gateway, GatewayClient]]:
     """Another gateway process, with its own configuration, on the state directory of the rig's."""
     own = {**rig.env, "OPENCLAW_ALLOW_MULTI_GATEWAY": "1", **env}
-    second = Gateway(rig.package, rig.work_dir / "second", rig.model.base_url, own, rig.gateway.state_dir)
+    second = Gateway(rig.package, rig.work_dir / "second", rig.model.base_url, own, state_dir=rig.gateway.state_dir)
     async with second, GatewayClient(second.url, second.token) as client:
         yield second, client
 
