@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +15,7 @@ from sidecar.demo.rpc import GatewayClient
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sidecar.demo.rig import Rig
@@ -37,49 +37,72 @@ def guard(runner: asyncio.Runner, hooked: Rig, tmp_path: Path) -> Iterator[Guard
         runner.run(pager.__aexit__(None, None, None))
 
 
-@asynccontextmanager
-async def second_gateway(rig: Rig, **env: str) -> AsyncIterator[tuple[Gateway, GatewayClient]]:
-    """Another gateway process, with its own configuration, on the state directory of the rig's."""
+@dataclass(frozen=True, slots=True)
+class Second:
+    """Another gateway process, with its own configuration, on the state directory of the first."""
+
+    pid: int
+    client: GatewayClient
+
+
+def _second(runner: asyncio.Runner, rig: Rig, **env: str) -> Iterator[Second]:
     own = {**rig.env, "OPENCLAW_ALLOW_MULTI_GATEWAY": "1", **env}
-    second = Gateway(rig.package, rig.work_dir / "second", rig.model.base_url, own, state_dir=rig.gateway.state_dir)
-    async with second, GatewayClient(second.url, second.token) as client:
-        yield second, client
+    gateway = Gateway(rig.package, rig.work_dir / "second", rig.model.base_url, own, state_dir=rig.gateway.state_dir)
+    runner.run(gateway.__aenter__())
+    try:
+        client = GatewayClient(gateway.url, gateway.token)
+        runner.run(client.__aenter__())
+        yield Second(gateway.pid, client)
+        runner.run(client.__aexit__(None, None, None))
+    finally:
+        runner.run(gateway.__aexit__(None, None, None))
 
 
-@pytest.mark.timeout(180, func_only=True)
-async def test_each_others_writes_have_the_right_process_and_follow_the_policy(guard: Guard, session_key: str) -> None:
+@pytest.fixture
+def second(runner: asyncio.Runner, hooked: Rig) -> Iterator[Second]:
+    """With the preload."""
+    yield from _second(runner, hooked)
+
+
+@pytest.fixture
+def stranger(runner: asyncio.Runner, hooked: Rig) -> Iterator[Second]:
+    """Without the preload."""
+    yield from _second(runner, hooked, NODE_OPTIONS="")
+
+
+async def test_each_others_writes_have_the_right_process_and_follow_the_policy(
+    guard: Guard, second: Second, session_key: str
+) -> None:
     rig = guard.rig
+    await guard.sidecar.wait_linked(second.pid)
     await rig.say(session_key)
-    async with second_gateway(rig) as (second, client):
-        await guard.sidecar.wait_linked(second.pid)
-        async with rig.window(session_key) as window:
-            await client.chat_inject(session_key, "A note by the second gateway.")
-            turn = await window.close(ANSWER)
-        assert turn.answered
-        incident = await guard.closed_incident(window.session_file)
-        assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
-        others = {writer["pid"] for writer in incident["writers"] if not writer["own"]}
-        assert others == {second.pid}
-        records = read_records(window.session_file)
-        assert not off_path(records)
-        assert [r.text for r in records if "second gateway" in r.text or r.text == ANSWER][-1] == ANSWER
+    async with rig.window(session_key) as window:
+        await second.client.chat_inject(session_key, "A note by the second gateway.")
+        turn = await window.close(ANSWER)
+    assert turn.answered
+    incident = await guard.closed_incident(window.session_file)
+    assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
+    assert {writer["pid"] for writer in incident["writers"] if not writer["own"]} == {second.pid}
+    records = read_records(window.session_file)
+    assert not off_path(records)
+    assert [r.text for r in records if "second gateway" in r.text or r.text == ANSWER][-1] == ANSWER
     assert guard.pages == []
 
 
-@pytest.mark.timeout(180, func_only=True)
-async def test_a_second_gateway_without_the_preload_is_no_cotenant(guard: Guard, session_key: str) -> None:
+async def test_a_second_gateway_without_the_preload_is_no_cotenant(
+    guard: Guard, stranger: Second, session_key: str
+) -> None:
     """What a process without a link wrote is not in the account of the one that has one: external, and one page."""
     rig = guard.rig
     await rig.say(session_key)
-    async with second_gateway(rig, NODE_OPTIONS="") as (second, client):
-        async with rig.window(session_key) as window:
-            for _ in range(5):  # the lock file of a single one may be gone before it could be read
-                await client.chat_inject(session_key, "A note by a stranger.")
-            turn = await window.close(ANSWER)
-        assert not turn.answered
-        incident = await guard.closed_incident(window.session_file)
-        assert incident["verdict"] == "external"
-        assert {r["pid"] for r in incident["unexplained"]} == {second.pid}
-        assert incident["id"] in (await guard.next_page()).message
-        status = await guard.sidecar.status()
-        assert [p for p in status["problems"] if p["code"] == "preload_missing" and str(second.pid) in p["what"]]
+    async with rig.window(session_key) as window:
+        for _ in range(5):  # the lock file of a single one may be gone before it could be read
+            await stranger.client.chat_inject(session_key, "A note by a stranger.")
+        turn = await window.close(ANSWER)
+    assert not turn.answered
+    incident = await guard.closed_incident(window.session_file)
+    assert incident["verdict"] == "external"
+    assert {r["pid"] for r in incident["unexplained"]} == {stranger.pid}
+    assert incident["id"] in (await guard.next_page()).message
+    status = await guard.sidecar.status()
+    assert [p for p in status["problems"] if p["code"] == "preload_missing" and str(stranger.pid) in p["what"]]
