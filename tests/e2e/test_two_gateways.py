@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rpc import GatewayClient
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -70,29 +70,40 @@ def stranger(runner: asyncio.Runner, hooked: Rig) -> Iterator[Second]:
     yield from _second(runner, hooked, NODE_OPTIONS="")
 
 
+def _lock_is_free_in_the_window(version: str) -> bool:
+    """From 2026.5.22 on the run takes the lock back as its model call begins: another process waits for its end."""
+    return version < "2026.5.22"
+
+
 async def test_each_others_writes_have_the_right_process_and_follow_the_policy(
-    guard: Guard, second: Second, session_key: str
+    guard: Guard, second: Second, session_key: str, version: str
 ) -> None:
     rig = guard.rig
     await guard.sidecar.wait_linked(second.pid)
     await rig.say(session_key)
     async with rig.window(session_key) as window:
-        await second.client.chat_inject(session_key, "A note by the second gateway.")
+        writing = asyncio.create_task(second.client.chat_inject(session_key, "A note by the second gateway."))
+        if _lock_is_free_in_the_window(version):
+            await writing
         turn = await window.close(ANSWER)
+        await writing
     assert turn.answered
-    incident = await guard.closed_incident(window.session_file)
-    assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
-    assert {writer["pid"] for writer in incident["writers"] if not writer["own"]} == {second.pid}
     records = read_records(window.session_file)
     assert not off_path(records)
-    assert [r.text for r in records if "second gateway" in r.text or r.text == ANSWER][-1] == ANSWER
+    if _lock_is_free_in_the_window(version):
+        incident = await guard.closed_incident(window.session_file)
+        assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
+        assert {writer["pid"] for writer in incident["writers"] if not writer["own"]} == {second.pid}
+        assert [r.text for r in records if "second gateway" in r.text or r.text == ANSWER][-1] == ANSWER
     assert guard.pages == []
 
 
 async def test_a_second_gateway_without_the_preload_is_no_cotenant(
-    guard: Guard, stranger: Second, session_key: str
+    guard: Guard, stranger: Second, session_key: str, version: str
 ) -> None:
     """What a process without a link wrote is not in the account of the one that has one: external, and one page."""
+    if not _lock_is_free_in_the_window(version):
+        pytest.skip("the lock keeps other gateways out of this release's windows")
     rig = guard.rig
     await rig.say(session_key)
     async with rig.window(session_key) as window:
