@@ -61,7 +61,7 @@ def test_the_timeline_of_a_recovered_turn_is_whole(spans: list[Seen]) -> None:
     trace = _filled("$trace", spans)
     names = {seen.span.name.split()[0] for seen in spans if seen.field("trace:id") == trace}
 
-    assert names == {"session.lock", "session.fence", "chat", "session.verdict", "session.recovery"}
+    assert names == {"invoke_agent", "session.lock", "session.fence", "chat", "session.verdict", "session.recovery"}
 
 
 def test_what_the_reader_does_not_know_is_an_error(spans: list[Seen]) -> None:
