@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, assert_never
 
 from sidecar.core import events as ev
+from sidecar.core.aftermath import Aftermath
 from sidecar.core.answers import Answers, saved
 from sidecar.core.chain import beginning, examine
 from sidecar.core.decisions import CheckLineage, Decision, KeepChain, ReadFile, RecallChain
@@ -47,6 +48,7 @@ class Custodian:
         self._registry = Registry()
         self._answers = Answers(self._registry, policy, mode, spent)
         self._unlinked = UnlinkedChanges()
+        self._aftermath = Aftermath()
 
     @property
     def policy(self) -> Policy:
@@ -138,6 +140,8 @@ class Custodian:
                 return []
             case ev.TimePassed():
                 return self._time_passed(event)
+            case ev.TurnTold():
+                return self._aftermath.told(event, self._registry.windows.values())
             case ev.Noted():
                 return self._noted(event)
             case ev.PolicyChanged():
@@ -244,6 +248,8 @@ class Custodian:
         window.note(event.at_ns, "window closed", "turn lost" if event.takeover else "")
         decisions = self._answers.lost(window) if event.takeover else saved(window.went_on(self.mode))
         decisions += saved(window.close(event.at_ns))
+        if event.takeover:
+            self._aftermath.remember(window)
         if window.records and not event.takeover:
             # The last of its batch: the answer may come at once, and what it changes must be saved after the above.
             self._registry.closed[window.window_id] = window

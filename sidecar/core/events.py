@@ -263,6 +263,27 @@ class TimePassed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnTold:
+    """The gateway's log told what a user had of a turn.
+
+    Attributes:
+        file: The session file that the line names; empty when it names none.
+        run_id: The run that it names; likewise.
+        session: Hash of the session key that it names; likewise.
+        what: A short name for the line, such as ``lane task error``.
+        waited_ns: How long the user had waited by then; 0 when the line does not tell.
+        at_ns: When it was written.
+    """
+
+    file: str
+    run_id: str
+    session: str
+    what: str
+    waited_ns: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
     """Something worth a line in the window's timeline, such as a model call."""
 
@@ -313,6 +334,7 @@ Event = (
     | ChainRecalled
     | AccountRecalled
     | TimePassed
+    | TurnTold
     | Noted
     | PolicyChanged
     | PauseChanged

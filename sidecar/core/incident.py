@@ -160,6 +160,8 @@ class Incident:
         timeline: What happened, oldest first.
         rule: The rule of the policy that decided; empty where the evidence did.
         policy: Digest of the policy that was in force at the last look.
+        waited_ms: How long the user had waited when the gateway gave the turn up, by the gateway's log; 0 when it did
+            not tell.
     """
 
     incident_id: str
@@ -182,6 +184,7 @@ class Incident:
     timeline: tuple[Moment, ...] = ()
     rule: str = ""
     policy: str = ""
+    waited_ms: float = 0.0
 
 
 def incident_id(at_ns: int, window: str, file: str) -> str:

@@ -70,6 +70,7 @@ class Window:
         incident: What this window met; None while nothing.
         settled: Writers of the steps that earlier fences have left behind.
         moments: The timeline.
+        closed_at_ns: When it ended; 0 while it is open.
         mark: Where word of the fence came between the kernel's sightings; None while these are not listened to.
     """
 
@@ -90,6 +91,7 @@ class Window:
     settled: tuple[WriterShare, ...] = ()
     records: list[str] = field(default_factory=list)
     moments: list[Moment] = field(default_factory=list)
+    closed_at_ns: int = 0
     mark: Mark | None = None
 
     def note(self, at_ns: int, what: str, detail: str = "") -> None:
@@ -229,6 +231,7 @@ class Window:
 
     def close(self, at_ns: int) -> Incident | None:
         """End the window; its incident, if it has one, gets its end."""
+        self.closed_at_ns = at_ns
         if self.incident is None:
             return None
         self.incident = replace(self.incident, closed_at_ns=at_ns)

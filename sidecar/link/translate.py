@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core import events as ev
 from sidecar.core.change import Change, Operation
@@ -14,6 +14,9 @@ from sidecar.wire.codec import WireError
 
 if TYPE_CHECKING:
     from sidecar.wire import messages as wire
+
+_LOG: Final = "log."
+_NS_PER_MS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,20 @@ def applied(message: wire.Applied) -> ev.RecoveryApplied:
         latency_ns=int(message.latency),
         reason=message.reason,
         records=message.records,
+        at_ns=int(message.at),
+    )
+
+
+def turn_told(message: wire.Diagnostic) -> ev.TurnTold | None:
+    """A line of the gateway's log about a turn; None for another event."""
+    if not message.event.startswith(_LOG):
+        return None
+    return ev.TurnTold(
+        file=message.file,
+        run_id=message.run,
+        session=message.session,
+        what=message.event.removeprefix(_LOG).replace("_", " "),
+        waited_ns=int(max(0.0, min(message.duration_ms, 1e12)) * _NS_PER_MS),
         at_ns=int(message.at),
     )
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sidecar.core.witness import Process
 
 _MAX_NAMED: Final = 4
+_MS_PER_SECOND: Final = 1_000
 
 VERDICTS: Final = {
     Verdict.OWN: "the run's own writes",
@@ -54,7 +55,10 @@ def impact(incident: Incident) -> str:
     """What it cost, as far as is known now."""
     whose = whose_turn(incident)
     if incident.turn_lost:
-        return f"the turn of {whose} is lost: the gateway's own fence stopped it, and its answer was not written"
+        waited = f", after {incident.waited_ms / _MS_PER_SECOND:.1f} s of waiting" if incident.waited_ms else ""
+        return (
+            f"the turn of {whose} is lost: the gateway's own fence stopped it{waited}, and its answer was not written"
+        )
     if incident.recovery.outcome is Outcome.EFFECTIVE:
         return f"none: the turn of {whose} went on"
     if incident.recovery.outcome is Outcome.INEFFECTIVE:

@@ -201,6 +201,9 @@ class Reception:
 
     def _diagnostic(self, session: LinkSession, message: wire.Diagnostic) -> None:
         self._telemetry.diagnostic(message, gateway_of(session))
+        told = translate.turn_told(message)
+        if told is not None:
+            self._warden.handle(told)
         noted = translate.noted(message)
         if noted is not None:
             self._warden.handle(noted)

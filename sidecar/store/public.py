@@ -43,6 +43,7 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
             "evidence": incident.grade.value,
             "reason": incident.reason,
             "turn_lost": incident.turn_lost,
+            "waited_ms": round(incident.waited_ms, 3),
             "rule": incident.rule,
             "policy": incident.policy,
             "run_id": incident.run.run_id,
