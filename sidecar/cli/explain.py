@@ -52,7 +52,7 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
     incident = stored.incident
     closed = iso_utc(incident.closed_at_ns)
     fields = [
-        ("What happened", words.VERDICTS[incident.verdict]),
+        ("What happened", words.change(incident)),
         ("", incident.reason),
         (
             "When",
@@ -64,7 +64,7 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
         ("Impact", words.impact(incident)),
         ("Verdict", incident.verdict.value),
         ("Evidence", f"{incident.grade.value}: {words.EVIDENCE[incident.grade]}"),
-        ("What was done", words.OUTCOMES[incident.recovery.outcome]),
+        ("What was done", words.outcome(incident)),
         ("Why", incident.recovery.reason or "-"),
         ("Mode", incident.recovery.mode.value),
         *_policy(incident),
@@ -73,6 +73,8 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
     if incident.recovery.count:
         how_often = f"{incident.recovery.count}, {incident.recovery.pushed} of them ahead of the gateway's check"
         fields.append(("Fence moved", f"{how_often}; the last took {incident.recovery.latency_ms:.1f} ms"))
+    if incident.recovery.lock_waits:
+        fields.append(("Lock timeouts", f"{incident.recovery.lock_waits} that the run was let wait out"))
     if incident.run.trace_id:
         fields.append(("Trace", incident.run.trace_id))
     return fields

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.brakes import Brakes
-from sidecar.core.decisions import Approve, Decision, Page, Refuse, SaveIncident, Withdraw
+from sidecar.core.decisions import AnswerWait, Approve, Decision, Page, Refuse, SaveIncident, Withdraw
 from sidecar.core.hold import Held, Hold
 from sidecar.core.incident import Outcome
+from sidecar.core.policy import Grade
+from sidecar.core.rules import Deed, May
 from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from sidecar.core.content import Snapshot
     from sidecar.core.events import (
         LineageChecked,
+        LockTimedOut,
+        LockWaitEnded,
         PauseChanged,
         PolicyChanged,
         RecoveryApplied,
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
 _NS_PER_MS: Final = 1_000_000
 _UNHEARD: Final = "another linked process did not say in time what it had done"
+_NS_PER_SECOND: Final = 1_000_000_000
 
 
 class Answers:
@@ -144,6 +149,75 @@ class Answers:
             incident = window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, reason))
         return [SaveIncident(incident=incident)]
 
+    def timed_out(self, event: LockTimedOut) -> list[Decision]:
+        """A run did not get the session lock in time. It may wait on where the holder and the file are explained.
+
+        The lock says nothing about the file: with the lock in hand, the run's own check comes as always.
+        """
+        window = self._registry.window(event)
+        if window.fence != event.fence:
+            window.lose_custody("the fence is not the one that was reported")
+        if event.unheard:
+            window.lose_custody(_UNHEARD)
+        who, problem = self._holder(window, event)
+        waited = f"{event.waited_ns / _NS_PER_SECOND:.1f} s"
+        window.note(event.at_ns, "lock timeout", f"not had in {waited}; held by {who}")
+        current = event.snapshot.fingerprint
+        if current == event.fence == window.fence:
+            judgement = Judgement(
+                Verdict.UNCHANGED, Grade.BYTES, "the file is as it was at the fence", may_recover=True
+            )
+        else:
+            judgement = self._judge(window, event.snapshot, event.at_ns)
+        may = judgement.may_recover and not problem
+        reason = f"the session lock was not had in {waited}: it was held by {problem or who}; {judgement.reason}"
+        judgement = self._observe(window, replace(judgement, reason=reason, may_recover=may), current, event.at_ns)
+        if not judgement.may_recover:
+            return [*self._refused(window, judgement), _wait(event, judgement.reason, granted=False)]
+        # No fence is moved, so no budget is asked.
+        held = self.brakes.held(self.policy, window.file, event.at_ns, paid=True)
+        if held is not None:
+            return [*self._not_attempted(window, held), _wait(event, held.reason, granted=False)]
+        intent = window.amend(window.recovery(Outcome.APPROVED, self.mode, judgement.reason))
+        return [SaveIncident(incident=intent), _wait(event, judgement.reason, granted=True)]
+
+    def wait_ended(self, event: LockWaitEnded) -> list[Decision]:
+        """A run that was let wait on has the lock, or has given up."""
+        window = self._registry.windows.get(event.window)
+        if window is None or window.incident is None:
+            return []
+        waited = f"{event.waited_ns / _NS_PER_SECOND:.1f} s"
+        known = window.incident.recovery
+        if event.had:
+            window.note(event.at_ns, "lock had after all", f"{waited} after it was first asked for")
+            applied = window.recovery(Outcome.APPLIED, self.mode, known.reason)
+            return saved(window.amend(replace(applied, lock_waits=known.lock_waits + 1)))
+        window.note(event.at_ns, "lock not had", f"given up after {waited}")
+        if known.outcome is not Outcome.APPROVED:
+            return saved(window.snapshot())
+        reason = f"the run was let wait on, and did not get the session lock in {waited}: {known.reason}"
+        return saved(window.amend(window.recovery(Outcome.INEFFECTIVE, self.mode, reason)))
+
+    def _holder(self, window: Window, event: LockTimedOut) -> tuple[str, str]:
+        """Who held the lock, for people; and why that is nobody to wait for, empty for a known co-tenant."""
+        since_ns = event.at_ns - event.waited_ns
+        pid, exe = event.holder_pid, event.holder_exe
+        hold = self._registry.locks.holder(event.file, pid, since_ns)
+        foreign = self._registry.ledger(event.file).foreign
+        if not pid and foreign is not None and foreign.at_ns >= max(since_ns, hold.since_ns if hold else 0):
+            pid, exe, hold = foreign.pid, foreign.exe, None
+        if pid and pid not in self._registry.linked_pids():
+            who = f"process {pid} ({exe or 'unknown'})"
+            return who, f"{who}, which is no co-tenant"
+        if hold is None:
+            who = f"an unknown writer of process {pid}" if pid else "nobody that is known"
+            return who, who
+        who = f"{hold.writer.label()} (process {hold.writer.pid})"
+        own = bool(window.run.run_id) and hold.writer.run_id == window.run.run_id
+        deed = Deed(writer=hold.writer, did=May.APPEND, session=window.run.session, file=window.file)
+        known = own or self.policy.decide(deed).allows(deed.did)
+        return who, "" if known else f"{who}, which the policy does not let write here"
+
     def lost(self, window: Window) -> list[Decision]:
         """The turn of a window is lost. A page is due where a command was given and had no effect."""
         incident = window.lost(self.mode)
@@ -243,6 +317,10 @@ class Answers:
                 decisions += saved(window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, reason)))
             decisions += taken_back
         return decisions
+
+
+def _wait(event: LockTimedOut, reason: str, *, granted: bool) -> AnswerWait:
+    return AnswerWait(link=event.link, window=event.window, ask=event.ask, granted=granted, reason=reason)
 
 
 def saved(incident: Incident | None) -> list[Decision]:

@@ -126,6 +126,10 @@ class Custodian:
                 return self._snapshot_taken(event)
             case ev.VerdictAsked():
                 return self._answers.asked(event)
+            case ev.LockTimedOut():
+                return self._answers.timed_out(event)
+            case ev.LockWaitEnded():
+                return self._answers.wait_ended(event)
             case ev.RecoveryApplied():
                 return self._answers.applied(event)
             case ev.TurnTripped():
@@ -184,6 +188,7 @@ class Custodian:
         if self.brakes.pause is not None:
             told.append(ev.PauseChanged(pause=self.brakes.pause, at_ns=at_ns))
         told += self._registry.witness.recount(file)
+        told += self._registry.locks.recount(file)
         ledger = self._registry.ledgers.get(file)
         if ledger is not None:
             told.append(ev.AccountRecalled(file=file, account=ledger.account(), at_ns=at_ns))
@@ -273,6 +278,7 @@ class Custodian:
         return begin
 
     def _lock_taken(self, event: ev.LockTaken) -> list[Decision]:
+        self._registry.locks.taken(event)
         for window in self._registry.on_file(event.file):
             window.note(
                 event.at_ns, "lock taken", f"by {event.writer.label()} after {event.wait_ns / _NS_PER_MS:.1f} ms"
@@ -280,6 +286,7 @@ class Custodian:
         return []
 
     def _lock_released(self, event: ev.LockReleased) -> list[Decision]:
+        self._registry.locks.released(event)
         wanted = False
         for window in self._registry.on_file(event.file):
             window.note(

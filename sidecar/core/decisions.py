@@ -73,6 +73,22 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerWait:
+    """Tell a run that did not get the session lock in time whether it may wait on.
+
+    Attributes:
+        granted: It may; else the lock timeout takes its course.
+        reason: One sentence for a person.
+    """
+
+    link: str
+    window: str
+    ask: str
+    granted: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """Wake a person: one notification for this incident."""
 
@@ -116,6 +132,7 @@ Decision = (
     | Approve
     | Withdraw
     | Refuse
+    | AnswerWait
     | Page
     | CheckLineage
     | RecallChain

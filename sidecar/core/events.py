@@ -91,6 +91,7 @@ class LockTaken:
     writer: Writer
     wait_ns: int
     at_ns: int
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,7 @@ class LockReleased:
     after: Fingerprint
     held_ns: int
     at_ns: int
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +195,42 @@ class VerdictAsked:
     snapshot: Snapshot
     at_ns: int
     unheard: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockTimedOut:
+    """A fenced run did not get the session lock in time, and waits for word whether it may wait on.
+
+    The snapshot was taken after every report that came before the question; ``unheard`` as in `VerdictAsked`.
+
+    Attributes:
+        waited_ns: Since it first asked for the lock.
+        holder_pid: What the lock file says; 0 when there is none any more, or nothing in it.
+        holder_exe: The executable of that process; empty when not known.
+    """
+
+    ask: str
+    link: str
+    window: str
+    file: str
+    fence: Fingerprint
+    run: Run
+    snapshot: Snapshot
+    waited_ns: int
+    holder_pid: int
+    holder_exe: str
+    at_ns: int
+    unheard: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockWaitEnded:
+    """A run that was let wait on had the lock in the end, or gave up."""
+
+    window: str
+    had: bool
+    waited_ns: int
+    at_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,6 +366,8 @@ Event = (
     | KernelDeaf
     | SnapshotTaken
     | VerdictAsked
+    | LockTimedOut
+    | LockWaitEnded
     | RecoveryApplied
     | TurnTripped
     | LineageChecked

@@ -104,6 +104,7 @@ class Recovery:
         pushed: How many of these needed no round trip.
         hold: What held it back, if that was not the verdict.
         purse: The budget that held it back, as it was then.
+        lock_waits: How many times the run did not get the session lock in time, was let wait on, and had it.
     """
 
     outcome: Outcome = Outcome.NONE
@@ -114,6 +115,7 @@ class Recovery:
     pushed: int = 0
     hold: Hold = Hold.NONE
     purse: Purse | None = None
+    lock_waits: int = 0
 
     def counted(self, *, pushed: bool) -> Recovery:
         """This record with one more moved fence."""

@@ -31,6 +31,7 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
     gateway = registry.gateways.pop(event.link, None)
     if gateway is not None:
         registry.witness.ended(gateway.pid, gateway.started_at_ns)
+    registry.locks.lost(event.link)
     decisions: list[Decision] = []
     for window in registry.on_link(event.link):
         window.note(event.at_ns, "link lost", "the gateway ended" if event.clean else "without a goodbye")

@@ -23,7 +23,7 @@ MAX_EVENTS: Final = 2000
 MAX_DIGESTS: Final = 50_000
 """Likewise digests."""
 
-Looked = ev.SnapshotTaken | ev.VerdictAsked | ev.TurnTripped
+Looked = ev.SnapshotTaken | ev.VerdictAsked | ev.LockTimedOut | ev.TurnTripped
 """Events that come with a file's content."""
 
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.gateway import Gateway
 from sidecar.core.ledger import Ledger
+from sidecar.core.locks import Locks
 from sidecar.core.window import Window
 from sidecar.core.witness import Witness
 from sidecar.core.writer import WriterKind
 
 if TYPE_CHECKING:
-    from sidecar.core.events import TurnTripped, VerdictAsked
+    from sidecar.core.events import LockTimedOut, TurnTripped, VerdictAsked
     from sidecar.core.witness import Process, Testimony
 
 IDLE_NS: Final = 6 * 3600 * 1_000_000_000
@@ -31,6 +32,7 @@ class Registry:
         ledgers: By the path of the file.
         windows: The open ones, by id.
         closed: Windows whose history is being looked at, by id. They are judged no more.
+        locks: Who holds the session locks.
         unsettled: Files that are read at once, before every link could say what it has done.
         witness: What the kernel says of who wrote.
     """
@@ -41,6 +43,7 @@ class Registry:
         self.ledgers: dict[str, Ledger] = {}
         self.windows: dict[str, Window] = {}
         self.closed: dict[str, Window] = {}
+        self.locks = Locks()
         self.unsettled: set[str] = set()
         self.witness = Witness()
 
@@ -84,7 +87,7 @@ class Registry:
         """The open windows of a process."""
         return [w for w in self.windows.values() if w.gateway.link == link]
 
-    def window(self, asked: VerdictAsked | TurnTripped) -> Window:
+    def window(self, asked: VerdictAsked | LockTimedOut | TurnTripped) -> Window:
         """The window that a gateway speaks of. Custody of one whose beginning was not seen is unknown, and stays so."""
         known = self.windows.get(asked.window)
         if known is not None:

@@ -210,22 +210,25 @@ class Window:
     def went_on(self, mode: Mode) -> Incident | None:
         """The run is done, and was not stopped."""
         known = self.incident.recovery if self.incident else Recovery()
-        if known.outcome is Outcome.APPROVED and known.count == 0:
+        if known.outcome is Outcome.APPROVED and known.count == known.lock_waits == 0:
             reason = "the gateway's own fence let the change pass; the approval was not needed"
             return self.amend(self.recovery(Outcome.NONE, mode, reason))
         if known.outcome in {Outcome.APPLIED, Outcome.APPROVED}:
-            return self.amend(self.recovery(Outcome.EFFECTIVE, mode, "the run went on after its fence was moved"))
+            done = "its fence was moved" if known.count else "it was let wait on for the session lock"
+            return self.amend(self.recovery(Outcome.EFFECTIVE, mode, f"the run went on after {done}"))
         return None
 
     def lost(self, mode: Mode) -> Incident | None:
         """The gateway stopped the turn. After a command that means that the command had no effect (rule 6)."""
         if self.incident is None:
             return None
+        known = self.incident.recovery
+        done = "the fence was moved" if known.count else "the run was let wait on for the session lock"
         given = {
             Outcome.APPROVED: "the command was given, and the turn was lost all the same",
-            Outcome.APPLIED: "the fence was moved, and the turn was lost all the same",
+            Outcome.APPLIED: f"{done}, and the turn was lost all the same",
         }
-        reason = given.get(self.incident.recovery.outcome)
+        reason = given.get(known.outcome)
         recovery = self.recovery(Outcome.INEFFECTIVE, mode, reason) if reason else None
         return self.amend(recovery, turn_lost=True)
 

@@ -71,7 +71,7 @@ class Gateway:
         state_dir: The state directory of another gateway, to share it; its own when not named.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - what a gateway is made of
         self,
         package: GatewayPackage,
         work_dir: Path,

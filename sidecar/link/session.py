@@ -220,7 +220,8 @@ class LinkSession:
         self.changes = ChangeReader(self.name, self.speaker)
         self._seq = message.seq
         self.lost = message.lost
-        self.send(wire.Welcome(protocol=protocol, sidecar=self.version, mode=self.mode))
+        welcome = wire.Welcome(protocol=protocol, sidecar=self.version, mode=self.mode, answers=wire.ANSWERS)
+        self.send(welcome)
         await self.handler.link_opened(self)
         return True
 

@@ -111,9 +111,10 @@ class ChangeReader:
         return change
 
 
-def lock_taken(message: wire.LockTaken, speaker: Speaker) -> ev.LockTaken:
+def lock_taken(message: wire.LockTaken, speaker: Speaker, link: str) -> ev.LockTaken:
     """A lock that was acquired."""
     return ev.LockTaken(
+        link=link,
         file=message.file,
         hold=message.hold,
         writer=writer_of(message.writer, speaker),
@@ -122,9 +123,10 @@ def lock_taken(message: wire.LockTaken, speaker: Speaker) -> ev.LockTaken:
     )
 
 
-def lock_released(message: wire.LockReleased, speaker: Speaker) -> ev.LockReleased:
+def lock_released(message: wire.LockReleased, speaker: Speaker, link: str) -> ev.LockReleased:
     """A lock that was given back."""
     return ev.LockReleased(
+        link=link,
         file=message.file,
         hold=message.hold,
         writer=writer_of(message.writer, speaker),
@@ -173,6 +175,11 @@ def turn_told(message: wire.Diagnostic) -> ev.TurnTold | None:
         waited_ns=int(max(0.0, min(message.duration_ms, 1e12)) * _NS_PER_MS),
         at_ns=int(message.at),
     )
+
+
+def lock_waited(message: wire.LockWaited) -> ev.LockWaitEnded:
+    """The end of a wait that was allowed to go on."""
+    return ev.LockWaitEnded(window=message.window, had=message.ok, waited_ns=int(message.waited), at_ns=int(message.at))
 
 
 def noted(message: wire.Diagnostic) -> ev.Noted | None:

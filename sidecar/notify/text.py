@@ -67,7 +67,7 @@ def _title(incident: Incident, host: str) -> str:
     elif incident.recovery.outcome is Outcome.INEFFECTIVE:
         what = "recovery did not help, " + ("turn lost" if incident.turn_lost else "history damaged")
     else:
-        what = words.VERDICTS[incident.verdict]
+        what = words.change(incident)
     return one_line(f"OpenClaw on {host}: {what} ({name})")
 
 

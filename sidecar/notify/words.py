@@ -44,10 +44,34 @@ OUTCOMES: Final = {
 }
 
 
+LOCK_OUTCOMES: Final = {
+    Outcome.APPROVED: "the run may wait on for the session lock; nothing was seen of it yet",
+    Outcome.APPLIED: "the run was let wait on for the session lock and had it; the effect is not yet proven",
+    Outcome.EFFECTIVE: "the run was let wait on for the session lock, and went on",
+    Outcome.INEFFECTIVE: "the run was let wait on for the session lock, and it did not help",
+}
+"""Where there was nothing else to do: the file is as it was at the fence."""
+
+
+def change(incident: Incident) -> str:
+    """What happened to the file."""
+    if incident.fence == incident.current:
+        return "nothing to the file: the session lock was not had in time"
+    return VERDICTS[incident.verdict]
+
+
+def outcome(incident: Incident) -> str:
+    """What was done about it."""
+    outcomes = OUTCOMES
+    if incident.fence == incident.current or (incident.recovery.lock_waits and not incident.recovery.count):
+        outcomes = {**OUTCOMES, **LOCK_OUTCOMES}
+    return outcomes[incident.recovery.outcome]
+
+
 def done(incident: Incident) -> str:
     """What was done about it, or refused, and why."""
     recovery = incident.recovery
-    words = OUTCOMES[recovery.outcome]
+    words = outcome(incident)
     return f"{words} ({one_line(recovery.reason)})" if recovery.reason else words
 
 

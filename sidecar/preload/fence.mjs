@@ -8,12 +8,13 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { threadId } from "node:worker_threads";
 
 import { underWay } from "./account.mjs";
+import { ASK_BOUND_MS, within } from "./bounds.mjs";
 import { encode, fingerprintOf } from "./fingerprint.mjs";
 import { safely, trouble } from "./guard.mjs";
+import { patient } from "./patience.mjs";
 import { sessionPath } from "./paths.mjs";
 import { currentRun, describeRun } from "./writers.mjs";
 
-const ASK_BOUND_MS = 250;
 const MAX_ID = 200; // as the wire has it
 const CHECKING = ["withSessionWriteLock", "reacquireAfterPrompt", "acquireForCleanup"];
 const RELEASING = ["releaseForPrompt", "releaseHeldLockForAbort"];
@@ -57,9 +58,13 @@ export class Fences {
     const fences = this;
     return async function createEmbeddedAttemptSessionLockController(params, ...rest) {
       const run = currentRun();
-      const adjusted = safely("fence", () => fences.#adapter.adjust(params, run)) ?? params;
-      const inner = await original.call(this, adjusted, ...rest);
-      return safely("fence", () => fences.#follow(inner, params, run)) ?? inner;
+      let state;
+      const adjusted = safely("fence", () => {
+        return patient(fences.#adapter.adjust(params, run), fences.#link, () => state);
+      });
+      const inner = await original.call(this, adjusted ?? params, ...rest);
+      state = safely("fence", () => fences.#open(inner, params, run));
+      return (state && safely("fence", () => fences.#follow(state))) ?? inner;
     };
   }
 
@@ -109,10 +114,11 @@ export class Fences {
     for (const state of context.windows) safely("fence", () => this.#close(state));
   }
 
-  #follow(inner, params, run) {
+  /** What is kept of a controller; undefined for one that guards no session file. */
+  #open(inner, params, run) {
     const name = params?.lockOptions?.sessionFile;
     const file = this.#pathOf(name);
-    if (!file) return inner;
+    if (!file) return undefined;
     const state = {
       id: `${process.pid}.${threadId}.${performance.timeOrigin.toFixed(0)}.${(nextWindow += 1)}`,
       name,
@@ -130,6 +136,12 @@ export class Fences {
     };
     windows.set(state.id, state);
     run?.windows.add(state);
+    return state;
+  }
+
+  /** The controller as the run gets it. */
+  #follow(state) {
+    const { inner } = state;
     const outer = { ...inner };
     for (const method of CHECKING) this.#wrapMethod(outer, method, state, "check");
     for (const method of RELEASING) this.#wrapMethod(outer, method, state, "release");
@@ -287,16 +299,6 @@ export class Fences {
     if (!state.active) return;
     this.#link.send("fence.closed", { window: state.id, takeover: state.inner.hasSessionTakeover?.() === true });
   }
-}
-
-/** Wait for a promise, but not longer than a bound. */
-async function within(promise, boundMs) {
-  let timer;
-  const bound = new Promise((resolve) => {
-    timer = setTimeout(resolve, Math.max(0, boundMs));
-  });
-  await Promise.race([promise, bound]);
-  clearTimeout(timer);
 }
 
 /**

@@ -51,6 +51,7 @@ export class Link {
   #nextAsk = 0;
   #buffer = "";
   #rejected = false;
+  #answers = [];
 
   /** @param describe () => fields of the hello; @param onCommand (message) => void */
   constructor(describe, onCommand) {
@@ -83,14 +84,17 @@ export class Link {
     else this.#lost += 1;
   }
 
-  /** Ask, and wait at most `boundMs`. Resolves to the answer, or undefined: then stock behaviour follows. */
-  ask(fields, boundMs) {
-    if (!this.#welcome) return Promise.resolve(undefined);
+  /**
+   * Ask, and wait at most `boundMs`. Resolves to the answer, or undefined: then stock behaviour follows. An older
+   * sidecar does not know every question, and is not asked those.
+   */
+  ask(fields, boundMs, type = "ask") {
+    if (!this.#welcome || !(type === "ask" || this.#answers.includes(type))) return Promise.resolve(undefined);
     const ask = `${threadId}.${(this.#nextAsk += 1)}`;
     return new Promise((resolve) => {
       const timer = setTimeout(() => this.#settle(ask, undefined), boundMs);
       this.#asks.set(ask, { resolve, timer });
-      this.send("ask", { ask, ...fields });
+      this.send(type, { ask, ...fields });
     });
   }
 
@@ -171,6 +175,7 @@ export class Link {
     switch (message.t) {
       case "welcome":
         this.#welcome = message.protocol >= OLDEST && message.protocol <= PROTOCOL;
+        this.#answers = Array.isArray(message.answers) ? message.answers : [];
         this.#retryMs = FIRST_RETRY_MS;
         return;
       case "reject":
@@ -183,6 +188,7 @@ export class Link {
         return;
       case "approve":
       case "refuse":
+      case "wait":
         if (message.ask) this.#settle(message.ask, message);
         else this.onCommand(message);
         return;

@@ -48,7 +48,7 @@ export function fit(points, link, tell) {
   let passed = false;
   const gated = {
     send: (type, fields) => (trials.getStore() ?? link).send(type, fields),
-    ask: (fields, boundMs) => trials.getStore()?.ask(fields) ?? askLater(fields, boundMs),
+    ask: (fields, boundMs, type = "ask") => trials.getStore()?.ask(fields, type) ?? askLater(fields, boundMs, type),
   };
   const fences = new Fences(gated, tried(adapter), functions, pathOf);
   const wrapped = wrap(points, functions, fences);
@@ -65,12 +65,12 @@ export function fit(points, link, tell) {
   });
 
   /** What is asked while the trial is under way waits for its end, within the bound of the question. */
-  async function askLater(fields, boundMs) {
-    if (passed) return await link.ask(fields, boundMs);
+  async function askLater(fields, boundMs, type) {
+    if (passed) return await link.ask(fields, boundMs, type);
     const since = performance.now();
     await Promise.race([checked, new Promise((resolve) => setTimeout(resolve, boundMs).unref())]);
     const left = boundMs - (performance.now() - since);
-    return passed && left > 0 ? await link.ask(fields, left) : undefined;
+    return passed && left > 0 ? await link.ask(fields, left, type) : undefined;
   }
 
   /** What is commanded while the trial is under way comes into force with the adapter. */
@@ -149,9 +149,10 @@ async function timeout() {
 }
 
 async function tryAll(create, adapter, fences, directory) {
-  const cases = { stock: trip, withSessionWriteLock: write, acquireForCleanup: cleanUp, reacquireAfterPrompt: reacquire };
-  for (const [name, drive] of Object.entries(cases)) {
-    const trial = new Trial(path.join(directory, `${name}.jsonl`), name !== "stock");
+  const refused = { stock: trip, stockTimeout: timeOut };
+  const approved = { withSessionWriteLock: write, acquireForCleanup: cleanUp, reacquireAfterPrompt: reacquire };
+  for (const [name, drive] of [...Object.entries(refused), ...Object.entries(approved)]) {
+    const trial = new Trial(path.join(directory, `${name}.jsonl`), name in approved);
     const attempt = wrapRun(
       () => trial.run(create, (controller) => drive(trial, controller, adapter)),
       (run) => fences.closeRun(run),
@@ -170,6 +171,7 @@ class Trial {
   said = [];
   held = 0;
   reloads = 0;
+  timeout = undefined; // the error that the next attempt at the lock meets
 
   constructor(file, approving) {
     this.file = file;
@@ -180,10 +182,11 @@ class Trial {
     this.said.push({ t: type, ...fields });
   }
 
-  async ask(fields) {
-    this.said.push({ t: "ask", ...fields });
+  async ask(fields, type) {
+    this.said.push({ t: type, ...fields });
     const { window, fence, current } = fields;
-    return this.approving ? { t: "approve", window, fence, current } : undefined;
+    if (!this.approving) return undefined;
+    return type === "ask" ? { t: "approve", window, fence, current } : { t: "wait", window };
   }
 
   heard(type) {
@@ -223,6 +226,9 @@ class Trial {
   }
 
   lock() {
+    const { timeout } = this;
+    this.timeout = undefined;
+    if (timeout) throw timeout;
     this.held += 1;
     let released = false;
     return {
@@ -270,6 +276,7 @@ async function trip(trial, controller) {
 
 async function write(trial, controller, adapter) {
   let own;
+  trial.timeout = lockTimeout();
   const result = await letThrough(() =>
     controller.withSessionWriteLock(async () => {
       own = trial.append("own");
@@ -277,10 +284,35 @@ async function write(trial, controller, adapter) {
     }),
   );
   must(own && result === "result", "what is run under the lock has no result");
+  must(trial.heard("lock.waited").at(-1)?.ok, "it takes the lock in a way of its own");
   trial.mustPass(controller, adapter);
   must(trial.heard("fence.set").at(-1)?.fence === own, "its own write does not move the fence");
   await letThrough(() => controller.withSessionWriteLock(async () => {}));
   must(trial.heard("ask").length === 1, "its own write is taken for another's");
+}
+
+/** What a controller meets whose lock is not had in time, in the words of every release. */
+function lockTimeout() {
+  const error = new Error("session file locked");
+  return Object.assign(error, {
+    name: "SessionWriteLockTimeoutError",
+    code: "OPENCLAW_SESSION_WRITE_LOCK_TIMEOUT",
+    timeoutMs: 1000,
+  });
+}
+
+async function timeOut(trial, controller) {
+  const error = lockTimeout();
+  trial.timeout = error;
+  let ran = false;
+  const met = await controller
+    .withSessionWriteLock(async () => {
+      ran = true;
+    })
+    .catch((thrown) => thrown);
+  must(met === error && !ran, "a lock timeout is not passed on as it is");
+  must(trial.heard("ask.lock").length === 1, "it takes the lock in a way of its own");
+  await finish(controller);
 }
 
 async function cleanUp(trial, controller, adapter) {

@@ -24,6 +24,8 @@ from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.lineage import off_path
 from sidecar.core.recorder import Recorder
 from sidecar.link import translate
+from sidecar.watch.lockfile import SUFFIX, read_lock
+from sidecar.watch.processes import executable_of
 from sidecar.watch.reading import fingerprint_of, take_snapshot
 from sidecar.watch.records import read_records
 from sidecar.wire import messages as wire
@@ -111,6 +113,13 @@ class Warden:
         else:
             await self._answer(session, message, arrived)
 
+    async def lock_asked(self, session: LinkSession, message: wire.LockAsked) -> None:
+        """Answer a run that did not get the session lock in time."""
+        if any(s is not session for s in self._links.open_sessions()):
+            self._spawn(self._answer_lock(session, message))
+        else:
+            await self._answer_lock(session, message)
+
     async def tripped(self, session: LinkSession, message: wire.Tripped) -> None:
         """The gateway stopped a turn: judge what it saw, if the file still is that."""
         snapshot, heard = await self._look(message.file, session, SYNC_SECONDS)
@@ -160,6 +169,28 @@ class Warden:
         )
         self._listener.answered(asyncio.get_running_loop().time() - arrived)
 
+    async def _answer_lock(self, session: LinkSession, message: wire.LockAsked) -> None:
+        arrived = asyncio.get_running_loop().time()
+        snapshot, heard = await self._look(message.file, session, SYNC_SECONDS)
+        held = read_lock(Path(message.file + SUFFIX))
+        self.handle(
+            ev.LockTimedOut(
+                ask=message.ask,
+                link=session.name,
+                window=message.window,
+                file=message.file,
+                fence=Fingerprint.parse(message.fence),
+                run=translate.run_of(message.run),
+                snapshot=snapshot,
+                waited_ns=int(message.waited),
+                holder_pid=held.pid if held else 0,
+                holder_exe=executable_of(held.pid) if held else "",
+                at_ns=int(message.at),
+                unheard=not heard,
+            )
+        )
+        self._listener.answered(asyncio.get_running_loop().time() - arrived)
+
     async def _look(self, file: str, asking: LinkSession | None, bound_seconds: float) -> tuple[Snapshot, bool]:
         """Read the file and hear every link but the asking one, whose reports are all in already.
 
@@ -199,13 +230,8 @@ class Warden:
             case de.Withdraw():
                 nothing = wire.Refuse(window=decision.window, ask="", verdict="", reason="taken back")
                 self._send(decision.link, nothing)
-            case de.Refuse():
-                self._send(
-                    decision.link,
-                    wire.Refuse(
-                        window=decision.window, ask=decision.ask, verdict=decision.verdict, reason=decision.reason[:300]
-                    ),
-                )
+            case de.Refuse() | de.AnswerWait():
+                self._send(decision.link, _word(decision))
             case de.Page():
                 self._pages.page(decision.incident)
             case de.CheckLineage():
@@ -296,6 +322,14 @@ class Warden:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("answer_failed", exc_info=task.exception())
+
+
+def _word(decision: de.Refuse | de.AnswerWait) -> wire.SidecarMessage:
+    """The answer to a run that does not stand at its check, or is not let through."""
+    if isinstance(decision, de.AnswerWait) and decision.granted:
+        return wire.Wait(window=decision.window, ask=decision.ask)
+    verdict = decision.verdict.value if isinstance(decision, de.Refuse) else ""
+    return wire.Refuse(window=decision.window, ask=decision.ask, verdict=verdict, reason=decision.reason[:300])
 
 
 def _now(path: Path) -> Fingerprint | None:

@@ -165,11 +165,11 @@ class Reception:
             case wire.LockTaken():
                 if self.locks is not None:
                     self.locks.taken(pid, message.file)
-                self._warden.handle(translate.lock_taken(message, speaker))
+                self._warden.handle(translate.lock_taken(message, speaker, session.name))
             case wire.LockReleased():
                 if self.locks is not None:
                     self.locks.released(pid, message.file)
-                self._warden.handle(translate.lock_released(message, speaker))
+                self._warden.handle(translate.lock_released(message, speaker, session.name))
             case wire.LockFailed():
                 self._telemetry.lock_failed(message)
             case wire.FenceSet():
@@ -179,6 +179,10 @@ class Reception:
                 self._warden.handle(ev.FenceClosed(window=message.window, takeover=message.takeover, at_ns=at_ns))
             case wire.Ask():
                 await self._warden.asked(session, message)
+            case wire.LockAsked():
+                await self._warden.lock_asked(session, message)
+            case wire.LockWaited():
+                self._warden.handle(translate.lock_waited(message))
             case wire.Applied():
                 self._warden.handle(translate.applied(message))
             case wire.Tripped():

@@ -86,6 +86,7 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
                 "pushed": incident.recovery.pushed,
                 "hold": incident.recovery.hold.value,
                 "budget": _purse(incident.recovery.purse),
+                "lock_waits": incident.recovery.lock_waits,
             },
             "history": [
                 {

@@ -25,6 +25,7 @@ from sidecar.telemetry.labels import (
     CallOutcome,
     Ending,
     LockFailure,
+    LockTimeout,
     LogEvent,
     OtlpDrop,
     PageOutcome,
@@ -158,6 +159,13 @@ INSTRUMENTS: Final = (
     ),
     _instrument(Metric.LOCKS_HELD, _G, "{lock}", "Session locks held now, by anyone."),
     _instrument(Metric.LOCK_HELD_AGE, _G, "s", "Age of the oldest session lock held now; 0 when none is."),
+    _instrument(
+        Metric.LOCK_TIMEOUTS,
+        _C,
+        "{timeout}",
+        "Lock timeouts of fenced runs, by what came of them.",
+        {Label.OUTCOME: _set(LockTimeout)},
+    ),
     _instrument(
         Metric.WINDOW_LENGTH,
         _H,

@@ -119,6 +119,17 @@ class OtlpDrop(StrEnum):
     EXPORT_FAILED = "export_failed"
 
 
+class LockTimeout(StrEnum):
+    """What came of a lock timeout inside a window."""
+
+    FORGIVEN = "forgiven"
+    """The run was let wait on, and had the lock."""
+    GIVEN_UP = "given_up"
+    """The run was let wait on, and did not have it all the same."""
+    REFUSED = "refused"
+    """It took its course: the holder or the file is not explained, or the mode is observe."""
+
+
 class Ending(StrEnum):
     """How a span came to its end when not by the event that should have ended it."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core import events as ev
-from sidecar.core.decisions import Decision, SaveIncident
+from sidecar.core.decisions import AnswerWait, Decision, SaveIncident
 from sidecar.core.hold import Hold
 from sidecar.core.loss import Loss
 from sidecar.telemetry import calls
 from sidecar.telemetry.agents import Agents
-from sidecar.telemetry.labels import CallOutcome, Ending, LogEvent
+from sidecar.telemetry.labels import CallOutcome, Ending, LockTimeout, LogEvent
 from sidecar.telemetry.names import Label, Metric, Span
 from sidecar.telemetry.span import TraceRef
 from sidecar.telemetry.stalls import Stalls
@@ -51,7 +51,7 @@ class Metrics:
         self._lost: OpenTable[str, bool] = OpenTable(MAX_REMEMBERED)
         self._counted: OpenTable[tuple[str, Metric, str], bool] = OpenTable(8 * MAX_REMEMBERED)
 
-    def event(self, event: ev.Event) -> None:
+    def event(self, event: ev.Event) -> None:  # noqa: C901 - one case for each event
         """Take in an event of the core."""
         match event:
             case ev.LockTaken():
@@ -68,6 +68,8 @@ class Metrics:
                 self._takeovers.tripped(event.run.run_id or event.window, event.file, event.at_ns)
             case ev.LinkLost():
                 self._link_lost(event)
+            case ev.LockWaitEnded():
+                self._lock_timeout(LockTimeout.FORGIVEN if event.had else LockTimeout.GIVEN_UP)
             case ev.AccountBroken():
                 self._meters.add(Metric.CUSTODY_LOSSES, labels={Label.REASON: event.loss.value})
             case ev.RecoveryApplied():
@@ -77,6 +79,8 @@ class Metrics:
 
     def decision(self, decision: Decision) -> None:
         """Take in a decision."""
+        if isinstance(decision, AnswerWait) and not decision.granted:
+            self._lock_timeout(LockTimeout.REFUSED)
         if not isinstance(decision, SaveIncident):
             return
         incident = decision.incident
@@ -122,6 +126,9 @@ class Metrics:
 
     def _lock_time(self, metric: Metric, time_ns: int, writer: Writer) -> None:
         self._meters.record(metric, time_ns / _NS_PER_SECOND, _kind(writer), self._runs.get(writer.run_id))
+
+    def _lock_timeout(self, outcome: LockTimeout) -> None:
+        self._meters.add(Metric.LOCK_TIMEOUTS, labels={Label.OUTCOME: outcome.value})
 
     def _changed(self, file: str, change: Change) -> None:
         kind = _kind(change.writer)

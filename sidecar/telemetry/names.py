@@ -140,6 +140,7 @@ class Metric(StrEnum):
     LOCK_STALE = "openclaw.sidecar.lock.stale"
     LOCKS_HELD = "openclaw.sidecar.locks.held"
     LOCK_HELD_AGE = "openclaw.sidecar.lock.held.age"
+    LOCK_TIMEOUTS = "openclaw.sidecar.lock.timeouts"
     WINDOW_LENGTH = "openclaw.sidecar.window.length"
     WINDOWS_CLOSED = "openclaw.sidecar.windows.closed"
     CHANGES = "openclaw.sidecar.changes"

@@ -173,6 +173,29 @@ class Ask(FromGateway, kw_only=True, frozen=True, tag="ask"):
     run: WireRun
 
 
+class LockAsked(FromGateway, kw_only=True, frozen=True, tag="ask.lock"):
+    """A fenced run did not get the session lock in ``waited`` nanoseconds: may it wait on?
+
+    Only asked where `Welcome.answers` names it.
+    """
+
+    ask: Id
+    window: Id
+    file: str
+    fence: Fp
+    waited: Ns
+    run: WireRun
+
+
+class LockWaited(FromGateway, kw_only=True, frozen=True, tag="lock.waited"):
+    """What came of waiting on: ``ok`` when the lock was had, ``waited`` nanoseconds after it was first asked for."""
+
+    window: Id
+    ok: bool
+    waited: Ns
+    tries: Count = 1
+
+
 class Applied(FromGateway, kw_only=True, frozen=True, tag="applied"):
     """A command was obeyed (``ok``) or refused for ``reason``. ``latency`` is from question to effect."""
 
@@ -255,6 +278,8 @@ GatewayMessage = (
     | FenceSet
     | FenceClosed
     | Ask
+    | LockAsked
+    | LockWaited
     | Applied
     | Tripped
     | Diagnostic
@@ -269,11 +294,15 @@ class FromSidecar(msgspec.Struct, kw_only=True, frozen=True, tag_field="t", omit
 
 
 class Welcome(FromSidecar, kw_only=True, frozen=True, tag="welcome"):
-    """Answer to a hello that is understood. ``protocol`` is the version that both speak from here on."""
+    """Answer to a hello that is understood. ``protocol`` is the version that both speak from here on.
+
+    ``answers`` names the questions beyond ``ask`` that get an answer.
+    """
 
     protocol: int
     sidecar: Id
     mode: Id
+    answers: tuple[Id, ...] = ()
 
 
 class Reject(FromSidecar, kw_only=True, frozen=True, tag="reject"):
@@ -301,10 +330,20 @@ class Refuse(FromSidecar, kw_only=True, frozen=True, tag="refuse"):
     reason: str
 
 
+class Wait(FromSidecar, kw_only=True, frozen=True, tag="wait"):
+    """Yes to `LockAsked`: try the lock once more. The check of the file comes after it as always."""
+
+    window: Id
+    ask: Id
+
+
 class Sync(FromSidecar, kw_only=True, frozen=True, tag="sync"):
     """Say what you have done so far, then answer `Synced`."""
 
     sync: Id
 
 
-SidecarMessage = Welcome | Reject | Approve | Refuse | Sync
+SidecarMessage = Welcome | Reject | Approve | Refuse | Wait | Sync
+
+ANSWERS: Final = ("ask.lock",)
+"""The questions that this sidecar answers beyond ``ask``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tests.compat.scenarios import BY_NAME, Change, Scenario, Twice, Writer
 
@@ -10,11 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.compat.measure import Cell
-
-KNOWN_GAPS: Final = {
-    ("one lock timeout, then retry", Writer.COTENANT): "the takeover flag that a lock timeout sets is not cleared yet",
-}
-"""Cells that are in no release as they must be, with the reason. A test fails when one of them is right."""
 
 
 def as_in_the_matrix(name: str, cell: Cell) -> str:
@@ -58,6 +53,8 @@ def _known(scenario: Scenario, cell: Cell) -> list[str]:
         if cell.outcome != "refused" or not cell.reason or cell.verdict != "co_tenant":
             found.append(f"neither recovered nor refused with a reason: {cell.verdict} {cell.outcome}")
         return found
+    if scenario.change is Change.LOCK_TIMEOUT and cell.outcome != "effective":
+        found.append(f"the wait for the lock is not on record: {cell.verdict} {cell.outcome}")
     if cell.tripped:
         found.append(f"the run was lost: {cell.verdict} {cell.outcome} {cell.reason} {' '.join(cell.checks)}".rstrip())
     if cell.lost:
@@ -69,6 +66,10 @@ def _foreign(scenario: Scenario, stock: Cell, cell: Cell) -> list[str]:
     if scenario.change is Change.SAME:
         wrong = cell.tripped or cell.pages or cell.lost or cell.verdict not in {"unchanged", ""}
         return [f"same bytes: {cell.verdict} {cell.outcome}, {cell.pages} pages"] if wrong else []
+    if scenario.change is Change.LOCK_TIMEOUT:
+        told = cell.outcome == "refused" and "which is no co-tenant" in cell.reason and cell.turn_lost
+        wrong = cell.tripped is not stock.tripped or cell.pages or not told
+        return [f"a foreign hold: {cell.verdict} {cell.outcome} {cell.reason}, {cell.pages} pages"] if wrong else []
     found = []
     if cell.outcome not in {"refused", "none"}:
         found.append(f"a foreign byte was recovered across: {cell.outcome}")

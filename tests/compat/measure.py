@@ -259,7 +259,7 @@ async def _bench(
     loader, errors = ("--import", str(HARNESS / "loader.mjs")), work / "stderr.log"
     async with (
         line_process(node, *loader, *preload, HARNESS / "gateway.mjs", env={**env, **own}, errors=errors) as gateway,
-        line_process(node, HARNESS / "foreign.mjs", env=env, errors=errors) as foreign,
+        line_process(node, HARNESS / "foreign.mjs", "openclaw", env=env, errors=errors) as foreign,
     ):
         ready = await gateway.hear()
         yield Bench(gateway, foreign, state_dir), gateway, ready

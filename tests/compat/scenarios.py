@@ -127,7 +127,15 @@ SCENARIOS: Final = (
     Scenario("same-process 2nd controller appends user msg (published)", "secondPublished", Change.APPEND, COTENANT),
     Scenario("own locked write that then throws", "lockedThrows", Change.APPEND, OWN),
     Scenario("own unlocked write + onMessagePersisted refresh (if any)", "unlocked", Change.APPEND, OWN),
-    Scenario("one lock timeout, then retry", "lockTimeout", Change.LOCK_TIMEOUT, COTENANT, timeout_ms=150),
+    Scenario("one lock timeout, then retry", "lockTimeout", Change.LOCK_TIMEOUT, BOTH, timeout_ms=150),
+    Scenario(
+        "lock timeout while a user msg is written",
+        "lockTimeoutAndWrite",
+        Change.LOCK_TIMEOUT,
+        COTENANT,
+        timeout_ms=150,
+        in_matrix=False,
+    ),
     Scenario("user msg, check, user msg", "user", Change.APPEND, COTENANT, twice=Twice.AGAIN, in_matrix=False),
     Scenario("user msg by the release's own append", "transcript", Change.APPEND, COTENANT, in_matrix=False),
     Scenario(

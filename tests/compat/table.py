@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from tests.compat.expectations import KNOWN_GAPS
 from tests.compat.scenarios import SCENARIOS, Scenario, Writer
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ In each cell: what the release does by itself → what it does with the sidecar.
 | ok | the run goes on, every record is on the one line of history |
 | fork | the run goes on, but a record is beside the line of history: the conversation goes on without it |
 | trip | the fence stops the run |
-| recovered | the fence was moved and the run goes on, every record on the one line of history |
+| recovered | the fence was moved (or the run was let wait for the lock), it goes on, nothing off the line of history |
 | refused | the fence stops the run: a known writer rewrote what the run can't read again |
 | reset | the fence stops the run: the gateway itself removed the session |
 | stopped | the fence stops the run: the bytes came from outside |
@@ -69,9 +68,6 @@ def document(measured: Sequence[Measured], today: date) -> str:
     """The whole page."""
     stand_ins = sorted({name.partition(" (")[2].rstrip(")") for release in measured for name in release.stand_ins})
     parts = [head(today.isoformat(), ", ".join(f"`{name}`" for name in stand_ins))]
-    if KNOWN_GAPS:
-        gaps = "\n".join(f"- {name} ({writer}): {why}." for (name, writer), why in KNOWN_GAPS.items())
-        parts.append(f"## Not as it must be yet\n\n{gaps}\n")
     for writer in Writer:
         chosen = [scenario for scenario in SCENARIOS if writer in scenario.writers]
         lines = [_line(["release", *map(_heading, chosen)]), "|---" * (len(chosen) + 1) + "|"]

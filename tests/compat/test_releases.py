@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.compat import table
-from tests.compat.expectations import KNOWN_GAPS, disagreements, problems
+from tests.compat.expectations import disagreements, problems
 from tests.compat.scenarios import stock_matrix
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ def test_the_stock_fence_agrees_with_the_matrix(measured: Measured) -> None:
 
 def test_with_the_sidecar_every_cell_is_as_it_must_be(measured: Measured) -> None:
     found = {key: problems(*key, measured.stock[key], cell) for key, cell in measured.guarded.items()}
-    wrong = {key: what for key, what in found.items() if what and key not in KNOWN_GAPS}
-    assert wrong == {}
-    assert [key for key in KNOWN_GAPS if not found[key]] == [], "these gaps are closed: take them out of KNOWN_GAPS"
+    assert {key: what for key, what in found.items() if what} == {}
 
 
 def test_the_committed_table_is_what_was_measured(measured: Measured) -> None:

@@ -36,6 +36,9 @@ OWN: Final = Writer(WriterKind.USER_TURN, "", GATEWAY_PID, RUN.run_id)
 HEARTBEAT: Final = Writer(WriterKind.HEARTBEAT, "", GATEWAY_PID, OTHER_RUN.run_id)
 CRON: Final = Writer(WriterKind.CRON, "daily-digest", GATEWAY_PID, "run-3")
 CHANNEL: Final = Writer(WriterKind.CHANNEL, "telegram", GATEWAY_PID)
+WAITED_NS: Final = 60_000_000_000
+"""How long a run has waited for the lock when it times out."""
+
 STRANGER: Final = Writer(WriterKind.FOREIGN, "", 999)
 
 _DecisionT = TypeVar("_DecisionT", bound=Decision)
@@ -313,13 +316,40 @@ class Bench:
 
     def take_lock(self, writer: Writer) -> None:
         """A linked process takes the session lock."""
-        self.handle(ev.LockTaken(file=FILE, hold="h1", writer=writer, wait_ns=2_000_000, at_ns=self.now()))
+        self.handle(ev.LockTaken(link=LINK, file=FILE, hold="h1", writer=writer, wait_ns=2_000_000, at_ns=self.now()))
 
     def release_lock(self, writer: Writer) -> None:
         """A linked process gives the session lock back."""
         after = self.disk.fingerprint
         self.handle(
-            ev.LockReleased(file=FILE, hold="h1", writer=writer, after=after, held_ns=3_000_000, at_ns=self.now())
+            ev.LockReleased(
+                link=LINK, file=FILE, hold="h1", writer=writer, after=after, held_ns=3_000_000, at_ns=self.now()
+            )
+        )
+
+    def time_out(self, pid: int = GATEWAY_PID, *, unheard: bool = False) -> list[Decision]:
+        """The run was told that the lock was not had; ``pid`` is what the lock file says."""
+        window = next(w for w in self.custodian.windows if w.window_id == WINDOW)
+        return self.handle(
+            ev.LockTimedOut(
+                ask="a1",
+                link=LINK,
+                window=WINDOW,
+                file=FILE,
+                fence=window.fence,
+                run=RUN,
+                snapshot=self.disk.snapshot,
+                waited_ns=WAITED_NS,
+                holder_pid=pid,
+                holder_exe="/usr/bin/backup" if pid == STRANGER.pid else "",
+                at_ns=self.now(),
+                unheard=unheard,
+            )
+        )
+
+    def wait_ended(self, *, had: bool) -> list[Decision]:
+        return self.handle(
+            ev.LockWaitEnded(window=WINDOW, had=had, waited_ns=WAITED_NS + 2_000_000_000, at_ns=self.now())
         )
 
     def cotenant(self, data: bytes, writer: Writer = CRON) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.preload.kit import Answer, Connection, Gateway, Sidecar, Told
 
 RELEASE: Final = "async releaseForPrompt() {"
-SLOW: Final = "await new Promise((later) => setTimeout(later, 400));"
+SLOW: Final = "await new Promise((later) => setTimeout(later, 300));"
 MODEL_NAMES: Final = ("swap", "publish")
 
 

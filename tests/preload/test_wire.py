@@ -42,6 +42,11 @@ EVERY_MESSAGE: Final = """
   await startRun();
   await coTenant("again", "answer");
   await endRun();
+  await startRun();
+  g.lockOptions.timeoutMs = 5;
+  const held = await bundle.acquireSessionWriteLock({ sessionFile: file });
+  setTimeout(() => held.release(), 30);
+  await endRun();
   await bundle.acquireSessionWriteLock({ sessionFile: file });
   await bundle.acquireSessionWriteLock({ sessionFile: file, timeoutMs: 1 }).catch(() => {});
   try { fs.appendFileSync(new URL("file://elsewhere/s.jsonl"), "x"); } catch { }
@@ -58,12 +63,16 @@ def full(start: Start, sidecar: Sidecar, tmp_path: Path) -> Gateway:
         yield from welcome(connection, message)
         if message["t"] == "ask" and answers.pop(0):
             yield wire.Approve(**{k: message[k] for k in ("window", "fence", "current", "ask")})
+        if message["t"] == "ask.lock":
+            yield wire.Wait(window=message["window"], ask=message["ask"])
 
     gateway = start(socket_path=later)
     gateway.do("await new Promise((later) => setTimeout(later, 5)); fs.appendFileSync(file, '')")  # told to nobody
     later.symlink_to(sidecar.path)
     sidecar.renew(forget=False)
     sidecar.answer = once
+    sidecar.link.say(wire.Welcome(protocol=wire.PROTOCOL, sidecar="0", mode="recover", answers=wire.ANSWERS))
+    sidecar.sync()
     gateway.do(EVERY_MESSAGE)
     # The answer to this is longer than the wire allows, so it is dropped, and the loss is told with the next message.
     sidecar.link.say(b'{"t":"sync","sync":"%s"}\n' % (b"x" * (wire.MAX_LINE_BYTES - 40)))
@@ -181,6 +190,11 @@ def test_every_message_of_a_sidecar_is_understood_by_the_preload(end: LinkEnd, s
         {"t": "refuse", "window": "w", "ask": refused.ask, "verdict": "external", "reason": "bytes 1..2"}
     ]
     understood.add("refuse")
+
+    wait = wire.Wait(window="w", ask=end.ask())
+    sidecar.link.say(wait)
+    assert end.look()["answers"][2:] == [{"t": "wait", "window": "w", "ask": wait.ask}]
+    understood.add("wait")
 
     sidecar.link.say(wire.Reject(protocol=1, reason="restart the gateway"))
     sidecar.wait_for(lambda: sidecar.connections[0].closed, "the end of the link")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import time
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
@@ -160,6 +161,19 @@ class Gateway(Client):
             )
         )
 
+    def take(self, file: Path) -> None:
+        """Take the session lock as a co-tenant, and say so."""
+        lock_file(file, os.getpid())
+        self.say(wire.LockTaken(seq=self.seq(), at=now(), file=str(file), hold="h1", writer=COTENANT, wait="1"))
+
+    def time_out(self, file: Path, fence: str, window: str = "w1", ask: str = "0.1") -> None:
+        """Ask whether the run may wait on for the lock."""
+        self.say(
+            wire.LockAsked(
+                seq=self.seq(), at=now(), ask=ask, window=window, file=str(file), fence=fence, waited="60", run=RUN
+            )
+        )
+
     def trip(self, file: Path, fence: str, window: str = "w1") -> None:
         """The turn was stopped."""
         current = fingerprint_of(file).encode()
@@ -253,6 +267,11 @@ async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
 def record(record_id: str, parent_id: str) -> bytes:
     """A line of a session file."""
     return json.dumps({"type": "message", "id": record_id, "parentId": parent_id}).encode() + b"\n"
+
+
+def lock_file(file: Path, pid: int) -> None:
+    """What a session's lock file says while a process holds the lock."""
+    file.with_name(f"{file.name}.lock").write_text(json.dumps({"pid": pid, "createdAt": "2026-01-01T00:00:00.000Z"}))
 
 
 def foreign_append(file: Path, data: bytes = FOREIGN) -> None:

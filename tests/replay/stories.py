@@ -344,6 +344,19 @@ def sidecar_started_in_the_window() -> Taped:
     return bench
 
 
+@story("#113019 and #86801: a live process holds the lock for longer than the run waits; it is a co-tenant's")
+def lock_held_too_long_by_a_cotenant() -> Taped:
+    bench = Taped()
+    bench.take_lock(CRON)
+    bench.fence()
+    bench.write(CRON, NOTE)
+    bench.time_out()
+    bench.release_lock(CRON)
+    bench.wait_ended(had=True)
+    bench.recovers()
+    return bench
+
+
 @story("two runs on one session, as in #84071: each window has an incident of its own")
 def two_runs_fenced_at_once() -> Taped:
     bench = fenced()

@@ -36,6 +36,7 @@ EXPECTED = {
     "hard_links": ("unchanged", "effective", False),
     "heartbeats_in_one_window": ("co_tenant", "effective", False),
     "inode_of_a_share": ("unchanged", "effective", False),
+    "lock_held_too_long_by_a_cotenant": ("co_tenant", "effective", False),
     "lock_held_by_a_stranger": ("external", "refused", True),
     "message_off_the_path": ("co_tenant", "ineffective", True),
     "metadata_record": ("co_tenant", "effective", False),

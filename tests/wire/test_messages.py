@@ -28,7 +28,7 @@ NAMED: dict[str, Any] = {
     "role": Role.COTENANT,
     "writer": wire.WireWriter(kind="cron", name="daily", run="r"),
     "run": wire.WireRun(run="r", kind="cron", session="0123456789abcdef", trace="1" * 32, span="2" * 16),
-    **dict.fromkeys(("at", "wait", "held", "latency", "started"), "1795334840358486384"),
+    **dict.fromkeys(("at", "wait", "waited", "held", "latency", "started"), "1795334840358486384"),
 }
 
 

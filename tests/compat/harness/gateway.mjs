@@ -70,16 +70,24 @@ const WINDOWS = {
     sessionManager.appendMessage(answer());
     return [];
   },
-  async lockTimeout(file, { controller, facts }) {
-    const lock = await apart(() => bundle.acquireSessionWriteLock({ sessionFile: file, timeoutMs: TIMEOUT_MS }));
-    try {
-      facts.checks.push(await outcome(() => controller.withSessionWriteLock(async () => undefined)));
-    } finally {
-      await lock.release();
-    }
-    return [];
-  },
+  lockTimeout: (file, inside) => holding(file, inside, "nothing"),
+  lockTimeoutAndWrite: (file, inside) => holding(file, inside, "user"),
 };
+
+/** A co-tenant keeps the lock for longer than the run is willing to wait for it. */
+async function holding(file, inside, operation) {
+  const lock = await apart(() => bundle.acquireSessionWriteLock({ sessionFile: file, timeoutMs: TIMEOUT_MS }));
+  const records = apart(() => OPERATIONS[operation](file));
+  const checked = checkOnce(inside);
+  try {
+    const late = new Promise((resolve) => setTimeout(resolve, 2.5 * inside.timeoutMs));
+    await Promise.race([checked, late]);
+  } finally {
+    await apart(() => lock.release());
+  }
+  await checked;
+  return records;
+}
 
 async function checkOnce({ controller, facts }) {
   facts.checks.push(await outcome(() => controller.withSessionWriteLock(async () => undefined)));
@@ -101,10 +109,10 @@ async function play({ file, id, writer, operation, timeoutMs, twice, first }) {
   if (!first) begin(file);
   let records = [];
   const window = async (inside) => {
-    if (operation in WINDOWS) records = await WINDOWS[operation](file, inside);
+    if (operation in WINDOWS && writer !== "foreign") records = await WINDOWS[operation](file, inside);
     else if (writer === "cotenant") records = await visit(file, operation);
     else await new Promise(opened);
-    if (twice) await checkOnce(inside);
+    if (twice || (writer === "foreign" && operation === "lockTimeout")) await checkOnce(inside);
     if (twice === "again") records.push(...(await visit(file, operation)));
   };
   const params = {

@@ -31,7 +31,7 @@ async function runEmbeddedAttempt(params) {
     );
     await controller.withSessionWriteLock(() => sessionManager.appendMessage(prompt));
     await controller.releaseForPrompt();
-    await window({ controller, sessionManager, facts });
+    await window({ controller, sessionManager, facts, timeoutMs });
     // From 2026.5.22 the run takes the lock again as soon as the model begins to answer: the first check there is.
     const again = controller.reacquireAfterPrompt && (await outcome(() => controller.reacquireAfterPrompt()));
     if (again && again !== "ok") facts.checks.push(again);

@@ -48,6 +48,7 @@ function startRun(more = {}) {
       const reload = () => Object.assign(g.manager, new Manager());
       g.lockOptions = { sessionFile: file };
       g.controller = await bundle.createEmbeddedAttemptSessionLockController({
+        acquireSessionWriteLock: bundle.acquireSessionWriteLock,
         lockOptions: g.lockOptions,
         reloadPromptReleasedSessionFile: reload,
       });

@@ -1,7 +1,7 @@
 // A MODEL of the fence of the releases that have a registry of owned writes and a reload (2026.6.9 to 7.x), after
 // facts/openclaw.md, 3 and 4. The real controllers are driven end to end in tests/e2e.
 import { acquireSessionWriteLock, appendInjectedAssistantMessageToTranscript } from "./lock.mjs";
-import { Takeover, readFingerprint, same } from "./shared.mjs";
+import { SessionWriteLockTimeoutError, Takeover, readFingerprint, same } from "./shared.mjs";
 
 export const owned = new Map();
 
@@ -27,9 +27,18 @@ function guardSessionManager(manager) {
 
 async function createEmbeddedAttemptSessionLockController(params) {
   const file = params.lockOptions.sessionFile;
-  let held = await acquireSessionWriteLock(params.lockOptions);
+  const acquire = () => params.acquireSessionWriteLock({ ...params.lockOptions });
+  let held = await acquire();
   let fence;
   let takeover = false;
+  async function acquireOrTrip() {
+    try {
+      return await acquire();
+    } catch (error) {
+      if (error instanceof SessionWriteLockTimeoutError) takeover = true;
+      throw error;
+    }
+  }
   async function check() {
     const current = await readSessionFileFingerprint(file);
     if (sameSessionFileFingerprint(fence, current)) return;
@@ -50,7 +59,8 @@ async function createEmbeddedAttemptSessionLockController(params) {
       await lock.release();
     },
     async withSessionWriteLock(run) {
-      const lock = await acquireSessionWriteLock(params.lockOptions);
+      if (takeover) throw new Takeover(file);
+      const lock = await acquireOrTrip();
       try {
         await check();
         const result = await run();

@@ -5,6 +5,7 @@ export class Takeover extends Error {}
 
 export class SessionWriteLockTimeoutError extends Error {
   name = "SessionWriteLockTimeoutError";
+  code = "OPENCLAW_SESSION_WRITE_LOCK_TIMEOUT";
 }
 
 export async function readFingerprint(sessionFile) {

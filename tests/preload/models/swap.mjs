@@ -19,7 +19,7 @@ function installSessionEventWriteLock(params) {
 async function createEmbeddedAttemptSessionLockController(params) {
   const { lockOptions } = params;
   const file = lockOptions.sessionFile;
-  const acquire = () => acquireSessionWriteLock(lockOptions);
+  const acquire = () => params.acquireSessionWriteLock({ ...lockOptions });
   const active = new AsyncLocalStorage();
   let held = await acquire();
   let fence;

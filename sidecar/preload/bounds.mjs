@@ -1,0 +1,14 @@
+// How long the gateway may be made to wait.
+
+/** For an answer of the sidecar, with all that belongs to the question. */
+export const ASK_BOUND_MS = 250;
+
+/** Wait for a promise, but not longer than a bound. */
+export async function within(promise, boundMs) {
+  let timer;
+  const bound = new Promise((resolve) => {
+    timer = setTimeout(resolve, Math.max(0, boundMs));
+  });
+  await Promise.race([promise, bound]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,253 @@
+"""A run that did not get the session lock in time: who may be waited for, what is recorded, what is answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.core import events as ev
+from sidecar.core.decisions import AnswerWait, Decision, Page, SaveIncident
+from sidecar.core.hold import Hold
+from sidecar.core.incident import Outcome
+from sidecar.core.locks import MAX_FILES, MAX_HOLDS, Locks
+from sidecar.core.policy import Mode, Policy
+from sidecar.core.rules import May, Rule
+from sidecar.core.verdict import Verdict
+from sidecar.core.writer import WriterKind
+from tests.core.kit import (
+    CRON,
+    FILE,
+    GATEWAY_PID,
+    HEARTBEAT,
+    LINK,
+    OTHER_LINK,
+    OWN,
+    RUN,
+    STRANGER,
+    WAITED_NS,
+    WINDOW,
+    Bench,
+    gateway,
+)
+
+if TYPE_CHECKING:
+    from sidecar.core.incident import Incident
+    from sidecar.core.writer import Writer
+
+RECORD = b'{"type":"message","id":"note"}\n'
+
+
+class Locked(Bench):
+    """A bench with a window and a lock."""
+
+    def __init__(self, *, policy: Policy | None = None, mode: Mode = Mode.RECOVER, can_reload: bool = True) -> None:
+        super().__init__(policy=policy, mode=mode, can_reload=can_reload)
+        assert self.fence() == []
+
+    def take(self, writer: Writer = CRON, link: str = LINK, hold: str = "h1") -> None:
+        self.handle(ev.LockTaken(file=FILE, hold=hold, writer=writer, wait_ns=0, at_ns=self.now(), link=link))
+
+    def give_back(self, writer: Writer = CRON, link: str = LINK, hold: str = "h1") -> None:
+        after = self.disk.fingerprint
+        at_ns = self.now()
+        self.handle(
+            ev.LockReleased(file=FILE, hold=hold, writer=writer, after=after, held_ns=1, at_ns=at_ns, link=link)
+        )
+
+    @property
+    def incident(self) -> Incident:
+        return [d for d in self.decisions if isinstance(d, SaveIncident)][-1].incident
+
+
+def granted(decisions: list[Decision]) -> bool:
+    [answer] = [d for d in decisions if isinstance(d, AnswerWait)]
+    assert (answer.link, answer.window, answer.ask) == (LINK, WINDOW, "a1")
+    return answer.granted
+
+
+def pages(bench: Bench) -> int:
+    return sum(isinstance(d, Page) for d in bench.decisions)
+
+
+def test_a_run_may_wait_for_a_co_tenant_and_its_incident_names_holder_and_wait() -> None:
+    bench = Locked()
+    bench.take(CRON)
+    decided = bench.time_out()
+    assert granted(decided)
+    assert isinstance(decided[-2], SaveIncident), "the intent is on disk before the answer (rule 6)"
+    assert bench.incident.recovery.outcome is Outcome.APPROVED
+    bench.wait_ended(had=True)
+    bench.close()
+    incident = bench.incident
+    assert (incident.verdict, incident.recovery.outcome) == (Verdict.UNCHANGED, Outcome.EFFECTIVE)
+    assert (incident.recovery.lock_waits, incident.recovery.count, incident.turn_lost) == (1, 0, False)
+    assert "cron daily-digest" in incident.reason
+    assert "60.0 s" in incident.reason
+    told = {moment.what: moment.detail for moment in incident.timeline}
+    assert told["lock timeout"] == f"not had in 60.0 s; held by cron daily-digest (process {GATEWAY_PID})"
+    assert "62.0 s" in told["lock had after all"]
+    assert pages(bench) == 0
+
+
+def test_a_co_tenant_may_write_under_the_lock_that_is_waited_for() -> None:
+    bench = Locked()
+    bench.take(CRON)
+    bench.write(CRON, RECORD)
+    assert granted(bench.time_out())
+    assert bench.incident.verdict is Verdict.CO_TENANT
+
+
+def test_a_foreign_holder_is_not_waited_for() -> None:
+    bench = Locked()
+    assert not granted(bench.time_out(STRANGER.pid))
+    bench.close(takeover=True)
+    assert bench.incident.recovery.outcome is Outcome.REFUSED
+    assert f"process {STRANGER.pid} (/usr/bin/backup), which is no co-tenant" in bench.incident.reason
+    assert bench.incident.turn_lost
+    assert pages(bench) == 0, "that someone holds the lock proves no foreign byte"
+
+
+def test_a_foreign_holder_that_is_gone_already_is_not_taken_for_a_co_tenant() -> None:
+    bench = Locked()
+    bench.take(CRON)
+    bench.give_back(CRON)
+    bench.handle(ev.LockFileSeen(file=FILE, pid=STRANGER.pid, exe="/usr/bin/backup", at_ns=bench.now()))
+    assert not granted(bench.time_out(0))
+
+
+def test_a_process_that_did_not_say_who_in_it_holds_the_lock_is_not_waited_for() -> None:
+    assert not granted(Locked().time_out(GATEWAY_PID))
+
+
+def test_a_lock_that_nobody_is_known_to_have_held_is_not_waited_for() -> None:
+    assert not granted(Locked().time_out(0))
+
+
+def test_a_co_tenant_that_gave_the_lock_back_in_that_moment_counts_as_its_holder() -> None:
+    bench = Locked()
+    bench.take(HEARTBEAT)
+    bench.give_back(HEARTBEAT)
+    assert granted(bench.time_out(0))
+
+
+def test_a_hold_that_ended_before_the_wait_began_says_nothing() -> None:
+    bench = Locked()
+    bench.take(CRON)
+    bench.give_back(CRON)
+    bench.pass_time(2 * WAITED_NS)
+    assert not granted(bench.time_out(0))
+
+
+def test_a_hold_of_another_linked_process_is_waited_for_and_one_whose_link_is_lost_is_not() -> None:
+    bench = Locked()
+    bench.handle(ev.LinkOpened(gateway=gateway(OTHER_LINK, 200), at_ns=bench.now()))
+    other = type(CRON)(WriterKind.DECLARED, "notes", 200)
+    bench.take(other, OTHER_LINK)
+    assert granted(bench.time_out(200))
+    bench.handle(ev.LinkLost(link=OTHER_LINK, clean=True, at_ns=bench.now()))
+    assert not granted(bench.time_out(200))
+
+
+def test_the_runs_own_hold_is_waited_for() -> None:
+    bench = Locked(policy=Policy(default=May.NOTHING))
+    bench.take(OWN)
+    assert granted(bench.time_out())
+
+
+def test_a_holder_that_the_policy_does_not_let_write_is_not_waited_for() -> None:
+    rule = Rule(name="no-cron", kinds=frozenset({WriterKind.CRON}), may=May.METADATA)
+    bench = Locked(policy=Policy(rules=(rule,)))
+    bench.take(CRON)
+    assert not granted(bench.time_out())
+    assert "cron daily-digest" in bench.incident.recovery.reason
+
+
+def test_a_file_that_is_not_explained_is_not_waited_for_and_a_takeover_is_paged() -> None:
+    bench = Locked()
+    bench.take(CRON)
+    bench.disk.append(b"foreign\n", foreign=1)
+    assert not granted(bench.time_out())
+    assert bench.incident.verdict is Verdict.EXTERNAL
+    assert pages(bench) == 1
+
+
+def test_with_custody_lost_a_changed_file_is_not_waited_for() -> None:
+    bench = Locked()
+    bench.take(CRON)
+    bench.write(CRON, RECORD)
+    assert not granted(bench.time_out(unheard=True))
+    assert bench.incident.verdict is Verdict.UNATTRIBUTED
+
+
+def test_a_rewrite_that_the_run_can_not_reload_is_not_waited_for() -> None:
+    bench = Locked(can_reload=False)
+    bench.take(CRON)
+    bench.rewrite(CRON, b'{"type":"new"}\n{"id":"short"}\n')
+    assert not granted(bench.time_out())
+
+
+def test_a_sidecar_that_only_observes_lets_nobody_wait() -> None:
+    bench = Locked(mode=Mode.OBSERVE)
+    bench.take(CRON)
+    assert not granted(bench.time_out())
+    assert bench.incident.recovery.outcome is Outcome.NOT_ATTEMPTED
+    assert bench.incident.recovery.hold is Hold.OBSERVE
+
+
+def test_a_wait_in_vain_is_ineffective_and_paged_once() -> None:
+    """Rule 6: an action whose effect does not show pages. Somebody should look at who holds a lock for so long."""
+    bench = Locked()
+    bench.take(CRON)
+    assert granted(bench.time_out())
+    bench.wait_ended(had=False)
+    bench.close(takeover=True)
+    assert bench.incident.recovery.outcome is Outcome.INEFFECTIVE
+    assert "cron daily-digest" in bench.incident.recovery.reason
+    assert bench.incident.turn_lost
+    assert pages(bench) == 1
+
+
+def test_a_lock_that_was_had_does_not_move_a_fence_across_a_foreign_byte() -> None:
+    bench = Locked()
+    bench.take(CRON)
+    assert granted(bench.time_out())
+    bench.wait_ended(had=True)
+    bench.disk.append(b"foreign\n", foreign=1)
+    bench.ask()
+    bench.close(takeover=True)
+    assert (bench.incident.verdict, bench.incident.recovery.outcome) == (Verdict.EXTERNAL, Outcome.REFUSED)
+    assert pages(bench) == 1
+
+
+def test_a_window_that_was_not_seen_to_open_may_wait_where_the_file_is_as_at_the_fence() -> None:
+    bench = Bench()
+    bench.handle(ev.LockTaken(file=FILE, hold="h", writer=CRON, wait_ns=0, at_ns=bench.now(), link=LINK))
+    made = bench.handle(
+        ev.LockTimedOut(
+            ask="a1",
+            link=LINK,
+            window=WINDOW,
+            file=FILE,
+            fence=bench.disk.fingerprint,
+            run=RUN,
+            snapshot=bench.disk.snapshot,
+            waited_ns=WAITED_NS,
+            holder_pid=GATEWAY_PID,
+            holder_exe="",
+            at_ns=bench.now(),
+        )
+    )
+    assert granted(made)
+
+
+def test_the_end_of_a_wait_in_a_window_that_is_gone_is_nothing() -> None:
+    assert Bench().handle(ev.LockWaitEnded(window="w0", had=True, waited_ns=1, at_ns=1)) == []
+
+
+def test_holds_that_never_end_are_forgotten_in_the_end() -> None:
+    locks = Locks()
+    for number in range(MAX_HOLDS + 5):
+        locks.taken(ev.LockTaken(file=FILE, hold=f"h{number}", writer=CRON, wait_ns=0, at_ns=number, link=LINK))
+    for number in range(MAX_FILES + 5):
+        locks.taken(ev.LockTaken(file=f"f{number}", hold="h", writer=CRON, wait_ns=0, at_ns=number, link=LINK))
+    assert locks.holder(FILE, 0, 0) is None
+    assert locks.holder(f"f{MAX_FILES}", 0, 0) is not None
