@@ -180,6 +180,25 @@ class PauseStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportStatus:
+    """What goes to a backend over OTLP, of one signal.
+
+    Attributes:
+        delivered: Exports that it took.
+        failed: Exports that it did not.
+        waiting: Spans or log records that wait for one; there is a limit to them.
+        dropped: Spans or log records that it will never see.
+        failing: The last export failed.
+    """
+
+    delivered: int = 0
+    failed: int = 0
+    waiting: int = 0
+    dropped: int = 0
+    failing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """The whole of it.
 
@@ -206,6 +225,7 @@ class Status:
         budgets: Its budgets; empty when it has none.
         pause: The pause in force; None when there is none.
         storm_until_ns: Until when a storm stops recovery, nanoseconds since the epoch; 0 when none does.
+        exports: The signals that have a backend (traces, metrics, logs), and how their exports fare.
         problems: What an operator should mend; empty when all is well.
     """
 
@@ -231,4 +251,5 @@ class Status:
     budgets: tuple[BudgetStatus, ...] = ()
     pause: PauseStatus | None = None
     storm_until_ns: int = 0
+    exports: Mapping[str, ExportStatus] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()

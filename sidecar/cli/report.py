@@ -56,7 +56,17 @@ def _fields(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Input refused", _counts(status.get("rejected", {}))),
         ("Pages", f"{_text(pages, 'sent')} sent, {_text(pages, 'pending')} pending, {_text(pages, 'failed')} given up"),
         ("Paged are", f"{_text(pages, 'destinations')} destination(s)"),
+        *_exports(status.get("exports", {})),
     ]
+
+
+def _exports(exports: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each signal that has a backend."""
+    for signal, found in exports.items():
+        state = "failing" if found.get("failing") else "well"
+        counts = f"{_text(found, 'delivered')} exports taken, {_text(found, 'failed')} not"
+        queue = f"{_text(found, 'waiting')} items wait, {_text(found, 'dropped')} given up"
+        yield f"OTLP {signal}", f"{state}: {counts}; {queue}"
 
 
 def _kernel(kernel: Mapping[str, Any]) -> str:

@@ -209,6 +209,7 @@ class Service:
             budgets=tuple(map(_budget_status, brakes.budget.least(self.custodian.policy.limits, now_ns))),
             pause=self.rulebook.pause_status(),
             storm_until_ns=brakes.storm.until_ns if brakes.storm.active(now_ns) else 0,
+            exports=self.telemetry.exports,
             problems=tuple(self._problems()),
         )
 
@@ -216,6 +217,7 @@ class Service:
         yield from self.roster.problems()
         yield from self.rulebook.problems()
         yield from self.pager.problems()
+        yield from self.telemetry.problems()
         yield from self.eyewitness.problems()
         if self.warden.unsaved:
             yield Problem(

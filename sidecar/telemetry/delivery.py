@@ -15,6 +15,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from sidecar.status import ExportStatus
 from sidecar.telemetry.labels import OtlpDrop
 
 if TYPE_CHECKING:
@@ -74,6 +75,20 @@ class Deliveries:
     def waiting(self, signal: Signal) -> int:
         """How many items are in the queue of this signal."""
         return self._waiting[signal]
+
+    def status(self) -> dict[str, ExportStatus]:
+        """How the signals fare that have a backend."""
+        return {
+            signal.value: ExportStatus(
+                delivered=self.delivered[signal],
+                failed=self.failed[signal],
+                waiting=self._waiting[signal],
+                dropped=self.dropped[signal],
+                failing=self.last_failed.get(signal, False),
+            )
+            for signal in Signal
+            if signal in self.wanted
+        }
 
     def queued(self, signal: Signal, limit: int) -> None:
         """An item goes into the SDK's queue of ``limit`` items, where the oldest makes room for it if need be."""

@@ -14,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 
 from sidecar.core import events as ev
 from sidecar.core.writer import Writer, WriterKind
+from sidecar.status import Problem
 from sidecar.telemetry.custodytime import CustodyTime
 from sidecar.telemetry.delivery import Signal
 from sidecar.telemetry.export import Pipeline, open_pipeline
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.decisions import Decision
     from sidecar.core.gateway import Gateway
+    from sidecar.status import ExportStatus
     from sidecar.telemetry.labels import OtlpDrop, PageOutcome, Rejection, StaleLock
     from sidecar.telemetry.span import TraceRef
     from sidecar.wire.messages import Diagnostic, LockFailed
@@ -96,6 +98,20 @@ class Telemetry:
     def last_error(self) -> str:
         """Type and place of the last error that was kept from the service; empty when there was none."""
         return self._last_error
+
+    @property
+    def exports(self) -> dict[str, ExportStatus]:
+        """How the signals fare that have a backend."""
+        return self._pipeline.deliveries.status()
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What an operator should mend."""
+        failing = sorted(signal for signal, found in self.exports.items() if found.failing)
+        if not failing:
+            return ()
+        what = f"the OTLP backend does not take {', '.join(failing)}; what the queue can't hold is given up"
+        remedy = "see that the collector runs and OTEL_EXPORTER_OTLP_ENDPOINT, ..._PROTOCOL and ..._HEADERS are right"
+        return (Problem(code="otlp_failing", what=what, remedy=remedy),)
 
     @_guarded
     def event(self, event: ev.Event) -> None:

@@ -40,11 +40,6 @@ async def test_an_incident_shows_how_long_the_user_waited_for_the_lost_turn(
     assert value(metrics, "openclaw_sidecar_gateway_takeovers_total", source="fence") == 1
     assert value(metrics, "openclaw_sidecar_gateway_takeovers_total", source="log") == 0
     assert value(metrics, "openclaw_sidecar_turn_lost_wait_seconds_count") == 1
-    print(
-        "LOG",
-        [(line["what"], line["detail"]) for line in incident["timeline"]][-6:],
-        [l for l in metrics.splitlines() if "log_events" in l],
-    )
 
 
 async def _told(sidecar: Companion, session_file: Path) -> dict[str, Any]:

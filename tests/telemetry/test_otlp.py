@@ -117,6 +117,19 @@ def test_a_value_that_the_exporter_refuses_is_one_clear_line(monkeypatch: pytest
         open_pipeline()
 
 
+def test_a_backend_that_takes_everything_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    with http_backend() as received:
+        monkeypatch.setenv(ENDPOINT, received.endpoint)
+        monkeypatch.setenv(PROTOCOL, "http/protobuf")
+        telemetry = Telemetry()
+        turn(telemetry)
+        telemetry.shutdown()
+    traces = telemetry.exports["traces"]
+    assert (traces.failed, traces.waiting, traces.dropped, traces.failing) == (0, 0, 0, False)
+    assert traces.delivered > 0
+    assert telemetry.problems() == ()
+
+
 def test_without_a_backend_nothing_is_built_or_queued() -> None:
     before = threading.active_count()
     telemetry = Telemetry()
@@ -182,4 +195,12 @@ def test_a_dead_collector_costs_bounded_memory_and_shows_in_the_scrape(
     body = telemetry.render_metrics()[0].decode()
     failed = [line for line in body.splitlines() if 'otlp_exports_total{outcome="failed",signal="traces"}' in line]
     assert float(failed[0].split()[1]) >= 1
+    traces = telemetry.exports["traces"]
+    assert traces.failing
+    assert traces.waiting <= 64
+    assert traces.dropped > 0
+    assert {"metrics", "traces"} <= set(telemetry.exports)
+    assert [problem.code for problem in telemetry.problems()] == ["otlp_failing"]
+    full = [line for line in body.splitlines() if 'otlp_dropped_total{reason="queue_full",signal="traces"}' in line]
+    assert float(full[0].split()[1]) > 0
     telemetry.shutdown(0.2)

@@ -1,0 +1,151 @@
+"""Lock files that nobody will give back, by the rules of the gateway's own check."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from sidecar.service.roster import Roster
+from sidecar.service.sweep import LockSweep
+from sidecar.watch.stale import GRACE_SECONDS, inspect_lock
+
+NOW = time.time()
+HOLDS = lambda _pid, _made: True  # noqa: E731 - one word
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Path:
+    return tmp_path / "0a1b.jsonl"
+
+
+def lock(session: Path, *, age_seconds: float = 60.0, touched_seconds: float = 60.0, **payload: object) -> None:
+    made = datetime.fromtimestamp(NOW, UTC) - timedelta(seconds=age_seconds)
+    known = {"pid": os.getpid(), "createdAt": made.isoformat().replace("+00:00", "Z"), **payload}
+    path = session.with_name(session.name + ".lock")
+    path.write_text(json.dumps({key: value for key, value in known.items() if value is not None}, indent=2) + "\n")
+    os.utime(path, (NOW - touched_seconds, NOW - touched_seconds))
+
+
+def reasons(session: Path) -> tuple[str, ...]:
+    found = inspect_lock(session, NOW, HOLDS)
+    assert found is not None
+    return found.reasons
+
+
+def starttime(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+@pytest.fixture(autouse=True)
+def openclaw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This test is no OpenClaw by its command line."""
+    monkeypatch.setattr("sidecar.watch.stale._may_lock", lambda pid: pid != 1)
+
+
+def test_a_lock_that_is_held_is_no_stale_one(session: Path) -> None:
+    lock(session, starttime=starttime(os.getpid()), maxHoldMs=300_000)
+    found = inspect_lock(session, NOW, HOLDS)
+    assert found is not None
+    assert (found.reasons, found.pid) == ((), os.getpid())
+    assert found.age_seconds == pytest.approx(60.0)
+
+
+def test_no_lock_is_none(session: Path) -> None:
+    assert inspect_lock(session, NOW, HOLDS) is None
+
+
+def test_a_dead_process(session: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    lock(session, pid=ended.pid)
+    assert reasons(session) == ("dead_pid",)
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        ({"pid": None}, ("missing_pid",)),
+        ({"pid": -1}, ("missing_pid",)),
+        ({"starttime": 1}, ("recycled_pid",)),
+        ({"pid": 1}, ("non_openclaw_owner",)),
+        ({"createdAt": "yesterday"}, ("invalid_created_at",)),
+        ({"createdAt": None}, ("invalid_created_at",)),
+        ({"maxHoldMs": 59_000}, ("hold_exceeded",)),
+        ({"maxHoldMs": 61_000}, ()),
+    ],
+)
+def test_what_the_payload_says(session: Path, payload: dict[str, object], expected: tuple[str, ...]) -> None:
+    lock(session, **payload)  # type: ignore[arg-type]
+    assert reasons(session) == expected
+
+
+def test_a_lock_of_half_an_hour_is_too_old(session: Path) -> None:
+    lock(session, age_seconds=1801.0)
+    assert reasons(session) == ("too_old",)
+
+
+def test_a_lock_that_was_just_made_may_be_empty(session: Path) -> None:
+    lock(session, touched_seconds=GRACE_SECONDS - 1, pid=None, createdAt=None)
+    assert reasons(session) == ()
+
+
+def test_what_is_no_json_names_nobody(session: Path) -> None:
+    path = session.with_name(session.name + ".lock")
+    path.write_bytes(b"\xff{")
+    os.utime(path, (NOW - 60, NOW - 60))
+    assert reasons(session) == ("missing_pid", "invalid_created_at")
+
+
+def test_a_process_that_says_that_it_gave_the_lock_back(session: Path) -> None:
+    lock(session)
+    found = inspect_lock(session, NOW, lambda _pid, _made: False)
+    assert found is not None
+    assert found.reasons == ("orphan_self_pid",)
+
+
+class Locked:
+    """A watcher that knows of one lock."""
+
+    def __init__(self, session: Path) -> None:
+        self.locked = frozenset({session})
+
+
+def sweep(session: Path, told: list[str]) -> LockSweep:
+    return LockSweep(Locked(session), Roster(), lambda: int(NOW * 1e9), told.append)  # type: ignore[arg-type]
+
+
+def test_each_reason_is_told_once_for_each_lock(session: Path) -> None:
+    told: list[str] = []
+    swept = sweep(session, told)
+    lock(session, maxHoldMs=1)
+    swept.sweep()
+    swept.sweep()
+    assert told == ["hold_exceeded"]
+    session.with_name(session.name + ".lock").unlink()
+    swept.sweep()
+    lock(session, maxHoldMs=1)
+    swept.sweep()
+    assert told == ["hold_exceeded", "hold_exceeded"]
+
+
+def test_the_oldest_lock_is_told_by_its_age(session: Path) -> None:
+    swept = sweep(session, [])
+    assert swept.held() == (0, 0.0)
+    lock(session, age_seconds=301.0)
+    count, age = swept.held()
+    assert count == 1
+    assert age == pytest.approx(301.0)
+
+
+def test_nothing_is_concluded_from_a_process_that_is_not_linked(session: Path) -> None:
+    told: list[str] = []
+    lock(session)
+    sweep(session, told).sweep()
+    assert told == []
