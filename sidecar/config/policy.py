@@ -18,7 +18,7 @@ from sidecar.config.positions import Positions
 from sidecar.core.budget import MAX_PERIOD_NS, Limit, Limits
 from sidecar.core.glob import Glob, GlobError
 from sidecar.core.policy import BUILT_IN, UNCHANGED_RULE, Grade, Policy, Unchanged
-from sidecar.core.rules import DEFAULT_RULE, NEVER_RULE, Rule
+from sidecar.core.rules import DEFAULT_RULE, NEVER_RULE, Rule, covers
 from sidecar.core.storm import StormLimit
 from sidecar.core.writer import WriterKind
 from sidecar.store.printable import one_line
@@ -233,9 +233,11 @@ class _Maker:
             seen.setdefault(rule.name, rule.line)
 
     def _check_reach(self, rules: tuple[Rule, ...]) -> None:
-        for number, rule in enumerate(rules):
-            above = next((earlier for earlier in rules[:number] if earlier.covers(rule)), None)
-            if above is not None:
+        asked = [rule.conditions for rule in rules]
+        for number, below in enumerate(asked):
+            found = next((earlier for earlier in range(number) if covers(asked[earlier], below)), None)
+            if found is not None:
+                above = rules[found]
                 reason = f"can never decide: {above.name!r} in line {above.line} matches all that it does; move it up"
                 self._wrong(("rule", number), reason)
 

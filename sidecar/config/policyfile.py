@@ -12,6 +12,9 @@ from sidecar.core.budget import MAX_RECOVERIES
 from sidecar.core.rules import May
 from sidecar.core.writer import WriterKind
 
+MAX_RULES: Final = 200
+"""All are asked while a gateway waits, 250 ms at most."""
+
 DURATION: Final = r"^[1-9][0-9]{0,6}(s|m|h|d)$"
 
 Duration = Annotated[str, Meta(pattern=DURATION, description="A length of time such as 30s, 5m, 1h or 7d.")]
@@ -115,7 +118,10 @@ class PolicyFile(_Part, frozen=True, kw_only=True):
     unchanged: Annotated[UnchangedPart, _about("What holds where no byte changed.")] = UnchangedPart()
     budget: Annotated[BudgetPart, _about("How many recoveries there may be.")] = BudgetPart()
     storm: Annotated[StormPart, _about("When many sessions that change at once stop recovery.")] | UnsetType = UNSET
-    rule: Annotated[tuple[RulePart, ...], _about("Asked in this order; the first that matches decides.")] = ()
+    rule: Annotated[
+        tuple[RulePart, ...],
+        Meta(max_length=MAX_RULES, description="Asked in this order; the first that matches decides."),
+    ] = ()
 
 
 def json_schema() -> dict[str, Any]:

@@ -270,7 +270,7 @@ class Answers:
         if incident.verdict is not Verdict.EXTERNAL or judgement.verdict is Verdict.EXTERNAL:
             return judgement
         reason = f"a foreign change was seen in this window before: {incident.reason}"
-        return replace(judgement, verdict=Verdict.EXTERNAL, reason=reason, may_recover=False)
+        return replace(judgement, verdict=Verdict.EXTERNAL, reason=reason, may_recover=False, rule="")
 
     def _approved(
         self,

@@ -6,6 +6,7 @@ that lies ahead (a clock was set back) counts until it has passed.
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -130,18 +131,12 @@ class Budget:
 
 def _insert(times: list[int], at_ns: int) -> None:
     """Keep the times in order; most come at the end."""
-    at = len(times)
-    while at and times[at - 1] > at_ns:
-        at -= 1
-    times.insert(at, at_ns)
+    insort(times, at_ns)
     del times[:-MAX_RECOVERIES]
 
 
 def _purse(scope: Scope, limit: Limit, times: list[int], at_ns: int) -> Purse:
-    start = at_ns - limit.period_ns
-    used = 0
-    while used < min(limit.recoveries, len(times)) and times[-1 - used] > start:
-        used += 1
+    used = min(limit.recoveries, len(times) - bisect_right(times, at_ns - limit.period_ns))
     full = used == limit.recoveries and used > 0
     free_at_ns = times[-limit.recoveries] + limit.period_ns if full else 0
     return Purse(scope, limit.recoveries, limit.period_ns, used, free_at_ns)

@@ -111,10 +111,11 @@ class Rule:
     def matches(self, deed: Deed) -> Match:
         """Whether this rule is about the deed; unknown when a condition can't be told and no other fails."""
         writer = deed.writer
-        kind = not self.kinds or writer.kind in self.kinds
-        name = not self.names or any(glob.matches(writer.name) for glob in self.names)
-        file = not self.files or any(glob.matches(deed.file) for glob in self.files)
-        if not (kind and name and file):
+        if self.kinds and writer.kind not in self.kinds:
+            return Match.NO
+        if self.names and not any(glob.matches(writer.name) for glob in self.names):
+            return Match.NO
+        if self.files and not any(glob.matches(deed.file) for glob in self.files):
             return Match.NO
         conditions = (
             _any_of(self.executables, writer.exe),
@@ -122,20 +123,23 @@ class Rule:
             _any_of(self.sessions, deed.session),
             _one_of(self.uids, writer.uid),
         )
-        return min(conditions, key=lambda match: match.value)
+        return Match.NO if Match.NO in conditions else Match.UNKNOWN if Match.UNKNOWN in conditions else Match.YES
 
-    def covers(self, other: Rule) -> bool:
-        """Whatever the other matches for certain, this one does, as far as can be told from how they are written."""
-        pairs: tuple[tuple[Iterable[object], Iterable[object]], ...] = (
-            (self.kinds, other.kinds),
-            (self.names, other.names),
-            (self.executables, other.executables),
-            (self.uids, other.uids),
-            (self.agents, other.agents),
-            (self.sessions, other.sessions),
-            (self.files, other.files),
-        )
-        return all(not mine or (theirs and set(theirs) <= set(mine)) for mine, theirs in pairs)
+    @property
+    def conditions(self) -> tuple[frozenset[object], ...]:
+        """What it asks for, one set for each condition, always in the same order."""
+        asked: tuple[Iterable[object], ...] = (self.kinds, self.uids)
+        globs = (self.names, self.executables, self.agents, self.sessions, self.files)
+        return tuple(frozenset(values) for values in (*asked, *({g.text for g in condition} for condition in globs)))
+
+
+def covers(above: tuple[frozenset[object], ...], below: tuple[frozenset[object], ...]) -> bool:
+    """Whatever matches the conditions below matches those above, as far as can be told from how they are written."""
+    # A loop, as each rule of a file is compared with all above it while gateways may wait.
+    for wide, narrow in zip(above, below, strict=True):  # noqa: SIM110 - twice as fast as all()
+        if wide and not (narrow and narrow <= wide):
+            return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

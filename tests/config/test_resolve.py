@@ -16,6 +16,7 @@ HOME = {"HOME": "/home/joe"}
 def test_nothing_said_gives_the_defaults() -> None:
     settings = resolve(Flags(), HOME)
     digest = hashlib.sha256(b"/home/joe/.openclaw").hexdigest()[:12]
+    assert settings.policy is None
     assert settings == Settings(
         state_dir=Path("/home/joe/.openclaw"),
         data_dir=Path(f"/home/joe/.local/state/openclaw-sidecar/{digest}"),
@@ -40,7 +41,7 @@ def test_the_socket_and_the_data_directory_follow_the_state_directory(tmp_path: 
     assert real.data_dir.parent == Path("/var/joe/openclaw-sidecar")
 
 
-@pytest.mark.parametrize("key", ["state_dir", "data_dir", "socket"])
+@pytest.mark.parametrize("key", ["state_dir", "data_dir", "socket", "policy"])
 def test_flags_go_over_the_environment_over_the_file(tmp_path: Path, key: str) -> None:
     (tmp_path / "c.toml").write_text(f'{key} = "/file"\n')
     config = str(tmp_path / "c.toml")

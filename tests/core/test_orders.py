@@ -23,6 +23,7 @@ from sidecar.core.storm import StormLimit
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import WriterKind
 from tests.core.kit import CRON, FILE, HEARTBEAT, LINK, WINDOW, Bench, Disk, digest, gateway, reported
+from tests.core.test_policy import POLICIES
 
 if TYPE_CHECKING:
     from sidecar.core.incident import Incident
@@ -92,6 +93,18 @@ def test_a_takeover_is_a_takeover_whatever_the_policy_says() -> None:
     assert (bench.incident.verdict, bench.incident.rule) == (Verdict.EXTERNAL, "")
     assert bench.incident.recovery.hold is Hold.NONE
     assert len(bench.pages) == 1
+
+
+def test_a_takeover_that_was_undone_is_not_held_back_by_a_rule() -> None:
+    bench = fenced()
+    bench.cotenant(b"note\n")
+    size = len(bench.disk.data)
+    bench.disk.append(b"strange\n", foreign=1)
+    bench.ask()
+    bench.disk.truncate(size)
+    assert isinstance(bench.ask(), Refuse)
+    assert (bench.incident.verdict, bench.incident.rule) == (Verdict.EXTERNAL, "")
+    assert (bench.incident.recovery.outcome, bench.incident.recovery.hold) == (Outcome.REFUSED, Hold.NONE)
 
 
 def test_a_policy_that_comes_while_a_window_is_open_holds_at_its_next_check() -> None:
@@ -336,3 +349,78 @@ def test_there_are_never_more_recoveries_in_a_period_than_the_budgets_allow(
         period = [(then, of) for then, of in done if at - 60 * S < then <= at]
         assert len(period) <= together
         assert sum(of == number for _, of in period) <= each
+
+
+class Watched:
+    """A bench whose every approval is checked, with the preload's one place for an approval that came ahead."""
+
+    def __init__(self, policies: list[Policy]) -> None:
+        self.bench = fenced()
+        self.policies = policies
+        self.orders = 0
+        self.kept: Approve | None = None
+        self.fence()
+
+    def hear(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            if isinstance(decision, Approve):
+                assert not any(then > self.fenced_at for then in self.bench.disk.foreign), "rule 1"
+                self.kept = None if decision.ask else decision
+            elif isinstance(decision, Withdraw):
+                self.kept = None
+
+    def fence(self) -> None:
+        self.bench.fence()
+        self.fenced_at, self.kept = self.bench.disk.clock, None
+
+    def cotenant(self) -> None:
+        self.bench.cotenant(b"note\n")
+
+    def foreign(self) -> None:
+        self.bench.disk.append(b"STRANGE\n", foreign=self.bench.disk.clock + 1)
+
+    def touch(self) -> None:
+        self.bench.disk.touch()
+
+    def look(self) -> None:
+        self.hear(self.bench.look())
+
+    def ask(self) -> None:
+        answer = self.bench.ask()
+        if isinstance(answer, Approve):
+            self.hear([answer])
+            self.apply(answer)
+
+    def pushed(self) -> None:
+        if self.kept is not None and self.kept.current == self.bench.disk.fingerprint:
+            self.apply(self.kept)
+
+    def apply(self, approval: Approve) -> None:
+        self.bench.apply(approval)
+        self.fenced_at, self.kept = self.bench.disk.clock, None
+
+    def policy(self) -> None:
+        self.hear(order(self.bench, self.policies[self.orders % len(self.policies)]))
+        self.orders += 1
+        assert self.kept is None
+
+    def pause(self) -> None:
+        self.hear(pause(self.bench))
+        assert self.kept is None
+
+    def resume(self) -> None:
+        self.hear(self.bench.handle(ev.PauseChanged(pause=None, at_ns=self.bench.now())))
+
+
+ACTS: Final = ("cotenant", "foreign", "touch", "look", "ask", "pushed", "policy", "pause", "resume", "fence")
+
+
+@given(st.lists(st.sampled_from(ACTS), max_size=30), st.lists(POLICIES, min_size=1, max_size=4))
+@settings(max_examples=200, derandomize=True, deadline=None)
+def test_no_order_moves_a_fence_across_a_foreign_byte_and_each_takes_back_what_it_may_not_want(
+    script: list[str], policies: list[Policy]
+) -> None:
+    """Rule 1, for any policies that follow each other at any moment."""
+    watched = Watched(policies)
+    for act in script:
+        getattr(watched, act)()

@@ -71,6 +71,7 @@ def test_the_core_imports_nothing_that_touches_the_world() -> None:
 def test_the_core_imports_nothing_but_itself_and_the_standard_library() -> None:
     known = {
         "__future__",
+        "bisect",
         "collections",
         "dataclasses",
         "datetime",

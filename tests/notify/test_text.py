@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sidecar.core.gateway import Gateway, Run
+from sidecar.core.hold import Hold
 from sidecar.core.incident import Outcome, Recovery, UnexplainedRange
 from sidecar.core.policy import Grade
 from sidecar.core.verdict import Verdict
@@ -40,6 +41,14 @@ def test_an_ineffective_recovery_is_a_warning_that_says_so() -> None:
     assert not text.critical
     assert "recovery did not help, history damaged" in text.title
     assert "turn lost" in page_text(replace(incident, turn_lost=True), "alpha").title
+
+
+def test_a_storm_is_told_as_one() -> None:
+    held = Recovery(Outcome.NOT_ATTEMPTED, reason="5 or more sessions changed within 30 s", hold=Hold.STORM)
+    text = page_text(recovered(recovery=held, turn_lost=True), "alpha")
+    assert not text.critical
+    assert "many sessions changed at once, recovery stopped" in text.title
+    assert "5 or more sessions changed within 30 s" in text.body
 
 
 def test_many_ranges_do_not_fill_the_page() -> None:
