@@ -16,6 +16,7 @@ _THERE = Row(
     "Is it there?",
     (
         Number(
+            width=3,
             title="Scraped",
             about="Prometheus reaches every sidecar of the chosen gateways. With a no, the other panels are old.",
             queries=(Query('min (up{job="openclaw-sidecar", instance=~"$gateway"})'),),
@@ -24,6 +25,7 @@ _THERE = Row(
             traces=_ANY,
         ),
         Number(
+            width=3,
             title="Ready",
             about="Socket, watch and store are in place, in every one.",
             queries=(Query(now("openclaw_sidecar_ready", how="min")),),
@@ -32,6 +34,7 @@ _THERE = Row(
             traces=_ANY,
         ),
         Number(
+            width=3,
             title="Recovering",
             about="recover: commands are given. observe: verdicts and telemetry only, so turns are lost as without it.",
             queries=(Query(now("openclaw_sidecar_mode", where='mode="recover"', how="min")),),
@@ -40,6 +43,25 @@ _THERE = Row(
             traces=_RECOVERY,
         ),
         Number(
+            width=3,
+            title="Paused",
+            about="An operator has paused recovery; `openclaw-sidecar status` says until when, and why.",
+            queries=(Query(now("openclaw_sidecar_paused", how="max")),),
+            words=(("0", "no", GOOD), ("1", "yes", WARN)),
+            empty="no sidecar is scraped",
+            traces=_RECOVERY,
+        ),
+        Number(
+            width=3,
+            title="Storm",
+            about="So many sessions changed at once that recovery is stopped. On-call was paged.",
+            queries=(Query(now("openclaw_sidecar_storm", how="max")),),
+            words=(("0", "no", GOOD), ("1", "yes", BAD)),
+            empty="no sidecar is scraped",
+            traces=_BROKEN,
+        ),
+        Number(
+            width=3,
             title="Problems",
             about="What an operator should mend; `openclaw-sidecar status` names each with the remedy.",
             queries=(Query(now("openclaw_sidecar_problems")),),
@@ -48,6 +70,7 @@ _THERE = Row(
             traces=_ANY,
         ),
         Number(
+            width=3,
             title="Processes without the preload",
             about="They work on sessions and have no link: none of their turns is recovered.",
             queries=(Query(now("instance:openclaw_sidecar_gateways_without_preload:sum")),),
@@ -56,6 +79,7 @@ _THERE = Row(
             traces=_BROKEN,
         ),
         Number(
+            width=3,
             title="Preloads of another version",
             about="Linked processes whose preload is not of the sidecar's version: restart them after an update.",
             queries=(Query(now("openclaw_sidecar_preload_mismatches")),),
@@ -204,6 +228,22 @@ _ANSWERS = Row(
             ),
             counted=True,
             traces=_RECOVERY,
+        ),
+        Chart(
+            title="Recoveries held back",
+            about="Incidents whose evidence allowed a recovery that something else held back, by what. Their turns"
+            " are lost as agreed: observe mode, a pause, the policy, a budget, a storm.",
+            queries=(Query(increase("openclaw_sidecar_recovery_holds_total", "reason"), "{{reason}}"),),
+            counted=True,
+            traces="{ name = `session.fence` && span.openclaw.verdict = `co_tenant` }",
+        ),
+        Chart(
+            title="Policy file in force",
+            about="1 when the policy file as it was read last is in force, 0 when it was refused: `openclaw-sidecar"
+            " status` has the line and the reason. Also 1 without a file.",
+            queries=(Query(now("openclaw_sidecar_policy_reload_successful", "instance", how="min"), "{{instance}}"),),
+            empty="no sidecar is scraped",
+            traces=_ANY,
         ),
         Chart(
             title="Budget left",

@@ -23,6 +23,8 @@ from tests.servers.tools import promtool
 from tests.telemetry.test_documentation import table, ticked
 
 NAMES = sorted(alerts())
+YES_OR_NO = {"OpenClawSidecarDown", "OpenClawRecoveryStorm", "OpenClawPolicyRefused"}
+"""Alerts whose value says no more than their name."""
 
 
 def _cases(name: str) -> list[dict[str, Any]]:
@@ -49,9 +51,9 @@ def test_an_alert_is_tested_where_it_fires_and_where_it_does_not(name: str) -> N
 
 
 def test_the_alerts_are_those_that_were_asked_for() -> None:
-    critical = {"SessionTakeover", "TurnsLost", "RecoveryIneffective", "SidecarDown"}
+    critical = {"SessionTakeover", "TurnsLost", "RecoveryIneffective", "RecoveryStorm", "SidecarDown"}
     warning = {"UnattributedChanges", "AttributionDegraded", "SessionStalled", "LockHeldTooLong"}
-    warning |= {"RecoveryBudgetExhausted", "PreloadMissing", "PageDeliveryFailing"}
+    warning |= {"PolicyRefused", "RecoveryBudgetExhausted", "PreloadMissing", "PageDeliveryFailing"}
     expected = dict.fromkeys(critical, "critical") | dict.fromkeys(warning, "warning") | {"Watchdog": "none"}
 
     found = {name.removeprefix("OpenClaw"): rule["labels"]["severity"] for name, rule in alerts().items()}
@@ -70,7 +72,7 @@ def test_an_alert_has_a_fixed_summary_a_description_with_values_and_a_runbook(na
     if name != "OpenClawWatchdog":
         assert "{{ $labels.instance }}" in notes["description"]
         assert "openclaw-sidecar" in notes["description"]
-        assert "{{ $value" in notes["description"] or name == "OpenClawSidecarDown"
+        assert ("{{ $value" in notes["description"]) == (name not in YES_OR_NO)
     assert notes["runbook_url"] == f"{RUNBOOK_BASE}/{name}.md"
     assert (RUNBOOKS / f"{name}.md").is_file()
     assert set(rule["labels"]) == {"severity"}

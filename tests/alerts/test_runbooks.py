@@ -47,6 +47,7 @@ class Place:
     home: Path
     data_dir: Path
     incident: str
+    session: str
     pid: int
     addresses: dict[str, str]
 
@@ -54,6 +55,7 @@ class Place:
         """The command with its placeholders filled in and the servers' real ports."""
         line = re.sub(r"\bID\b", self.incident, line)
         line = re.sub(r"\bPID\b", str(self.pid), line)
+        line = re.sub(r"\bSESSION\b", self.session, line)
         for shown, real in self.addresses.items():
             line = line.replace(shown, real)
         return line
@@ -66,16 +68,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     gateway = StandIn(state_dir, socket)
     sidecar = Companion(state_dir, home / "work", socket)
 
-    async def live() -> str:
+    async def live() -> tuple[str, str]:
         await sidecar.start()
         async with gateway.linked():
             await gateway.cotenant("a")
             taken = await gateway.foreign("b")
-            return str((await sidecar.closed_incident(taken.session))["id"])
+            return str((await sidecar.closed_incident(taken.session))["id"]), taken.session
 
     with asyncio.Runner() as runner, ExitStack() as stack:
         stack.callback(lambda: runner.run(sidecar.stop()))
-        incident = runner.run(live())
+        incident, session = runner.run(live())
         alertmanager = stack.enter_context(Alertmanager(home / "alertmanager", _quiet()))
         watching = _watching(sidecar.url, alertmanager.address, quick_rules(home / "rules"))
         prometheus = stack.enter_context(Prometheus(home / "prometheus", watching))
@@ -86,7 +88,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             "http://127.0.0.1:9090": prometheus.url,
             "http://127.0.0.1:9093": alertmanager.url,
         }
-        yield Place(home, sidecar.data_dir, incident, sidecar.pid, addresses)
+        yield Place(home, sidecar.data_dir, incident, session, sidecar.pid, addresses)
 
 
 def _quiet() -> dict[str, object]:

@@ -30,6 +30,15 @@ SCRAPES: Final = 6
 QUEUE: Final = Path("/proc/sys/fs/inotify/max_queued_events")
 """How many file events the kernel keeps for one reader."""
 
+POLICY: Final = """
+version = 1
+[budget.session]
+recoveries = 30
+per = "1h"
+[budget.gateway]
+recoveries = 200
+per = "1h"
+"""
 CALM: Final = (
     Turn("main"),
     Turn("main", cotenants=("inject",), pushed=True),
@@ -82,7 +91,10 @@ async def _live(stack: ExitStack, work_dir: Path, socket: Path, backend: Receive
             "OTEL_METRIC_EXPORT_INTERVAL": "1000",
             "OTEL_BSP_SCHEDULE_DELAY": "500",
         }
-        sidecar = Companion(state_dir, work_dir / "work", socket, ("--notify", pager.url), env)
+        policy = work_dir / "policy.toml"
+        policy.write_text(POLICY)
+        options = ("--notify", pager.url, "--policy", str(policy))
+        sidecar = Companion(state_dir, work_dir / "work", socket, options, env)
         await running.enter_async_context(sidecar)
         prometheus = stack.enter_context(Prometheus(work_dir / "prometheus", _config(sidecar, work_dir)))
         hour = Hour(prometheus, begin=time.time(), backend=backend)
