@@ -23,6 +23,7 @@ const HOOK_POINTS = [
   "appendAssistantTranscriptMessage",
   "appendAssistantMessageToSessionTranscript",
   "appendExactAssistantMessageToSessionTranscript",
+  "mirrorInternalSourceReplyToTranscript",
   "appendSessionTranscriptMessage",
   "appendDirectCronDeliveryTranscriptMirror",
   "persistTextTurnTranscript",

@@ -31,7 +31,8 @@ function request({ req, client } = {}) {
   const caller = callers.get(key) ?? (outer?.live && KEEPS_ITS_NAME.has(outer.kind) ? outer : undefined);
   const origin = { method: nameOf(req?.method), command: undefined };
   if (origin.method === "sessions.compact") return { kind: "compaction", name: "manual", origin };
-  return { kind: caller?.kind ?? "gateway", name: caller?.name ?? "", origin };
+  if (!caller) return { kind: "gateway", origin };
+  return { kind: caller.kind, name: caller.name, channel: nameOf(req?.params?.channel), origin };
 }
 
 /** A message came in: from a channel, or from the gateway's own chat. */
@@ -40,6 +41,7 @@ function inbound({ ctx } = {}) {
   const outer = presentContext();
   const inside = INTERNAL.has(channel);
   const origin = (inside && outer?.origin) || { method: "", command: undefined };
+  origin.channel = channel;
   if (ctx?.CommandSource || (ctx?.CommandTurn?.kind ?? "normal") !== "normal") origin.command ??= "";
   return inside ? { channel, origin } : { kind: "channel", name: channel, channel, origin };
 }

@@ -19,6 +19,8 @@ const AUTHORS = {
   appendAssistantTranscriptMessage: injected,
   appendAssistantMessageToSessionTranscript: mirrored,
   appendExactAssistantMessageToSessionTranscript: mirrored,
+  // What a run's message tool says in the chat that the run came from.
+  mirrorInternalSourceReplyToTranscript: (context) => ["message_tool", context?.channel || context?.origin?.channel],
   appendSessionTranscriptMessage: appended,
   appendDirectCronDeliveryTranscriptMirror: (context) => ["cron", context?.kind === "cron" ? context.name : "delivery"],
   persistTextTurnTranscript: () => ["cli", ""],
@@ -46,7 +48,7 @@ function injected(context, params) {
 function mirrored(context, params) {
   if (KEEPS_ITS_NAME.has(context?.kind)) return [context.kind, context.name || context.channel];
   if (context?.origin?.command !== undefined) return ["command", context.origin.command];
-  return ["mirror", context?.channel || nameOf(params?.channel)];
+  return ["mirror", context?.channel || context?.origin?.channel || nameOf(params?.channel)];
 }
 
 /** What every path above ends in. A channel that comes here by itself appends what it has delivered. */

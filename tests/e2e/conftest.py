@@ -103,8 +103,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     # The signature names what the test itself wants; funcargs has the autouse fixtures too.
     arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
 
+    longer = pyfuncitem.get_closest_marker("seconds")
+
     async def limited() -> None:
-        async with asyncio.timeout(TEST_SECONDS):
+        async with asyncio.timeout(longer.args[0] if longer else TEST_SECONDS):
             await pyfuncitem.obj(**arguments)
 
     pyfuncitem.config.stash[RUNNER].run(limited())

@@ -141,6 +141,26 @@ def test_a_tool_writes_for_the_run_that_calls_it(gateway: Gateway, sidecar: Side
     assert found == {"kind": "message_tool", "name": "telegram", "run": "r"}
 
 
+def test_a_message_that_the_gateway_sends_for_a_tool_is_the_tools(gateway: Gateway, sidecar: Sidecar) -> None:
+    params = "{ idempotencyKey: 'k-2', channel: 'telegram' }"
+    call = f"await bundle.callGateway({{ method: 'message.action', params: {params}, send: () => {{}} }})"
+    found = writers(gateway, sidecar, f"{tool('createMessageTool', call)}; {request('message.action', MIRROR, params)}")
+    assert found == [{"kind": "message_tool", "name": "telegram"}]
+
+
+def test_what_the_message_tool_says_in_the_chat_is_the_tools(gateway: Gateway, sidecar: Sidecar) -> None:
+    reply = f"await bundle.mirrorInternalSourceReplyToTranscript({{ append: () => {WRITE} }})"
+    plain = CHAT.replace(", CommandSource: 'text'", "")
+    found = writers(gateway, sidecar, request("chat.send", dispatch(plain, reply)))
+    assert found == [{"kind": "message_tool", "name": "webchat"}]
+
+
+def test_a_mirror_after_its_dispatch_is_of_the_chat(gateway: Gateway, sidecar: Sidecar) -> None:
+    plain = CHAT.replace(", CommandSource: 'text'", "")
+    found = writers(gateway, sidecar, request("chat.send", f"{dispatch(plain, '1')}; {MIRROR}"))
+    assert found == [{"kind": "mirror", "name": "webchat"}]
+
+
 def test_a_call_to_the_gateway_itself_is_its_callers(gateway: Gateway, sidecar: Sidecar) -> None:
     """It goes over a socket, where no context does; here it is taken up outside of any."""
     params = "{ idempotencyKey: 'k-1' }"

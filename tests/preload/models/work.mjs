@@ -62,6 +62,10 @@ async function appendAssistantMessageToSessionTranscript(params) {
   return params.append();
 }
 
+async function mirrorInternalSourceReplyToTranscript(params) {
+  return await appendAssistantMessageToSessionTranscript(params);
+}
+
 async function appendSessionTranscriptMessage(params) {
   return params.append();
 }
@@ -90,6 +94,7 @@ export {
   executeJobCore,
   handleCommands,
   handleGatewayRequest,
+  mirrorInternalSourceReplyToTranscript,
   runHeartbeatOnce,
   runSubagentAnnounceFlow,
   truncateOversizedToolResultsInSessionManager,
