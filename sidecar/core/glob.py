@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from sidecar.core.errors import SidecarError
+
+_MAX_COMPILED: Final = 4096
 
 
 class GlobError(SidecarError, ValueError):
@@ -26,7 +30,6 @@ class Glob:
 
     text: str
     path: bool = False
-    _pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Read the pattern.
@@ -40,13 +43,19 @@ class Glob:
             raise GlobError("has a character that can't be shown")
         if self.path and "/" in self.text and not self.text.startswith(("/", "**/")):
             raise GlobError("is a path that does not begin with / (or **/)")
-        object.__setattr__(self, "_pattern", re.compile(_translated(self.text, path=self.path), re.DOTALL))
+        _compiled(self.text, self.path)
 
     def matches(self, value: str) -> bool:
         """The whole of ``value`` is what the pattern says."""
         if self.path and "/" not in self.text:
             value = value.rpartition("/")[2]
-        return self._pattern.fullmatch(value) is not None
+        return _compiled(self.text, self.path).fullmatch(value) is not None
+
+
+@lru_cache(maxsize=_MAX_COMPILED)
+def _compiled(text: str, path: bool) -> re.Pattern[str]:  # noqa: FBT001 - part of the key
+    """Kept beside the patterns, which are plain data: they are stored with recordings."""
+    return re.compile(_translated(text, path=path), re.DOTALL)
 
 
 def _translated(text: str, *, path: bool) -> str:

@@ -177,11 +177,13 @@ def _hashed(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _found(value: Any) -> set[str]:  # noqa: ANN401 - any JSON value
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return {name for item in value for name in _found(item)}
     if not isinstance(value, dict):
         return set()
     found = {item for name, item in value.items() if name in _NAMES and isinstance(item, str)}
+    if value.get("path") is True and isinstance(value.get("text"), str):
+        found.add(value["text"])  # a policy's pattern of paths
     return found | {name for item in value.values() for name in _found(item)}
 
 
@@ -196,7 +198,7 @@ def _digest(text: str) -> str:
 
 
 def _replaced(value: Any, aliases: list[tuple[str, str]]) -> Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_replaced(item, aliases) for item in value]
     if isinstance(value, dict):
         return {name: _replaced(item, aliases) for name, item in value.items()}

@@ -76,6 +76,7 @@ def test_the_core_imports_nothing_but_itself_and_the_standard_library() -> None:
         "dataclasses",
         "datetime",
         "enum",
+        "functools",
         "hashlib",
         "itertools",
         "re",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sidecar.demo.companion import command
 from sidecar.demo.foreign import ForeignVerb, act, armed_append
 from sidecar.demo.guard import Guard
 from sidecar.demo.history import off_path, read_records
@@ -404,9 +405,7 @@ async def test_a_policy_that_denies_a_writer_stops_the_turn_and_one_that_allows_
     assert (note["did"], note["may"], note["rule"]) == ("append", "nothing", "no-notes")
     assert "/node" in note["exe"]
 
-    fresh = policy_file.with_suffix(".new")
-    fresh.write_text(_NO_NOTES.replace('"nothing"', '"append"'))
-    fresh.replace(policy_file)
+    _replace(policy_file, _NO_NOTES.replace('"nothing"', '"append"'))
     before = incident["policy"]
     await ruled.sidecar.wait_for(lambda status: status["policy"]["digest"] != before)
     async with rig.window(session_key, "And now?") as window:
@@ -418,6 +417,69 @@ async def test_a_policy_that_denies_a_writer_stops_the_turn_and_one_that_allows_
     assert recovered["recovery"]["outcome"] == "effective"
     await _assert_nothing_lost(rig, session_key, window.session_file)
     assert ruled.pages == []
+
+
+async def test_a_budget_that_is_used_up_stops_recovery_and_outlives_a_restart(
+    ruled: Guard, policy_file: Path, session_key: str
+) -> None:
+    _replace(policy_file, '[budget]\nsession = { recoveries = 1, per = "1h" }\n')
+    rig = ruled.rig
+    await ruled.sidecar.wait_for(lambda status: len(status["budgets"]) == 1)
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await _note(rig, session_key)
+        turn = await window.close(ANSWER)
+    assert turn.answered
+    await ruled.closed_incident(window.session_file)
+
+    await ruled.restart()
+    assert (await ruled.sidecar.status())["budgets"][0]["left"] == 0
+    async with rig.window(session_key, "And now?") as window:
+        await _note(rig, session_key)
+        turn = await window.close(ANSWER)
+    assert not turn.answered
+    incident = await ruled.closed_incident(window.session_file)
+    assert (incident["verdict"], incident["recovery"]["hold"]) == ("co_tenant", "session_budget")
+    assert incident["recovery"]["budget"]["used"] == 1
+    assert 'openclaw_sidecar_recovery_budget_remaining{scope="session"} 0.0' in await ruled.sidecar.metrics()
+
+
+async def test_a_pause_by_the_command_costs_the_turn_and_its_end_brings_recovery_back(
+    guard: Guard, session_key: str
+) -> None:
+    rig = guard.rig
+    await _operator(guard, "pause", "--for", "5m", "--reason", "upgrade")
+    try:
+        await rig.say(session_key)
+        async with rig.window(session_key) as window:
+            await _note(rig, session_key)
+            turn = await window.close(ANSWER)
+    finally:
+        await _operator(guard, "resume")
+    assert not turn.answered
+    incident = await guard.closed_incident(window.session_file)
+    assert (incident["verdict"], incident["recovery"]["hold"]) == ("co_tenant", "pause")
+    assert incident["recovery"]["reason"].endswith(": upgrade")
+
+    async with rig.window(session_key, "And now?") as window:
+        await _note(rig, session_key)
+        turn = await window.close(ANSWER)
+    assert turn.answered
+    assert guard.pages == []
+
+
+async def _operator(guard: Guard, *arguments: str) -> None:
+    """Run a command beside the running sidecar."""
+    where = ("--state-dir", str(guard.sidecar.state_dir), "--data-dir", str(guard.sidecar.data_dir))
+    process = await asyncio.create_subprocess_exec(command(), *arguments, *where)
+    assert await process.wait() == 0
+
+
+def _replace(file: Path, text: str) -> None:
+    """As most editors save."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(file)
 
 
 async def test_a_gateway_without_the_preload_is_named_and_its_changes_are_not_explained(

@@ -9,13 +9,15 @@ import pytest
 
 from sidecar.cli import main
 from sidecar.core.content import BytesContent
+from sidecar.core.glob import Glob
 from sidecar.core.policy import Mode, Policy
 from sidecar.core.recording import MAX_EVENTS, NotRecordedError, RecordedContent
+from sidecar.core.rules import May, Rule
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import IncidentReader
 from sidecar.store.recordings import RecordingStore, decode, encode, exported
 from tests.core.kit import CRON, FILE, WINDOW
-from tests.replay.stories import HERE, NOTE, fenced, text_of, written
+from tests.replay.stories import HERE, NOTE, Taped, fenced, text_of, written
 from tests.store.samples import NOON, Clock
 
 if TYPE_CHECKING:
@@ -196,6 +198,26 @@ def test_with_paths_the_names_stay() -> None:
     body = exported(kept.incident, kept.recording, paths=True)
     assert FILE in json.dumps(body)
     assert body["replays"]
+
+
+@pytest.mark.parametrize(("pattern", "replays"), [("*.jsonl", True), ("/state/agents/*/sessions/*", False)])
+def test_a_window_under_a_policy_with_patterns_is_kept_and_its_export_names_no_path(
+    pattern: str, *, replays: bool
+) -> None:
+    """A policy that knows files by their paths can't be asked about hashes."""
+    bench = Taped()
+    rule = Rule(name="r", agents=(Glob("ma*"),), files=(Glob(pattern, path=True),), may=May.APPEND)
+    bench.custodian.policy = Policy(rules=(rule,), default=May.NOTHING)
+    bench.fence()
+    bench.cotenant(NOTE, CRON)
+    bench.recovers()
+    kept = bench.kept[-1]
+    assert decode(json.loads(json.dumps(encode(kept.recording)))) == kept.recording
+    assert exported(kept.incident, kept.recording, paths=True)["replays"]
+    body = exported(kept.incident, kept.recording)
+    assert "/state" not in json.dumps(body)
+    if not replays:
+        assert "names paths" in body["why_not"]
 
 
 def test_bytes_that_slipped_in_are_left_out() -> None:
