@@ -149,10 +149,13 @@ def _under_lock(order: Order, work: Work) -> Written:
 
 
 def _ends_whole(file: Path) -> bool:
-    """The last record has its newline. A gateway may just be writing it: only under the lock that can be told."""
-    with file.open("rb") as opened:
-        opened.seek(-1, os.SEEK_END)
-        return opened.read() == b"\n"
+    """It is there, and its last record has its newline. If not, the lock is taken to see whether that is so."""
+    try:
+        with file.open("rb") as opened:
+            opened.seek(-1, os.SEEK_END)
+            return opened.read() == b"\n"
+    except OSError:
+        return False
 
 
 @contextmanager

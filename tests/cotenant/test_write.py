@@ -175,6 +175,7 @@ async def test_a_sidecar_that_goes_before_the_write_stops_it(state_dir: Path, se
             3,
             "middle of a rec",
         ),
+        (("sh", "-c", 'rm "$OPENCLAW_SIDECAR_SESSION_FILE"'), 3, "No such file"),
         (("sh", "-c", HALF), 3, "ends in the middle of a record"),
         (("sh", "-c", 'rm "$OPENCLAW_SIDECAR_SESSION_FILE"; echo "{}"'), 3, "No such file"),
     ],

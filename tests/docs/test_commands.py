@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,12 +94,39 @@ def test_a_shown_command_runs(command: str, place: Path) -> None:
         package = ensure_gateway("2026.5.18", default_cache_dir(), lambda _line: None)
         arguments[-1] = str(package.cli.parent)
         path = f"{package.executables}:{path}"
+    if arguments[0] == "write":
+        _session(place)
     env = {
         "PATH": path,
         "HOME": str(place),
         "OPENCLAW_SIDECAR_DATA_DIR": str(place / "data"),
         "OPENCLAW_SIDECAR_HTTP": "127.0.0.1:0",
     }
+    with _sidecar(env, place) if arguments[0] == "write" else nullcontext():
+        _run(arguments, env, place)
+
+
+def _session(place: Path) -> None:
+    """One whose key is the one that the pages show."""
+    directory = place / ".openclaw" / "agents" / "main" / "sessions"
+    (directory / "0a1b.jsonl").write_text('{"type":"session","version":3,"id":"0a1b"}\n')
+    (directory / "sessions.json").write_text('{"agent:main:main":{"sessionId":"0a1b"}}')
+
+
+@contextmanager
+def _sidecar(env: dict[str, str], place: Path) -> Iterator[None]:
+    """A running one."""
+    with subprocess.Popen([TOOL, "run"], env=env, cwd=place, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if '"event": "ready"' in line:
+                break
+        yield
+        process.terminate()
+        process.stderr.read()
+
+
+def _run(arguments: list[str], env: dict[str, str], place: Path) -> None:
     process = subprocess.Popen(
         [TOOL, *arguments], env=env, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -115,3 +143,11 @@ def test_a_shown_command_runs(command: str, place: Path) -> None:
             output, _ = process.communicate(timeout=30)
             # Nothing runs here, which is a finding of its own for `status`.
             assert process.returncode == (1 if arguments[0] == "status" else 0), output
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "docs" / "examples").glob("*.sh")), ids=lambda path: path.name)
+def test_a_shown_script_is_the_one_that_is_tested(script: Path) -> None:
+    """tests/e2e runs the files."""
+    shown = f"<!-- docs/examples/{script.name} -->\n```bash\n{script.read_text(encoding='utf-8')}```\n"
+
+    assert any(shown in page.read_text(encoding="utf-8") for page in PAGES)

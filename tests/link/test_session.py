@@ -439,3 +439,26 @@ async def test_a_goodbye_answers_a_sync(path: Path) -> None:
         client.say(client.bye())
         await client.hang_up()
         assert await asked is True
+
+
+async def test_a_cotenant_is_heard_without_its_help(path: Path) -> None:
+    """It may be stopped or slow: what it announced is here, and nobody's turn depends on its answer."""
+    async with serving(path) as stage:
+        client = await stage.greeted(role=Role.COTENANT, name="backup")
+        [session] = stage.recorder.sessions
+        said = [_change(client) for _ in range(3000)]  # more than is read in one piece
+        client.say(*said)
+        await client.writer.drain()
+        assert await session.sync(5) is True
+        assert session.messages == 1 + len(said)
+        assert await session.sync(5) is True
+
+
+async def test_after_a_goodbye_there_is_nothing_to_wait_for(path: Path) -> None:
+    async with serving(path) as stage:
+        client = await stage.greeted()
+        [session] = stage.recorder.sessions
+        client.say(client.bye())
+        await client.hang_up()
+        assert await stage.recorder.rest() == [Closed(clean=True)]
+        assert await session.sync(60) is True
