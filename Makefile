@@ -26,7 +26,7 @@ endif
 SOURCES = $(wildcard sidecar tests benchmarks dashboards)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-releases compat lint format bench dashboards lock clean rebuild
+.PHONY: help venv demo test test-releases compat lint format bench bench-attribution dashboards lock clean rebuild
 
 help: ## List these targets
 	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
@@ -68,6 +68,10 @@ format: venv ## Rewrite the code in the project's format
 bench: venv ## Measure (ARGS goes to the benchmarks)
 	@echo "==> benchmarks $(ARGS)"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-attribution: venv ## Label 10,000 changes, and see what the sidecar makes of them
+	@echo "==> attribution $(ARGS): about ten minutes"
+	@$(BIN)/python -m benchmarks.attribution $(ARGS)
 
 dashboards: venv ## Write the JSON of dashboards/ anew
 	@echo "==> dashboards/*.json"

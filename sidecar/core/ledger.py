@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core.chain import Gap, KeptChain, closed, widened
 from sidecar.core.content import Manifest, Segment
 from sidecar.core.custody import explain
-from sidecar.core.projection import project
+from sidecar.core.projection import chained, project
 
 if TYPE_CHECKING:
     from sidecar.core.change import Change
@@ -106,8 +106,8 @@ class Ledger:
     def report(self, change: Change) -> None:
         """Take in a report, unless it is a late one of what the head has left behind."""
         self._touch(change.at_ns)
-        if self.manifest is None and not self.changes and change.before is not None and not change.before.exists:
-            # The file is born in this call, so all of its history is known.
+        if self.manifest is None and change.before is not None and not change.before.exists:
+            # The file is born in this call, so all of its history is known, be it told by several links in any order.
             self.manifest, self.head = Manifest(), change.before
             self.gaps = closed(self.gaps, change.at_ns)
         if self.head is not None and change.finished and change.came_after(self.head, self.changes) is False:
@@ -132,6 +132,8 @@ class Ledger:
             self.manifest, self.head = Manifest(), fence
             self.unsaved = True
             return self.manifest
+        if self.head is not None:
+            self.changes = chained(self.head, self.changes)
         reached = self._reach(fence)
         if self.manifest is None or reached is None:
             return None
@@ -225,7 +227,8 @@ class Ledger:
         """How many of the changes lead to the fence; None if they don't.
 
         Those behind were made after it: a gateway reads its fence without blocking, so a call of its own may be
-        reported between the reading and the word of it. That can't be told of a fence without a file.
+        reported between the reading and the word of it, and another link may have told of later calls already. That
+        can't be told of a fence without a file.
         """
         here = self.head
         reached = 0 if here == fence else None
@@ -235,11 +238,14 @@ class Ledger:
             here = change.after
             if here == fence:
                 reached = count
-        states = {fence} if fence.exists else set()
+        states = {fence}
         for change in self.changes[reached:]:
-            if change.before not in states:
+            before = change.before
+            if before is None or not fence.exists:
                 return None
-            states.add(change.after or change.before)
+            if before not in states and before.ctime_ns <= fence.ctime_ns:
+                return None
+            states.add(change.after or before)
         return reached
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.change import Change, Operation
@@ -51,12 +52,32 @@ def step(manifest: Manifest, change: Change) -> Manifest | None:
             return None
 
 
+def chained(start: Fingerprint, changes: Sequence[Change]) -> list[Change]:
+    """The changes in the order in which each call found the file as the one ahead of it had left it.
+
+    Reports of several links come in any order; the fingerprints around the calls say which came first. What does not
+    fit into the chain follows behind it, as it came.
+    """
+    waiting: dict[Fingerprint, deque[Change]] = {}
+    for change in changes:
+        if change.finished and change.before is not None and change.after is not None:
+            waiting.setdefault(change.before, deque()).append(change)
+    chain: list[Change] = []
+    here: Fingerprint | None = start
+    while here is not None and waiting.get(here):
+        chain.append(waiting[here].popleft())
+        here = chain[-1].after
+    taken = {id(change) for change in chain}
+    return chain + [change for change in changes if id(change) not in taken]
+
+
 def seen_through(fence: Fingerprint, changes: Sequence[Change]) -> bool:
     """Whether the reports lead without a gap from the fence to the last replacement of old bytes.
 
     Each call must have found the file exactly as the one ahead of it left it. Where it did not, something was there
     that no one reported, and a rewrite may have taken it in. Without a replacement there is nothing to hide it.
     """
+    changes = chained(fence, changes)
     last = max((index for index, change in enumerate(changes) if change.operation in REPLACING), default=-1)
     here: Fingerprint | None = fence
     for change in changes[: last + 1]:

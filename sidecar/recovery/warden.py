@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -38,11 +39,11 @@ if TYPE_CHECKING:
     from sidecar.link.session import LinkSession
     from sidecar.recovery.ports import ChainSink, IncidentSink, Links, Listener, PageSink, RecordingSink
 
-SYNC_SECONDS: Final = 0.06
-"""How long an answer to a gateway may wait for other links; the gateway waits 250 ms in all."""
+SYNC_SECONDS: Final = 0.15
+"""How long an answer to a gateway may wait for other links in all; the gateway waits 250 ms."""
 
 PATIENT_SECONDS: Final = 1.0
-"""How long a look that nobody waits for may wait for links."""
+"""How long a look that nobody waits for may wait for links in all."""
 
 _TRIES: Final = 3
 _UNHEARD: Final = "another linked process did not say in time what it had done"
@@ -81,15 +82,15 @@ class Warden:
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._trips: dict[str, asyncio.Task[None]] = {}
+        self._asking: Counter[str] = Counter()
+        self._over: set[str] = set()
+        """Windows that have ended while a question about them was open."""
         self.unsaved = 0
         self.last_error = ""
 
     def handle(self, event: ev.Event) -> None:
         """Tell the core, and carry out what it decides, in order."""
-        with self._listener.within(event):
-            self._handle(event)
-
-    def _handle(self, event: ev.Event) -> None:
         self._listener.event(event)
         for decision in self._recorder.handle(event):
             self._listener.decision(decision)
@@ -125,7 +126,29 @@ class Warden:
             await self._answer_lock(session, message)
 
     async def tripped(self, session: LinkSession, message: wire.Tripped) -> None:
-        """The gateway stopped a turn: judge what it saw, if the file still is that."""
+        """The gateway stopped a turn: judge what it saw, if the file still is that.
+
+        Two links whose turns are stopped at once must both stay able to say what they have done.
+        """
+        if any(s is not session for s in self._links.open_sessions()):
+            trip = asyncio.create_task(self._trip(session, message))
+            self._follow(trip)
+            self._trips[message.window] = trip
+            trip.add_done_callback(lambda _done: self._trips.pop(message.window, None))
+        else:
+            await self._trip(session, message)
+
+    def closed(self, event: ev.FenceClosed) -> None:
+        """A run is done with its window. What was said of the window before comes first."""
+        if self._asking[event.window]:
+            self._over.add(event.window)
+        trip = self._trips.get(event.window)
+        if trip is None:
+            self.handle(event)
+        else:
+            trip.add_done_callback(lambda done: None if done.cancelled() else self.handle(event))
+
+    async def _trip(self, session: LinkSession, message: wire.Tripped) -> None:
         snapshot, heard = await self._look(message.file, session, SYNC_SECONDS)
         window = next((w for w in self._custodian.windows if w.window_id == message.window), None)
         if snapshot.fingerprint.encode() != message.current:
@@ -156,7 +179,19 @@ class Warden:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _answer(self, session: LinkSession, message: wire.Ask, arrived: float) -> None:
-        snapshot, heard = await self._look(message.file, session, SYNC_SECONDS)
+        fence = self._fence_of(message.window)
+        self._asking[message.window] += 1
+        try:
+            snapshot, heard = await self._look(message.file, session, SYNC_SECONDS)
+        finally:
+            self._asking[message.window] -= 1
+            if not self._asking[message.window]:
+                del self._asking[message.window]
+        if message.window in self._over or self._fence_of(message.window) != fence:
+            # The gateway has not waited for the answer and gone on: the question is about the past.
+            if message.window not in self._asking:
+                self._over.discard(message.window)
+            return
         self.handle(
             ev.VerdictAsked(
                 ask=message.ask,
@@ -195,6 +230,9 @@ class Warden:
         )
         self._listener.answered(asyncio.get_running_loop().time() - arrived)
 
+    def _fence_of(self, window: str) -> Fingerprint | None:
+        return next((w.fence for w in self._custodian.windows if w.window_id == window), None)
+
     async def _look(self, file: str, asking: LinkSession | None, bound_seconds: float) -> tuple[Snapshot, bool]:
         """Read the file and hear every link but the asking one, whose reports are all in already.
 
@@ -206,11 +244,13 @@ class Warden:
         path = Path(file)
         snapshot = take_snapshot(path)
         heard = True
+        until = asyncio.get_running_loop().time() + bound_seconds
         for _ in range(_TRIES):
             others = [s for s in self._links.open_sessions() if s is not asking]
             if not others:
                 return snapshot, True
-            heard = all(await asyncio.gather(*(s.sync(bound_seconds) for s in others)))
+            left = max(0.0, until - asyncio.get_running_loop().time())
+            heard = all(await asyncio.gather(*(s.sync(left) for s in others)))
             self._drain()
             if _now(path) == snapshot.fingerprint:
                 return snapshot, heard
@@ -318,7 +358,9 @@ class Warden:
         self.handle(ev.LineageChecked(window=decision.window, missing=missing, at_ns=self._now_ns()))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
+        self._follow(asyncio.create_task(work))
+
+    def _follow(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._finished)
 

@@ -176,7 +176,7 @@ class Reception:
                 self._hear()  # what the kernel tells after this came after the fence
                 self._warden.handle(translate.fence_set(message, session.name))
             case wire.FenceClosed():
-                self._warden.handle(ev.FenceClosed(window=message.window, takeover=message.takeover, at_ns=at_ns))
+                self._warden.closed(ev.FenceClosed(window=message.window, takeover=message.takeover, at_ns=at_ns))
             case wire.Ask():
                 await self._warden.asked(session, message)
             case wire.LockAsked():

@@ -293,6 +293,55 @@ async def test_two_turns_that_are_stopped_at_once_do_not_wait_for_each_other_in_
         assert stage.custodian.windows == ()
 
 
+async def test_a_window_that_ends_while_its_stop_is_looked_at_is_judged_first(place: Path) -> None:
+    """The link goes on to be heard, and what it says of the window comes after."""
+    async with desk(place) as stage:
+        gateway, _other = await two(stage)
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        foreign_append(stage.file)
+        gateway.trip(stage.file, fence)
+        gateway.end(takeover=True)
+        await until(lambda: not stage.custodian.windows)
+        last = stage.sinks.saved[-1]
+        assert (last.verdict, last.turn_lost) == (Verdict.EXTERNAL, True)
+        assert last.closed_at_ns
+        said = [m.what for m in last.timeline]
+        assert said.index("turn stopped") < said.index("window closed")
+
+
+async def test_a_question_that_a_gateway_has_given_up_is_not_answered_about_the_next_window(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway, silent = await two(stage)
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        silent.deaf = True
+        gateway.append(stage.file, "note")
+        gateway.ask(stage.file, fence)
+        await until(lambda: stage.warden._asking)
+        gateway.end(takeover=True)
+        await until(lambda: not stage.warden._asking)
+        assert stage.custodian.windows == ()
+        assert gateway.commands.empty()
+
+
+async def test_a_question_about_a_fence_that_has_moved_on_costs_the_new_one_nothing(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway, silent = await two(stage)
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        silent.deaf = True
+        gateway.append(stage.file, "note")
+        gateway.ask(stage.file, fence)
+        await until(lambda: stage.warden._asking)
+        moved = gateway.fence(stage.file)
+        await until(lambda: not stage.warden._asking)
+        silent.deaf = False
+        gateway.append(stage.file, "other", "note")
+        gateway.ask(stage.file, moved, ask="0.2")
+        assert isinstance(await gateway.answer(), wire.Approve)
+
+
 async def test_a_write_while_a_link_is_asked_is_not_held_against_the_file_before_it(place: Path) -> None:
     """The report of a write that came after the reading has no bytes to show there."""
     async with desk(place) as stage:
