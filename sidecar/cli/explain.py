@@ -44,6 +44,8 @@ def page_words(page: PageRecord) -> str:
     attempts = "1 attempt" if page.attempts == 1 else f"{page.attempts} attempts"
     if page.sent:
         return f"sent {iso_utc(page.sent_at_ns)}, {attempts}"
+    if page.covered_by:
+        return f"told by the page of {page.covered_by}, of the same session"
     reason = f": {page.last_error}" if page.last_error else ""
     return f"given up, {attempts}{reason}" if page.gave_up else f"due and not sent, {attempts}{reason}"
 

@@ -36,4 +36,4 @@ def _row(stored: StoredIncident) -> tuple[str, ...]:
 def _page(page: PageRecord) -> str:
     if not page.due:
         return "-"
-    return "sent" if page.sent else "failed" if page.gave_up else "due"
+    return "sent" if page.sent else "covered" if page.covered_by else "failed" if page.gave_up else "due"

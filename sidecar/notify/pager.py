@@ -53,8 +53,8 @@ class PageStore(Protocol):
         """One attempt is over; without an error every destination has it."""
         ...
 
-    def page_gave_up(self, incident_id: str, at_ns: int, error: str) -> None:
-        """There is no further attempt."""
+    def page_gave_up(self, incident_id: str, at_ns: int, error: str) -> tuple[str, ...]:
+        """There is no further attempt; the incidents that it should have told of too."""
         ...
 
     def pending_pages(self) -> list[StoredIncident]:
@@ -99,7 +99,7 @@ class Pager:
             clock: The time in nanoseconds since the epoch.
             intervals_seconds: Waits between attempts; their number bounds the attempts.
             host: The machine's name in the text; empty for the one the system gives.
-            told: Called with sent, retried or failed as an attempt ends, to be counted.
+            told: Called with sent, retried or failed as an attempt ends, and covered for one that is not to be made.
         """
         self._destinations = tuple(destinations)
         self._store = store
@@ -109,6 +109,7 @@ class Pager:
         self._stopping = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._due: set[str] = set()
+        self._covered: set[str] = set()
         self._counts = _Counts()
         self._told = told
 
@@ -129,12 +130,21 @@ class Pager:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def page(self, incident: Incident) -> None:
-        """Accept a page: durable when this returns, delivered later. A second one for the same incident is ignored."""
-        if incident.incident_id in self._due:
+        """Accept a page: durable when this returns, delivered later.
+
+        A second one for the same incident is ignored; one for a further takeover of a session is told by the first.
+        """
+        if incident.incident_id in self._due or incident.incident_id in self._covered:
             return
         self._store.page_due(incident)
         stored = self._store.get(incident.incident_id)
-        if stored is not None and not stored.page.sent and not stored.page.gave_up:
+        if stored is None:
+            return
+        if stored.page.covered_by:
+            self._covered.add(incident.incident_id)
+            self._told("covered")
+            log.info("page_covered", incident=incident.incident_id, by=stored.page.covered_by)
+        elif not stored.page.sent and not stored.page.gave_up:
             self._take(incident.incident_id, stored.page.due_at_ns, stored.page.attempts)
 
     def status(self) -> PageStatus:
@@ -240,9 +250,12 @@ class Pager:
         return True
 
     def _give_up(self, incident_id: str, error: str) -> None:
-        self._store.page_gave_up(incident_id, self._clock(), error)
+        covered = self._store.page_gave_up(incident_id, self._clock(), error)
         self._due.discard(incident_id)
         self._counts.failed += 1
         self._told("failed")
         self._counts.last_error = error
         log.error("page_given_up", incident=incident_id, error=error)
+        for other in covered:  # nobody heard of these: each is tried by itself
+            self._covered.discard(other)
+            self._take(other, self._clock(), 0)

@@ -51,9 +51,16 @@ def page_text(incident: Incident, host: str) -> PageText:
         f"Impact: {words.impact(incident)}",
         f"Evidence: {incident.grade.value} ({words.EVIDENCE[incident.grade]})",
         f"Re-fingerprint: {words.done(incident)}",
+        f"Runbook: {_runbook(incident)}",
         f"First command: openclaw-sidecar explain {one_line(incident.incident_id)}",
     ]
     return PageText(_title(incident, host), "\n".join(lines), critical)
+
+
+def _runbook(incident: Incident) -> str:
+    """What to do, in words: a page of the repository, named as the alert that tells of the same."""
+    alert = "OpenClawSessionTakeover" if incident.verdict is Verdict.EXTERNAL else "OpenClawRecoveryIneffective"
+    return f"alerts/runbooks/{alert}.md"
 
 
 def _title(incident: Incident, host: str) -> str:

@@ -28,11 +28,22 @@ if TYPE_CHECKING:
 DATABASE_NAME: Final = "sidecar.db"
 """The file in the data directory."""
 
+COVERS_NS: Final = 15 * 60 * 1_000_000_000
+"""So long a page for a takeover tells of further ones of the same session too (issue 5: one page, not one a write)."""
+
 STOPPED: Final = "the sidecar stopped before the outcome was seen"
 _OLD: Final = """
     INSERT INTO old SELECT i.id FROM incidents AS i LEFT JOIN pages AS p ON p.incident_id = i.id
     WHERE i.opened_at_ns < ? AND i.closed_at_ns != 0
-      AND (p.incident_id IS NULL OR p.sent_at_ns IS NOT NULL OR p.gave_up_at_ns IS NOT NULL)
+      AND (p.incident_id IS NULL OR p.sent_at_ns IS NOT NULL OR p.gave_up_at_ns IS NOT NULL OR p.covered_by != '')
+"""
+_COVERING: Final = """
+    SELECT other.id FROM incidents AS this
+    JOIN incidents AS other ON other.session_file = this.session_file AND other.verdict = this.verdict
+    JOIN pages AS p ON p.incident_id = other.id
+    WHERE this.id = :id AND other.id != :id AND this.verdict = 'external'
+      AND p.due_at_ns >= :since_ns AND p.gave_up_at_ns IS NULL AND p.covered_by = ''
+    ORDER BY p.due_at_ns DESC LIMIT 1
 """
 _TABLES_OF_INCIDENT: Final = (
     ("page_deliveries", "incident_id"),
@@ -147,19 +158,26 @@ class IncidentStore(IncidentReader):
                 (clean(error or ""), None if error is not None else at_ns, incident_id),
             )
 
-    def page_gave_up(self, incident_id: str, at_ns: int, error: str) -> None:
-        """Record that no further attempt is made.
+    def page_gave_up(self, incident_id: str, at_ns: int, error: str) -> tuple[str, ...]:
+        """Record that no further attempt is made. Incidents that it should have told of need pages of their own then.
 
         Args:
             incident_id: The incident.
             at_ns: When, nanoseconds since the epoch.
             error: Why.
+
+        Returns:
+            The ids of these incidents.
         """
         with self._writing() as database:
             database.execute(
                 "UPDATE pages SET gave_up_at_ns = ?, last_error = ? WHERE incident_id = ? AND sent_at_ns IS NULL",
                 (at_ns, clean(error), incident_id),
             )
+            covered = database.execute(
+                "UPDATE pages SET covered_by = '' WHERE covered_by = ? RETURNING incident_id", (incident_id,)
+            ).fetchall()
+        return tuple(row[0] for row in covered)
 
     def forget_before(self, opened_ns: int) -> int:
         """Remove incidents that were opened earlier. Those still open, and those whose page is pending, stay.
@@ -257,7 +275,11 @@ def _note_change(database: sqlite3.Connection, incident: Incident, now_ns: int) 
 
 
 def _make_due(database: sqlite3.Connection, incident_id: str, now_ns: int) -> None:
-    database.execute("INSERT OR IGNORE INTO pages (incident_id, due_at_ns) VALUES (?, ?)", (incident_id, now_ns))
+    covered_by = database.execute(_COVERING, {"id": incident_id, "since_ns": now_ns - COVERS_NS}).fetchone()
+    database.execute(
+        "INSERT OR IGNORE INTO pages (incident_id, due_at_ns, covered_by) VALUES (?, ?, ?)",
+        (incident_id, now_ns, covered_by[0] if covered_by else ""),
+    )
 
 
 def _closed_unseen(incident: Incident, now_ns: int) -> Incident:

@@ -131,6 +131,7 @@ def _page(page: PageRecord) -> dict[str, Any]:
         "due_at": iso_utc(page.due_at_ns),
         "sent_at": iso_utc(page.sent_at_ns),
         "gave_up": page.gave_up,
+        "covered_by": page.covered_by,
     }
 
 

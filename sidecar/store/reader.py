@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sidecar.core.recording import Recording
 
 _SELECT: Final = """
-    SELECT i.id, i.body, p.due_at_ns, p.sent_at_ns, p.gave_up_at_ns, p.attempts, p.last_error
+    SELECT i.id, i.body, p.due_at_ns, p.sent_at_ns, p.gave_up_at_ns, p.attempts, p.last_error, p.covered_by
     FROM incidents AS i LEFT JOIN pages AS p ON p.incident_id = i.id
 """
 _FIND: Final = f"""
@@ -37,14 +37,14 @@ _FIND: Final = f"""
 """
 _PENDING: Final = f"""
     {_SELECT}
-    WHERE p.sent_at_ns IS NULL AND p.gave_up_at_ns IS NULL AND p.due_at_ns IS NOT NULL
+    WHERE p.sent_at_ns IS NULL AND p.gave_up_at_ns IS NULL AND p.due_at_ns IS NOT NULL AND p.covered_by = ''
     ORDER BY p.due_at_ns, i.id
 """
 _HISTORY: Final = """
     SELECT at_ns, verdict, outcome, reason, count, turn_lost FROM incident_events WHERE incident_id = ? ORDER BY seq
 """
 
-_Row = tuple[str, str, int | None, int | None, int | None, int | None, str | None]
+_Row = tuple[str, str, int | None, int | None, int | None, int | None, str | None, str | None]
 
 
 def session_hash(key: str) -> str:
@@ -146,13 +146,13 @@ class IncidentReader:
             return [self._stored(row) for row in rows]
 
     def _stored(self, row: _Row) -> StoredIncident:
-        incident_id, body, due_at_ns, sent_at_ns, gave_up_at_ns, attempts, last_error = row
+        incident_id, body, due_at_ns, sent_at_ns, gave_up_at_ns, attempts, last_error, covered_by = row
         try:
             incident = decode(body)
             history = _history(self._read, incident_id)
         except (ValueError, KeyError, TypeError) as error:
             raise StoreCorruptError(self.path, f"row {incident_id}: {error!r}") from error
-        page = _page(due_at_ns, sent_at_ns, gave_up_at_ns, attempts, last_error)
+        page = _page(due_at_ns, sent_at_ns, gave_up_at_ns, attempts, last_error, covered_by)
         return StoredIncident(incident, page, history)
 
 
@@ -169,6 +169,7 @@ def _page(
     gave_up_at_ns: int | None,
     attempts: int | None,
     last_error: str | None,
+    covered_by: str | None,
 ) -> PageRecord:
     if due_at_ns is None:
         return PageRecord()
@@ -180,4 +181,5 @@ def _page(
         due_at_ns=due_at_ns,
         sent_at_ns=sent_at_ns or 0,
         gave_up_at_ns=gave_up_at_ns or 0,
+        covered_by=covered_by or "",
     )

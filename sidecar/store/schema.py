@@ -98,6 +98,15 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) STRICT
         """,
     ),
+    (
+        # The incident whose page tells of this one too; empty for a page of its own.
+        "ALTER TABLE pages ADD COLUMN covered_by TEXT NOT NULL DEFAULT ''",
+        "DROP INDEX pages_pending",
+        """
+        CREATE INDEX pages_pending ON pages (due_at_ns)
+        WHERE sent_at_ns IS NULL AND gave_up_at_ns IS NULL AND covered_by = ''
+        """,
+    ),
 )
 
 VERSION: Final = len(MIGRATIONS)

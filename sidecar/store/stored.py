@@ -22,6 +22,7 @@ class PageRecord:
         due_at_ns: When it became due, nanoseconds since the epoch; 0 when it did not.
         sent_at_ns: When the last destination took it; 0 before.
         gave_up_at_ns: When the attempts ended without success; 0 otherwise.
+        covered_by: Id of an incident of the same session whose page tells of this one too; empty for a page of its own.
     """
 
     due: bool = False
@@ -31,6 +32,7 @@ class PageRecord:
     due_at_ns: int = 0
     sent_at_ns: int = 0
     gave_up_at_ns: int = 0
+    covered_by: str = ""
 
     @property
     def gave_up(self) -> bool:

@@ -39,6 +39,8 @@ class PageOutcome(StrEnum):
     SENT = "sent"
     RETRIED = "retried"
     FAILED = "failed"
+    COVERED = "covered"
+    """Not made: a page for the same session tells of it."""
 
 
 class PolicyLoad(StrEnum):

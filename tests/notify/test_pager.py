@@ -294,3 +294,40 @@ def test_a_bug_in_a_destination_is_no_end_of_the_pager(
 def test_the_attempts_end_after_about_five_minutes() -> None:
     assert len(INTERVALS_SECONDS) + 1 == 6
     assert 240 <= sum(INTERVALS_SECONDS) <= 360
+
+
+def test_a_further_takeover_of_the_session_is_told_by_the_page_of_the_first(
+    store: IncidentStore, clock: Clock, receiver: Receiver
+) -> None:
+    """Issue 5: one page for foreign writes that go on, not one for each."""
+    counted: list[str] = []
+
+    async def run() -> None:
+        async with Pager(destinations_of([receiver.url()]), store, clock, told=counted.append) as pager:
+            pager.page(foreign())
+            for _ in range(2):
+                pager.page(foreign("20260101T120500Z-00000002"))
+            await settled(pager)
+
+    asyncio.run(run())
+    receiver.next()
+    assert receiver.received.empty()
+    assert sorted(counted) == ["covered", "sent"]
+
+
+def test_takeovers_that_a_page_given_up_should_have_told_of_get_pages_of_their_own(
+    store: IncidentStore, clock: Clock
+) -> None:
+    destination = Fake(failures=3)
+
+    async def run() -> None:
+        async with Pager([destination], store, clock, intervals_seconds=AT_ONCE) as pager:
+            pager.page(foreign())
+            pager.page(foreign("20260101T120500Z-00000002"))
+            await until(lambda: destination.calls == 4)
+            await settled(pager)
+
+    asyncio.run(run())
+    later = store.get("20260101T120500Z-00000002")
+    assert later is not None
+    assert (record(store).gave_up, later.page.sent) == (True, True)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +14,9 @@ from sidecar.core.verdict import Verdict
 from sidecar.notify import words
 from sidecar.notify.text import page_text
 from tests.store.samples import SESSION_FILE, foreign, recovered
+
+if TYPE_CHECKING:
+    from sidecar.core.incident import Incident
 
 
 def test_a_page_says_what_happened_what_it_cost_and_what_to_do_first() -> None:
@@ -85,3 +90,9 @@ def test_every_verdict_and_outcome_has_words(verdict: Verdict, outcome: Outcome,
 
 def test_every_grade_has_words() -> None:
     assert words.EVIDENCE.keys() == set(Grade)
+
+
+@pytest.mark.parametrize("incident", [foreign(), recovered(recovery=Recovery(Outcome.INEFFECTIVE))])
+def test_a_page_names_a_runbook_that_there_is(incident: Incident) -> None:
+    [line] = [line for line in page_text(incident, "alpha").body.splitlines() if line.startswith("Runbook: ")]
+    assert (Path(__file__).parents[2] / line.removeprefix("Runbook: ")).is_file()

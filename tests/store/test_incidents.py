@@ -191,7 +191,7 @@ def test_old_incidents_are_forgotten_unless_something_is_still_to_be_done(store:
     store.save(foreign("old-told", opened_at_ns=NOON - 2))
     store.page_delivered("old-told", "d", NOON)
     store.page_attempted("old-told", NOON, None)
-    store.save(foreign("old-untold", opened_at_ns=NOON - 2))
+    store.save(foreign("old-untold", opened_at_ns=NOON - 2, session_file="/s/untold.jsonl"))
     store.save(recovered("old-open", opened_at_ns=NOON - 2, closed_at_ns=0))
     store.save(recovered("new", opened_at_ns=NOON))
     assert store.forget_before(NOON - 1) == 2

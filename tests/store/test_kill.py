@@ -32,7 +32,7 @@ SAVE_FOR_EVER = textwrap.dedent(
     store = IncidentStore(Path(sys.argv[1]), time.time_ns)
     for number in itertools.count():
         name = f"i{number}"
-        store.save(foreign(name, closed_at_ns=0, recovery=Recovery(Outcome.APPROVED)))
+        store.save(foreign(name, session_file=f"/s/{name}.jsonl", closed_at_ns=0, recovery=Recovery(Outcome.APPROVED)))
         print(name, flush=True)
     """
 )

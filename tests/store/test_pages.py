@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sidecar.store.incidents import IncidentStore
+import pytest
+
+from sidecar.core.verdict import Verdict
+from sidecar.store.incidents import COVERS_NS, IncidentStore
 from sidecar.store.stored import PageRecord
 from tests.store.samples import NOON, SECOND, foreign, recovered
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sidecar.core.incident import Incident
     from tests.store.samples import Clock
 
 ID = foreign().incident_id
@@ -92,7 +97,7 @@ def test_pending_pages_and_deliveries_survive_a_restart(path: Path, store: Incid
 def test_pending_pages_come_oldest_first(store: IncidentStore, clock: Clock) -> None:
     store.save(foreign("b"))
     clock.now_ns += 1
-    store.save(foreign("a"))
+    store.save(foreign("a", session_file="/s/another.jsonl"))
     assert [s.incident.incident_id for s in store.pending_pages()] == ["b", "a"]
 
 
@@ -100,3 +105,46 @@ def test_any_error_text_is_kept(store: IncidentStore) -> None:
     store.save(foreign())
     store.page_attempted(ID, NOON, "no \udcff")
     assert page(store).last_error == "no \\xff"
+
+
+SAME_SESSION = foreign("20260101T120500Z-00000002")
+
+
+def test_a_further_takeover_of_a_session_is_covered_by_the_page_of_the_first(
+    store: IncidentStore, clock: Clock
+) -> None:
+    store.save(foreign())
+    clock.now_ns += COVERS_NS
+    store.save(SAME_SESSION)
+    stored = store.get(SAME_SESSION.incident_id)
+    assert stored is not None
+    assert stored.page == PageRecord(due=True, due_at_ns=clock.now_ns, covered_by=ID)
+    assert [p.incident.incident_id for p in store.pending_pages()] == [ID]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(SAME_SESSION, session_file="/state/agents/main/sessions/another.jsonl"),
+        replace(SAME_SESSION, verdict=Verdict.CO_TENANT),
+    ],
+    ids=["another session", "another verdict"],
+)
+def test_a_page_covers_only_takeovers_of_its_own_session(store: IncidentStore, other: Incident) -> None:
+    store.save(foreign())
+    store.save(other)
+    assert len(store.pending_pages()) == 2
+
+
+def test_a_page_covers_for_a_quarter_of_an_hour(store: IncidentStore, clock: Clock) -> None:
+    store.save(foreign())
+    clock.now_ns += COVERS_NS + 1
+    store.save(SAME_SESSION)
+    assert len(store.pending_pages()) == 2
+
+
+def test_a_page_that_nobody_took_covers_nothing(store: IncidentStore, clock: Clock) -> None:
+    store.save(foreign())
+    store.save(SAME_SESSION)
+    assert store.page_gave_up(ID, clock.now_ns, "no") == (SAME_SESSION.incident_id,)
+    assert [p.incident.incident_id for p in store.pending_pages()] == [SAME_SESSION.incident_id]

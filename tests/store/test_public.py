@@ -59,6 +59,7 @@ def test_the_public_form_has_everything_that_is_promised() -> None:
         "due_at": "2026-06-01T12:00:00.000000Z",
         "sent_at": "2026-06-01T12:00:01.000000Z",
         "gave_up": False,
+        "covered_by": "",
     }
     assert (body["run_id"], body["trace_id"], body["session"]) == ("run-1", "1" * 32, "0123456789abcdef")
     assert body["gateway"] == {"version": "2026.5.18", "adapter": "swap", "pid": 4242}
