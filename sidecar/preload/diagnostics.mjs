@@ -31,6 +31,11 @@ function count(value) {
   return Number.isSafeInteger(value) && value >= 0 ? value : 0;
 }
 
+/** All tokens that went in, the cached ones too, as the gen_ai conventions want them. */
+function promptTokens(usage) {
+  return count(usage.promptTokens) || count(usage.input) + count(usage.cacheRead) + count(usage.cacheWrite);
+}
+
 /** An event as the wire has it; undefined for one that nobody wants to know of. */
 export function reduce(event) {
   if (event.type === "log.record") return consequenceOf(event);
@@ -52,7 +57,7 @@ export function reduce(event) {
     state: text(event.state ?? event.outcome),
     reason: text(event.classification ?? event.reason),
     error: text(event.errorCategory ?? event.errorType ?? event.outcome),
-    input_tokens: count(usage.input ?? event.inputTokens),
+    input_tokens: promptTokens(usage) || count(event.inputTokens),
     output_tokens: count(usage.output ?? event.outputTokens),
   };
   return Object.fromEntries(Object.entries(fields).filter(([key, value]) => key === "event" || (value && value !== 0)));

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from sidecar import __version__
+from sidecar.preload import preload_path
+
 if TYPE_CHECKING:
     from tests.preload.conftest import Pair
     from tests.preload.kit import Gateway, Sidecar
@@ -210,3 +213,24 @@ def test_a_run_takes_part_in_the_gateways_own_trace(gateway: Gateway, sidecar: S
     )
     moved = sidecar.wait_for_said("fence.set", 2)[1]
     assert (moved["run"]["trace"], moved["run"]["span"]) == ("ab" * 16, span)
+
+
+def test_cached_tokens_count_as_input(gateway: Gateway, sidecar: Sidecar) -> None:
+    """As the gen_ai conventions want it."""
+    gateway.do(
+        f"""
+        const bus = {{ listeners: new Set() }};
+        globalThis[{BUS}] = bus;
+        await startRun();
+        for (const usage of [{{ input: 3, cacheRead: 5, cacheWrite: 2, output: 4 }}, {{ promptTokens: 11, input: 3 }}])
+          for (const listener of bus.listeners) listener({{ type: "model.call.completed", usage }});
+        """
+    )
+    sidecar.sync()
+    counted = [(m.get("input_tokens"), m.get("output_tokens")) for m in sidecar.said("diag")]
+    assert counted == [(10, 4), (11, None)]
+
+
+def test_the_preload_and_the_sidecar_are_of_one_version() -> None:
+    text = preload_path().with_name("link.mjs").read_text(encoding="utf-8")
+    assert f'PRELOAD_VERSION = "{__version__}"' in text
