@@ -71,13 +71,14 @@ class Gateway:
         state_dir: The state directory of another gateway, to share it; its own when not named.
     """
 
-    def __init__(  # noqa: PLR0917 - what a gateway is made of
+    def __init__(
         self,
         package: GatewayPackage,
         work_dir: Path,
         model_url: str,
         env: Mapping[str, str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        *,
         state_dir: Path | None = None,
     ) -> None:
         self.package = package

@@ -44,6 +44,7 @@ _HISTORY: Final = """
     SELECT at_ns, verdict, outcome, reason, count, turn_lost FROM incident_events WHERE incident_id = ? ORDER BY seq
 """
 
+_PageRow = tuple[int | None, int | None, int | None, int | None, str | None, str | None]
 _Row = tuple[str, str, int | None, int | None, int | None, int | None, str | None, str | None]
 
 
@@ -146,13 +147,13 @@ class IncidentReader:
             return [self._stored(row) for row in rows]
 
     def _stored(self, row: _Row) -> StoredIncident:
-        incident_id, body, due_at_ns, sent_at_ns, gave_up_at_ns, attempts, last_error, covered_by = row
+        incident_id, body, *_ = row
         try:
             incident = decode(body)
             history = _history(self._read, incident_id)
         except (ValueError, KeyError, TypeError) as error:
             raise StoreCorruptError(self.path, f"row {incident_id}: {error!r}") from error
-        page = _page(due_at_ns, sent_at_ns, gave_up_at_ns, attempts, last_error, covered_by)
+        page = _page(row[2:])
         return StoredIncident(incident, page, history)
 
 
@@ -163,14 +164,8 @@ def _history(connection: sqlite3.Connection, incident_id: str) -> tuple[OutcomeC
     )
 
 
-def _page(
-    due_at_ns: int | None,
-    sent_at_ns: int | None,
-    gave_up_at_ns: int | None,
-    attempts: int | None,
-    last_error: str | None,
-    covered_by: str | None,
-) -> PageRecord:
+def _page(row: _PageRow) -> PageRecord:
+    due_at_ns, sent_at_ns, gave_up_at_ns, attempts, last_error, covered_by = row
     if due_at_ns is None:
         return PageRecord()
     return PageRecord(

@@ -116,7 +116,9 @@ def test_listing_shows_what_is_open_and_what_became_of_pages(cli: Command, store
     store.save(recovered("a", closed_at_ns=0))
     store.save(foreign("b", opened_at_ns=NOON + SECOND))
     store.page_attempted("b", NOON, None)
-    store.save(foreign("c", opened_at_ns=NOON + 2 * SECOND))
+    store.save(foreign("c", opened_at_ns=NOON + 2 * SECOND, session_file="/s/c.jsonl"))
     store.page_gave_up("c", NOON, "no")
+    store.save(foreign("d", opened_at_ns=NOON + 3 * SECOND))
     columns = [line.split()[3:5] for line in cli("incidents").out.splitlines()[1:]]
-    assert columns == [["lost", "failed"], ["lost", "sent"], ["open", "-"]]
+    assert columns == [["lost", "covered"], ["lost", "failed"], ["lost", "sent"], ["open", "-"]]
+    assert "told by the page of b" in cli("explain", "d").out
