@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
 
     from sidecar.core.chain import KeptChain
     from sidecar.core.decisions import Decision
@@ -56,6 +57,10 @@ class Listener(Protocol):
 
     def event(self, event: Event) -> None:
         """The core was told something."""
+        ...
+
+    def within(self, event: Event) -> AbstractContextManager[None]:
+        """What is logged in this context is about this event."""
         ...
 
     def decision(self, decision: Decision) -> None:

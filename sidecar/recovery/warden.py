@@ -91,6 +91,10 @@ class Warden:
 
     def handle(self, event: ev.Event) -> None:
         """Tell the core, and carry out what it decides, in order."""
+        with self._listener.within(event):
+            self._handle(event)
+
+    def _handle(self, event: ev.Event) -> None:
         self._listener.event(event)
         for decision in self._recorder.handle(event):
             self._listener.decision(decision)

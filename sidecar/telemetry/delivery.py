@@ -12,6 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
@@ -21,6 +22,7 @@ from sidecar.telemetry.labels import OtlpDrop
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -136,6 +138,46 @@ class QueuedSpanProcessor(BatchSpanProcessor):
         if span.context is not None and span.context.trace_flags.sampled:
             self._deliveries.queued(Signal.TRACES, self._limit)
         super().on_end(span)
+
+
+class QueuedLogProcessor(BatchLogRecordProcessor):
+    """The same for log records."""
+
+    def __init__(self, exporter: LogRecordExporter, deliveries: Deliveries, max_queue_size: int) -> None:
+        """Export through ``exporter`` what fits into the queue."""
+        counted = CountedLogExporter(exporter, deliveries)
+        super().__init__(counted, max_queue_size=max_queue_size, meter_provider=NoOpMeterProvider())
+        self._deliveries = deliveries
+        self._limit = max_queue_size
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """A record was made."""
+        self._deliveries.queued(Signal.LOGS, self._limit)
+        super().on_emit(log_record)
+
+
+class CountedLogExporter(LogRecordExporter):
+    """Passes log records on and counts what came of it."""
+
+    def __init__(self, inner: LogRecordExporter, deliveries: Deliveries) -> None:
+        """Export through ``inner``."""
+        self._inner = inner
+        self._deliveries = deliveries
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """Export a batch."""
+        with self._deliveries.watched(Signal.LOGS, len(batch)) as attempt:
+            result = self._inner.export(batch)
+            attempt.delivered = result is LogRecordExportResult.SUCCESS
+        return result
+
+    def shutdown(self) -> None:
+        """Stop."""
+        self._inner.shutdown()  # type: ignore[no-untyped-call]
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Nothing is kept here."""
+        return self._inner.force_flush(timeout_millis)
 
 
 class CountedSpanExporter(SpanExporter):

@@ -15,11 +15,14 @@ from os import environ
 from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogExporter
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpanExporter
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as HttpLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpanExporter
 from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -29,7 +32,13 @@ from prometheus_client import CollectorRegistry
 from sidecar import __version__
 from sidecar.core.errors import SidecarError
 from sidecar.telemetry import names
-from sidecar.telemetry.delivery import CountedMetricExporter, Deliveries, QueuedSpanProcessor, Signal
+from sidecar.telemetry.delivery import (
+    CountedMetricExporter,
+    Deliveries,
+    QueuedLogProcessor,
+    QueuedSpanProcessor,
+    Signal,
+)
 from sidecar.telemetry.scrape import scrape_reader
 from sidecar.telemetry.series import views
 from sidecar.telemetry.span import PinnedIds
@@ -37,7 +46,9 @@ from sidecar.telemetry.span import PinnedIds
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from opentelemetry._logs import Logger
     from opentelemetry.metrics import Meter
+    from opentelemetry.sdk._logs.export import LogRecordExporter
     from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -73,6 +84,7 @@ class Pipeline:
         registry: What a scrape of Prometheus reads.
         ids: Draws the ids of spans.
         deliveries: Counts what came of the exports.
+        logger_provider: None when no one wants log records.
         exporters: Those that reach for the network.
     """
 
@@ -81,7 +93,8 @@ class Pipeline:
     registry: CollectorRegistry
     ids: PinnedIds
     deliveries: Deliveries
-    exporters: Sequence[SpanExporter | MetricExporter] = field(default_factory=tuple)
+    logger_provider: LoggerProvider | None = None
+    exporters: Sequence[SpanExporter | MetricExporter | LogRecordExporter] = field(default_factory=tuple)
 
     @property
     def meter(self) -> Meter:
@@ -92,6 +105,11 @@ class Pipeline:
     def tracer(self) -> Tracer | None:
         """The tracer of the sidecar."""
         return self.tracer_provider.get_tracer(names.SCOPE, __version__) if self.tracer_provider else None
+
+    @property
+    def logger(self) -> Logger | None:
+        """The logger of the sidecar."""
+        return self.logger_provider.get_logger(names.SCOPE, __version__) if self.logger_provider else None
 
     def shutdown(self, timeout_seconds: float) -> bool:
         """Send what is queued and stop.
@@ -105,6 +123,8 @@ class Pipeline:
         stops: list[Callable[[], None]] = [self.meter_provider.shutdown]
         if self.tracer_provider is not None:
             stops.append(self.tracer_provider.shutdown)
+        if self.logger_provider is not None:
+            stops.append(self.logger_provider.shutdown)
         threads = [threading.Thread(target=_quietly(stop), name="telemetry-stop", daemon=True) for stop in stops]
         for thread in threads:
             thread.start()
@@ -138,7 +158,7 @@ def open_pipeline(
     deliveries.wanted = frozenset(signal for signal in Signal if _wanted(signal))
     resource = _resource(instance)
     ids = PinnedIds()
-    exporters: list[SpanExporter | MetricExporter] = []
+    exporters: list[SpanExporter | MetricExporter | LogRecordExporter] = []
     processors = list(span_processors)
     registry = CollectorRegistry()
     readers: list[MetricReader] = [scrape_reader(registry), *metric_readers]
@@ -151,6 +171,15 @@ def open_pipeline(
         metric_exporter = _configured(lambda: _metric_exporter(_protocol(Signal.METRICS)))
         exporters.append(metric_exporter)
         readers.append(PeriodicExportingMetricReader(CountedMetricExporter(metric_exporter, deliveries)))
+    logger_provider = None
+    if _wanted(Signal.LOGS):
+        log_exporter = _configured(lambda: _log_exporter(_protocol(Signal.LOGS)))
+        exporters.append(log_exporter)
+        log_limit = _queue_size("OTEL_BLRP_MAX_QUEUE_SIZE")
+        logger_provider = LoggerProvider(resource, shutdown_on_exit=False, meter_provider=NoOpMeterProvider())
+        logger_provider.add_log_record_processor(
+            _configured(lambda: QueuedLogProcessor(log_exporter, deliveries, log_limit))
+        )
     tracer_provider = None
     if processors:
         tracer_provider = TracerProvider(
@@ -160,6 +189,7 @@ def open_pipeline(
             tracer_provider.add_span_processor(processor)
     return Pipeline(
         tracer_provider=tracer_provider,
+        logger_provider=logger_provider,
         meter_provider=MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False, views=views()),
         registry=registry,
         ids=ids,
@@ -210,6 +240,10 @@ def _span_exporter(protocol: OtlpProtocol) -> SpanExporter:
 
 def _metric_exporter(protocol: OtlpProtocol) -> MetricExporter:
     return GrpcMetricExporter() if protocol is OtlpProtocol.GRPC else HttpMetricExporter()
+
+
+def _log_exporter(protocol: OtlpProtocol) -> LogRecordExporter:
+    return GrpcLogExporter() if protocol is OtlpProtocol.GRPC else HttpLogExporter()
 
 
 def _configured(make: Callable[[], _T]) -> _T:

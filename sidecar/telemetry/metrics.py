@@ -77,6 +77,23 @@ class Metrics:
             case _:
                 pass
 
+    def place(self, event: ev.Event) -> TraceRef | None:
+        """The trace that an event belongs to; None where it is not known, or of no run."""
+        match event:
+            case ev.FenceSet() | ev.VerdictAsked() | ev.TurnTripped():
+                run_id = event.run.run_id
+            case ev.FenceClosed() | ev.RecoveryApplied() | ev.LineageChecked():
+                run_id = self._tallies.run(event.window)
+            case ev.LockTaken() | ev.LockReleased():
+                run_id = event.writer.run_id
+            case ev.FileChanged():
+                run_id = event.change.writer.run_id
+            case ev.TurnTold() | ev.Noted():
+                run_id = event.run_id
+            case _:
+                return None
+        return self._runs.get(run_id)
+
     def decision(self, decision: Decision) -> None:
         """Take in a decision."""
         if isinstance(decision, AnswerWait) and not decision.granted:

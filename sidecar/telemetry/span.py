@@ -57,6 +57,11 @@ class TraceRef:
         trace_id = _parse_id(trace, _TRACE_DIGITS)
         return cls(trace_id, _parse_id(span, _SPAN_DIGITS), sampled) if trace_id else None
 
+    def log_fields(self) -> dict[str, str]:
+        """For a line of the log."""
+        fields = {"trace_id": f"{self.trace_id:032x}"}
+        return {**fields, "span_id": f"{self.span_id:016x}"} if self.span_id else fields
+
     def context(self, *, sampled: bool = True) -> Context:
         """For the SDK: what happens, happens below this span."""
         flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
@@ -176,12 +181,12 @@ class SpanWriter:
             _clean(f"{fact.name.value} {fact.suffix}".rstrip()),
             context,
             SpanKind.CLIENT if fact.client else SpanKind.INTERNAL,
-            _encodable(fact.attributes),
+            encodable(fact.attributes),
             start_time=start_ns,
         )
         self._made(fact.name)
         for moment in fact.moments:
-            span.add_event(moment.name.value, _encodable(moment.attributes), _clamped(moment.at_ns))
+            span.add_event(moment.name.value, encodable(moment.attributes), _clamped(moment.at_ns))
         self._fail(span, fact)
         for child in fact.children:
             self._write(child, set_span_in_context(span, Context()))
@@ -201,7 +206,7 @@ def _parse_id(text: str, digits: int) -> int:
     return int(text, 16)
 
 
-def _encodable(attributes: Mapping[Attribute, Value]) -> dict[str, Value]:
+def encodable(attributes: Mapping[Attribute, Value]) -> dict[str, Value]:
     """What protobuf takes: one value out of range would cost the whole batch."""
     return {key.value: _bounded(value) for key, value in attributes.items()}
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import functools
 import time
 import traceback
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
 
+import structlog
 from prometheus_client.exposition import choose_encoder
 
 from sidecar.core import events as ev
+from sidecar.core.decisions import SaveIncident
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.status import Problem
 from sidecar.telemetry.custodytime import CustodyTime
 from sidecar.telemetry.delivery import Signal
 from sidecar.telemetry.export import Pipeline, open_pipeline
 from sidecar.telemetry.gauges import StatusGauges, StatusSource
+from sidecar.telemetry.incidentlog import IncidentLog
 from sidecar.telemetry.labels import PolicyLoad, Queue
 from sidecar.telemetry.log import LINES
 from sidecar.telemetry.metrics import Metrics
@@ -30,7 +33,7 @@ from sidecar.telemetry.traces import Traces
 from sidecar.telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sidecar.core.decisions import Decision
     from sidecar.core.gateway import Gateway
@@ -87,6 +90,7 @@ class Telemetry:
         self._metrics = Metrics(self._meters, self._runs)
         self._tracing = self._start_tracing(clock)
         self._custody: CustodyTime | None = None
+        self._incidents = IncidentLog(pipeline.logger)
         self._last_error = ""
         self._scrape = Lock()
         self._stopped = False
@@ -124,12 +128,29 @@ class Telemetry:
         if self._tracing is not None:
             self._tracing.event(event)
 
+    @contextmanager
+    def within(self, event: ev.Event) -> Iterator[None]:
+        """What is logged meanwhile is about this event, and carries the ids of the trace that it belongs to, if any."""
+        with structlog.contextvars.bound_contextvars(**self._trace_of(event)):
+            yield
+
+    def _trace_of(self, event: ev.Event) -> dict[str, str]:
+        try:
+            where = self._metrics.place(event)
+        except Exception as error:  # noqa: BLE001 - a line without ids is better than none
+            self.failed(error)
+            return {}
+        return {} if where is None else where.log_fields()
+
     @_guarded
     def decision(self, decision: Decision) -> None:
         """The core decided this, on the event told last."""
         self._metrics.decision(decision)
         if self._tracing is not None:
             self._tracing.decision(decision)
+        if isinstance(decision, SaveIncident):
+            incident = decision.incident
+            self._incidents.saved(incident, self._runs.get(incident.run.run_id), self._clock())
 
     @_guarded
     def diagnostic(self, message: Diagnostic, gateway: Gateway) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections import Counter
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,6 +66,9 @@ class Sinks:
 
     def event(self, event: Event) -> None:
         self.events.append(event)
+
+    def within(self, event: Event) -> nullcontext[None]:
+        return nullcontext()
 
     def decision(self, decision: Decision) -> None:
         self.decisions.append(decision)

@@ -1,0 +1,94 @@
+"""Incidents as log records: a line on standard error, and a record over OTLP where a backend for logs is named.
+
+The record names what was found by ids and closed words; the incident's sentences stay in the store.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from opentelemetry._logs import LogRecord, SeverityNumber
+
+from sidecar.core.incident import Outcome
+from sidecar.core.verdict import Verdict
+from sidecar.telemetry.describe import of_gateway, of_incident, of_run
+from sidecar.telemetry.names import Attribute
+from sidecar.telemetry.span import encodable
+from sidecar.telemetry.table import OpenTable
+
+if TYPE_CHECKING:
+    from opentelemetry._logs import Logger
+
+    from sidecar.core.incident import Incident
+    from sidecar.telemetry.span import TraceRef
+
+EVENT_NAME: Final = "openclaw.session.incident"
+
+MAX_REMEMBERED: Final = 4_096
+
+_NUMBERS: Final = {SeverityNumber.INFO: 20, SeverityNumber.WARN: 30, SeverityNumber.ERROR: 40}
+"""The standard library's numbers of the levels."""
+
+log = structlog.get_logger("sidecar.incidents")
+
+_State = tuple[Verdict, Outcome, bool, bool]
+
+
+class IncidentLog:
+    """Says each thing that an incident comes to, once."""
+
+    def __init__(self, logger: Logger | None) -> None:
+        """``logger`` is the SDK's; None when no backend wants log records."""
+        self._logger = logger
+        self._said: OpenTable[str, _State] = OpenTable(MAX_REMEMBERED)
+
+    def saved(self, incident: Incident, where: TraceRef | None, now_ns: int) -> None:
+        """The incident is new or has changed."""
+        state = (incident.verdict, incident.recovery.outcome, incident.turn_lost, incident.closed_at_ns > 0)
+        if self._said.get(incident.incident_id) == state:
+            return
+        self._said.put(incident.incident_id, state)
+        severity = _severity(incident)
+        trace = {} if where is None else where.log_fields()
+        log.log(
+            _NUMBERS[severity],
+            "incident",
+            **trace,
+            id=incident.incident_id,
+            verdict=incident.verdict.value,
+            outcome=incident.recovery.outcome.value,
+            turn_lost=incident.turn_lost,
+            closed=incident.closed_at_ns > 0,
+            file=incident.session_file,
+        )
+        if self._logger is not None:
+            self._logger.emit(_record(incident, severity, where, now_ns))
+
+
+def _severity(incident: Incident) -> SeverityNumber:
+    """As the page that it leads to: a person is woken, someone should look, or all is well."""
+    if incident.verdict is Verdict.EXTERNAL or incident.recovery.outcome is Outcome.INEFFECTIVE:
+        return SeverityNumber.ERROR
+    if incident.verdict is Verdict.UNATTRIBUTED or incident.turn_lost:
+        return SeverityNumber.WARN
+    return SeverityNumber.INFO
+
+
+def _record(incident: Incident, severity: SeverityNumber, where: TraceRef | None, now_ns: int) -> LogRecord:
+    attributes = {
+        Attribute.FILE_PATH: incident.session_file,
+        **of_run(incident.run),
+        **of_gateway(incident.gateway),
+        **of_incident(incident),
+    }
+    return LogRecord(
+        timestamp=incident.opened_at_ns,
+        observed_timestamp=now_ns,
+        context=None if where is None else where.context(sampled=where.sampled is not False),
+        severity_number=severity,
+        severity_text=severity.name,
+        body=f"session incident: {incident.verdict.value}, recovery {incident.recovery.outcome.value}",
+        attributes=encodable(attributes),
+        event_name=EVENT_NAME,
+    )

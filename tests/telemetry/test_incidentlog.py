@@ -1,0 +1,104 @@
+"""Incidents as log records, with the ids of the trace that they belong to."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import structlog
+
+from sidecar.core.decisions import SaveIncident
+from sidecar.core.incident import Outcome
+from sidecar.core.verdict import Verdict
+from sidecar.telemetry import Telemetry, configure_logging
+from sidecar.telemetry.delivery import Signal
+from tests.telemetry import facts
+from tests.telemetry.facts import FILE, GATEWAY, RUN_SPAN, SECOND, T0, TRACE
+from tests.telemetry.receivers import Received, grpc_backend, http_backend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+SECRET: Final = "My password is hunter2"
+
+
+@pytest.fixture
+def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    stream = io.StringIO()
+    configure_logging("json", stream=stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    structlog.reset_defaults()
+
+
+def save(telemetry: Telemetry, verdict: Verdict = Verdict.EXTERNAL, outcome: Outcome = Outcome.REFUSED) -> None:
+    telemetry.decision(SaveIncident(incident=facts.incident(verdict, outcome, reason=SECRET)))
+
+
+@pytest.mark.parametrize(("protocol", "serve"), [("grpc", grpc_backend), ("http/protobuf", http_backend)])
+def test_an_incident_reaches_a_real_backend_as_a_log_record(
+    protocol: str, serve: Callable[[], AbstractContextManager[Received]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve() as received:
+        path = "/v1/logs" if protocol != "grpc" else ""
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", received.endpoint + path)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", protocol)
+        telemetry = Telemetry()
+        assert telemetry._tracing is None
+        telemetry.diagnostic(facts.run_started(T0), GATEWAY)
+        save(telemetry)
+        save(telemetry)
+        telemetry.shutdown()
+    (record,) = received.records
+    assert (record.trace_id.hex(), record.span_id.hex()) == (TRACE, RUN_SPAN)
+    assert (record.severity_text, record.event_name) == ("ERROR", "openclaw.session.incident")
+    assert record.body.string_value == "session incident: external, recovery refused"
+    found = {a.key: a.value.string_value for a in record.attributes}
+    assert (found["openclaw.verdict"], found["file.path"]) == ("external", FILE)
+    assert SECRET not in str(received.logs)
+    assert (received.traces, received.metrics) == ([], [])
+    assert telemetry._pipeline.deliveries.delivered[Signal.LOGS] == 1
+
+
+def test_each_thing_that_an_incident_comes_to_is_a_line(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    telemetry = Telemetry()
+    telemetry.diagnostic(facts.run_started(T0), GATEWAY)
+    incident = facts.incident()
+    for change in (incident, incident, replace(incident, closed_at_ns=T0 + SECOND)):
+        telemetry.decision(SaveIncident(incident=change))
+    save(telemetry)
+    telemetry.shutdown()
+    told = [(line["level"], line["verdict"], line["closed"], line["trace_id"]) for line in lines()]
+    assert told == [
+        ("info", "co_tenant", False, TRACE),
+        ("info", "co_tenant", True, TRACE),
+        ("error", "external", False, TRACE),
+    ]
+    assert SECRET not in str(lines())
+
+
+def test_a_line_about_an_event_carries_the_ids_of_its_trace(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    telemetry = Telemetry()
+    telemetry.diagnostic(facts.run_started(T0), GATEWAY)
+    telemetry.event(facts.fence(T0))
+    log = structlog.get_logger()
+    for event in (facts.closed(T0 + 1), facts.taken(T0), facts.taken(T0, facts.COTENANT)):
+        with telemetry.within(event):
+            log.info("within")
+    log.info("after")
+    telemetry.shutdown()
+    ids = [(line.get("trace_id"), line.get("span_id")) for line in lines()]
+    assert ids == [(TRACE, RUN_SPAN), (TRACE, RUN_SPAN), (None, None), (None, None)]
+
+
+def test_an_unclear_change_and_a_lost_turn_are_warnings(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    telemetry = Telemetry()
+    save(telemetry, Verdict.UNATTRIBUTED)
+    lost = facts.incident(Verdict.CO_TENANT, Outcome.NOT_ATTEMPTED, turn_lost=True)
+    telemetry.decision(SaveIncident(incident=lost))
+    save(telemetry, Verdict.CO_TENANT, Outcome.INEFFECTIVE)
+    telemetry.shutdown()
+    assert [line["level"] for line in lines()] == ["warning", "warning", "error"]
