@@ -125,14 +125,18 @@ class PolicyFile(_Part, frozen=True, kw_only=True):
 
 
 def json_schema() -> dict[str, Any]:
-    """A JSON Schema (2020-12) of the file, for editors such as those that use taplo."""
-    (_root,), components = msgspec.json.schema_components((PolicyFile,), ref_template="#/$defs/{name}")
+    """A JSON Schema of the file for editors. Draft 4, as taplo, which most of them use for TOML, knows no later one."""
+    (_root,), components = msgspec.json.schema_components((PolicyFile,), ref_template="#/definitions/{name}")
     definitions: dict[str, Any] = dict(components)
+    root = definitions.pop("PolicyFile")
+    for part in (root, *definitions.values()):
+        if part.get("required") == []:
+            del part["required"]  # draft 4 wants at least one name
     kinds = definitions["WriterKind"]
     kinds["enum"] = [kind for kind in kinds["enum"] if kind != WriterKind.FOREIGN]
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        **root,
         "title": "openclaw-sidecar policy",
-        "$ref": "#/$defs/PolicyFile",
-        "$defs": definitions,
+        "definitions": definitions,
     }

@@ -289,6 +289,7 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # its default would end a sidecar that is about to start
     service = Service(settings)
     loop.add_signal_handler(signal.SIGHUP, service.rulebook.look)
     await service.serve(stopping)
