@@ -1,0 +1,74 @@
+"""Which session file a person means."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.cotenant.errors import SessionNameError
+from sidecar.cotenant.locate import locate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_path_an_id_a_name_and_a_key_mean_the_same(state_dir: Path, session_file: Path) -> None:
+    (session_file.parent / "sessions.json").write_text(
+        json.dumps({"agent:main:main": {"sessionId": "abc"}, "agent:main:x": {"sessionFile": str(session_file)}})
+    )
+
+    for name in (str(session_file), "abc", "abc.jsonl", "agent:main:main", "agent:main:x"):
+        assert locate(name, state_dir) == session_file
+
+
+def test_links_among_directories_are_followed_as_the_gateway_does(state_dir: Path, session_file: Path) -> None:
+    linked = state_dir.with_name("linked")
+    linked.symlink_to(state_dir)
+
+    assert locate("abc", linked) == session_file
+    assert locate(str(linked / "agents" / "main" / "sessions" / "abc.jsonl"), state_dir) == session_file
+
+
+def test_an_id_of_two_agents_is_told(state_dir: Path, session_file: Path) -> None:
+    other = state_dir / "agents" / "other" / "sessions"
+    other.mkdir(parents=True)
+    (other / "abc.jsonl").write_bytes(session_file.read_bytes())
+
+    with pytest.raises(SessionNameError, match=r"several sessions: .*main.*other"):
+        locate("abc", state_dir)
+
+
+@pytest.mark.parametrize("name", ["nope", "agent:main:nope", "", "..", "a\0b", "/etc/passwd", "./abc.jsonl"])
+def test_what_is_no_session_is_told_with_the_remedy(state_dir: Path, name: str) -> None:
+    with pytest.raises(SessionNameError, match=r"--state-dir|no session file"):
+        locate(name, state_dir)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"k":1}', '{"k":{"sessionFile":5}}', '{"k":{"sessionId":""}}'])
+def test_a_list_of_sessions_that_makes_no_sense_names_none(state_dir: Path, session_file: Path, text: str) -> None:
+    (session_file.parent / "sessions.json").write_text(text)
+
+    with pytest.raises(SessionNameError):
+        locate("k", state_dir)
+
+
+def test_files_beside_the_sessions_and_links_are_none(state_dir: Path, session_file: Path) -> None:
+    for name in ("abc.trajectory.jsonl", "sessions.json"):
+        (session_file.parent / name).write_text("{}")
+        with pytest.raises(SessionNameError):
+            locate(str(session_file.parent / name), state_dir)
+    (session_file.parent / "link.jsonl").symlink_to(session_file)
+    with pytest.raises(SessionNameError, match="symbolic link"):
+        locate("link", state_dir)
+
+
+def test_a_key_can_not_lead_out_of_the_state_directory(state_dir: Path, session_file: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "sessions" / "abc.jsonl"
+    outside.parent.mkdir()
+    outside.write_bytes(session_file.read_bytes())
+    (session_file.parent / "sessions.json").write_text(json.dumps({"k": {"sessionFile": str(outside)}}))
+
+    with pytest.raises(SessionNameError, match="no sidecar watches it"):
+        locate("k", state_dir)
