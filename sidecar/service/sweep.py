@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from sidecar.core.gateway import Role
 from sidecar.watch.stale import inspect_lock
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class LockSweep:
         present = {lock.key for _, lock in locks}
         self._said = {said for said in self._said if said[0] in present}
         for session, lock in locks:
-            fresh = [reason for reason in lock.reasons if (lock.key, reason) not in self._said]
+            fresh = [r for r in lock.reasons if (lock.key, r) not in self._said and not self._known(r, lock.pid)]
             for reason in fresh:
                 self._said.add((lock.key, reason))
                 self._told(reason)
@@ -80,11 +81,15 @@ class LockSweep:
                 found.append((session, lock))
         return found
 
+    def _known(self, reason: str, pid: int) -> bool:
+        """A co-tenant is no OpenClaw by its command line, and may hold the lock all the same: it is linked."""
+        return reason == "non_openclaw_owner" and any(s.pid == pid for s in self._roster.open_sessions())
+
     def _may_hold(self, file: str, pid: int, made_seconds: float) -> bool:
         """Nothing is concluded from a process that was linked later, or whose reports may be missing."""
         if self._holds[pid, file]:
             return True
-        links = [s for s in self._roster.open_sessions() if s.pid == pid]
+        links = [s for s in self._roster.open_sessions() if s.pid == pid and s.role is Role.GATEWAY]
         if not links or any(s.gaps or s.lost for s in links):
             return True
         return any(s.hello is None or int(s.hello.at) / _NS_PER_SECOND > made_seconds for s in links)

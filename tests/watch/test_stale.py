@@ -7,14 +7,17 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from sidecar.core.gateway import Role
 from sidecar.service.roster import Roster
 from sidecar.service.sweep import LockSweep
 from sidecar.watch.stale import GRACE_SECONDS, inspect_lock
+from sidecar.wire.messages import Hello
 
 NOW = time.time()
 HOLDS = lambda _pid, _made: True  # noqa: E731 - one word
@@ -117,8 +120,23 @@ class Locked:
         self.locked = frozenset({session})
 
 
-def sweep(session: Path, told: list[str]) -> LockSweep:
-    return LockSweep(Locked(session), Roster(), lambda: int(NOW * 1e9), told.append)  # type: ignore[arg-type]
+@dataclass
+class Link:
+    """What the sweep looks at of a link."""
+
+    pid: int
+    role: Role
+    name: str = "link-1"
+    gaps: int = 0
+    lost: int = 0
+    hello: Hello = field(default_factory=lambda: Hello(seq=1, at=str(int((NOW - 600) * 1e9)), protocol=1, pid=1))
+
+
+def sweep(session: Path, told: list[str], *links: Link) -> LockSweep:
+    roster = Roster()
+    for link in links:
+        roster.sessions[link.name] = link  # type: ignore[assignment]
+    return LockSweep(Locked(session), roster, lambda: int(NOW * 1e9), told.append)  # type: ignore[arg-type]
 
 
 def test_each_reason_is_told_once_for_each_lock(session: Path) -> None:
@@ -149,3 +167,39 @@ def test_nothing_is_concluded_from_a_process_that_is_not_linked(session: Path) -
     lock(session)
     sweep(session, told).sweep()
     assert told == []
+
+
+def test_a_gateway_that_gave_the_lock_back_has_left_it_behind(session: Path) -> None:
+    told: list[str] = []
+    swept = sweep(session, told, Link(os.getpid(), Role.GATEWAY))
+    lock(session)
+    swept.taken(os.getpid(), str(session))
+    swept.sweep()
+    assert told == []
+    swept.released(os.getpid(), str(session))
+    swept.sweep()
+    assert told == ["orphan_self_pid"]
+
+
+@pytest.mark.parametrize("more", [{"lost": 1}, {"gaps": 1}])
+def test_nothing_is_concluded_where_reports_may_be_missing(session: Path, more: dict[str, int]) -> None:
+    told: list[str] = []
+    lock(session)
+    sweep(session, told, Link(os.getpid(), Role.GATEWAY, **more)).sweep()  # type: ignore[arg-type]
+    assert told == []
+
+
+def test_a_lock_from_before_the_link_may_be_held(session: Path) -> None:
+    told: list[str] = []
+    lock(session, touched_seconds=601.0)
+    sweep(session, told, Link(os.getpid(), Role.GATEWAY)).sweep()
+    assert told == []
+
+
+def test_a_cotenant_that_is_linked_may_hold_the_lock(session: Path) -> None:
+    told: list[str] = []
+    lock(session, pid=1)
+    sweep(session, told, Link(1, Role.COTENANT)).sweep()
+    assert told == []
+    sweep(session, told).sweep()
+    assert told == ["non_openclaw_owner"]
