@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.brakes import Brakes
+from sidecar.core.change import Operation
 from sidecar.core.decisions import AnswerWait, Approve, Decision, Page, Refuse, SaveIncident, Withdraw
 from sidecar.core.hold import Held, Hold
 from sidecar.core.incident import Outcome
@@ -229,10 +230,24 @@ class Answers:
     def lineage_checked(self, event: LineageChecked) -> list[Decision]:
         """The history after a recovery was read."""
         window = self._registry.closed.pop(event.window, None)
-        if window is None or window.incident is None or not event.missing:
+        if window is None or window.incident is None:
+            return []
+        if event.problem:
+            return self._unproven(window, event)
+        if not event.missing:
             return []
         reason = f"records {', '.join(event.missing[:4])} are not on the path to the root: the history has forked"
         window.note(event.at_ns, "history forked", reason)
+        window.amend(window.recovery(Outcome.INEFFECTIVE, self.mode, reason))
+        return [SaveIncident(incident=window.snapshot()), *_page(window)]
+
+    def _unproven(self, window: Window, event: LineageChecked) -> list[Decision]:
+        """The history could not be read: without it no effect shows (rule 6), unless the session itself is over."""
+        window.note(event.at_ns, "history not read", event.problem)
+        changes = self._registry.ledger(window.file).changes
+        if any(c.finished and c.operation is Operation.REMOVE for c in changes):
+            return saved(window.snapshot())
+        reason = f"that no record was lost can't be seen: {event.problem}"
         window.amend(window.recovery(Outcome.INEFFECTIVE, self.mode, reason))
         return [SaveIncident(incident=window.snapshot()), *_page(window)]
 

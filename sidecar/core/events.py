@@ -268,11 +268,16 @@ class TurnTripped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageChecked:
-    """The history after a recovery was read: which of the records that came in between are off the path."""
+    """The history after a recovery was read: which of the records that came in between are off the path.
+
+    Attributes:
+        problem: Why it could not be read; empty when it was.
+    """
 
     window: str
     missing: tuple[str, ...]
     at_ns: int
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.change import Change, Operation
 from sidecar.core.custody import Share, explain
+from sidecar.core.kept import left_out
 from sidecar.core.policy import UNCHANGED_RULE, Grade
 from sidecar.core.projection import seen_through
 from sidecar.core.rules import DEFAULT_RULE, NEVER_RULE, Deed, May, Ruling, deed_of
@@ -305,4 +306,7 @@ def _grant(
     elif verdict is not Verdict.OWN and not found.prefix_intact and not evidence.can_reload:
         may, rule = False, ""
         reason = f"{reason}; recovery refused: old bytes were replaced and this release can't make the run reload them"
+    elif evidence.snapshot.content is not None and (lost := left_out(evidence.changes, evidence.snapshot.content)):
+        may, rule = False, ""
+        reason = f"{reason}; recovery refused: {lost}"
     return Judgement(verdict, grade, reason, found.shares, may_recover=may, manifest=found.manifest, rule=rule)

@@ -353,13 +353,16 @@ class Warden:
 
     def _check_lineage(self, decision: de.CheckLineage) -> None:
         missing: tuple[str, ...] = ()
+        problem = ""
         try:
             records, _strange = read_records(Path(decision.file))
         except OSError as error:
+            problem = f"the history can't be read: {error.strerror or error}"
             log.warning("history_unreadable", file=decision.file, error=str(error))
         else:
             missing = off_path(records, decision.records)
-        self.handle(ev.LineageChecked(window=decision.window, missing=missing, at_ns=self._now_ns()))
+        event = ev.LineageChecked(window=decision.window, missing=missing, problem=problem, at_ns=self._now_ns())
+        self.handle(event)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         self._follow(asyncio.create_task(work))

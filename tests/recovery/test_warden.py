@@ -391,6 +391,24 @@ async def test_nobody_concludes_anything_from_a_look_while_a_link_is_silent(
         assert gateway.commands.empty()
 
 
+async def test_a_history_that_is_gone_when_it_is_looked_at_is_ineffective_and_paged(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(stage.file, "note")
+        gateway.ask(stage.file, fence)
+        await gateway.answer()
+        gateway.applied(stage.file, fence, "note")
+        await stage.said()
+        stage.file.unlink()
+        gateway.end()
+        await stage.said()
+    assert stage.incident.recovery.outcome is Outcome.INEFFECTIVE
+    assert "the history can't be read: No such file" in stage.incident.recovery.reason
+    assert len(stage.sinks.paged) == 1
+
+
 # Files that move while they are looked at
 
 
