@@ -322,7 +322,7 @@ class Approve(FromSidecar, kw_only=True, frozen=True, tag="approve"):
 
 
 class Refuse(FromSidecar, kw_only=True, frozen=True, tag="refuse"):
-    """No: the gateway's own fence decides."""
+    """No: the gateway's own fence decides. Without a question: what was approved ahead of one is taken back."""
 
     window: Id
     ask: Id
