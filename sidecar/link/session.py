@@ -253,7 +253,7 @@ class LinkSession:
             await self._reject("pid_mismatch", f"process {self.peer.pid} calls itself {message.pid}")
             return False
         if message.role is Role.COTENANT and not message.name:
-            await self._reject("no_name", f"process {self.peer.pid} is a co-tenant without a name")
+            await self._reject("malformed", f"process {self.peer.pid} is a co-tenant without a name")
             return False
         self.hello = message
         self.changes = ChangeReader(self.name, self.speaker)

@@ -41,6 +41,8 @@ EXPIRY_SECONDS: Final = 60.0
 """A begin without an end is given up after so long; the ledger of the core has the same bound for any call."""
 
 MAX_OPEN: Final = 64
+_REFUSED: Final = "hook_refused"
+"""A word of `sidecar.telemetry.labels.Rejection`."""
 
 log = structlog.get_logger("sidecar.hooks")
 
@@ -101,9 +103,9 @@ class Hooks:
             raise HookRefused(HTTPStatus.FORBIDDEN, what)
         return token
 
-    def rejected(self, reason: str, detail: str) -> None:
+    def rejected(self, detail: str) -> None:
         """A call was refused."""
-        self._refuse(reason, detail)
+        self._refuse(_REFUSED, detail)
 
     def begin(self, begin: HookBegin) -> dict[str, Any]:
         """A write comes.
@@ -215,7 +217,7 @@ class Hooks:
         if opened is None:
             return
         log.warning("hook_expired", hook=hook, name=opened.change.writer.name, file=printable(str(opened.file)))
-        self._refuse("hook_expired", f"{opened.change.writer.name} began a write to {opened.file} and never ended it")
+        self._refuse(_REFUSED, f"{opened.change.writer.name} began a write to {opened.file} and never ended it")
         self._warden.handle(ev.LinkLost(link=opened.change.link, clean=True, at_ns=self._now_ns()))
 
 

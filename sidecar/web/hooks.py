@@ -85,7 +85,7 @@ class HookDesk(Protocol):
         """It has been made; the answer to the caller. Raises `HookRefused`."""
         ...
 
-    def rejected(self, reason: str, detail: str) -> None:
+    def rejected(self, detail: str) -> None:
         """A call was refused."""
         ...
 
@@ -114,7 +114,7 @@ def add_hooks(app: FastAPI, desk: HookDesk) -> None:
             message = _parse(await _bounded(request))
             answer = desk.begin(message) if isinstance(message, HookBegin) else desk.end(message)
         except HookRefused as refused:
-            desk.rejected(f"hook_{refused.status.phrase.lower().replace(' ', '_')}", refused.detail)
+            desk.rejected(refused.detail)
             answered = problem(refused.status, refused.detail)
             if refused.status is HTTPStatus.UNAUTHORIZED:
                 answered.headers["www-authenticate"] = "Bearer"

@@ -172,7 +172,7 @@ async def test_a_begin_without_an_end_leaves_custody_of_the_file_unknown(place: 
 
     [lost] = [event for event in place.told if isinstance(event, ev.LinkLost)]
     assert lost.link == place.changes[0].change.link
-    assert place.refused == ["hook_expired"]
+    assert place.refused == ["hook_refused"]
     with pytest.raises(HookRefused, match="not any more"):
         hooks.end(_end(begun["hook"]))
 
