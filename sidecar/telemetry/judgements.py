@@ -51,7 +51,7 @@ class Judgements:
     def saved(self, window: OpenWindow, incident: Incident) -> None:
         """The window's incident is new or has changed."""
         known = window.incident
-        window.incident = incident
+        window.judged(incident)
         if known is None or (known.verdict, known.grade) != (incident.verdict, incident.grade):
             self._unanswered[window.window_id] = _Unanswered(window, incident, self._clock())
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.verdict import Verdict
+from sidecar.core.writer import Writer, WriterKind
 from sidecar.telemetry.describe import of_gateway, of_incident, of_run, of_writer, token
-from sidecar.telemetry.labels import Ending
+from sidecar.telemetry.labels import NONE, Ending
 from sidecar.telemetry.names import Attribute, Moment, Span
 from sidecar.telemetry.recoveries import recovery_span
 from sidecar.telemetry.span import SpanFact, SpanMoment
@@ -60,6 +62,8 @@ class OpenWindow:
         moves: How often the fence was set again.
         moments: What happened, oldest first.
         children: Spans below it.
+        unjudged: Attributes of the changes that no verdict was given on yet.
+        strange: Bytes without a writer that have been told.
         incident: What it met.
         asked: When each question came that has no answer yet.
         looked_ns: When the last thing happened that made the core look.
@@ -79,6 +83,10 @@ class OpenWindow:
     moves: int = 0
     moments: deque[SpanMoment] = field(default_factory=lambda: deque(maxlen=MAX_MOMENTS))
     children: deque[SpanFact] = field(default_factory=lambda: deque(maxlen=MAX_CHILDREN))
+    unjudged: deque[dict[Attribute, str | int | float | bool]] = field(
+        default_factory=lambda: deque(maxlen=MAX_MOMENTS)
+    )
+    strange: set[tuple[int, int]] = field(default_factory=set)
     incident: Incident | None = None
     asked: dict[str, int] = field(default_factory=dict)
     looked_ns: int = 0
@@ -100,10 +108,38 @@ class OpenWindow:
         if change.offset >= 0:
             attributes[Attribute.CHANGE_OFFSET] = change.offset
         self.note(change.at_ns, Moment.CHANGE, attributes)
+        self.unjudged.append(attributes)
+
+    def judged(self, incident: Incident) -> None:
+        """The incident was saved: what waited for a verdict has it, and bytes without a writer are told."""
+        self.incident = incident
+        for attributes in self.unjudged:
+            attributes[Attribute.VERDICT] = incident.verdict.value
+        self.unjudged.clear()
+        for item in incident.unexplained:
+            if (item.offset, item.length) in self.strange:
+                continue
+            self.strange.add((item.offset, item.length))
+            kind = WriterKind.FOREIGN if incident.verdict is Verdict.EXTERNAL else WriterKind.UNKNOWN
+            attributes = {
+                Attribute.CHANGE_OFFSET: item.offset,
+                Attribute.CHANGE_LENGTH: item.length,
+                Attribute.VERDICT: incident.verdict.value,
+                **of_writer(Writer(kind, pid=item.pid)),
+            }
+            self.note(self.looked_ns, Moment.CHANGE, attributes)
+
+    def let_pass(self) -> None:
+        """The run went on: what nobody had to judge is its own, or was let pass by the gateway's own fence."""
+        for attributes in self.unjudged:
+            own = attributes.get(Attribute.WRITER_OWN, False)
+            attributes[Attribute.VERDICT] = Verdict.OWN.value if own else NONE
+        self.unjudged.clear()
 
     def end(self, at_ns: int, ending: Ending) -> None:
         """The window has ended; the first ending counts. The history is read only of a run that went on."""
         if not self.ended_ns:
+            self.let_pass()
             self.ended_ns = at_ns
             self.ending = ending
             if ending is not Ending.ENDED:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sidecar.core.decisions import SaveIncident
-from sidecar.core.incident import Outcome
+from sidecar.core.incident import Outcome, UnexplainedRange
 from sidecar.core.verdict import Verdict
 from sidecar.telemetry.names import Metric
 from tests.telemetry import facts
@@ -68,3 +69,30 @@ def test_an_agent_whose_name_is_no_id_is_other_and_a_strange_path_has_none(bench
     for window, file in (("w1", "/state/agents/My secret/sessions/a.jsonl"), ("w2", "/elsewhere/a.jsonl")):
         bench.tell(facts.fence(T0, window=window, file=file), facts.closed(T0 + 1, window=window))
     assert {labels["agent"] for labels in bench.label_sets(Metric.WINDOWS_CLOSED)} == {"other", "none"}
+
+
+def changes(bench: Bench) -> list[tuple[object, object]]:
+    """Kind of writer and verdict of each change on the span of the window."""
+    found = [dict(event.attributes or {}) for event in bench.span("session.fence").events if "change" in event.name]
+    return [(a["openclaw.writer.kind"], a["openclaw.verdict"]) for a in found]
+
+
+def test_each_change_on_the_span_has_its_verdict(bench: Bench) -> None:
+    saved = facts.incident()
+    bench.tell(facts.fence(T0), facts.wrote(T0 + 1), SaveIncident(incident=saved), facts.wrote(T0 + 2, OWN))
+    bench.tell(facts.fence(T0 + 3), facts.wrote(T0 + 4, COTENANT), facts.closed(T0 + SECOND))
+    bench.tell(SaveIncident(incident=replace(saved, closed_at_ns=T0 + SECOND)))
+    assert changes(bench) == [("inject", "co_tenant"), ("user_turn", "own"), ("inject", "none")]
+
+
+def test_foreign_bytes_are_a_change_on_the_span(bench: Bench) -> None:
+    strange = (UnexplainedRange(offset=100, length=50, pid=77),)
+    saved = replace(facts.incident(Verdict.EXTERNAL, Outcome.REFUSED), unexplained=strange)
+    bench.tell(facts.fence(T0), SaveIncident(incident=saved), SaveIncident(incident=saved))
+    bench.tell(
+        facts.closed(T0 + SECOND, takeover=True), SaveIncident(incident=replace(saved, closed_at_ns=T0 + SECOND))
+    )
+    assert changes(bench) == [("foreign", "external")]
+    (event,) = (e for e in bench.span("session.fence").events if e.name == "session.change")
+    attributes = dict(event.attributes or {})
+    assert (attributes["openclaw.change.length_bytes"], attributes["openclaw.writer.pid"]) == (50, 77)

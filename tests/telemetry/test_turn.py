@@ -181,6 +181,7 @@ def test_the_fence_tells_who_wrote_and_what_came_of_it(desk: Desk) -> None:
         "openclaw.writer.name": "cron",
         "openclaw.writer.pid": 4711,
         "openclaw.writer.own": False,
+        "openclaw.verdict": "co_tenant",
     }
 
 
@@ -245,7 +246,7 @@ def test_a_foreign_write_shows_as_a_lost_turn_with_an_external_verdict(desk: Des
     assert fence.attributes["openclaw.turn.lost"] is True
     assert fence.attributes["error.type"] == "takeover"
     assert fence.status.status_code is StatusCode.ERROR
-    assert [e.name for e in fence.events] == ["turn.stopped"]
+    assert [e.name for e in fence.events] == ["session.change", "turn.stopped"]
     verdict = desk.bench.span("session.verdict")
     assert verdict.start_time == T0 + SECOND
     assert verdict.end_time == T0 + SECOND + 2 * MS
