@@ -194,7 +194,13 @@ class Announcer:
             self._socket.connect(str(self._path))
         except OSError as error:
             raise SidecarAwayError(self._path, error.strerror or str(error)) from error
-        own = {"protocol": wire.PROTOCOL, "pid": os.getpid(), "role": Role.COTENANT, "name": self._name}
+        own = {
+            "protocol": wire.PROTOCOL,
+            "oldest": wire.OLDEST,
+            "pid": os.getpid(),
+            "role": Role.COTENANT,
+            "name": self._name,
+        }
         self._say(wire.Hello, {**own, "preload": __version__, "state_dir": str(self._state_dir)})
         lines = self._socket.makefile("rb")
         answer = _read(lines)

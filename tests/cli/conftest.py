@@ -44,7 +44,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home directory with a state directory in it, and nothing in the environment that says otherwise."""
     for name in ("OPENCLAW_STATE_DIR", "XDG_STATE_HOME", "NODE_OPTIONS", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    for key in ("STATE_DIR", "DATA_DIR", "SOCKET", "HTTP", "OBSERVE", "NOTIFY", "CONFIG", "LOG_FORMAT", "POLICY"):
+    for key in (
+        "STATE_DIR",
+        "DATA_DIR",
+        "SOCKET",
+        "HTTP",
+        "OBSERVE",
+        "NOTIFY",
+        "CONFIG",
+        "LOG_FORMAT",
+        "POLICY",
+        "HOOKS_TOKEN_FILE",
+    ):
         monkeypatch.delenv(f"OPENCLAW_SIDECAR_{key}", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".openclaw").mkdir()
