@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pytest
@@ -18,6 +19,7 @@ from sidecar.core.hold import Pause
 from sidecar.core.policy import Policy
 from sidecar.demo.companion import Companion
 from sidecar.demo.errors import SidecarStartError
+from sidecar.service import chores
 from sidecar.service.rulebook import Rulebook
 from sidecar.telemetry.labels import PolicyLoad
 
@@ -216,6 +218,29 @@ def place() -> Iterator[Path]:
         (path / "policies").mkdir()
         (path / "policies" / "policy.toml").write_text(DENY)
         yield path
+
+
+def test_the_files_are_looked_at_now_and_then_whatever_inotify_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chores, "RECONCILE_SECONDS", 0.02)
+    monkeypatch.setattr(chores, "gateways_of", lambda _directory: ())
+
+    async def wait() -> None:
+        looked = asyncio.Event()
+        idle: Any = SimpleNamespace(files=())
+
+        def nothing() -> None:
+            pass
+
+        jobs = chores.Chores(tmp_path, idle, idle, idle, nothing, nothing, nothing, looked.set)
+        jobs.start()
+        try:
+            await asyncio.wait_for(looked.wait(), SOON)
+        finally:
+            jobs.stop()
+
+    asyncio.run(wait())
 
 
 def test_a_running_sidecar_takes_a_policy_on_a_signal_and_refuses_a_bad_one(place: Path) -> None:
