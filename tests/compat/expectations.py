@@ -37,7 +37,10 @@ def problems(name: str, writer: Writer, stock: Cell, guarded: Cell) -> list[str]
     scenario = BY_NAME[name]
     if writer is Writer.FOREIGN:
         return _foreign(scenario, stock, guarded)
-    return _known(scenario, guarded)
+    found = _known(scenario, guarded)
+    if writer is Writer.OWN and guarded.verdict not in {"own", ""}:
+        found.append(f"its own bytes are called {guarded.verdict}")
+    return found
 
 
 def _known(scenario: Scenario, cell: Cell) -> list[str]:

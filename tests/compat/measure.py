@@ -311,5 +311,7 @@ def _lost(played: Played) -> int:
     if not played.file.exists():
         return 0
     records = [history._shape(record) for record in history.read_records(played.file)]
-    wanted = {r.record_id for r in records if r.kind != HEADER} | set(played.written)
+    wanted = set(played.written)
+    if not played.scenario.branches:
+        wanted |= {r.record_id for r in records if r.kind != HEADER}
     return len(lineage.off_path(records, sorted(wanted)))

@@ -87,6 +87,7 @@ class Scenario:
         twice: Whether the run checks its fence before it writes, too.
         first: The session begins with this run: nothing is saved before its first answer.
         in_matrix: The fence matrix has it; else it is from here.
+        branches: The writer itself leaves records behind and goes on from a branch of the history.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Scenario:
     twice: Twice = Twice.NO
     first: bool = False
     in_matrix: bool = True
+    branches: bool = False
 
 
 SCENARIOS: Final = (
@@ -127,6 +129,10 @@ SCENARIOS: Final = (
     Scenario("same-process 2nd controller appends user msg (published)", "secondPublished", Change.APPEND, COTENANT),
     Scenario("own locked write that then throws", "lockedThrows", Change.APPEND, OWN),
     Scenario("own unlocked write + onMessagePersisted refresh (if any)", "unlocked", Change.APPEND, OWN),
+    Scenario("own compaction record outside the lock", "ownCompaction", Change.APPEND, OWN, in_matrix=False),
+    Scenario("own metadata records outside the lock", "ownMetadata", Change.APPEND, OWN, in_matrix=False),
+    Scenario("own tool results truncated", "ownTruncation", Change.APPEND, OWN, in_matrix=False, branches=True),
+    Scenario("own delivery mirrored", "ownMirror", Change.APPEND, OWN, in_matrix=False),
     Scenario("one lock timeout, then retry", "lockTimeout", Change.LOCK_TIMEOUT, BOTH, timeout_ms=150),
     Scenario(
         "lock timeout while a user msg is written",
@@ -138,6 +144,7 @@ SCENARIOS: Final = (
     ),
     Scenario("user msg, check, user msg", "user", Change.APPEND, COTENANT, twice=Twice.AGAIN, in_matrix=False),
     Scenario("user msg by the release's own append", "transcript", Change.APPEND, COTENANT, in_matrix=False),
+    Scenario("mirror by the release's own append", "transcriptMirror", Change.APPEND, COTENANT, in_matrix=False),
     Scenario(
         "first turn, user msg by the own append", "transcript", Change.APPEND, COTENANT, first=True, in_matrix=False
     ),

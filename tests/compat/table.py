@@ -42,12 +42,27 @@ In each cell: what the release does by itself → what it does with the sidecar.
 | stopped | the fence stops the run: the bytes came from outside |
 | ! | and a person is paged, once |
 
+## The gateway's own false alarms
+
+Each of these reports is a column below, or two; the test fails where the run is lost in it, or a person is paged.
+
+| reported | what it was | column |
+|---|---|---|
+| #84046, #95228, #86572 | the run writes outside its lock | own unlocked write + onMessagePersisted refresh |
+| – | a write under the lock throws, and the fence is not refreshed (2026.5.18, 5.19) | own locked write that then throws |
+| #90729 | auto-compaction while the model is called | own compaction record outside the lock; compaction-style shrink rewrite |
+| #95672 | tool results are cut to size | own tool results truncated |
+| #93193 | metadata records, by the run or beside it | own metadata records outside the lock; custom; label; session_info; model_change; thinking_level_change |
+| #90307 | a delivered message is mirrored into the session | own delivery mirrored; mirror by the release's own append; delivery-mirror; side mirror + leaf(side) |
+| #86801, #113019 | the lock is held for longer than the run waits | one lock timeout, then retry; lock timeout while a user msg is written |
+
 ## What is real here and what is driven
 
 - Real, from the published package: the fence (`createEmbeddedAttemptSessionLockController`), the session lock
   (`acquireSessionWriteLock`), the session manager, its guard and its preparation (`guardSessionManager`,
   `prepareSessionManagerForRun`) and the append that channels and injected notes go through
-  (`appendSessionTranscriptMessage`), each with every declaration of the bundle that it reaches, unchanged
+  (`appendSessionTranscriptMessage`), and the truncation of tool results
+  (`truncateOversizedToolResultsInSessionManager`), each with every declaration of the bundle that it reaches, unchanged
   (`tests/compat/harness/region.mjs`). Releases before 2026.5.28 have their session manager from
   `@earendil-works/pi-coding-agent`, in the version that they name.
 - Real, from here: the preload in the gateway's process, the sidecar as a process of its own, and the page.

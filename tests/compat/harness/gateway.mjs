@@ -3,7 +3,7 @@ import { AsyncResource } from "node:async_hooks";
 import path from "node:path";
 import readline from "node:readline";
 
-import { OPERATIONS, answer, begin, prompt } from "./operations.mjs";
+import { OPERATIONS, answer, begin, delivered, prompt, toolCall, toolResult } from "./operations.mjs";
 
 const { where, run, ...facts } = globalThis[Symbol.for("compat.bundle")];
 const bundle = {};
@@ -15,6 +15,14 @@ const TIMEOUT_MS = 10_000;
 // The async context of everything that is not part of a run.
 const outside = new AsyncResource("compat.outside");
 const apart = (work) => outside.runInAsyncScope(work);
+
+/** The release's own append of a message, as channels, commands and mirrors use it. */
+async function appendTo(file, message) {
+  const sessionId = path.basename(file, ".jsonl");
+  const params = { transcriptPath: file, message, sessionId, cwd: "/", now: Date.now() };
+  const { messageId } = await bundle.appendSessionTranscriptMessage(params);
+  return [messageId];
+}
 
 async function asCotenant(file, work) {
   const lock = await bundle.acquireSessionWriteLock({ sessionFile: file, timeoutMs: TIMEOUT_MS });
@@ -49,12 +57,32 @@ const published = (records) => records.map((id) => ({ kind: "id", id }));
 const WINDOWS = {
   secondUnpublished: (file) => apart(() => secondController(file)),
   secondPublished: (file) => apart(() => secondController(file, { publishOwnedWrite: true, resolvePublishedEntries: published })),
-  async transcript(file) {
-    const message = prompt();
-    const sessionId = path.basename(file, ".jsonl");
-    const params = { transcriptPath: file, message, sessionId, cwd: "/", now: Date.now() };
-    const { messageId } = await apart(() => bundle.appendSessionTranscriptMessage(params));
-    return [messageId];
+  transcript: (file) => apart(() => appendTo(file, prompt())),
+  transcriptMirror: (file) => apart(() => appendTo(file, delivered())),
+  // What the run itself does while its lock is released. A message that one of its tools has delivered is mirrored by
+  // the release's own append, so the run's session manager does not know of it.
+  ownMirror: (file) => appendTo(file, delivered()),
+  ownCompaction: async (_file, { sessionManager }) => [
+    sessionManager.appendCompaction("short", sessionManager.getBranch()[0].id, 10),
+  ],
+  ownMetadata: async (_file, { sessionManager }) => [
+    sessionManager.appendCustomEntry("note", { n: 1 }),
+    sessionManager.appendLabelChange(sessionManager.getLeafId(), "a label"),
+    sessionManager.appendSessionInfo("a name"),
+    sessionManager.appendModelChange("mock", "slow"),
+    sessionManager.appendThinkingLevelChange("low"),
+  ],
+  async ownTruncation(_file, { controller, sessionManager }) {
+    await controller.withSessionWriteLock(() => {
+      sessionManager.appendMessage(toolCall());
+      sessionManager.appendMessage(toolResult("x".repeat(100_000)));
+    });
+    const { truncated, reason } = bundle.truncateOversizedToolResultsInSessionManager({
+      sessionManager,
+      contextWindowTokens: 2000,
+    });
+    if (!truncated) throw new Error(`nothing was truncated: ${reason}`);
+    return sessionManager.getBranch().map((entry) => entry.id);
   },
   async lockedThrows(file, { controller, sessionManager, facts }) {
     const thrown = await outcome(() =>

@@ -8,6 +8,9 @@ import { randomUUID } from "node:crypto";
 
 import { Cut } from "./region.mjs";
 
+// What the bundle logs must not come between the lines of JSON on standard output.
+console.log = console.info = console.debug = console.error;
+
 const { dist, manager } = JSON.parse(process.env.COMPAT_BUNDLE);
 const OPTIONAL = ["installSessionEventWriteLock"];
 const MANAGER_PACKAGE = "@earendil-works/pi-coding-agent";
@@ -20,7 +23,10 @@ globalThis[Symbol.for("compat.stub")] = (name) => STAND_INS[name] ?? idle();
 
 function idle() {
   return new Proxy(function standIn() {}, {
-    get: (_target, key) => (typeof key === "symbol" ? undefined : idle()),
+    get: (_target, key) => {
+      if (key === Symbol.toPrimitive) return () => "";
+      return typeof key === "symbol" ? undefined : idle();
+    },
     apply: () => idle(),
     construct: () => idle(),
   });
@@ -52,6 +58,7 @@ const FUNCTIONS = [
   "guardSessionManager",
   "prepareSessionManagerForRun",
   "appendSessionTranscriptMessage",
+  "truncateOversizedToolResultsInSessionManager",
 ];
 for (const name of FUNCTIONS) want(functionNamed(name), name);
 const selection = fileURLToPath(where.createEmbeddedAttemptSessionLockController);

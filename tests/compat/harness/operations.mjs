@@ -125,3 +125,14 @@ export function begin(file) {
 
 export const prompt = () => message("user");
 export const answer = () => assistant();
+export const delivered = () => mirror();
+export const toolCall = () =>
+  assistant({ content: [{ type: "toolCall", id: "call-1", name: "read", arguments: {} }], stopReason: "toolUse" });
+export const toolResult = (text) =>
+  message("toolResult", {
+    toolCallId: "call-1",
+    toolName: "read",
+    isError: false,
+    details: {},
+    content: [{ type: "text", text }],
+  });
