@@ -19,6 +19,32 @@ _TITLES: Final = {
     Writer.OWN: "The run itself",
 }
 
+_METADATA: Final = "own metadata records outside the lock; custom; label; session_info; model_change"
+_MIRRORS: Final = "own delivery mirrored; mirror by the release's own append; delivery-mirror; side mirror + leaf(side)"
+
+_REPORTS: Final = (
+    ("#84046, #95228, #86572", "the run writes outside its lock", "own unlocked write + onMessagePersisted refresh"),
+    (
+        "(2026.5.18, 5.19)",
+        "a write under the lock throws, and the fence is not refreshed",
+        "own locked write that then throws",
+    ),
+    (
+        "#90729",
+        "auto-compaction while the model is called",
+        "own compaction record outside the lock; compaction-style shrink rewrite",
+    ),
+    ("#95672", "tool results are cut to size", "own tool results truncated"),
+    ("#93193", "metadata records, by the run or beside it", f"{_METADATA}; thinking_level_change"),
+    ("#90307", "a delivered message is mirrored into the session", _MIRRORS),
+    (
+        "#86801, #113019",
+        "the lock is held for longer than the run waits",
+        "one lock timeout, then retry; lock timeout while a user msg is written",
+    ),
+)
+"""Upstream's numbers, what was reported, and which columns show it."""
+
 _HEAD: Final = """\
 # Compatibility
 
@@ -46,15 +72,7 @@ In each cell: what the release does by itself → what it does with the sidecar.
 
 Each of these reports is a column below, or two; the test fails where the run is lost in it, or a person is paged.
 
-| reported | what it was | column |
-|---|---|---|
-| #84046, #95228, #86572 | the run writes outside its lock | own unlocked write + onMessagePersisted refresh |
-| – | a write under the lock throws, and the fence is not refreshed (2026.5.18, 5.19) | own locked write that then throws |
-| #90729 | auto-compaction while the model is called | own compaction record outside the lock; compaction-style shrink rewrite |
-| #95672 | tool results are cut to size | own tool results truncated |
-| #93193 | metadata records, by the run or beside it | own metadata records outside the lock; custom; label; session_info; model_change; thinking_level_change |
-| #90307 | a delivered message is mirrored into the session | own delivery mirrored; mirror by the release's own append; delivery-mirror; side mirror + leaf(side) |
-| #86801, #113019 | the lock is held for longer than the run waits | one lock timeout, then retry; lock timeout while a user msg is written |
+{reports}
 
 ## What is real here and what is driven
 
@@ -71,8 +89,8 @@ Each of these reports is a column below, or two; the test fails where the run is
 - Replaced: npm packages that the reached code imports. None does work in these scenarios, but to make identifiers:
   {stand_ins}.
 - A co-tenant writes in the gateway's process through `node:fs`, under the session lock, outside the run. A foreign
-  process holds no lock and has no preload.
-- Not here yet: a declared co-tenant outside the gateway (`openclaw-sidecar write`), which the product does not have.
+  process has no preload, and no lock but where the column is about one.
+- Not here: a declared co-tenant outside the gateway (`openclaw-sidecar write`). `tests/cotenant` and `tests/e2e` have it.
 - A `fork` in 2026.5.20 to 2026.6.8 is an accident: the run does not know of the record. From 2026.6.9 the release puts
   what it forgives beside the line on purpose, and says so in a `leaf` record.
 - 2026.8.1 and later have no fence on a file: there is nothing to recover.
@@ -96,7 +114,13 @@ def document(measured: Sequence[Measured], today: date) -> str:
 def head(date: str, stand_ins: str) -> str:
     """All before the tables."""
     extra = "`, `".join(_heading(scenario) for scenario in SCENARIOS if not scenario.in_matrix)
-    return _HEAD.format(date=date, stand_ins=stand_ins, extra=extra)
+    reports = "\n".join(map(_line, (("reported", "what it was", "column"), ("---",) * 3, *_REPORTS)))
+    return _HEAD.format(date=date, stand_ins=stand_ins, extra=extra, reports=reports)
+
+
+def headings() -> list[str]:
+    """The names of all columns."""
+    return [_heading(scenario) for scenario in SCENARIOS]
 
 
 def row(release: Measured, writer: Writer) -> str:
