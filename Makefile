@@ -26,7 +26,7 @@ endif
 SOURCES = $(wildcard sidecar tests benchmarks dashboards)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-releases compat lint format bench bench-attribution dashboards lock clean rebuild
+.PHONY: help venv demo test test-releases compat lint format bench bench-attribution dashboards images lock clean rebuild
 
 help: ## List these targets
 	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
@@ -76,6 +76,10 @@ bench-attribution: venv ## Label 10,000 changes, and see what the sidecar makes 
 dashboards: venv ## Write the JSON of dashboards/ anew
 	@echo "==> dashboards/*.json"
 	@$(BIN)/python -m dashboards
+
+images: venv ## Draw docs/images/ anew from a scripted hour
+	@echo "==> docs/images/*.png: about a minute"
+	@$(BIN)/python -m tests.dashboards.pictures
 
 lock: ## Choose the locked versions anew (ARGS=--upgrade for newer ones)
 	@echo "==> locking requirements/"

@@ -130,8 +130,14 @@ class Board:
 
 
 def increase(metric: str, by: str = "", where: str = "", over: str = "$__rate_interval") -> str:
-    """How much a counter grew, by label; whole numbers, as what is counted is whole."""
-    return f"round({_sum(by)} (increase({metric}{{{selector(where)}}}[{over}])))"
+    """How much a counter grew, by label; whole numbers, as what is counted is whole.
+
+    A series that is new within the time counts with its whole value: most label sets appear with their first event, and
+    increase() alone would never show it. New is what was not there in the hour before; a missed scrape makes none new.
+    """
+    series = f"{metric}{{{selector(where)}}}"
+    new = f"{series} unless last_over_time({series}[1h] offset {over})"
+    return f"round({_sum(by)} (({new}) or increase({series}[{over}])))"
 
 
 def per_second(metric: str, by: str = "", where: str = "") -> str:

@@ -14,6 +14,9 @@ _RECOVERED: Final = "{ name = `session.recovery` && span.openclaw.recovery.appli
 _CHAT: Final = "{ span.gen_ai.operation.name = `chat` }"
 _LOCK: Final = "{ name = `session.lock` }"
 
+_LOST_COUNT: Final = increase("openclaw_sidecar_turns_lost_total", over=_RANGE)
+_ENDED_COUNT: Final = increase("openclaw_sidecar_windows_closed_total", where='outcome="ended"', over=_RANGE)
+
 _QUESTION = Row(
     "Is any turn being lost?",
     (
@@ -50,14 +53,8 @@ _QUESTION = Row(
         ),
         Number(
             title="Turns that went on",
-            about="Share of the windows that ended in order, of all that ended in the time shown.",
-            queries=(
-                Query(
-                    f'sum (increase(openclaw_sidecar_windows_closed_total{{instance=~"$gateway", {_AGENT},'
-                    f' outcome="ended"}}[{_RANGE}])) / sum (increase(openclaw_sidecar_windows_closed_total{{'
-                    f'instance=~"$gateway", {_AGENT}}}[{_RANGE}]))'
-                ),
-            ),
+            about="Share of the windows that ended in order, of those and the turns that were lost, in the time shown.",
+            queries=(Query(f"1 - {_LOST_COUNT} / ({_LOST_COUNT} + ({_ENDED_COUNT} or vector(0)))"),),
             unit="percentunit",
             limits=((0, BAD), (0.95, WARN), (0.999, GOOD)),
             empty="no turn ended in this time",

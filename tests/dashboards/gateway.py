@@ -1,8 +1,8 @@
 """A scripted gateway: a client that speaks the wire to a real sidecar as a preload does, on real session files.
 
 It is a model of the gateway, chosen because an hour of turns, heartbeats, takeovers and stalls is wanted within
-seconds: the times that it tells are those of the script, an hour that ends now. What a real gateway reports is tested
-in tests/e2e; here only what the sidecar makes of reports matters.
+seconds: a turn is told as if it had begun so long ago as its model takes. What a real gateway reports is tested in
+tests/e2e; here only what the sidecar makes of reports matters.
 """
 
 from __future__ import annotations
@@ -30,8 +30,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECOND: Final = 1_000_000_000
-HOUR_NS: Final = 3600 * SECOND
-ANSWER_SECONDS: Final = 2.0
+PUSH_SECONDS: Final = 1.0
+"""How long an approval ahead of the question is waited for."""
+THOUGHT_SECONDS: Final = 0.05
+"""What is left of a model call: time enough for the sidecar to read the session at the fence."""
+ANSWER_SECONDS: Final = 15.0
+"""A gateway waits 250 ms; this one is patient, so that a busy machine does not change the story."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class ScriptedGateway:
     def __init__(self, state_dir: Path, socket: Path) -> None:
         self._agents = state_dir / "agents"
         self._socket = socket
-        self._at = time.time_ns() - HOUR_NS
+        self._at = time.time_ns()
         self._numbers = count(1)
         self._seq = count(1)
         self._heard: asyncio.Queue[wire.SidecarMessage] = asyncio.Queue()
@@ -103,6 +107,7 @@ class ScriptedGateway:
     async def take(self, turn: Turn) -> bool:
         """Take a turn; say whether it was answered."""
         file = self.file(turn)
+        self._at = time.time_ns() - int((turn.model + 0.1) * SECOND)
         number = next(self._numbers)
         trace, span = uuid.uuid4().hex, uuid.uuid4().hex[:16]
         session = hashlib.sha256(turn.session.encode()).hexdigest()[:16]
@@ -116,6 +121,7 @@ class ScriptedGateway:
         call = {"call": f"call-{number}", "provider": turn.provider, "model": "some-model", **ids}
         call |= {"span": uuid.uuid4().hex[:16], "parent": span}
         self._say(wire.Diagnostic, event="model.call.started", **call)
+        await asyncio.sleep(THOUGHT_SECONDS)
         self.pass_time(turn.model / 2)
         for kind in turn.cotenants:
             await self._locked(file, wire.WireWriter(kind=kind, name="daily-digest"), "assistant", wait=0.3)
@@ -126,6 +132,7 @@ class ScriptedGateway:
         if turn.error:
             ended = {"duration_ms": turn.model * 1000, "error": turn.error}
         self._say(wire.Diagnostic, event="model.call.error" if turn.error else "model.call.completed", **call, **ended)
+        self._at = time.time_ns()
         current = fingerprint_of(file).encode()
         go_on = current == fence or await self._may_go_on(turn, window, file, (fence, current), run)
         if go_on:
@@ -137,6 +144,7 @@ class ScriptedGateway:
             self._say(wire.Diagnostic, event="log.lane_task_error", **ids, **gone)
             self._say(wire.Diagnostic, event="log.candidate_failed", **ids, reason="takeover", file=str(file))
         self._say(wire.FenceClosed, window=window, takeover=not go_on)
+        self._say(wire.Diagnostic, event="run.completed", **ids, **({} if go_on else {"error": "Error"}))
         return go_on
 
     def stall(self, session: str, *words: str) -> None:
@@ -192,24 +200,25 @@ class ScriptedGateway:
     async def _may_go_on(self, turn: Turn, window: str, file: Path, step: tuple[str, str], run: wire.WireRun) -> bool:
         """Take an approval that has come, or ask; compare before setting."""
         fence, current = step
-        ask = "" if turn.pushed else window
-        if ask:
-            self._say(wire.Ask, ask=ask, window=window, file=str(file), fence=fence, current=current, run=run)
-        answer = await self._answer(window, ask, fence, current)
+        answer = await self._answer(window, "", step, PUSH_SECONDS) if turn.pushed else None
+        pushed = answer is not None
+        if answer is None:
+            self._say(wire.Ask, ask=window, window=window, file=str(file), fence=fence, current=current, run=run)
+            answer = await self._answer(window, window, step, ANSWER_SECONDS)
         approved = isinstance(answer, wire.Approve) and (answer.fence, answer.current) == (fence, current)
         if approved:
             records = tuple(record.id for record in read_records(file))[-1:]
             told = {"fence": fence, "current": current, "records": records, "latency": str(3_000_000)}
-            self._say(wire.Applied, window=window, ok=True, pushed=turn.pushed, **told)
+            self._say(wire.Applied, window=window, ok=True, pushed=pushed, **told)
         return approved
 
-    async def _answer(self, window: str, ask: str, fence: str, current: str) -> wire.SidecarMessage | None:
+    async def _answer(self, window: str, ask: str, step: tuple[str, str], seconds: float) -> wire.SidecarMessage | None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(seconds):
                 while True:
                     said = await self._heard.get()
                     if isinstance(said, wire.Approve) and (said.window, said.ask) == (window, ask):
-                        if (said.fence, said.current) == (fence, current):
+                        if (said.fence, said.current) == step:
                             return said
                     elif isinstance(said, wire.Refuse) and said.ask == ask:
                         return said

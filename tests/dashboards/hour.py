@@ -18,6 +18,7 @@ from sidecar.demo.foreign import ForeignVerb
 from sidecar.demo.pager import PageReceiver
 from tests.alerts.shipped import quick_rules
 from tests.dashboards.gateway import ScriptedGateway, Turn
+from tests.dashboards.traceql import Seen
 from tests.servers.prometheus import Prometheus
 from tests.telemetry.receivers import Received, http_backend
 
@@ -97,6 +98,7 @@ async def _live(stack: ExitStack, work_dir: Path, socket: Path, backend: Receive
         sidecar = Companion(state_dir, work_dir / "work", socket, options, env)
         await running.enter_async_context(sidecar)
         prometheus = stack.enter_context(Prometheus(work_dir / "prometheus", _config(sidecar, work_dir)))
+        await asyncio.to_thread(prometheus.wait_for, 'up{job="openclaw-sidecar"} == 1')
         hour = Hour(prometheus, begin=time.time(), backend=backend)
         gateway = ScriptedGateway(state_dir, socket)
         await running.enter_async_context(gateway.linked())
@@ -110,10 +112,9 @@ async def _live(stack: ExitStack, work_dir: Path, socket: Path, backend: Receive
 
 
 async def _script(hour: Hour, gateway: ScriptedGateway, sidecar: Companion) -> None:
-    async def take(*turns: Turn, pause: float = 90.0) -> None:
+    async def take(*turns: Turn) -> None:
         for turn in turns:
             hour.answered.append(await gateway.take(turn))
-            gateway.pass_time(pause)
             await asyncio.sleep(0.1)  # so that an hour has a length on Prometheus's clock
 
     await take(*CALM)
@@ -123,7 +124,6 @@ async def _script(hour: Hour, gateway: ScriptedGateway, sidecar: Companion) -> N
     # The model stalls: long_running, then stalled, then stuck; the call ends in a time-out.
     gateway.stall("main", "long_running")
     await _scraped(hour.prometheus, 2)
-    gateway.pass_time(120)
     gateway.stall("main", "stalled")
     gateway.stall("support", "stuck")
     with _old_lock(gateway.file(Turn("digest"))):
@@ -135,13 +135,15 @@ async def _script(hour: Hour, gateway: ScriptedGateway, sidecar: Companion) -> N
     await take(*CALM)
     # The kernel's queue of file events overflows while a turn waits; later the preload drops reports.
     await asyncio.gather(take(Turn("main", cotenants=("inject",))), _overflow(sidecar, gateway))
+    await _scraped(hour.prometheus, 2)
     gateway.drop(3)
+    await _scraped(hour.prometheus, 1)
     await take(*CALM)
     await _scraped(hour.prometheus)
 
 
 async def _overflow(sidecar: Companion, gateway: ScriptedGateway) -> None:
-    """More happens to session files than the kernel keeps, while the sidecar does not get to read it."""
+    """More happens beside session files than the kernel keeps, while the sidecar does not get to read it."""
     directory = gateway.file(Turn("main")).parent
     os.kill(sidecar.pid, signal.SIGSTOP)
     try:
@@ -151,11 +153,12 @@ async def _overflow(sidecar: Companion, gateway: ScriptedGateway) -> None:
 
 
 def _burst(directory: Path) -> None:
-    files = [directory / f"burst-{number}.jsonl" for number in range(2)]
-    for number in range(int(QUEUE.read_text())):  # each is two events or more; equal neighbours would be merged
-        with files[number % 2].open("ab") as file:
-            file.write(b"\n")
-    for path in files:
+    paths = [directory / f"burst-{number}.tmp" for number in range(2)]
+    with paths[0].open("wb", buffering=0) as one, paths[1].open("wb", buffering=0) as other:
+        for _ in range(int(QUEUE.read_text())):  # equal neighbours would be merged
+            one.write(b"\n")
+            other.write(b"\n")
+    for path in paths:
         path.unlink()
 
 
@@ -187,3 +190,14 @@ def _config(sidecar: Companion, work_dir: Path) -> dict[str, Any]:
         "rule_files": [str(quick_rules(work_dir / "rules"))],
         "scrape_configs": [{"job_name": "openclaw-sidecar", "static_configs": [target]}],
     }
+
+
+def spans_of(backend: Received) -> list[Seen]:
+    """All spans that came over OTLP."""
+    return [
+        Seen(span, next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name"))
+        for request in backend.traces
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]

@@ -73,7 +73,7 @@ def test_the_hour_had_everything_in_it(hour: Hour) -> None:
         (found,) = hour.prometheus.query(f"sum({metric}{{{chosen}}})", hour.end)
         return float(found["value"][1])
 
-    assert counted("openclaw_sidecar_incidents_total", verdict="co_tenant") >= 10
+    assert counted("openclaw_sidecar_incidents_total", verdict="co_tenant") >= 8
     assert counted("openclaw_sidecar_incidents_total", verdict="external") == 2
     assert counted("openclaw_sidecar_incidents_total", verdict="unattributed") >= 1
     assert counted("openclaw_sidecar_incidents_total", verdict="unchanged") == 1
@@ -83,7 +83,23 @@ def test_the_hour_had_everything_in_it(hour: Hour) -> None:
     assert counted("openclaw_sidecar_session_stalls_total") == 3
     assert counted("openclaw_sidecar_pages_total", outcome="sent") >= 1
     assert hour.answered.count(False) >= 3
-    assert hour.answered.count(True) >= 15
+    assert hour.answered.count(True) >= 12
+
+
+def test_the_first_foreign_change_of_a_sidecar_is_on_the_panel_of_who_writes(hour: Hour) -> None:
+    """Its series begins with it: increase() alone would never show it."""
+    (query,) = [query for query in QUERIES if query.panel["title"] == "Changes inside windows"]
+    shown = {series["metric"]["writer_kind"]: series["values"] for series in _result(hour, query, hour.begin, hour.end)}
+
+    assert max(float(value) for _, value in shown["foreign"]) >= 1
+
+
+def test_the_share_of_turns_that_went_on_counts_every_lost_one(hour: Hour) -> None:
+    (query,) = [query for query in QUERIES if query.panel["title"] == "Turns that went on"]
+    (sample,) = _result(hour, query, hour.begin, hour.end)
+    lost = hour.answered.count(False)
+
+    assert float(sample["value"][1]) <= 1 - lost / len(hour.answered)
 
 
 def test_the_alert_on_takeovers_fires_and_no_label_of_it_is_an_id(hour: Hour) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.dashboards.grafana import FILES, asked, load, panels
+from tests.dashboards.hour import spans_of
 from tests.dashboards.traceql import Seen, TraceQLError, select
 
 if TYPE_CHECKING:
@@ -30,13 +31,7 @@ NEVER_IN_THE_HOUR = {"{ name = `session.fence` && span.openclaw.recovery.outcome
 @pytest.fixture(scope="module")
 def spans(hour: Hour) -> list[Seen]:
     """All spans of the hour."""
-    return [
-        Seen(span, next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name"))
-        for request in hour.backend.traces
-        for resource in request.resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-    ]
+    return spans_of(hour.backend)
 
 
 def _filled(query: str, spans: list[Seen]) -> str:
