@@ -90,7 +90,7 @@ Each of these reports is a column below, or two; the test fails where the run is
   {stand_ins}.
 - A co-tenant writes in the gateway's process through `node:fs`, under the session lock, outside the run. A foreign
   process has no preload, and no lock but where the column is about one.
-- Not here: a declared co-tenant outside the gateway (`openclaw-sidecar write`). `tests/cotenant` and `tests/e2e` have it.
+- Not here: a declared co-tenant outside the gateway (`openclaw-sidecar write`): see `tests/cotenant` and `tests/e2e`.
 - A `fork` in 2026.5.20 to 2026.6.8 is an accident: the run does not know of the record. From 2026.6.9 the release puts
   what it forgives beside the line on purpose, and says so in a `leaf` record.
 - 2026.8.1 and later have no fence on a file: there is nothing to recover.
