@@ -10,17 +10,22 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, nullcontext
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.core.chain import KeptChain
+from sidecar.core.content import Manifest, Segment
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Gateway, Run
 from sidecar.core.incident import Incident, incident_id
 from sidecar.core.policy import Grade
 from sidecar.core.verdict import Verdict
+from sidecar.core.writer import Writer, WriterKind
 from sidecar.demo.packages import default_cache_dir, ensure_gateway
+from sidecar.store.chains import ChainStore
 from sidecar.store.incidents import DATABASE_NAME, IncidentStore
 
 if TYPE_CHECKING:
@@ -61,6 +66,12 @@ def place(tmp_path: Path) -> Path:
     data_dir = tmp_path / "data"
     store = IncidentStore(data_dir / DATABASE_NAME, time.time_ns)
     store.save(_incident())
+    file = state_dir / "agents" / "main" / "sessions" / "0a1b.jsonl"
+    file.write_bytes(b"{}\n")
+    segment = Segment(0, 3, sha256(b"{}\n").hexdigest(), Writer(WriterKind.CRON, "digest"), 1)
+    chains = ChainStore(store)
+    chains.keep(KeptChain(file=str(file), session="", manifest=Manifest((segment,)), since_ns=1, watched_ns=1))
+    chains.close()
     store.close()
     return tmp_path
 
@@ -85,7 +96,9 @@ def _incident() -> Incident:
 @pytest.mark.parametrize("command", sorted(set(_commands("openclaw-sidecar"))))
 def test_a_shown_command_runs(command: str, place: Path) -> None:
     words = shlex.split(
-        command.replace("ID", incident_id(0, "w", "f")).replace("~/.openclaw", str(place / ".openclaw"))
+        command.replace("ID", incident_id(0, "w", "f"))
+        .replace("~/.openclaw", str(place / ".openclaw"))
+        .replace("tests/", f"{ROOT}/tests/")
     )
     arguments = ["json://127.0.0.1:9/" if word.startswith("slack:") else word for word in words[1:]]
     path = os.environ["PATH"]
