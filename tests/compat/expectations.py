@@ -28,14 +28,20 @@ def disagreements(matrix: Mapping[str, str], stock: Mapping[tuple[str, Writer], 
     return {
         key: f"{as_in_the_matrix(key[0], cell)}, not {matrix[key[0]]}"
         for key, cell in stock.items()
-        if BY_NAME[key[0]].in_matrix and as_in_the_matrix(key[0], cell) != matrix[key[0]].partition(" (")[0]
+        if _comparable(*key) and as_in_the_matrix(key[0], cell) != matrix[key[0]].partition(" (")[0]
     }
+
+
+def _comparable(name: str, writer: Writer) -> bool:
+    """The matrix has this change. What `write --edit` only adds to a session it appends, to the same inode."""
+    scenario = BY_NAME[name]
+    return scenario.in_matrix and not (writer is Writer.DECLARED and scenario.operation == "replaceAndMirror")
 
 
 def problems(name: str, writer: Writer, stock: Cell, guarded: Cell) -> list[str]:
     """How a cell with the sidecar differs from what must be true."""
     scenario = BY_NAME[name]
-    if writer is Writer.FOREIGN:
+    if writer is Writer.FOREIGN or (writer is Writer.DECLARED and scenario.change is Change.REMOVE):
         return _foreign(scenario, stock, guarded)
     found = _known(scenario, guarded)
     if writer is Writer.OWN and guarded.verdict not in {"own", ""}:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import sys
 import tempfile
 import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +20,7 @@ from sidecar.demo import history
 from sidecar.demo.companion import Companion
 from sidecar.demo.pager import PageReceiver
 from sidecar.preload import preload_path
-from tests.compat.scenarios import SCENARIOS, Scenario, Writer
+from tests.compat.scenarios import SCENARIOS, Change, Scenario, Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 HARNESS: Final = Path(__file__).with_name("harness")
 SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.02
+OVERLAP_MS: Final = 300
+"""How long a lock is held while the run waits for it: a few of the gateway's tries, which come every 50 ms."""
+
 TAKEOVER: Final = "EmbeddedAttemptSessionTakeoverError"
 
 
@@ -168,9 +172,9 @@ class Played:
 class Bench:
     """One state directory with the processes that work on it."""
 
-    def __init__(self, gateway: LineProcess, foreign: LineProcess, state_dir: Path) -> None:
+    def __init__(self, gateway: LineProcess, outside: Mapping[Writer, LineProcess], state_dir: Path) -> None:
         self._gateway = gateway
-        self._foreign = foreign
+        self._outside = outside
         self._sessions = state_dir / "agents" / "main" / "sessions"
 
     async def play_all(self) -> list[Played]:
@@ -186,12 +190,35 @@ class Bench:
         heard = await self._gateway.hear()
         written: list[str] = []
         if heard.get("open"):
-            await self._foreign.tell({"operation": scenario.operation, "file": str(file)})
-            written = (await self._foreign.hear())["records"]
-            await self._gateway.tell({"go": True})
+            process = self._outside[writer]
+            await process.tell(_order(scenario, file))
+            if scenario.overlapping:
+                await _there(file.with_name(f"{file.name}.lock"))
+                await self._gateway.tell({"go": True})
+                written = (await process.hear())["records"]
+            else:
+                written = (await process.hear())["records"]
+                await self._gateway.tell({"go": True})
             heard = await self._gateway.hear()
         result = heard["result"]
         return Played(scenario, writer, file, result, [*result["records"], *written])
+
+
+def _order(scenario: Scenario, file: Path) -> dict[str, Any]:
+    """What a process outside of the gateway is to do."""
+    return {
+        "operation": scenario.operation,
+        "file": str(file),
+        "editing": scenario.change in {Change.APPEND, Change.REWRITE},
+        "delayMs": OVERLAP_MS if scenario.overlapping else 0,
+    }
+
+
+async def _there(file: Path) -> None:
+    """Wait until a file is there."""
+    async with asyncio.timeout(SECONDS):
+        while not file.exists():  # noqa: ASYNC110, ASYNC240 - made by another process; on a local disk
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def measure(release: Pack, manager: Path | None, node: Path) -> Measured:
@@ -256,13 +283,23 @@ async def _bench(
         "OPENCLAW_SIDECAR_SOCKET": str(work / "s.sock"),
         "COMPAT_BUNDLE": json.dumps(bundle),
     }
+    declared = {
+        "COMPAT_NODE": str(node),
+        "COMPAT_ANNOUNCED": str(int(bool(preload))),
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
     loader, errors = ("--import", str(HARNESS / "loader.mjs")), work / "stderr.log"
     async with (
         line_process(node, *loader, *preload, HARNESS / "gateway.mjs", env={**env, **own}, errors=errors) as gateway,
         line_process(node, HARNESS / "foreign.mjs", "openclaw", env=env, errors=errors) as foreign,
+        line_process(
+            *(sys.executable, "-X", "openclaw", "-m", "tests.compat.declared"),
+            env={**env, **own, **declared},
+            errors=errors,
+        ) as outside,
     ):
         ready = await gateway.hear()
-        yield Bench(gateway, foreign, state_dir), gateway, ready
+        yield Bench(gateway, {Writer.FOREIGN: foreign, Writer.DECLARED: outside}, state_dir), gateway, ready
 
 
 async def _settled(sidecar: Companion, played: Played, *, awaited: bool) -> dict[str, Any]:

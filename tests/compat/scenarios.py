@@ -41,6 +41,8 @@ class Writer(StrEnum):
 
     COTENANT = "cotenant"
     """The gateway's process, under the session lock, outside the run."""
+    DECLARED = "declared"
+    """A process of its own that writes as `openclaw-sidecar write` does; see declared.py."""
     FOREIGN = "foreign"
     """A process of its own, with no lock and no preload."""
     OWN = "own"
@@ -69,7 +71,9 @@ class Twice(StrEnum):
     """There is one, and the change is made again after it."""
 
 
-BOTH: Final = (Writer.COTENANT, Writer.FOREIGN)
+ALL: Final = (Writer.COTENANT, Writer.DECLARED, Writer.FOREIGN)
+UNDECLARED: Final = (Writer.COTENANT, Writer.FOREIGN)
+DECLARED: Final = (Writer.DECLARED,)
 COTENANT: Final = (Writer.COTENANT,)
 OWN: Final = (Writer.OWN,)
 
@@ -88,17 +92,19 @@ class Scenario:
         first: The session begins with this run: nothing is saved before its first answer.
         in_matrix: The fence matrix has it; else it is from here.
         branches: The writer itself leaves records behind and goes on from a branch of the history.
+        overlapping: The writer still holds the session lock, and has written nothing, when the run comes back.
     """
 
     name: str
     operation: str
     change: Change
-    writers: tuple[Writer, ...] = BOTH
+    writers: tuple[Writer, ...] = ALL
     timeout_ms: int | None = None
     twice: Twice = Twice.NO
     first: bool = False
     in_matrix: bool = True
     branches: bool = False
+    overlapping: bool = False
 
 
 SCENARIOS: Final = (
@@ -133,7 +139,7 @@ SCENARIOS: Final = (
     Scenario("own metadata records outside the lock", "ownMetadata", Change.APPEND, OWN, in_matrix=False),
     Scenario("own tool results truncated", "ownTruncation", Change.APPEND, OWN, in_matrix=False, branches=True),
     Scenario("own delivery mirrored", "ownMirror", Change.APPEND, OWN, in_matrix=False),
-    Scenario("one lock timeout, then retry", "lockTimeout", Change.LOCK_TIMEOUT, BOTH, timeout_ms=150),
+    Scenario("one lock timeout, then retry", "lockTimeout", Change.LOCK_TIMEOUT, UNDECLARED, timeout_ms=150),
     Scenario(
         "lock timeout while a user msg is written",
         "lockTimeoutAndWrite",
@@ -148,7 +154,8 @@ SCENARIOS: Final = (
     Scenario(
         "first turn, user msg by the own append", "transcript", Change.APPEND, COTENANT, first=True, in_matrix=False
     ),
-    Scenario("after a trip: 2nd call / cleanup", "user", Change.APPEND, BOTH, twice=Twice.CHECK),
+    Scenario("user msg, as the run comes back", "user", Change.APPEND, DECLARED, in_matrix=False, overlapping=True),
+    Scenario("after a trip: 2nd call / cleanup", "user", Change.APPEND, ALL, twice=Twice.CHECK),
 )
 
 BY_NAME: Final = {scenario.name: scenario for scenario in SCENARIOS}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _TITLES: Final = {
     Writer.COTENANT: "A co-tenant in the gateway's process",
+    Writer.DECLARED: "A declared co-tenant outside the gateway",
     Writer.FOREIGN: "A foreign process",
     Writer.OWN: "The run itself",
 }
@@ -90,7 +91,10 @@ Each of these reports is a column below, or two; the test fails where the run is
   {stand_ins}.
 - A co-tenant writes in the gateway's process through `node:fs`, under the session lock, outside the run. A foreign
   process has no preload, and no lock but where the column is about one.
-- Not here: a declared co-tenant outside the gateway (`openclaw-sidecar write`): see `tests/cotenant` and `tests/e2e`.
+- A declared co-tenant is a process of its own with the code of `openclaw-sidecar write`: it links to the sidecar, takes
+  the session lock, announces its bytes and writes them. Where no byte changes, and where the session is deleted, its
+  COMMAND does so to the session itself. What it only adds it appends, to the same inode. By itself it does the same
+  with nobody to announce to.
 - A `fork` in 2026.5.20 to 2026.6.8 is an accident: the run does not know of the record. From 2026.6.9 the release puts
   what it forgives beside the line on purpose, and says so in a `leaf` record.
 - 2026.8.1 and later have no fence on a file: there is nothing to recover.
