@@ -41,6 +41,8 @@ def _about_the_change(incident: Incident) -> Iterator[str]:
     elif incident.recovery.hold in _HELD:
         yield _HELD[incident.recovery.hold]
         yield f"See what would change it: openclaw-sidecar policy explain {incident.incident_id}"
+    elif outcome is Outcome.INEFFECTIVE and incident.fence == incident.current:
+        yield "See what keeps the session lock for so long: the timeline names its holder."
     elif outcome is Outcome.INEFFECTIVE:
         yield "Please report this with the output of `openclaw-sidecar explain --json`: it holds no transcript text."
         if not incident.turn_lost:

@@ -13,7 +13,7 @@ import pytest
 from sidecar.cli.advice import advice
 from sidecar.cli.explain import page_words
 from sidecar.core.gateway import Adapter
-from sidecar.core.incident import Outcome, Recovery
+from sidecar.core.incident import Moment, Outcome, Recovery
 from sidecar.core.policy import Mode
 from sidecar.core.verdict import Verdict
 from sidecar.store.stored import PageRecord
@@ -92,6 +92,7 @@ def test_a_takeover_is_told_with_the_bytes_the_process_and_the_steps(cli: Comman
     [
         (recovered(), "Nothing: the turn went on"),
         (recovered(recovery=Recovery(Outcome.INEFFECTIVE)), "report this"),
+        (recovered(recovery=Recovery(Outcome.INEFFECTIVE), current=recovered().fence), "keeps the session lock"),
         (recovered(recovery=Recovery(Outcome.APPROVED)), "See in the gateway whether the turn was answered"),
         (recovered(recovery=Recovery(Outcome.NOT_ATTEMPTED, Mode.OBSERVE)), "without --observe"),
         (recovered(verdict=Verdict.UNATTRIBUTED, recovery=Recovery(Outcome.REFUSED)), "has a gap"),
@@ -167,3 +168,21 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 65536)
     except OSError:  # Linux says so when the other side is closed
         return b""
+
+
+def test_a_lock_timeout_that_was_waited_out_is_told_with_its_holder(cli: Command, store: IncidentStore) -> None:
+    waited = Recovery(
+        Outcome.EFFECTIVE, reason="the run went on after it was let wait on for the session lock", lock_waits=1
+    )
+    incident = recovered(verdict=Verdict.UNCHANGED, recovery=waited, writers=())
+    reason = "the session lock was not had in 60.0 s: it was held by cron daily-digest (process 4242)"
+    timeline = (Moment(NOON, "lock timeout", "not had in 60.0 s; held by cron daily-digest (process 4242)"),)
+    store.save(replace(incident, current=incident.fence, reason=reason, timeline=timeline))
+
+    out = cli("explain", incident.incident_id).out
+
+    assert "nothing to the file: the session lock was not had in time" in out
+    assert "the run was let wait on for the session lock, and went on" in out
+    assert "Lock timeouts" in out
+    assert "held by cron daily-digest (process 4242)" in out
+    assert "the fence was moved" not in out
