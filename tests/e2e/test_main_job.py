@@ -25,7 +25,23 @@ if TYPE_CHECKING:
     from sidecar.demo.rig import Rig
 
 ANSWER = "The answer."
-_NO_NOTES = '[[rule]]\nname = "no-notes"\nkinds = ["inject"]\nmay = "nothing"\n'
+_BY_KERNEL = """\
+[[rule]]
+name = "notes"
+kinds = ["inject"]
+may = "append"
+evidence = "kernel"
+"""
+_NO_NOTES = """\
+[[rule]]
+name = "no-notes"
+kinds = ["inject"]
+agents = ["ma*"]
+sessions = ["KEY"]
+files = ["**/agents/main/sessions/*.jsonl"]
+executables = ["**/node*"]
+may = "nothing"
+"""
 
 
 @pytest.fixture
@@ -81,10 +97,10 @@ def observer(runner: asyncio.Runner, shared_guard: Guard, tmp_path: Path) -> Ite
 
 
 @pytest.fixture
-def policy_file(tmp_path: Path) -> Path:
-    """A policy that lets injected notes do nothing."""
+def policy_file(tmp_path: Path, session_key: str) -> Path:
+    """A policy that lets notes do nothing that the gateway injects into this session."""
     path = tmp_path / "policy.toml"
-    path.write_text(_NO_NOTES)
+    path.write_text(_NO_NOTES.replace("KEY", session_key))
     return path
 
 
@@ -93,6 +109,16 @@ def ruled(runner: asyncio.Runner, shared_guard: Guard, tmp_path: Path, policy_fi
     """A gateway with the preload, and a sidecar with that policy."""
     runner.run(shared_guard.stop())
     yield from _guarded(runner, shared_guard.rig, shared_guard.pager, tmp_path, "--policy", str(policy_file))
+
+
+@pytest.fixture
+def seeing(runner: asyncio.Runner, shared_guard: Guard, tmp_path: Path) -> Iterator[Guard]:
+    """A sidecar that the kernel tells who writes, and a policy that rests on it."""
+    path = tmp_path / "policy.toml"
+    path.write_text(_BY_KERNEL)
+    runner.run(shared_guard.stop())
+    options = ("--who", "kernel", "--policy", str(path))
+    yield from _guarded(runner, shared_guard.rig, shared_guard.pager, tmp_path, *options)
 
 
 @pytest.fixture
@@ -405,7 +431,7 @@ async def test_a_policy_that_denies_a_writer_stops_the_turn_and_one_that_allows_
     assert (note["did"], note["may"], note["rule"]) == ("append", "nothing", "no-notes")
     assert "/node" in note["exe"]
 
-    _replace(policy_file, _NO_NOTES.replace('"nothing"', '"append"'))
+    _replace(policy_file, _NO_NOTES.replace("KEY", session_key).replace('"nothing"', '"append"'))
     before = incident["policy"]
     await ruled.sidecar.wait_for(lambda status: status["policy"]["digest"] != before)
     async with rig.window(session_key, "And now?") as window:
@@ -417,6 +443,21 @@ async def test_a_policy_that_denies_a_writer_stops_the_turn_and_one_that_allows_
     assert recovered["recovery"]["outcome"] == "effective"
     await _assert_nothing_lost(rig, session_key, window.session_file)
     assert ruled.pages == []
+
+
+async def test_a_policy_can_rest_on_the_kernels_word(seeing: Guard, session_key: str) -> None:
+    """A rule that needs evidence of grade kernel gets it."""
+    rig = seeing.rig
+    if not (await seeing.sidecar.status())["kernel"]["on"]:
+        pytest.skip("no kernel evidence here: CAP_SYS_ADMIN in the initial user namespace")
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await _note(rig, session_key)
+        turn = await window.close(ANSWER)
+    assert turn.answered
+    incident = await seeing.closed_incident(window.session_file)
+    assert (incident["verdict"], incident["evidence"], incident["rule"]) == ("co_tenant", "kernel", "notes")
+    assert seeing.pages == []
 
 
 async def test_a_budget_that_is_used_up_stops_recovery_and_outlives_a_restart(
