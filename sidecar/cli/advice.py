@@ -41,12 +41,8 @@ def _about_the_change(incident: Incident) -> Iterator[str]:
     elif incident.recovery.hold in _HELD:
         yield _HELD[incident.recovery.hold]
         yield f"See what would change it: openclaw-sidecar policy explain {incident.incident_id}"
-    elif outcome is Outcome.INEFFECTIVE and incident.fence == incident.current:
-        yield "See what keeps the session lock for so long: the timeline names its holder."
     elif outcome is Outcome.INEFFECTIVE:
-        yield "Please report this with the output of `openclaw-sidecar explain --json`: it holds no transcript text."
-        if not incident.turn_lost:
-            yield "Look at the session in the gateway: records may be off the line of history that the agent sees."
+        yield from _about_no_effect(incident)
     elif outcome in {Outcome.APPROVED, Outcome.APPLIED}:
         yield "See in the gateway whether the turn was answered: the sidecar was not there to see it."
     elif outcome is Outcome.NOT_ATTEMPTED and incident.recovery.mode is Mode.OBSERVE:
@@ -57,6 +53,15 @@ def _about_the_change(incident: Incident) -> Iterator[str]:
         yield "This release of OpenClaw is not known to the preload, so it was left alone: update openclaw-sidecar."
     elif incident.verdict is Verdict.UNATTRIBUTED:
         yield "The account of this window has a gap, see the timeline: keep the sidecar running all the time."
+
+
+def _about_no_effect(incident: Incident) -> Iterator[str]:
+    if incident.fence == incident.current:
+        yield "See what keeps the session lock for so long: the timeline names its holder."
+        return
+    yield "Please report this with the output of `openclaw-sidecar explain --json`: it holds no transcript text."
+    if not incident.turn_lost:
+        yield "Look at the session in the gateway: records may be off the line of history that the agent sees."
 
 
 def _about_a_stranger(incident: Incident) -> Iterator[str]:
