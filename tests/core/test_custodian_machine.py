@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MAX_WINDOWS: Final = 2
 MAX_CALLS: Final = 2
 OTHERS: Final = (CRON, CHANNEL, HEARTBEAT)
+DECLARED: Final = Writer(WriterKind.DECLARED, "backup", 200)
 
 
 @dataclass
@@ -156,6 +157,7 @@ class Sessions(RuleBasedStateMachine):
         self.fences: dict[str, Fence] = {}
         self.under_way: list[Call] = []
         self.late: list[Change] = []
+        self.mapped = False
         self.start()
         self.open_window()
 
@@ -338,7 +340,9 @@ class Sessions(RuleBasedStateMachine):
     # Another process, whose reports take their time.
 
     def other_process(self) -> None:
-        self.late.append(self.append(CHANNEL, link=OTHER_LINK))
+        """Another gateway, or a declared writer."""
+        writer = DECLARED if self.number % 2 else CHANNEL
+        self.late.append(self.append(writer, link=OTHER_LINK))
         self.disturb()
 
     def hear_everybody(self) -> None:
@@ -379,6 +383,22 @@ class Sessions(RuleBasedStateMachine):
         self.disk.touch()
         self.disturb()
 
+    def foreign_hard_link(self) -> None:
+        """Made and removed: ctime moves twice, and nothing else."""
+        self.disk.touch()
+        self.disk.touch()
+        self.disturb()
+
+    def foreign_mapped_write(self) -> None:
+        """Bytes change under a mapping; the fingerprint does not, until somebody else moves it."""
+        middle = len(self.disk.data) // 2
+        clock = self.disk.clock
+        byte = b"G" if self.disk.data[middle : middle + 1] == b"F" else b"F"
+        self.disk.overwrite(middle, byte, foreign=self.next())
+        self.disk.clock = clock
+        self.mapped = True
+        self.intrude()
+
     def foreign_rename_of_a_copy(self) -> None:
         self.disk.rename_copy()
         self.disturb()
@@ -397,7 +417,9 @@ class Sessions(RuleBasedStateMachine):
             (
                 foreign_touch,
                 foreign_rename_of_a_copy,
+                foreign_hard_link,
                 foreign_and_back,
+                foreign_mapped_write,
                 foreign_append,
                 foreign_overwrite,
                 foreign_cut,
@@ -452,6 +474,8 @@ class Sessions(RuleBasedStateMachine):
         fence.disturbed = bool(self.late)
         fence.gone = not self.disk.exists
         fence.pushed = None
+        # Bytes under a mapping change unseen, also ahead of a fence.
+        fence.intruded = fence.intruded or self.mapped
         self.fences[fence.window] = fence
         self.tell(
             ev.FenceSet(link=LINK, window=fence.window, file=FILE, fence=fence.at, run=fence.run, at_ns=self.disk.clock)
@@ -624,12 +648,22 @@ class Sessions(RuleBasedStateMachine):
     def must_be_caught(self, fence: Fence) -> bool:
         """A foreign byte in the step, with a whole account of everybody else."""
         strange = any(brought > fence.since for brought in self.disk.foreign)
-        return strange and fence.known and fence.placed and not (fence.unsettled or fence.replaced or self.under_way)
+        seen = self.disk.fingerprint != fence.at
+        return (
+            strange
+            and seen
+            and fence.known
+            and fence.placed
+            and not (fence.unsettled or fence.replaced or self.under_way)
+        )
 
     def compare(self, fence: Fence, answer: Approve | Refuse, blind: Approve | Refuse) -> None:
         """Whether the file was looked at meanwhile makes no difference, but that a takeover once seen is not unseen."""
         if fence.caught:
             assert isinstance(answer, Refuse)
+            return
+        if self.mapped:
+            # Who has read the file since takes such bytes as they are; who has not, misses the old ones.
             return
         assert type(answer) is type(blind)
         if isinstance(answer, Refuse) and isinstance(blind, Refuse):
