@@ -143,11 +143,11 @@ def failures(found: Found) -> Iterable[str]:
         yield f"{found.lost} records of recovered windows are lost"
 
 
-async def run(count: int, release: str, seed: int, *, kernel: bool) -> tuple[Found, Work]:
+async def run(count: int, release: str, seed: int, at_once: int, *, kernel: bool) -> tuple[Found, Work]:
     """Do the work once and evaluate it."""
     windows = plan(count, seed)
     options = ("--who", "kernel") if kernel else ()
-    async with attributed(release, windows, options) as work:
+    async with attributed(release, windows, at_once, options) as work:
         return await asyncio.to_thread(evaluate, work), work
 
 
@@ -157,11 +157,14 @@ def main() -> int:
     parser.add_argument("--changes", type=int, default=10_000, help="how many (default: %(default)s)")
     parser.add_argument("--release", default=RELEASE, help="whose lock and fence (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the workload (default: %(default)s)")
+    parser.add_argument("--at-once", type=int, default=2, help="windows open at a time (default: %(default)s)")
     options = parser.parse_args()
-    print(f"Linux {platform.release().split('-')[0]}, {platform.machine()}; OpenClaw {options.release}")
+    print(
+        f"Linux {platform.release().split('-')[0]}, {platform.machine()}; OpenClaw {options.release}, {options.at_once} at once"
+    )
     wrong = 0
     for kernel in (False, True):
-        found, work = asyncio.run(run(options.changes, options.release, options.seed, kernel=kernel))
+        found, work = asyncio.run(run(options.changes, options.release, options.seed, options.at_once, kernel=kernel))
         wrong += _print(KERNEL if kernel else REPORTS, found, work)
     return 1 if wrong else 0
 

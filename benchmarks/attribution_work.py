@@ -33,9 +33,6 @@ FOREIGN_SHARE: Final = 0.05
 GATEWAYS: Final = 2
 COTENANTS: Final = 2
 STRANGERS: Final = 2
-AT_ONCE: Final = 2
-"""Windows that are open at the same time: a gateway waits 250 ms for an answer, and all of this shares two cores."""
-
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - only ever as the parent of a directory of our own
 """Where the work is done if there is one: how fast a disk that others use, too, syncs is not what is measured."""
 
@@ -182,13 +179,14 @@ def plan(count: int, seed: int) -> list[tuple[Planned, ...]]:
 
 @asynccontextmanager
 async def attributed(
-    release: str, windows: Sequence[tuple[Planned, ...]], options: Sequence[str]
+    release: str, windows: Sequence[tuple[Planned, ...]], at_once: int, options: Sequence[str]
 ) -> AsyncIterator[Work]:
     """Do the work with a real sidecar beside it.
 
     Args:
         release: Which OpenClaw's code takes the locks and sets the fences.
         windows: What to do.
+        at_once: How many windows are open at the same time. A gateway waits 250 ms for an answer.
         options: More options for the sidecar.
     """
     cache_dir = default_cache_dir()
@@ -227,7 +225,7 @@ async def attributed(
             # What is seen so shortly before the word of a fence counts for nothing.
             await asyncio.sleep(max(0.0, (listening + 2 * LATE_NS - time.monotonic_ns()) / _NS_PER_SECOND))
             begun = time.monotonic()
-            players = _Players(sessions, gateways, cotenants, strangers)
+            players = _Players(sessions, gateways, cotenants, strangers, at_once)
             played = await players.play_all(windows)
             seconds = time.monotonic() - begun
             status = await companion.wait_for(lambda s: s["windows"] == 0)
@@ -272,13 +270,18 @@ class _Players:
     """Plays windows, several at once."""
 
     def __init__(
-        self, sessions: Path, gateways: Sequence[Worker], cotenants: Sequence[Worker], strangers: Sequence[Worker]
+        self,
+        sessions: Path,
+        gateways: Sequence[Worker],
+        cotenants: Sequence[Worker],
+        strangers: Sequence[Worker],
+        at_once: int,
     ) -> None:
         self._sessions = sessions
         self._gateways = itertools.cycle(gateways)
         self._cotenants = itertools.cycle(cotenants)
         self._strangers = itertools.cycle(strangers)
-        self._rooms = asyncio.Semaphore(AT_ONCE)
+        self._rooms = asyncio.Semaphore(at_once)
         self._numbers = itertools.count(1)
 
     async def play_all(self, windows: Sequence[tuple[Planned, ...]]) -> list[Played]:
