@@ -143,10 +143,12 @@ def failures(found: Found) -> Iterable[str]:
         yield f"{found.lost} records of recovered windows are lost"
 
 
-async def run(count: int, release: str, seed: int, at_once: int, *, kernel: bool) -> tuple[Found, Work]:
+async def run(
+    count: int, release: str, seed: int, at_once: int, *, kernel: bool, loss: float = 0.0
+) -> tuple[Found, Work]:
     """Do the work once and evaluate it."""
     windows = plan(count, seed)
-    options = ("--who", "kernel") if kernel else ()
+    options = (*(("--who", "kernel") if kernel else ()), *(("--simulate-loss", str(loss)) if loss else ()))
     async with attributed(release, windows, at_once, options) as work:
         return await asyncio.to_thread(evaluate, work), work
 
@@ -159,9 +161,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the workload (default: %(default)s)")
     parser.add_argument("--at-once", type=int, default=2, help="windows open at a time (default: %(default)s)")
     options = parser.parse_args()
-    print(
-        f"Linux {platform.release().split('-')[0]}, {platform.machine()}; OpenClaw {options.release}, {options.at_once} at once"
-    )
+    kernel_release = platform.release().split("-")[0]
+    print(f"Linux {kernel_release}, {platform.machine()}; OpenClaw {options.release}, {options.at_once} at once")
     wrong = 0
     for kernel in (False, True):
         found, work = asyncio.run(run(options.changes, options.release, options.seed, options.at_once, kernel=kernel))

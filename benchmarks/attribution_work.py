@@ -228,7 +228,8 @@ async def attributed(
             players = _Players(sessions, gateways, cotenants, strangers, at_once)
             played = await players.play_all(windows)
             seconds = time.monotonic() - begun
-            status = await companion.wait_for(lambda s: s["windows"] == 0)
+            lossy = "--simulate-loss" in options  # then the end of a window may be what is lost
+            status = await companion.wait_for(lambda s: lossy or s["windows"] == 0)
             await companion.stop()
             yield Work(tuple(played), seconds, companion.data_dir, status)
 

@@ -68,6 +68,8 @@ class WatchStatus:
         files: Session files known.
         events: Events read.
         overflows: Times the kernel's queue overflowed.
+        file_system: The type of the file system with the state directory; empty when it can't be told.
+        blind: What that can't report; empty when nothing is known to be missing.
         backlog_bytes: File events that the kernel keeps for us.
         locks: Session locks held, by their lock files.
         oldest_lock_seconds: Age of the oldest of these; 0 when there is none.
@@ -77,6 +79,8 @@ class WatchStatus:
     files: int = 0
     events: int = 0
     overflows: int = 0
+    file_system: str = ""
+    blind: str = ""
     backlog_bytes: int = 0
     locks: int = 0
     oldest_lock_seconds: float = 0.0

@@ -72,6 +72,7 @@ def run(
     observe: options.Observe = False,
     notify: options.Notify = None,
     who: options.WhoWrote = None,
+    simulate_loss: options.SimulateLoss = None,
     policy: options.Policy = None,
     config: options.Config = None,
 ) -> int:
@@ -84,6 +85,7 @@ def run(
         observe=observe or None,
         notify=tuple(notify or ()),
         who=who,
+        simulate_loss=simulate_loss,
         policy=policy,
         config=config,
     )

@@ -87,6 +87,7 @@ Policy = Annotated[
         help="TOML file with the policy, see docs/policy.md. [env: OPENCLAW_SIDECAR_POLICY; default: the built-in one]",
     ),
 ]
+SimulateLoss = Annotated[str | None, typer.Option("--simulate-loss", metavar="SHARE", hidden=True)]
 Format = Annotated[HookFormat, typer.Option("--format", help="Where the gateway runs.")]
 Session = Annotated[
     str | None,

@@ -33,6 +33,7 @@ KINDS: Final[dict[str, type]] = {
     "notify": tuple,
     "log_format": str,
     "who": str,
+    "simulate_loss": str,
     "policy": str,
     "hooks_token_file": str,
 }
@@ -54,6 +55,7 @@ class Flags:
     observe: bool | None = None
     notify: tuple[str, ...] = ()
     who: str | None = None
+    simulate_loss: str | None = None
     policy: str | None = None
     config: str | None = None
 
@@ -93,6 +95,7 @@ def resolve(flags: Flags, environ: Mapping[str, str]) -> Settings:
         notify=given["notify"].texts() if "notify" in given else (),
         log_format=given["log_format"].choice(LogFormat) if "log_format" in given else LogFormat.AUTO,
         who=given["who"].choice(Who) if "who" in given else Who.REPORTS,
+        simulate_loss=given["simulate_loss"].share() if "simulate_loss" in given else 0.0,
         policy=given["policy"].path(at_home) if "policy" in given else None,
         hooks_token=given["hooks_token_file"].path(at_home) if "hooks_token_file" in given else None,
     )

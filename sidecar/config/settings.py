@@ -57,6 +57,7 @@ class Settings:
         notify: Apprise URLs that are paged; they may hold secrets, so they are never shown.
         log_format: How log lines look.
         who: Where it is known from who wrote.
+        simulate_loss: Share of events and reports that are lost on purpose, for tests.
         policy: The policy file; None for the built-in policy.
         hooks_token: Where the secret of `/v1/hooks` is kept; None for the data directory.
     """
@@ -70,6 +71,7 @@ class Settings:
     notify: tuple[str, ...] = field(default=(), repr=False)
     log_format: LogFormat = LogFormat.AUTO
     who: Who = Who.REPORTS
+    simulate_loss: float = 0.0
     policy: Path | None = None
     hooks_token: Path | None = None
 

@@ -89,6 +89,20 @@ class Given:
         except ValueError:
             raise self.wrong(f"{self.text()!r} is none of {', '.join(words)}") from None
 
+    def share(self) -> float:
+        """A number from 0 to 1.
+
+        Raises:
+            ConfigError: It is none.
+        """
+        try:
+            share = float(self.text())
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            raise self.wrong(f"{self.text()!r} is no number from 0 to 1")
+        return share
+
     def address(self) -> tuple[str, int]:
         """Host and port.
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sidecar.core.budget import Spent
     from sidecar.core.chain import Chain
     from sidecar.core.content import Snapshot
+    from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Run
     from sidecar.core.policy import Mode, Policy
     from sidecar.core.writer import Writer
@@ -154,6 +155,12 @@ class Custodian:
                 return self._answers.pause_changed(event)
             case _:
                 assert_never(event)
+
+    def is_untouched(self, file: str, now: Fingerprint) -> bool:
+        """The file still is as it was at its fence, or as its account has it: it has met nothing that could be lost."""
+        ledger = self._registry.ledgers.get(file)
+        at_rest = ledger is None or (ledger.head == now and not ledger.changes)
+        return at_rest and all(w.fence == now and not w.changes for w in self._registry.on_file(file))
 
     def is_fenced(self, file: str) -> bool:
         """A window is open on this file."""

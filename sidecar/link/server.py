@@ -10,6 +10,7 @@ import socket
 import stat
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.drops import Drops
 from sidecar.link.errors import SocketBlockedError, SocketTakenError
 from sidecar.link.peer import Peer
 from sidecar.link.session import LinkHandler, LinkSession
@@ -49,13 +50,16 @@ class _Ear(asyncio.StreamReaderProtocol):
 class LinkServer:
     """Accepts gateways of the same user on a socket of mode 0600."""
 
-    def __init__(self, path: Path, handler: LinkHandler, *, version: str, mode: str) -> None:
+    def __init__(
+        self, path: Path, handler: LinkHandler, *, version: str, mode: str, drops: Drops | None = None
+    ) -> None:
         """Nothing is opened yet."""
         self.path = path
         self.sessions: set[LinkSession] = set()
         self._handler = handler
         self._version = version
         self._mode = mode
+        self._drops = drops or Drops()
         self._server: asyncio.Server | None = None
         self._bound: tuple[int, int] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -131,7 +135,7 @@ class LinkServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = writer.get_extra_info("socket")
         peer = Peer.of(connection)
-        session = LinkSession(reader, writer, peer, self._handler, self._version, self._mode)
+        session = LinkSession(reader, writer, peer, self._handler, self._version, self._mode, self._drops)
         if peer.uid != os.geteuid():
             await self._handler.link_rejected(
                 session,

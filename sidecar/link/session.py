@@ -10,6 +10,7 @@ import termios
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sidecar.core.drops import Drops
 from sidecar.core.gateway import Role
 from sidecar.link.translate import ChangeReader, Speaker
 from sidecar.wire import messages as wire
@@ -27,6 +28,18 @@ OF_COTENANTS: Final = (wire.Changed, wire.LockTaken, wire.LockReleased, wire.Loc
 _RESTART: Final = "restart the gateway so that it loads the preload of this version"
 _QUIET_TURNS: Final = 4
 """What the loop has read in one turn is taken in by the reading task in the next; one more for good measure each."""
+
+_REPORTS: Final = (
+    wire.Changed,
+    wire.LockTaken,
+    wire.LockReleased,
+    wire.FenceSet,
+    wire.FenceClosed,
+    wire.Applied,
+    wire.Tripped,
+    wire.Diagnostic,
+)
+"""What simulated loss may drop."""
 
 _links = itertools.count(1)
 
@@ -66,6 +79,7 @@ class LinkSession:
         handler: Told of everything.
         version: The sidecar's version, for the welcome.
         mode: The mode, for the welcome.
+        drops: Loses reports on purpose.
     """
 
     reader: asyncio.StreamReader
@@ -74,6 +88,7 @@ class LinkSession:
     handler: LinkHandler
     version: str
     mode: str
+    drops: Drops = field(default_factory=Drops)
     name: str = field(default_factory=lambda: f"link-{next(_links)}")
     hello: wire.Hello | None = None
     adapter: wire.AdapterFound | None = None
@@ -205,6 +220,8 @@ class LinkSession:
         self.messages += 1
         if self.hello is None:
             return await self._greet(message)
+        if isinstance(message, _REPORTS) and self.drops.next():
+            return True  # the next message shows that one is missing
         if message.seq != self._seq + 1:
             missing = max(1, message.seq - self._seq - 1)
             self.gaps += 1

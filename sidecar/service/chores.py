@@ -26,6 +26,9 @@ PROCESSES_SECONDS: Final = 30
 SWEEP_SECONDS: Final = 30
 """How often we look for locks that nobody will give back."""
 
+CLOCKS_SECONDS: Final = 5
+"""How often we look whether the machine slept or its clock was set; it is looked at ahead of each answer, too."""
+
 RETENTION_HOURS: Final = 6
 """How often old incidents are removed."""
 
@@ -43,6 +46,7 @@ class Chores:
         sweep: Callable[[], object],
         keep: Callable[[], object],
         read_orders: Callable[[], object],
+        check_clocks: Callable[[], object],
     ) -> None:
         """Nothing is scheduled yet."""
         self._state_dir = state_dir
@@ -53,6 +57,7 @@ class Chores:
         self._sweep = sweep
         self._keep = keep
         self._read_orders = read_orders
+        self._check_clocks = check_clocks
         self._scheduler = AsyncIOScheduler(timezone="UTC")
 
     def start(self) -> None:
@@ -64,6 +69,7 @@ class Chores:
             (self._sweep, {"seconds": SWEEP_SECONDS}),
             (self._keep, {"seconds": KEEP_SECONDS}),
             (self._read_orders, {"seconds": RECONCILE_SECONDS}),
+            (self._check_clocks, {"seconds": CLOCKS_SECONDS}),
         )
         for job, every in jobs:
             self._scheduler.add_job(_in_loop(job), "interval", coalesce=True, max_instances=1, **every)

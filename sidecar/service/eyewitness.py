@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from sidecar.core.drops import Drops
     from sidecar.core.witness import Act, Process
     from sidecar.recovery.warden import Warden
 
@@ -24,14 +25,16 @@ log = structlog.get_logger("sidecar.watch")
 class Eyewitness:
     """The `KernelHandler` of the service."""
 
-    def __init__(self, warden: Warden, now_ns: Callable[[], int], lost: Callable[[Loss, str], None]) -> None:
-        """Nothing is listened to; ``lost`` is called when sightings may be missing."""
+    def __init__(
+        self, warden: Warden, now_ns: Callable[[], int], lost: Callable[[Loss, str], None], drops: Drops | None = None
+    ) -> None:
+        """Nothing is listened to; ``lost`` is called when sightings may be missing, ``drops`` loses some on purpose."""
         self._warden = warden
         self._now_ns = now_ns
         self._lost = lost
         self._wanted = False
         self._reason = ""
-        self._watch = KernelWatch(self)
+        self._watch = KernelWatch(self, drops)
         self._resolved: dict[Path, Path] = {}
 
     def start(self, state_dir: Path, own: Iterable[Path]) -> None:

@@ -11,6 +11,7 @@ import signal
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -22,6 +23,7 @@ from sidecar.config.settings import Who
 from sidecar.core import events as ev
 from sidecar.core.budget import MAX_PERIOD_NS
 from sidecar.core.custodian import Custodian
+from sidecar.core.drops import Drops
 from sidecar.core.errors import SidecarError
 from sidecar.core.incident import NS_PER_SECOND
 from sidecar.core.loss import Loss
@@ -30,6 +32,7 @@ from sidecar.notify.destination import destinations_of
 from sidecar.notify.pager import Pager
 from sidecar.recovery.warden import Warden
 from sidecar.service.chores import Chores
+from sidecar.service.clocks import Clocks
 from sidecar.service.custody import CustodyDesk
 from sidecar.service.eyewitness import Eyewitness
 from sidecar.service.hooks import Hooks
@@ -44,6 +47,8 @@ from sidecar.store.incidents import IncidentStore
 from sidecar.store.recordings import RecordingStore
 from sidecar.telemetry.log import configure_logging
 from sidecar.telemetry.telemetry import Telemetry
+from sidecar.watch.filesystem import FileSystem, file_system_of
+from sidecar.watch.reading import fingerprint_of
 from sidecar.watch.watcher import Watcher
 from sidecar.web.app import create_app
 from sidecar.web.server import WebServer
@@ -56,6 +61,10 @@ if TYPE_CHECKING:
 
 RETENTION_NS: Final = 30 * 24 * 3600 * 1_000_000_000
 """How long incidents are kept."""
+
+NARROW: Final = frozenset({Loss.OVERFLOW, Loss.KERNEL_OVERFLOW, Loss.SUSPENDED})
+"""What is lost are events of the past, so that a file which still is as it was has lost none. Of reports that can't be
+said: a call that was not announced may be under way."""
 
 log = structlog.get_logger("sidecar")
 
@@ -70,6 +79,8 @@ class Service:
         self.losses: Counter[str] = Counter()
         self.ready = False
         self.http = ""
+        self.clocks = Clocks()
+        self.file_system = FileSystem()
         self.telemetry = Telemetry(instance=f"{platform.node()}:{settings.state_dir}")
         self.rulebook = Rulebook(settings.policy, settings.data_dir, self.telemetry, time.time_ns)
         self.store = IncidentStore(settings.data_dir / "sidecar.db", time.time_ns)
@@ -90,7 +101,8 @@ class Service:
             self.chains,
             RecordingStore(self.store),
         )
-        self.eyewitness = Eyewitness(self.warden, time.time_ns, self.lose)
+        drops = Drops(settings.simulate_loss)
+        self.eyewitness = Eyewitness(self.warden, time.time_ns, self.lose, drops)
         self.reception = Reception(
             self.warden, self.roster, self.telemetry, time.time_ns, self.lose, self.eyewitness.drain
         )
@@ -98,10 +110,12 @@ class Service:
             self.warden, self.roster, self.eyewitness, time.time_ns, self.lose, self.reception.refuse
         )
         self.custody = CustodyDesk(self.custodian, self.warden, self.chains, lambda: self.watcher, time.time_ns)
-        self.watcher = Watcher(settings.state_dir, self.lookout)
+        self.watcher = Watcher(settings.state_dir, self.lookout, drops)
         self.sweep = LockSweep(self.watcher, self.roster, time.time_ns, self.telemetry.stale_lock)
         self.reception.locks = self.sweep
-        self.links = LinkServer(settings.socket, self.reception, version=__version__, mode=settings.mode.value)
+        self.links = LinkServer(
+            settings.socket, self.reception, version=__version__, mode=settings.mode.value, drops=drops
+        )
         self.chores = Chores(
             settings.state_dir,
             self.watcher,
@@ -111,6 +125,7 @@ class Service:
             self.sweep.sweep,
             self.custody.keep,
             self.rulebook.look,
+            self.check_clocks,
         )
         self.hooks = Hooks(
             self.warden, settings.state_dir, settings.hooks_token_file, time.time_ns, self.reception.refuse
@@ -139,6 +154,7 @@ class Service:
             if self.settings.who is Who.KERNEL:
                 self.eyewitness.start(self.settings.state_dir, (self.settings.data_dir, self.settings.socket.parent))
                 stack.callback(self.eyewitness.stop)
+            self._say_what_is_not_seen()
             self.watcher.start()
             stack.callback(self.watcher.stop)
             stack.callback(self.lookout.stop)
@@ -171,7 +187,37 @@ class Service:
         log.warning("custody_lost", reason=loss.value, detail=text)
         if loss is Loss.OVERFLOW:
             self.telemetry.overflow()
-        self.warden.handle(ev.AccountBroken(loss=loss, reason=text, at_ns=time.time_ns(), file=file))
+        at_ns = time.time_ns()
+        touched = [file] if file or loss not in NARROW else self._touched()
+        for path in touched:
+            self.warden.handle(ev.AccountBroken(loss=loss, reason=text, at_ns=at_ns, file=path))
+        if not touched:
+            self.telemetry.spared(loss)
+
+    def _say_what_is_not_seen(self) -> None:
+        """Once, at the start."""
+        self.file_system = file_system_of(self.settings.state_dir)
+        if self.file_system.blind:
+            found = self.file_system
+            log.warning("file_system", kind=found.kind, mount=found.mount, detail=found.blind)
+        if self.settings.simulate_loss:
+            log.warning("simulated_loss", share=self.settings.simulate_loss)
+
+    def check_clocks(self) -> None:
+        """Notice that the machine slept or that its clock was set."""
+        for loss, text in self.clocks.look():
+            self.lose(loss, text)
+
+    def _touched(self) -> list[str]:
+        """The files that are not as they were: what was lost is about these."""
+        files = set(self.custodian.files) | {window.file for window in self.custodian.windows}
+        return [file for file in sorted(files) if not self._is_untouched(file)]
+
+    def _is_untouched(self, file: str) -> bool:
+        try:
+            return self.custodian.is_untouched(file, fingerprint_of(Path(file)))
+        except OSError:
+            return False
 
     def status(self) -> Status:
         """What the sidecar says of itself."""
@@ -199,6 +245,8 @@ class Service:
                 files=len(self.watcher.files),
                 events=self.watcher.events,
                 overflows=self.watcher.overflows,
+                file_system=self.file_system.kind,
+                blind=self.file_system.blind,
                 backlog_bytes=self.watcher.backlog_bytes,
                 locks=locks,
                 oldest_lock_seconds=oldest_lock_seconds,
@@ -219,6 +267,13 @@ class Service:
         yield from self.pager.problems()
         yield from self.telemetry.problems()
         yield from self.eyewitness.problems()
+        if self.file_system.blind and not self.file_system.layered:
+            yield Problem(
+                code="file_system_blind",
+                what=f"{self.settings.state_dir} is on {self.file_system.kind} ({self.file_system.mount}):"
+                f" {self.file_system.blind}",
+                remedy="keep the state directory on a local file system of the machine that the gateway runs on",
+            )
         if self.warden.unsaved:
             yield Problem(
                 code="store_failing",
@@ -236,6 +291,7 @@ class Service:
         return len({window.file for window in self.custodian.windows if window.broken})
 
     def _drain(self) -> None:
+        self.check_clocks()
         self.watcher.drain()
         self.eyewitness.drain()
 

@@ -12,12 +12,14 @@ from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.loss import Loss
 from sidecar.watch.processes import executable_of
 from sidecar.watch.reading import fingerprint_of, jsonl_problem
+from sidecar.watch.tree import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.recovery.warden import Warden
     from sidecar.service.eyewitness import Eyewitness
+    from sidecar.service.reception import Losing
     from sidecar.service.roster import Roster
 
 SETTLE_SECONDS: Final = 0.02
@@ -33,7 +35,7 @@ class Lookout:
         roster: Roster,
         eyewitness: Eyewitness,
         now_ns: Callable[[], int],
-        lost: Callable[[Loss, str], None],
+        lost: Losing,
         refuse: Callable[[str, str], None],
     ) -> None:
         """``lost`` is called when file events may be missing, ``refuse`` for names that are left alone."""
@@ -50,6 +52,11 @@ class Lookout:
     def directory_watched(self, path: Path) -> None:
         """The kernel is asked who writes there, too."""
         self._eyewitness.listen(path)
+
+    def directory_renamed(self, path: Path) -> None:
+        """What happened to the files below it meanwhile is not known."""
+        for known in [known for known in self._last if known.is_relative_to(path)]:
+            self._lost(Loss.RENAMED, f"the directory {printable(str(path))} was renamed", _key(known))
 
     def directory_gone(self, path: Path) -> None:
         """Nothing is heard of it any more."""

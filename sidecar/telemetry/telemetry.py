@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.decisions import Decision
     from sidecar.core.gateway import Gateway
+    from sidecar.core.loss import Loss
     from sidecar.status import ExportStatus
     from sidecar.telemetry.labels import OtlpDrop, PageOutcome, Rejection, StaleLock
     from sidecar.telemetry.span import TraceRef
@@ -193,6 +194,11 @@ class Telemetry:
     def lost(self, count: int) -> None:
         """A preload had to drop messages."""
         self._meters.add(Metric.REPORTS_LOST, count)
+
+    @_guarded
+    def spared(self, loss: Loss) -> None:
+        """Events were lost, and no file is touched by it. It counts all the same."""
+        self._meters.add(Metric.CUSTODY_LOSSES, labels={Label.REASON: loss.value})
 
     @_guarded
     def overflow(self) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sidecar.core.drops import Drops
 from sidecar.core.errors import SidecarError
 from sidecar.core.witness import Act, Process
 from sidecar.watch.fanotify import NO_PIDFD, Fanotify, FanotifyError, Handle, Mask, Raw
@@ -82,8 +83,9 @@ class Canary:
 class KernelWatch:
     """Listens to fanotify in the directories that it is told to."""
 
-    def __init__(self, handler: KernelHandler) -> None:
-        """Nothing is opened yet."""
+    def __init__(self, handler: KernelHandler, drops: Drops | None = None) -> None:
+        """Nothing is opened yet; ``drops`` loses events on purpose, as a full queue would."""
+        self._drops = drops or Drops()
         self.events = 0
         self.overflows = 0
         self.unknown = 0
@@ -155,18 +157,27 @@ class KernelWatch:
         """Read until the queue is empty: whatever was done before this call is known after it."""
         if self._fanotify is None:
             return
+        dropped = False
         for raw in self._fanotify.read():
             try:
-                self._take(raw)
+                if self._drops.next():
+                    dropped = True
+                else:
+                    self._take(raw)
             finally:
                 _close(raw)
+        if dropped:
+            self._overflow()
         self._handler.kernel_heard()
+
+    def _overflow(self) -> None:
+        self.overflows += 1
+        self._handler.kernel_overflowed()
 
     def _take(self, raw: Raw) -> None:
         self.events += 1
         if raw.mask & Mask.OVERFLOW:
-            self.overflows += 1
-            self._handler.kernel_overflowed()
+            self._overflow()
             return
         directory = self._directories.get(raw.directory) if raw.directory is not None else None
         name = os.fsdecode(raw.name)

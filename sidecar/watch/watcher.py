@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from inotify_simple import INotify, flags
 
+from sidecar.core.drops import Drops
 from sidecar.core.errors import SidecarError
 from sidecar.watch.lockfile import SUFFIX, read_lock
 from sidecar.watch.tree import Kind, entries, is_inside, is_plain, is_sessions_directory, kind_of, subdirectories
@@ -55,6 +56,10 @@ class WatchHandler(Protocol):
         """A sessions directory is watched no more: it is gone, or has another name."""
         ...
 
+    def directory_renamed(self, path: Path) -> None:
+        """A directory, with files that are known, has another name now or is elsewhere; told ahead of their end."""
+        ...
+
     def file_found(self, path: Path) -> None:
         """A session file was there when the watch began."""
         ...
@@ -83,8 +88,9 @@ class WatchHandler(Protocol):
 class Watcher:
     """Watches every sessions directory below a state directory, those that appear later included."""
 
-    def __init__(self, state_dir: Path, handler: WatchHandler) -> None:
-        """Nothing is watched yet."""
+    def __init__(self, state_dir: Path, handler: WatchHandler, drops: Drops | None = None) -> None:
+        """Nothing is watched yet; ``drops`` loses events on purpose, as a full queue would."""
+        self._drops = drops or Drops()
         self.state_dir = state_dir
         self.events = 0
         self.overflows = 0
@@ -144,10 +150,13 @@ class Watcher:
         if self._inotify is None:
             return
         while batch := list(self._inotify.read(timeout=0)):
-            for event in batch:
+            kept = [event for event in batch if not self._drops.next()]
+            for event in kept:
                 self._take(event.wd, event.mask, event.name)
+            if len(kept) < len(batch):
+                self._take(_OVERFLOW, 0, "")
 
-    def _take(self, wd: int, mask: int, name: str) -> None:
+    def _take(self, wd: int, mask: int, name: str) -> None:  # noqa: C901 - one case after the other
         self.events += 1
         if wd == _OVERFLOW:
             self.overflows += 1
@@ -161,12 +170,16 @@ class Watcher:
             self._gone(self._directories.pop(wd))
             return
         if not name:
+            if mask & flags.MOVE_SELF and directory == self.state_dir:
+                self._handler.directory_renamed(directory)
             return
         path = directory / name
         if mask & flags.ISDIR:
             if mask & (flags.CREATE | flags.MOVED_TO):
                 self._scan()
             elif mask & _GONE:
+                if mask & flags.MOVED_FROM:
+                    self._handler.directory_renamed(path)
                 self._forget(path)
             return
         if is_sessions_directory(directory, self.state_dir):

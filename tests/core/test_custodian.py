@@ -1196,3 +1196,21 @@ def test_a_write_that_failed_half_way_costs_custody_of_its_own_file_only() -> No
 
     bench.lose("a write failed half-way", Loss.WRITE_FAILED, file=FILE)
     assert "failed half-way" in refused(bench.ask()).reason
+
+
+# What is lost is about the files that are touched
+
+
+def test_a_file_that_is_as_it_was_at_its_fence_is_untouched_and_one_that_met_anything_is_not() -> None:
+    bench = fenced()
+    assert bench.custodian.is_untouched(FILE, bench.disk.fingerprint)
+    before = bench.disk.fingerprint
+    bench.write(CRON, b"note\n")
+    assert not bench.custodian.is_untouched(FILE, bench.disk.fingerprint)
+    assert not bench.custodian.is_untouched(FILE, before)
+
+
+def test_a_file_that_changed_and_of_which_nothing_was_told_is_touched() -> None:
+    bench = fenced()
+    bench.disk.append(FOREIGN, foreign=1)
+    assert not bench.custodian.is_untouched(FILE, bench.disk.fingerprint)

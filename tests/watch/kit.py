@@ -29,11 +29,15 @@ class Told:
     refused: list[tuple[Path, str, str]] = field(default_factory=list)
     directories: list[Path] = field(default_factory=list)
     gone: list[Path] = field(default_factory=list)
+    renamed: list[Path] = field(default_factory=list)
     overflows: int = 0
     anything: asyncio.Event = field(default_factory=asyncio.Event)
 
     def directory_watched(self, path: Path) -> None:
         self.directories.append(path)
+
+    def directory_renamed(self, path: Path) -> None:
+        self.renamed.append(path)
 
     def directory_gone(self, path: Path) -> None:
         self.gone.append(path)

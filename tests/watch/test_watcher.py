@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from inotify_simple import INotify
 
+from sidecar.core.drops import Drops
 from sidecar.watch.tree import printable
 from sidecar.watch.watcher import WatchError
 from tests.watch.kit import INOTIFY, limited
@@ -551,3 +552,27 @@ def test_a_directory_that_can_not_be_watched_any_more_costs_only_itself(
     [(path, code, reason)] = told.refused
     assert (path.name, code) == ("one too many", "unreadable")
     assert "raise fs.inotify.max_user_watches" in reason
+
+
+def test_a_directory_that_is_renamed_is_told_ahead_of_the_end_of_its_files(
+    watch: StartWatch, state: Path, sessions: Path
+) -> None:
+    (sessions / "a.jsonl").write_text("a\n")
+    watched = watch(state)
+    watched.look()
+    sessions.rename(sessions.with_name("elsewhere"))
+    told = watched.look()
+    assert told.renamed == [sessions]
+    assert told.touched == [sessions / "a.jsonl"]
+    state.rename(state.with_name("moved"))
+    assert state in watched.look().renamed
+
+
+def test_events_that_are_dropped_on_purpose_show_as_an_overflow(watch: StartWatch, state: Path, sessions: Path) -> None:
+    watched = watch(state)
+    watched.look()
+    watched.watcher._drops = Drops(1.0)
+    (sessions / "a.jsonl").write_text("a\n")
+    told = watched.look()
+    assert told.overflows == watched.watcher.overflows == 1
+    assert told.touched == [sessions / "a.jsonl"]  # found by looking again

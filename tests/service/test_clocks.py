@@ -1,0 +1,77 @@
+"""A machine that slept and a clock that was set are noticed, with clocks that the test turns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sidecar.core.loss import Loss
+from sidecar.service.clocks import Clocks, Reading, read_clocks
+
+SECOND = 1_000_000_000
+START = Reading(real=1_700_000_000 * SECOND, monotonic=50 * SECOND, boot=60 * SECOND)
+
+
+class Turned:
+    """Clocks that go on only when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self.clocks = Clocks(lambda: self.now)
+
+    def seen(self) -> list[Loss]:
+        return [loss for loss, _text in self.clocks.look()]
+
+    def run(self, seconds: float) -> None:
+        ns = int(seconds * SECOND)
+        self.now = Reading(self.now.real + ns, self.now.monotonic + ns, self.now.boot + ns)
+
+    def sleep(self, seconds: float) -> None:
+        ns = int(seconds * SECOND)
+        self.now = replace(self.now, real=self.now.real + ns, boot=self.now.boot + ns)
+
+    def step(self, seconds: float) -> None:
+        self.now = replace(self.now, real=self.now.real + int(seconds * SECOND))
+
+
+def test_time_that_passes_is_no_loss() -> None:
+    turned = Turned()
+    for seconds in (0.0, 0.001, 5.0, 86_400.0):
+        turned.run(seconds)
+        assert turned.seen() == []
+
+
+def test_a_machine_that_slept_is_noticed_once_and_is_no_clock_step() -> None:
+    turned = Turned()
+    turned.run(5)
+    turned.sleep(600)
+    assert turned.seen() == [Loss.SUSPENDED]
+    assert turned.seen() == []
+
+
+def test_a_clock_that_was_set_either_way_is_noticed_once() -> None:
+    for seconds in (3600.0, -0.5):
+        turned = Turned()
+        turned.run(5)
+        turned.step(seconds)
+        assert turned.seen() == [Loss.CLOCK_STEP]
+        assert turned.seen() == []
+
+
+def test_slewing_is_no_step() -> None:
+    turned = Turned()
+    for _ in range(100):
+        turned.run(5)
+        turned.step(5 * 0.0005)
+        assert turned.seen() == []
+
+
+def test_both_at_once_are_both_told() -> None:
+    turned = Turned()
+    turned.sleep(60)
+    turned.step(-7200)
+    assert turned.seen() == [Loss.SUSPENDED, Loss.CLOCK_STEP]
+
+
+def test_the_kernels_clocks_agree_with_themselves() -> None:
+    clocks = Clocks(read_clocks)
+    assert list(clocks.look()) == []
