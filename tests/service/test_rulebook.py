@@ -233,7 +233,7 @@ def test_the_files_are_looked_at_now_and_then_whatever_inotify_says(
         def nothing() -> None:
             pass
 
-        jobs = chores.Chores(tmp_path, idle, idle, idle, nothing, nothing, nothing, looked.set)
+        jobs = chores.Chores(tmp_path, idle, idle, idle, nothing, nothing, nothing, looked.set, nothing)
         jobs.start()
         try:
             await asyncio.wait_for(looked.wait(), SOON)
