@@ -87,6 +87,13 @@ export function watchCallback(change, args, call) {
   }
 }
 
+const begun = new Map(); // change -> the report of its begin, for calls that have begun and not ended
+
+/** What is under way is said again, to whoever has not heard it. */
+export function repeatChanges() {
+  for (const report of begun.values()) send("change", { ...report, phase: "begin" });
+}
+
 const flying = new Map(); // file -> {count, ended, end}: asynchronous calls that have begun and not ended
 
 /** A promise for the end of every call that this process has under way on a file; undefined when there is none. */
@@ -118,6 +125,7 @@ function land(file) {
 
 function begin(change) {
   const report = start(change);
+  begun.set(report.change, report);
   send("change", { ...report, phase: "begin" });
   takeOff(report.file);
   return report;
@@ -125,6 +133,7 @@ function begin(change) {
 
 function finish(change, report, phase, failed, result) {
   if (phase === "end") land(report.file);
+  begun.delete(report.change);
   const message = { ...report, phase, after: fingerprintOf(report.file) };
   if (!failed) Object.assign(message, change.actual?.(result, report));
   else if (wroteNothing(message)) Object.assign(message, NOTHING);

@@ -54,6 +54,14 @@ export class Fences {
     for (const state of windows.values()) state.approved = undefined;
   }
 
+  /** The open windows are said again, to whoever has not heard of them. */
+  repeat() {
+    for (const state of windows.values()) {
+      const known = state.active && !state.closed && state.told !== undefined;
+      if (known && sessionPath(state.name) === state.file) this.#tell(state); // a trial's file is none of theirs
+    }
+  }
+
   wrapController(original) {
     const fences = this;
     return async function createEmbeddedAttemptSessionLockController(params, ...rest) {
@@ -215,7 +223,11 @@ export class Fences {
     if (!state.active || state.closed || state.told === text) return;
     state.told = text;
     state.approved = undefined;
-    this.#link.send("fence.set", { window: state.id, file: state.file, fence: text, run: describeRun(state.run) });
+    this.#tell(state);
+  }
+
+  #tell({ id, file, told, run }) {
+    this.#link.send("fence.set", { window: id, file, fence: told, run: describeRun(run) });
   }
 
   /** The file is not as the fence has it: is this step approved? False when nobody answered in time. */

@@ -123,10 +123,11 @@ export class Link {
       ...this.describe.hello(),
     });
     this.#lost = 0;
+    const again = this.#early === null;
     const early = this.#early ?? [];
     this.#early = null;
     for (const message of early) this.#write(message);
-    this.describe.connected();
+    this.describe.connected(again);
   }
 
   #write(message) {

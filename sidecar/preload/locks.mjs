@@ -5,6 +5,12 @@ import { sessionPath } from "./paths.mjs";
 import { currentWriter } from "./writers.mjs";
 
 let holds = 0;
+const taken = new Map(); // hold -> what was said of it, for those that have not been given back
+
+/** The locks that are held are said again, to whoever has not heard of them. */
+export function repeatHolds(send) {
+  for (const fields of taken.values()) send("lock.taken", fields);
+}
 
 function elapsedNs(since) {
   return String(process.hrtime.bigint() - since);
@@ -42,11 +48,14 @@ function held(lock, file, asked, send) {
   const writer = currentWriter();
   const since = process.hrtime.bigint();
   let released = false;
-  send("lock.taken", { file, hold, writer, wait: String(since - asked) });
+  const fields = { file, hold, writer, wait: String(since - asked) };
+  taken.set(hold, fields);
+  send("lock.taken", fields);
   return {
     ...lock,
     async release(...args) {
       const after = safely("lock", () => fingerprintOf(file));
+      taken.delete(hold);
       try {
         return await lock.release(...args);
       } finally {

@@ -3,12 +3,13 @@ import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { repeatChanges } from "./account.mjs";
 import { listen, reduce, subscribe } from "./diagnostics.mjs";
 import { placeOf, runStarted, watchExporter } from "./exported.mjs";
 import { watchFileSystem } from "./filesystem.mjs";
 import { onTrouble, safely } from "./guard.mjs";
 import { Link } from "./link.mjs";
-import { wrapLock } from "./locks.mjs";
+import { repeatHolds, wrapLock } from "./locks.mjs";
 import { NO_MATCH, fit } from "./selfcheck.mjs";
 import { WORK_POINTS, wrapWork } from "./work.mjs";
 import { AUTHOR_POINTS, currentRun, nameCompactions, traceRun, wrapAuthor, wrapRun } from "./writers.mjs";
@@ -26,7 +27,10 @@ function start(from) {
   link = new Link(
     {
       hello: () => ({ openclaw: version }),
-      connected: () => link.send("adapter", adapter),
+      connected: (again) => {
+        link.send("adapter", adapter);
+        if (again) safely("reconnect", repeat);
+      },
       disconnected: () => fences?.forgetApprovals(),
     },
     (message) => fitted?.whenActive(() => safely("command", () => fences.onCommand(message))),
@@ -35,6 +39,13 @@ function start(from) {
   watchFileSystem((type, fields) => link.send(type, fields));
   process.on("exit", () => safely("exit", () => link.bye()));
   link.connect();
+}
+
+/** Another link: what was said on the one before it may be lost on whoever listens now. Windows come last. */
+function repeat() {
+  repeatChanges();
+  repeatHolds((type, fields) => link.send(type, fields));
+  fences?.repeat();
 }
 
 /** The version in the package that a module of its bundle belongs to; only reported, never decided upon. */

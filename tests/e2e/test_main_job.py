@@ -383,8 +383,8 @@ async def test_a_sidecar_restarted_in_the_window_assumes_nothing(guard: Guard, s
     await rig.say(session_key)
     async with rig.window(session_key) as window:
         await guard.sidecar.kill()
-        await guard.restart()
         await _command(rig, session_key)
+        await guard.restart()
         turn = await window.close(ANSWER)
 
     assert not turn.answered
@@ -399,6 +399,23 @@ async def test_a_sidecar_restarted_in_the_window_assumes_nothing(guard: Guard, s
     verdicts = [i["verdict"] for i in await guard.sidecar.incidents(window.session_file.name)]
     assert sorted(verdicts) == ["co_tenant", "unattributed"]
     assert guard.pages == []
+
+
+async def test_a_window_is_known_again_after_a_restart_where_its_file_is_as_at_the_fence(
+    guard: Guard, session_key: str
+) -> None:
+    """The preload tells of it again; the file, read at the fence's own fingerprint, is what the fence stands for."""
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await guard.sidecar.kill()
+        await guard.restart()
+        await _command(rig, session_key)
+        turn = await window.close(ANSWER)
+
+    assert turn.answered
+    incident = await _one_incident(guard, window.session_file)
+    assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
 
 
 async def test_observe_sees_the_cotenant_and_does_nothing(observer: Guard, session_key: str) -> None:

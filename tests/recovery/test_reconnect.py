@@ -1,0 +1,55 @@
+"""A gateway on another link tells again of its windows: they are known where the file is as at the fence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.core.verdict import Verdict
+from sidecar.wire import messages as wire
+from tests.link.running import until
+from tests.recovery.kit import desk, foreign_append
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_a_window_that_is_told_again_is_known_again(place: Path) -> None:
+    async with desk(place) as stage:
+        first = await stage.link()
+        first.fence(stage.file)
+        await stage.said()
+        await first.hang_up()
+        await until(lambda: not stage.custodian.windows)
+        second = await stage.link()
+        fence = second.fence(stage.file)
+        await stage.said()
+        second.append(stage.file, "note")
+        second.ask(stage.file, fence)
+        answer = await second.answer()
+    assert isinstance(answer, wire.Approve)
+
+
+async def test_a_change_from_the_time_without_a_link_stays_unexplained(place: Path) -> None:
+    async with desk(place) as stage:
+        first = await stage.link()
+        fence = first.fence(stage.file)
+        await stage.said()
+        await first.hang_up()
+        await until(lambda: not stage.custodian.windows)
+        foreign_append(stage.file)
+        second = await stage.link()
+        second.say(
+            wire.FenceSet(
+                seq=second.seq(),
+                at="5",
+                window="w1",
+                file=str(stage.file),
+                fence=fence,
+                run=wire.WireRun(run="run-1", kind="user_turn"),
+            )
+        )
+        await stage.said()
+        second.ask(stage.file, fence)
+        answer = await second.answer()
+    assert isinstance(answer, wire.Refuse)
+    assert stage.incident.verdict is Verdict.UNATTRIBUTED
