@@ -1,7 +1,7 @@
 """Who is on call: a receiver that speaks PagerDuty's Events API v2, and takes what goes to chat and tickets beside it.
 
-The one part of the way that is not real: PagerDuty itself is a service on the internet. What it asks of an event, and how
-it answers, is from its reference (https://developer.pagerduty.com/docs/send-alert-event).
+The one part of the way that is not real: PagerDuty itself is a service on the internet. What it asks of an event, and
+how it answers, is from its reference (https://developer.pagerduty.com/docs/send-alert-event).
 """
 
 from __future__ import annotations
