@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import sys
 import tempfile
 from enum import StrEnum
 from pathlib import Path
@@ -93,7 +94,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here in item.path.parents and "version" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(2 * TEST_SECONDS, func_only=True))
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -147,6 +147,9 @@ def packages(request: pytest.FixtureRequest) -> Callable[[str], GatewayPackage]:
     capture, terminal = plugins.getplugin("capturemanager"), plugins.getplugin("terminalreporter")
 
     def show(line: str) -> None:
+        if terminal is None:  # in a worker, whose standard error is the run's own
+            print(line, file=sys.__stderr__)
+            return
         with capture.global_and_fixture_disabled():
             terminal.ensure_newline()
             terminal.write_line(line)

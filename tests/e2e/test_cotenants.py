@@ -48,7 +48,7 @@ def pager(runner: asyncio.Runner) -> Iterator[PageReceiver]:
     runner.run(opened.__aexit__(None, None, None))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_guard(
     runner: asyncio.Runner, hooked: Rig, pager: PageReceiver, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Guard]:

@@ -73,7 +73,7 @@ def _guarded(
         runner.run(guard.stop())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_guard(
     runner: asyncio.Runner, hooked: Rig, pager: PageReceiver, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Guard]:
