@@ -108,6 +108,10 @@ class Warden:
                 log.error("not_recorded", decision=type(decision).__name__, error=str(error))  # noqa: TRY400
                 return
 
+    def is_fenced(self, file: str) -> bool:
+        """A window is open on this file."""
+        return self._custodian.is_fenced(file)
+
     def look_again(self, moved: ev.FileMoved) -> None:
         """More is known of a change that the watch has told already."""
         if self._custodian.is_fenced(moved.file):

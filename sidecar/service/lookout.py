@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core import events as ev
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.loss import Loss
+from sidecar.watch.openers import open_for_writing
 from sidecar.watch.processes import executable_of
 from sidecar.watch.reading import fingerprint_of, jsonl_problem
 from sidecar.watch.tree import printable
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 SETTLE_SECONDS: Final = 0.02
 """A burst of events on one file is looked at once, so long after its first."""
+
+
+HINT_SECONDS: Final = 0.25
+"""So long after a search for open files there is no other."""
 
 
 class Lookout:
@@ -48,6 +54,7 @@ class Lookout:
         self._dirty: dict[Path, asyncio.TimerHandle] = {}
         self._last: dict[Path, Fingerprint] = {}
         self._strange: set[Path] = set()
+        self._hint_again = 0.0
 
     def directory_watched(self, path: Path) -> None:
         """The kernel is asked who writes there, too."""
@@ -110,8 +117,20 @@ class Lookout:
         if before == current:
             return
         self._last[path] = current
+        self._hint(path)
         event = ev.FileMoved(file=_key(path), before=before, fingerprint=current, at_ns=self._now_ns())
         self._warden.handle(event)
+
+    def _hint(self, path: Path) -> None:
+        """Who has a fenced file open for writing, besides its gateways: a line for people, on which nothing rests."""
+        file, now = _key(path), time.monotonic()
+        if now < self._hint_again or not self._warden.is_fenced(file):
+            return
+        self._hint_again = now + HINT_SECONDS
+        for pid in open_for_writing(Path(file)):
+            if pid not in self._roster.linked_pids():
+                detail = f"process {pid} ({executable_of(pid)}) has the file open for writing; that proves nothing"
+                self._warden.handle(ev.Noted(file=file, run_id="", what="hint", detail=detail, at_ns=self._now_ns()))
 
     def _check(self, path: Path) -> None:
         """Say once of a file that it is no JSONL. Its bytes are accounted for all the same."""
