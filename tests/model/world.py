@@ -131,7 +131,7 @@ class World:
     loose: int
     loose_change: Change | None
     overlapped: bool
-    """Two calls were under way at once: the fingerprints around them do not meet end to end."""
+    """Two calls, or a call and a fence, came in one another's midst: the fingerprints do not meet end to end."""
     stranger: bool
     """The stranger has acted."""
     sequence: int
@@ -486,7 +486,8 @@ class Model:
 
     def _set_fence(self, world: World, number: int) -> None:
         fence = world.fingerprint
-        whole = world.loose not in {1, 2} and not world.stranger and not world.overlapped
+        world.overlapped = world.overlapped or world.loose in {1, 2}
+        whole = not world.stranger and not world.overlapped
         world.run(number, at=At.WINDOW, fence=fence, fenced=world.data, whole=whole, pushed=None, moved=None)
         world.say(
             "event",
