@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 
     from sidecar.demo.packages import GatewayPackage
 
-VERSIONS = tuple(os.environ.get("OPENCLAW_SIDECAR_TEST_VERSIONS", "2026.5.18 2026.7.35").split())
+_NAMED = os.environ.get("OPENCLAW_SIDECAR_TEST_VERSIONS", "").split()
+VERSIONS = tuple(_NAMED or ("2026.5.18", "2026.7.35"))
 """The releases under test; `make test-releases` names more."""
+
+MAIN_JOB_ONLY = () if _NAMED else ("2026.6.11",)
+"""Releases that are put through the main job's table, and nothing else."""
 
 TEST_SECONDS = 60
 RUNNER = pytest.StashKey[asyncio.Runner]()
@@ -87,13 +91,25 @@ class Rigs:
         await asyncio.gather(*(rig.stop() for rig in rigs))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what drives a gateway; installs and starts of gateways are not counted as a test's time."""
     here = Path(__file__).parent
+    ours = [item for item in items if here in item.path.parents]
+    left_out = [i for i in ours if _version(i) in MAIN_JOB_ONLY and i.path.stem != "test_main_job"]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        kept = set(items) - set(left_out)
+        items[:] = [item for item in items if item in kept]
     for item in items:
         if here in item.path.parents and "version" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(2 * TEST_SECONDS, func_only=True))
+
+
+def _version(item: pytest.Item) -> str:
+    """The release that a test of this folder is about; empty for any other."""
+    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return str(parameters.get("version", "")) if "version" in getattr(item, "fixturenames", ()) else ""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -134,7 +150,7 @@ def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
         yield opened
 
 
-@pytest.fixture(scope="session", params=VERSIONS)
+@pytest.fixture(scope="session", params=VERSIONS + MAIN_JOB_ONLY)
 def version(request: pytest.FixtureRequest) -> str:
     """The release of the gateway."""
     return str(request.param)
