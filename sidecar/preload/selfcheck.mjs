@@ -22,7 +22,7 @@ export const NO_MATCH = "this release has a fence that no adapter of this preloa
 const RELOAD = /\breloadPromptReleasedSessionFile\b/;
 const METHODS = ["releaseForPrompt", "withSessionWriteLock", "hasSessionTakeover"]; // the others are tried if there
 // Counted in turns of the event loop, not by the clock alone: a gateway that starts keeps its loop busy for seconds.
-const BOUND_TICKS = 20;
+const BOUND_TICKS = 50;
 const TICK_MS = 100;
 
 const HEADER = { type: "session", version: 3, id: "self-check", timestamp: "2026-01-01T00:00:00.000Z", cwd: "/" };

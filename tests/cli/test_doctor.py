@@ -80,7 +80,7 @@ EDITS: Final = {
     "a changed return shape": ("{ exists: true, dev,", "{ found: true, dev,", "reads no fingerprint"),
     "a result in another shape": ("return result;", "return { result };", "has no result"),
     "a method that throws": (RELEASE, f"{RELEASE} throw new Error('not today');", "not today"),
-    "a method that hangs": (RELEASE, f"{RELEASE} await new Promise(() => {{}});", "no end after 2 s"),
+    "a method that hangs": (RELEASE, f"{RELEASE} await new Promise(() => {{}});", "no end after 5 s"),
     "a check that is not made": ("await check();", "await 0;", "an unapproved change is let through"),
     "another comparison": (SAME, "fence.size === current.size", "an approved change is not let through"),
     "a lock that is kept": ("if (!held) await lock.release();", "", "lock is not given back"),
