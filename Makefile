@@ -40,7 +40,7 @@ demo: venv ## Show a recovery on a real gateway
 
 test: venv ## Run the tests (ARGS goes to pytest)
 	@echo "==> pytest $(ARGS)"
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-releases: venv ## Run the end-to-end tests on one release of each generation
 	@echo "==> whole gateways of several releases: about a quarter of an hour"
