@@ -42,10 +42,9 @@ test: venv ## Run the tests (ARGS goes to pytest)
 	@echo "==> pytest $(ARGS)"
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
-test-releases: venv ## Run the end-to-end tests on one release of each generation
-	@echo "==> whole gateways of several releases: about a quarter of an hour"
-	@OPENCLAW_SIDECAR_TEST_VERSIONS="2026.5.18 2026.5.22 2026.5.28 2026.6.8 2026.6.11 2026.7.35" \
-		$(BIN)/python -m pytest tests/e2e $(ARGS)
+test-releases: venv ## Run the main job on a whole gateway of each other generation
+	@echo "==> whole gateways of the releases that make test leaves out: about ten minutes"
+	@OPENCLAW_SIDECAR_TEST_VERSIONS="2026.5.22 2026.5.28 2026.6.8" $(BIN)/python -m pytest tests/e2e/test_main_job.py $(ARGS)
 	@OPENCLAW_SIDECAR_TEST_VERSIONS=2026.9.6 $(BIN)/python -m pytest tests/e2e/test_fenceless.py $(ARGS)
 
 compat: venv ## Drive every release's fence, and write docs/compatibility.md

@@ -132,7 +132,9 @@ async def test_a_declared_cotenants_record_costs_nothing(guard: Guard, session_k
     await _assert_on_the_line(guard, window.session_file, report)
     assert guard.pages == []
     if version >= LOCK_KEPT_FROM:
-        assert await guard.sidecar.incidents(window.session_file.name) == []
+        # It may have met the last moment of the run, after the answer.
+        for incident in await guard.sidecar.incidents(window.session_file.name):
+            assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
         assert (await rig.say(session_key)).answered
         await _assert_on_the_line(guard, window.session_file, report)
         return

@@ -129,8 +129,11 @@ def bystander(runner: asyncio.Runner, stock: Rig, pager: PageReceiver, tmp_path:
 
 async def _command(rig: Rig, session_key: str) -> None:
     """A slash command that a person types while the model thinks; it is in the file when this returns."""
-    end = await rig.client.chat_end(await rig.client.chat_send(session_key, "/status"))
-    assert end.state == "final"
+    for _ in range(5):
+        end = await rig.client.chat_end(await rig.client.chat_send(session_key, "/status"))
+        if "session initialization conflicted" not in end.error:
+            break  # that is the gateway's own answer where the session's first turn begins just then; a person repeats it
+    assert (end.state, end.error) == ("final", "")
 
 
 async def _note(rig: Rig, session_key: str) -> None:
@@ -432,6 +435,14 @@ async def test_observe_sees_the_cotenant_and_does_nothing(observer: Guard, sessi
     assert observer.pages == []
 
 
+@pytest.fixture
+def unforgiving(version: str) -> None:
+    """A release whose fence does not let an injected note pass by itself, so that it shows what a policy does."""
+    if version >= "2026.5.20":
+        pytest.skip("this release forgives an injected note by itself")
+
+
+@pytest.mark.usefixtures("unforgiving")
 async def test_a_policy_that_denies_a_writer_stops_the_turn_and_one_that_allows_it_is_taken_while_it_runs(
     ruled: Guard, policy_file: Path, session_key: str
 ) -> None:
@@ -462,6 +473,7 @@ async def test_a_policy_that_denies_a_writer_stops_the_turn_and_one_that_allows_
     assert ruled.pages == []
 
 
+@pytest.mark.usefixtures("unforgiving")
 async def test_a_policy_can_rest_on_the_kernels_word(seeing: Guard, session_key: str) -> None:
     """A rule that needs evidence of grade kernel gets it."""
     rig = seeing.rig
@@ -477,6 +489,7 @@ async def test_a_policy_can_rest_on_the_kernels_word(seeing: Guard, session_key:
     assert seeing.pages == []
 
 
+@pytest.mark.usefixtures("unforgiving")
 async def test_a_budget_that_is_used_up_stops_recovery_and_outlives_a_restart(
     ruled: Guard, policy_file: Path, session_key: str
 ) -> None:
@@ -502,6 +515,7 @@ async def test_a_budget_that_is_used_up_stops_recovery_and_outlives_a_restart(
     assert 'openclaw_sidecar_recovery_budget_remaining{scope="session"} 0.0' in await ruled.sidecar.metrics()
 
 
+@pytest.mark.usefixtures("unforgiving")
 async def test_a_pause_by_the_command_costs_the_turn_and_its_end_brings_recovery_back(
     guard: Guard, session_key: str
 ) -> None:
