@@ -132,7 +132,7 @@ async def _command(rig: Rig, session_key: str) -> None:
     for _ in range(5):
         end = await rig.client.chat_end(await rig.client.chat_send(session_key, "/status"))
         if "session initialization conflicted" not in end.error:
-            break  # that is the gateway's own answer where the session's first turn begins just then; a person repeats it
+            break  # the gateway's own answer while it makes the session; a person types it again
     assert (end.state, end.error) == ("final", "")
 
 
