@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sidecar.demo.window import OpenWindow
 
 WARM_UP_KEY = "agent:main:warm-up"
+WARM_UP_SECONDS = 240.0
+"""2026.5.22 is busy with itself for more than a minute after it says that it is ready."""
 
 
 class Rig:
@@ -77,7 +79,8 @@ class Rig:
             gateway = Gateway(self.package, self.work_dir, self.model.base_url, self.env, self.settings)
             self.gateway = await self._stack.enter_async_context(gateway)
             self.client = await self._stack.enter_async_context(GatewayClient(gateway.url, gateway.token))
-            await self.say(WARM_UP_KEY)
+            async with open_window(self.gateway, self.model, WARM_UP_KEY, "Good morning.", WARM_UP_SECONDS) as window:
+                await window.close("Good morning.")
         except BaseException:
             await self.stop()
             raise
