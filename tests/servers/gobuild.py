@@ -60,6 +60,7 @@ def _build(go: str, name: str, target: Path) -> None:
         "GOPATH": str(_CACHE),
         "GOMODCACHE": str(_CACHE / "mod"),
         "GOCACHE": str(_CACHE / "build"),
+        "XDG_CONFIG_HOME": str(_CACHE / "config"),  # go keeps counters of its own there, else in HOME
         "GOTOOLCHAIN": "local",
         "GOFLAGS": "-mod=readonly -modcacherw -trimpath -buildvcs=false",
         "CGO_ENABLED": "0",
