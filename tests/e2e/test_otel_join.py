@@ -12,7 +12,8 @@ from sidecar.demo.companion import Companion
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
 from tests.e2e.otelplugin import PluginMissingError, plugin_settings, with_plugin
-from tests.telemetry.receivers import Received, http_backend
+from tests.servers.backend import Collector
+from tests.telemetry.receivers import Received, grpc_backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,9 +27,13 @@ SOON = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/p
 
 
 @pytest.fixture
-def backend() -> Iterator[Received]:
-    with http_backend() as received:
-        yield received
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Received]:
+    """What a real collector, which both send to over HTTP, has passed on."""
+    with grpc_backend() as received:
+        target = received.endpoint.removeprefix("http://")
+        with Collector(tmp_path_factory.mktemp("collector"), target) as collector:
+            received.endpoint = collector.http
+            yield received
 
 
 def spans_of(backend: Received) -> dict[bytes, tuple[str, Span]]:
@@ -109,6 +114,7 @@ def assert_tree(root: Span, run: Span, found: dict[str, list[Span]]) -> None:
     assert run.start_time_unix_nano < run.end_time_unix_nano
 
 
+@pytest.mark.seconds(110)  # starts a gateway of its own
 async def test_with_the_plugin_both_make_one_tree(  # noqa: PLR0917 - fixtures
     version: str,
     packages: Callable[[str], GatewayPackage],
