@@ -5,6 +5,7 @@
 // Everything that a trial says and asks stays here, by its async context; and until the trial has passed, nothing that
 // a real run asks is asked.
 import { AsyncLocalStorage } from "node:async_hooks";
+import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -121,17 +122,34 @@ function afterLoading(step) {
 
 /** The reason against the adapter; empty when there is none. Never throws, and ends within the bound. */
 async function check(create, adapter, fences) {
-  let directory;
-  const clear = () => safely("self-check", () => directory && fs.rmSync(directory, { recursive: true, force: true }));
+  const files = new Nameless();
   try {
-    directory = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), "openclaw-sidecar-check-"));
-    process.once("exit", clear); // a program that ends in the middle of it leaves nothing behind either
-    return await Promise.race([tryAll(create, adapter, fences, directory), timeout()]);
+    return await Promise.race([tryAll(create, adapter, fences, files), timeout()]);
   } catch (error) {
     return readable(error);
   } finally {
-    clear();
-    process.off("exit", clear);
+    safely("self-check", () => files.close());
+  }
+}
+
+/**
+ * Temporary files without a name in any directory: they go with the process, however it ends. A command may be done
+ * before the check is, and a gateway may be killed while it starts.
+ */
+class Nameless {
+  #opened = [];
+
+  /** A path that leads to a new, empty file. */
+  create() {
+    const name = path.join(os.tmpdir(), `openclaw-sidecar-check-${process.pid}-${randomUUID()}`);
+    const opened = fs.openSync(name, "wx+", 0o600);
+    this.#opened.push(opened);
+    fs.unlinkSync(name);
+    return `/proc/self/fd/${opened}`;
+  }
+
+  close() {
+    for (const opened of this.#opened.splice(0)) fs.closeSync(opened);
   }
 }
 
@@ -148,11 +166,11 @@ async function timeout() {
   return `no end after ${(BOUND_TICKS * TICK_MS) / 1000} s`;
 }
 
-async function tryAll(create, adapter, fences, directory) {
+async function tryAll(create, adapter, fences, files) {
   const refused = { stock: trip, stockTimeout: timeOut };
   const approved = { withSessionWriteLock: write, acquireForCleanup: cleanUp, reacquireAfterPrompt: reacquire };
   for (const [name, drive] of [...Object.entries(refused), ...Object.entries(approved)]) {
-    const trial = new Trial(path.join(directory, `${name}.jsonl`), name in approved);
+    const trial = new Trial(files.create(), name in approved);
     const attempt = wrapRun(
       () => trial.run(create, (controller) => drive(trial, controller, adapter)),
       (run) => fences.closeRun(run),
@@ -200,7 +218,7 @@ class Trial {
   }
 
   async run(create, drive) {
-    fs.writeFileSync(this.file, `${JSON.stringify(HEADER)}\n`, { mode: 0o600 });
+    fs.writeFileSync(this.file, `${JSON.stringify(HEADER)}\n`);
     this.append("first");
     const controller = await create({
       acquireSessionWriteLock: async () => this.lock(),

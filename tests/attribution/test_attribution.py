@@ -11,7 +11,7 @@ import pytest
 from benchmarks.attribution import BESIDE, LATE, RECOVERED, RELEASE, Found, run
 from benchmarks.attribution_work import FOREIGN_SHARE, Label, Work, plan
 from sidecar.demo.errors import NpmFailedError, NpmMissingError
-from sidecar.watch.kernel import KernelEvidenceError, prove
+from tests.kernel import lacking_kernel_evidence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,11 +46,7 @@ def test_the_plan_has_exactly_its_share_of_foreign_changes_and_repeats() -> None
 
 @pytest.mark.timeout(240)
 def test_no_foreign_change_is_recovered_across_all_are_found_and_every_cotenants_is_explained(tmp_path: Path) -> None:
-    try:
-        prove(tmp_path)
-        kernel = True
-    except (KernelEvidenceError, OSError):
-        kernel = False
+    kernel = not lacking_kernel_evidence(tmp_path)
     found, work = attributed(kernel=kernel)
 
     assert of(found, Label.FOREIGN) == {"external": FOREIGN}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,9 +9,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import pytest
-
-from sidecar.watch.kernel import KernelEvidenceError, prove
+from tests.kernel import require_kernel_evidence, without_admin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,15 +36,6 @@ def running(*arguments: str, under: Sequence[str] = ()) -> Iterator[subprocess.P
         finally:
             process.kill()
             process.stderr.read()  # type: ignore[union-attr] # it is a pipe
-
-
-def without_admin() -> list[str]:
-    """What to put ahead of a command so that it runs without CAP_SYS_ADMIN."""
-    if os.geteuid() != 0:
-        return []
-    if shutil.which("setpriv") is None:
-        pytest.skip("there is no setpriv(1) here")
-    return ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
 
 
 def start_fails(*arguments: str) -> str:
@@ -119,10 +106,7 @@ def test_kernel_evidence_is_proven_at_the_start_and_shown(
 ) -> None:
     sessions = home / ".openclaw" / "agents" / "main" / "sessions"
     sessions.mkdir(parents=True)
-    try:
-        prove(tmp_path)
-    except (KernelEvidenceError, OSError) as error:
-        pytest.skip(f"no kernel evidence here: {error}")
+    require_kernel_evidence(tmp_path)
     with running("--http", "127.0.0.1:0", "--who", "kernel"):
         kernel = cli("status", "--json").json()["kernel"]
         assert (kernel["wanted"], kernel["on"], kernel["directories"], kernel["reason"]) == (True, True, 1, "")

@@ -18,6 +18,7 @@ from sidecar.demo.foreign import ForeignVerb, act, armed_append
 from sidecar.demo.guard import Guard
 from sidecar.demo.history import off_path, read_records
 from sidecar.demo.pager import PageReceiver
+from tests.kernel import require_kernel_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -479,11 +480,12 @@ async def test_a_policy_that_denies_a_writer_stops_the_turn_and_one_that_allows_
 
 
 @pytest.mark.usefixtures("unforgiving")
-async def test_a_policy_can_rest_on_the_kernels_word(seeing: Guard, session_key: str) -> None:
+async def test_a_policy_can_rest_on_the_kernels_word(seeing: Guard, session_key: str, tmp_path: Path) -> None:
     """A rule that needs evidence of grade kernel gets it."""
+    require_kernel_evidence(tmp_path)
     rig = seeing.rig
-    if not (await seeing.sidecar.status())["kernel"]["on"]:
-        pytest.skip("no kernel evidence here: CAP_SYS_ADMIN in the initial user namespace")
+    kernel = (await seeing.sidecar.status())["kernel"]
+    assert (kernel["on"], kernel["reason"]) == (True, "")
     await rig.say(session_key)
     async with rig.window(session_key) as window:
         await _note(rig, session_key)

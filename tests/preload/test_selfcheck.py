@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from sidecar.preload import preload_path
 from sidecar.wire import messages as wire
-from tests.preload.kit import MODELS, clean_environment, welcome
+from tests.preload.kit import MODELS, PATIENCE_SECONDS, clean_environment, welcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from tests.preload.conftest import Start
     from tests.preload.kit import Answer, Connection, Gateway, Sidecar, Told
@@ -114,7 +115,7 @@ def test_a_question_does_not_get_its_answer_before_the_check_has_passed(
 ) -> None:
     """A check of more than a second, and a run in its first moments: the run is as stock."""
     sidecar.answer = approving
-    slow = f"{RELEASE} if (file.includes('sidecar-check')) {SLOW}"
+    slow = f"{RELEASE} if (file.startsWith('/proc/self/fd/')) {SLOW}"
     gateway = start(model=_edited(tmp_path, "swap", RELEASE, slow))
     gateway.do("await startRun()")
     gateway.do("await coTenant()")
@@ -125,33 +126,41 @@ def test_a_question_does_not_get_its_answer_before_the_check_has_passed(
     assert _wait_for_adapter(sidecar, "swap")["reason"] == ""
 
 
-def test_a_program_that_ends_in_the_middle_of_the_check_leaves_nothing_behind(node: Path, tmp_path: Path) -> None:
-    source = (MODELS / "swap.mjs").read_text().replace(RELEASE, RELEASE + SLOW)
+ENDS: Final = {"exit": "process.exit(0)", "SIGTERM": "", "SIGKILL": ""}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_program_that_ends_in_the_middle_of_the_check_leaves_nothing_behind(
+    node: Path, tmp_path: Path, end: str
+) -> None:
+    """A command that is done, a gateway that is stopped while it starts, one that is killed."""
     bundle, temporary = tmp_path / "dist" / "edited.mjs", tmp_path / "tmp"
     bundle.parent.mkdir()
     temporary.mkdir()
     for part in MODELS.glob("*.mjs"):
         (bundle.parent / part.name).write_text(part.read_text())
-    bundle.write_text(source)
-    script = f"""
-        import fs from "node:fs";
-        await import({bundle.as_uri()!r});
-        const look = () => {{
-          const there = fs.readdirSync({str(temporary)!r});
-          if (there.length === 0) return setTimeout(look, 5);
-          console.log(there.length);
-          process.exit(0);
-        }};
-        look();
-    """
-    done = subprocess.run(
-        [node, f"--import={preload_path().as_uri()}", "--input-type=module", "--eval", script],
-        env=clean_environment(TMPDIR=str(temporary), OPENCLAW_SIDECAR_SOCKET=str(tmp_path / "none.sock")),
-        capture_output=True,
+    middle = f"console.log(file); {ENDS[end]}; await new Promise((later) => setTimeout(later, 60_000));"
+    bundle.write_text((MODELS / "swap.mjs").read_text().replace(RELEASE, f"{RELEASE} {middle}"))
+    environment = clean_environment(TMPDIR=str(temporary), OPENCLAW_SIDECAR_SOCKET=str(tmp_path / "none.sock"))
+    with subprocess.Popen(
+        [node, f"--import={preload_path().as_uri()}", "--input-type=module", "--eval", f"import {bundle.as_uri()!r}"],
+        env=environment,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=30,
-        check=False,
-    )
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline().strip(), "the check was not begun"
+        if end != "exit":
+            program.send_signal(signal.Signals[end])
+        ended = program.wait(PATIENCE_SECONDS)
 
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert ended == (0 if end == "exit" else -signal.Signals[end])
     assert list(temporary.iterdir()) == []
+
+
+def test_a_check_leaves_no_file_open(start: Start, sidecar: Sidecar) -> None:
+    gateway = start()
+    _wait_for_adapter(sidecar, "swap")
+    opened = [str(fd.readlink()) for fd in Path(f"/proc/{gateway.process.pid}/fd").iterdir()]
+    assert opened
+    assert [name for name in opened if "openclaw-sidecar-check" in name] == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -18,12 +17,12 @@ from sidecar.core.witness import Act, Process
 from sidecar.watch.fanotify import Fanotify, Mask
 from sidecar.watch.identity import cgroup_of, container_of, identify, started
 from sidecar.watch.kernel import KernelEvidenceError, KernelWatch, prove
+from tests.kernel import lacking_kernel_evidence, may_be_told, require_kernel_evidence, without_admin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 QUEUE: Final = Path("/proc/sys/fs/fanotify/max_queued_events")
-DROP_ADMIN: Final = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
 
 
 @dataclass
@@ -72,10 +71,8 @@ def listening(state: Path, *directories: Path) -> Iterator[Listening]:
             assert watch.listen(directory) == ""
 
     with asyncio.Runner() as runner:
-        try:
-            runner.run(start())
-        except KernelEvidenceError as error:
-            pytest.skip(f"no kernel evidence here: {error}")
+        require_kernel_evidence(state)
+        runner.run(start())
         try:
             yield Listening(told, watch)
         finally:
@@ -213,16 +210,12 @@ def test_a_full_queue_is_told_and_counted(state: Path, sessions: Path) -> None:
 
 
 def test_without_the_capability_it_says_what_is_missing(tmp_path: Path) -> None:
-    if shutil.which("setpriv") is None:
-        pytest.skip("there is no setpriv(1) here")
     code = (
         "import asyncio, sys; from pathlib import Path; from sidecar.watch.kernel import KernelWatch\n"
         "async def main(): KernelWatch(None).start(Path(sys.argv[1]), [Path(sys.argv[1])])\n"
         "asyncio.run(main())"
     )
-    command = [*DROP_ADMIN, sys.executable, "-c", code, str(tmp_path)]
-    if os.geteuid() != 0:
-        command = command[len(DROP_ADMIN) :]
+    command = [*without_admin(), sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 1
     assert "KernelEvidenceError" in done.stderr
@@ -289,3 +282,27 @@ def test_a_process_is_what_proc_says_of_it_and_one_that_is_gone_is_nothing() -> 
         gone.wait()
     assert identify(gone.pid) == Process(gone.pid)
     assert identify(0) == Process(0)
+
+
+def no_evidence(_place: Path) -> None:
+    raise KernelEvidenceError("the kernel names 0")
+
+
+def test_evidence_that_the_machine_could_give_is_an_error_on_ci(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(KernelEvidenceError, match="names 0"):
+        lacking_kernel_evidence(tmp_path, lambda: True, no_evidence)
+    assert "cap-add SYS_ADMIN" in lacking_kernel_evidence(tmp_path, lambda: False, no_evidence)
+    monkeypatch.setenv("CI", "")
+    assert "cap-add SYS_ADMIN" in lacking_kernel_evidence(tmp_path, lambda: True, no_evidence)
+
+
+def test_the_capability_is_read_from_the_process() -> None:
+    if not may_be_told():
+        pytest.skip("this machine lets nobody hear who writes")
+    code = "from tests.kernel import may_be_told; print(may_be_told())"
+    command = [*without_admin(), sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert done.stdout == "False\n"
