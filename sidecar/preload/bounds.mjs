@@ -3,6 +3,9 @@
 /** For an answer of the sidecar, with all that belongs to the question. */
 export const ASK_BOUND_MS = 250;
 
+/** For other writers of this process to leave the lock: part of that time. */
+export const GUESTS_BOUND_MS = 100;
+
 /** Wait for a promise, but not longer than a bound. */
 export async function within(promise, boundMs) {
   let timer;

@@ -9,6 +9,7 @@ import { threadId } from "node:worker_threads";
 
 import { underWay } from "./account.mjs";
 import { ASK_BOUND_MS, within } from "./bounds.mjs";
+import { alone, shut } from "./company.mjs";
 import { encode, fingerprintOf } from "./fingerprint.mjs";
 import { safely, trouble } from "./guard.mjs";
 import { patient } from "./patience.mjs";
@@ -138,6 +139,7 @@ export class Fences {
       told: undefined,
       active: false,
       tripped: false,
+      recovered: false,
       closed: false,
       approved: undefined,
       moved: undefined,
@@ -179,6 +181,7 @@ export class Fences {
         return await calls.run(nested ? present : call, () => inner[method](...passed));
       } finally {
         call.live = false;
+        call.reopen?.();
         safely("fence", () => this.#after(state));
       }
     };
@@ -190,20 +193,38 @@ export class Fences {
     const text = encode(fingerprint);
     if (call.kind === "check" && !call.checked) {
       call.checked = true;
-      return state.active && state.fence !== text ? await this.#settle(call, fingerprint, read) : fingerprint;
+      return state.active ? await this.#check(call, fingerprint, read) : fingerprint;
     }
     if (call.kind === "release") state.active = true;
     this.#record(state, text);
     return fingerprint;
   }
 
+  /** The run's check. Where its fence is moved, and ever after, the run is alone until it has written. */
+  async #check(call, fingerprint, read) {
+    const { state } = call;
+    if (!state.recovered && state.fence === encode(fingerprint)) return fingerprint;
+    const until = performance.now() + ASK_BOUND_MS;
+    let current = fingerprint;
+    if (state.run && this.#link.recovers) {
+      call.reopen = shut(state.file, state.run);
+      const guests = alone(state.file, state.run);
+      if (guests) {
+        await guests;
+        current = await read();
+      }
+    }
+    if (state.fence !== encode(current)) current = await this.#settle(call, current, read, until);
+    if (!call.pending && !state.recovered) call.reopen?.();
+    return current;
+  }
+
   /**
    * Consider the step to what the file is. The lock does not keep this process' own writers out (they may enter it
    * again), so a co-tenant can write while the sidecar thinks: then the file is read and considered again, within the
-   * same bound of time.
+   * bound of time.
    */
-  async #settle(call, fingerprint, read) {
-    const until = performance.now() + ASK_BOUND_MS;
+  async #settle(call, fingerprint, read, until) {
     let current = fingerprint;
     for (;;) {
       const answered = await this.#consider(call, current, encode(current), until - performance.now());
@@ -275,6 +296,7 @@ export class Fences {
     }
     if (fingerprintOf(state.file) !== pending.current) return refuse("the file changed while the fence was moved");
     this.#applied(state, pending, true, "");
+    state.recovered = true;
     if (same) state.moved = { from, to: pending.current };
     return same;
   }

@@ -42,6 +42,7 @@ export class Link {
   #socket = null;
   #open = false;
   #welcome = false;
+  #recovers = false;
   #seq = 0;
   #lost = 0;
   #early = [];
@@ -63,6 +64,11 @@ export class Link {
   /** The sidecar has answered our hello: a question makes sense. */
   get ready() {
     return this.#welcome;
+  }
+
+  /** It recovers, and does not only look. */
+  get recovers() {
+    return this.#welcome && this.#recovers;
   }
 
   connect() {
@@ -176,6 +182,7 @@ export class Link {
     switch (message.t) {
       case "welcome":
         this.#welcome = message.protocol >= OLDEST && message.protocol <= PROTOCOL;
+        this.#recovers = message.mode === "recover";
         this.#answers = Array.isArray(message.answers) ? message.answers : [];
         this.#retryMs = FIRST_RETRY_MS;
         return;

@@ -1,8 +1,9 @@
 // The session lock: who waited for it, how long, and how long it was held.
+import { admitted, enter } from "./company.mjs";
 import { fingerprintOf } from "./fingerprint.mjs";
 import { safely } from "./guard.mjs";
 import { sessionPath } from "./paths.mjs";
-import { currentWriter } from "./writers.mjs";
+import { currentRun, currentWriter } from "./writers.mjs";
 
 let holds = 0;
 const taken = new Map(); // hold -> what was said of it, for those that have not been given back
@@ -29,6 +30,8 @@ export function wrapLock(original, send) {
     const file = safely("lock", () => sessionPath(params?.sessionFile));
     if (!file) return await original.call(this, params, ...rest);
     const asked = process.hrtime.bigint();
+    const admission = safely("lock", () => admitted(file, currentRun()));
+    if (admission) await admission;
     let lock;
     try {
       lock = await original.call(this, params, ...rest);
@@ -47,6 +50,7 @@ function held(lock, file, asked, send) {
   const hold = `h${(holds += 1)}`;
   const writer = currentWriter();
   const since = process.hrtime.bigint();
+  const leave = enter(file, currentRun());
   let released = false;
   const fields = { file, hold, writer, wait: String(since - asked) };
   taken.set(hold, fields);
@@ -59,6 +63,7 @@ function held(lock, file, asked, send) {
       try {
         return await lock.release(...args);
       } finally {
+        leave();
         safely("lock", () => {
           if (released || after === undefined) return;
           released = true;

@@ -49,6 +49,9 @@ export function fit(points, link, tell) {
   let passed = false;
   const gated = {
     send: (type, fields) => (trials.getStore() ?? link).send(type, fields),
+    get recovers() {
+      return trials.getStore() === undefined && link.recovers;
+    },
     ask: (fields, boundMs, type = "ask") => trials.getStore()?.ask(fields, type) ?? askLater(fields, boundMs, type),
   };
   const fences = new Fences(gated, tried(adapter), functions, pathOf);

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import pytest
 
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import encode
-from tests.preload.kit import Answer, Connection, Sidecar, Told, welcome
+from tests.preload.kit import WELCOME, Answer, Connection, Sidecar, Told, welcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tests.preload.kit import Gateway
 
 BOUND_MS: Final = 250
+GUESTS_BOUND_MS: Final = 100
 SLACK_MS: Final = 200
 """What a busy machine may add to a bound."""
 
@@ -255,6 +257,125 @@ def test_a_file_that_a_co_tenant_is_still_writing_to_is_looked_at_again(gateway:
     """
     assert gateway.do(code)["outcome"] == "answered"
     assert lineage(gateway) == ["answer", "late", "note", "first"]
+
+
+# Rule 3, where the lock lets others of the process in
+
+
+def test_rule_3_a_co_tenant_that_is_in_the_lock_at_the_check_is_waited_for(gateway: Gateway, sidecar: Sidecar) -> None:
+    sidecar.answer = approving
+    code = """
+      await coTenant();
+      const inside = moment();
+      const late = guest("late", async () => { inside.now(); await after(30); });
+      await inside.come;
+      const ended = await endRun();
+      await late;
+      return ended;
+    """
+    assert gateway.do(code)["outcome"] == "answered"
+    assert lineage(gateway) == ["answer", "late", "note", "first"]
+
+
+def test_rule_3_a_co_tenant_that_comes_while_the_run_writes_waits_outside(gateway: Gateway, sidecar: Sidecar) -> None:
+    sidecar.answer = approving
+    code = """
+      await coTenant();
+      const writing = moment();
+      const late = writing.come.then(() => guest("late", () => after(1)));
+      const ended = await endRun(async () => {
+        writing.now();
+        await after(30);
+        g.manager.append("answer");
+      });
+      await late;
+      return ended;
+    """
+    assert gateway.do(code)["outcome"] == "answered"
+    assert lineage(gateway) == ["late", "answer", "note", "first"]
+
+
+def test_rule_3_a_recovered_run_writes_alone_to_its_end(gateway: Gateway, sidecar: Sidecar) -> None:
+    """Its later checks find nothing changed, and a co-tenant may be in the lock all the same."""
+    sidecar.answer = approving
+    code = """
+      await coTenant();
+      const [recovered, inside] = [moment(), moment()];
+      const late = recovered.come.then(() => guest("late", async () => { inside.now(); await after(30); }));
+      g.rest = async () => {
+        await g.controller.withSessionWriteLock(async () => g.manager.append("one"));
+        recovered.now();
+        await inside.come;
+        await g.controller.withSessionWriteLock(async () => g.manager.append("two"));
+      };
+      g.answer();
+      await g.run;
+      await late;
+    """
+    gateway.do(code)
+    assert lineage(gateway) == ["two", "late", "one", "note", "first"]
+
+
+def test_a_run_that_itself_waits_for_a_co_tenant_goes_on_within_the_bound(gateway: Gateway, sidecar: Sidecar) -> None:
+    sidecar.answer = approving
+    code = """
+      await coTenant();
+      const writing = moment();
+      const late = writing.come.then(() => guest("late", () => after(1)));
+      return await endRun(async () => {
+        writing.now();
+        await late;
+      });
+    """
+    ended = gateway.do(code)
+    assert ended["outcome"] == "answered"
+    assert ended["ms"] < BOUND_MS + SLACK_MS
+
+
+def test_a_co_tenant_that_does_not_leave_the_lock_is_waited_for_within_the_bound(
+    gateway: Gateway, sidecar: Sidecar
+) -> None:
+    sidecar.answer = approving
+    code = """
+      await coTenant();
+      const [inside, over] = [moment(), moment()];
+      const late = guest("late", async () => { inside.now(); await over.come; });
+      await inside.come;
+      const ended = await endRun();
+      over.now();
+      await late;
+      return ended;
+    """
+    ended = gateway.do(code)
+    assert ended["outcome"] == "answered"
+    assert ended["ms"] < BOUND_MS + SLACK_MS
+
+
+@pytest.mark.parametrize("mode", ["recover", "observe"])
+def test_only_a_sidecar_that_recovers_makes_the_run_wait_for_others(
+    gateway: Gateway, sidecar: Sidecar, mode: str
+) -> None:
+    sidecar.answer = refusing
+    sidecar.link.say(msgspec.structs.replace(WELCOME, mode=mode))
+    sidecar.sync()
+    code = """
+      await coTenant();
+      const [inside, over] = [moment(), moment()];
+      const late = guest("late", async () => { inside.now(); await over.come; });
+      await inside.come;
+      const { setTimeout } = globalThis;
+      const waits = [];
+      globalThis.setTimeout = (call, ms, ...rest) => { waits.push(ms); return setTimeout(call, ms, ...rest); };
+      try {
+        await endRun();
+      } finally {
+        globalThis.setTimeout = setTimeout;
+      }
+      over.now();
+      await late;
+      return waits;
+    """
+    assert (GUESTS_BOUND_MS in gateway.do(code)) == (mode == "recover")
 
 
 def test_a_step_is_refused_when_the_file_changes_while_the_fence_is_moved(swap: Gateway, sidecar: Sidecar) -> None:

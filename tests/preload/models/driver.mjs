@@ -82,6 +82,28 @@ async function coTenant(id = "note", parentId = "first") {
   await bundle.appendInjectedAssistantMessageToTranscript({ sessionFile: file, label: "cron", record });
 }
 
+/** One that is in the lock together with the run, looks where the history ends, and appends there after `work`. */
+async function guest(id, work) {
+  g.lockOptions.allowReentrant = true;
+  const whenIn = async (record) => {
+    record.parentId = JSON.parse(fs.readFileSync(file, "utf8").trim().split("\n").at(-1)).id;
+    await work();
+  };
+  const record = { type: "message", id };
+  await bundle.appendInjectedAssistantMessageToTranscript({ sessionFile: file, record, allowReentrant: true, whenIn });
+}
+
+const after = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** A step of a test that another part of it waits for. */
+function moment() {
+  const found = {};
+  found.come = new Promise((resolve) => {
+    found.now = resolve;
+  });
+  return found;
+}
+
 for await (const line of createInterface({ input: process.stdin })) {
   const { code } = JSON.parse(line);
   let said;
