@@ -6,8 +6,10 @@
 // bounded time: what the bound does not cover is as without us.
 import { ASK_BOUND_MS, GUESTS_BOUND_MS, within } from "./bounds.mjs";
 
-const guests = new Map(); // file -> Set of {run, left, leave}: the holds of its lock
-const doors = new Map(); // file -> Set of {run, opened, open}: runs that want to be alone
+const APPENDS_WITHIN_MS = 5000; // who has been in for longer is no appender, or has lost the lock without a word
+
+const guests = new Map(); // file -> Set of {run, since, left}: the holds of its lock
+const doors = new Map(); // file -> Set of {run, opened}: runs that want to be alone
 
 function put(map, file, entry) {
   if (!map.has(file)) map.set(file, new Set());
@@ -29,7 +31,7 @@ export function enter(file, run) {
   const left = new Promise((resolve) => {
     leave = resolve;
   });
-  const remove = put(guests, file, { run, left });
+  const remove = put(guests, file, { run, left, since: performance.now() });
   return () => {
     remove();
     leave();
@@ -51,7 +53,7 @@ export function shut(file, run) {
 
 /** A promise for when all others have left the lock, or the bound is over; undefined when there are none. */
 export function alone(file, run) {
-  const inside = others(guests, file, run);
+  const inside = others(guests, file, run).filter(({ since }) => performance.now() - since < APPENDS_WITHIN_MS);
   if (inside.length === 0) return undefined;
   return within(Promise.all(inside.map(({ left }) => left)), GUESTS_BOUND_MS);
 }
