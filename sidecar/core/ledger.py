@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core.chain import Gap, KeptChain, closed, widened
 from sidecar.core.content import Manifest, Segment
 from sidecar.core.custody import explain
+from sidecar.core.overlap import laid_out
 from sidecar.core.projection import chained, project
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ class Ledger:
         """Move the head to a fence if the reports lead there without a gap.
 
         Returns:
-            The bytes at the fence, or None where the chain of fingerprints is broken: then the file must be read.
+            The bytes at the fence, or None where the chain of fingerprints is broken and the calls did not just come
+            in one another's midst: then the file must be read.
         """
         if not fence.exists and not self.changes:
             # No file holds no bytes, whatever was known before.
@@ -135,6 +137,10 @@ class Ledger:
         if self.head is not None:
             self.changes = chained(self.head, self.changes)
         reached = self._reach(fence)
+        if reached is None and self.head is not None:
+            laid = laid_out(self.head, self.changes, fence)
+            if laid is not None:
+                self.changes, reached = laid, len(laid)
         if self.manifest is None or reached is None:
             return None
         projected = project(self.manifest, self.changes[:reached])
