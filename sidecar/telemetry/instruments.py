@@ -1,10 +1,7 @@
-"""What each metric is: its kind, unit, help text, labels with their closed sets, and buckets."""
+"""The catalogue: every metric with its kind, unit, help text, labels with their closed sets, and buckets."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import StrEnum
-from math import prod
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.budget import Scope
@@ -17,9 +14,9 @@ from sidecar.core.policy import Mode
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import WriterKind
 from sidecar.telemetry.delivery import Signal
+from sidecar.telemetry.instrument import Instrument, Kind
 from sidecar.telemetry.labels import (
     NONE,
-    OTHER,
     PROVIDERS,
     CallError,
     CallOutcome,
@@ -59,64 +56,6 @@ MODEL_BUCKETS: Final = (
 
 WAIT_BUCKETS: Final = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 """Seconds: what a person waits for a turn."""
-
-MAX_ZEROED: Final = 16
-"""A counter with at most so many label sets starts with all of them at 0, so that its first increase shows."""
-
-
-class Kind(StrEnum):
-    """How a metric is measured."""
-
-    COUNTER = "counter"
-    HISTOGRAM = "histogram"
-    GAUGE = "gauge"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instrument:
-    """One metric.
-
-    Attributes:
-        name: See `sidecar.telemetry.names.Metric`.
-        kind: How it is measured.
-        help: One sentence.
-        unit: In UCUM, as OpenTelemetry wants it.
-        labels: The values that each label may have besides ``other``; None where something else bounds them: the build,
-            or `sidecar.telemetry.agents`.
-        buckets: Upper bounds of a histogram, in its unit.
-    """
-
-    name: Metric
-    kind: Kind
-    help: str
-    unit: str
-    labels: Mapping[Label, frozenset[str] | None] = field(default_factory=dict)
-    buckets: tuple[float, ...] = ()
-
-    @property
-    def weight(self) -> int:
-        """How many time series one label set takes in Prometheus."""
-        return len(self.buckets) + 3 if self.kind is Kind.HISTOGRAM else 1
-
-    @property
-    def zeroed(self) -> bool:
-        """It starts at 0 for each of its label sets."""
-        if self.kind is not Kind.COUNTER or None in self.labels.values():
-            return False
-        return prod(len(values or ()) for values in self.labels.values()) <= MAX_ZEROED
-
-    def close(self, labels: Mapping[Label, str]) -> dict[str, str]:
-        """These labels with every value outside its closed set replaced by ``other``.
-
-        The values are plain strings: the SDK takes an enum of the same text for another value.
-        """
-        closed = {}
-        for label, allowed in self.labels.items():
-            if label is Label.ERROR_TYPE and label not in labels:
-                continue  # by the conventions, only an error has one
-            value = str(labels.get(label, NONE))
-            closed[label.value] = value if allowed is None or value in allowed else OTHER
-        return closed
 
 
 def _set(values: Iterable[str], *more: str) -> frozenset[str]:

@@ -9,7 +9,8 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 
-from sidecar.telemetry.instruments import BY_NAME, INSTRUMENTS, Instrument, Kind
+from sidecar.telemetry.instrument import Instrument, Kind
+from sidecar.telemetry.instruments import BY_NAME, INSTRUMENTS
 from sidecar.telemetry.names import Metric
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sidecar.core.gateway import Run
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.telemetry import Telemetry, open_pipeline
-from sidecar.telemetry.instruments import BY_NAME, INSTRUMENTS, MAX_ZEROED, Kind
+from sidecar.telemetry.instrument import MAX_ZEROED, Kind
+from sidecar.telemetry.instruments import BY_NAME, INSTRUMENTS
 from sidecar.telemetry.labels import OTHER, Rejection
 from sidecar.telemetry.names import Label, Metric
 from sidecar.telemetry.series import Cap, Meters
