@@ -49,10 +49,23 @@ def check(*, file: PolicyFileArgument, as_json: options.Json = False) -> int:
         return 2 if error.unreadable else 1
     if as_json:
         names = [rule.name for rule in policy.rules]
-        body = {"file": file, "ok": True, "digest": policy.digest, "rules": names, "findings": []}
+        cautions = list(policy.cautions)
+        body = {
+            "file": file,
+            "ok": True,
+            "digest": policy.digest,
+            "rules": names,
+            "needs_kernel": list(policy.needs_kernel),
+            "cautions": cautions,
+            "findings": [],
+        }
         print_json(clean_json(body))
     else:
         print_line(f"{file}: right; {len(policy.rules)} rule(s), default {policy.default.value}, {policy.digest}")
+        if parts := ", ".join(policy.needs_kernel):
+            print_line(f"{file}: {parts}: only with a sidecar that runs with --who kernel")
+        for caution in policy.cautions:
+            print_line(f"{file}: {caution}")
     return 0
 
 

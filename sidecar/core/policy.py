@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 UNCHANGED_RULE: Final = "unchanged"
 """The name under which the part about changes without bytes decides."""
 
+SHORT_LIVED: Final = (
+    "[unchanged]: executables and uids are known of processes that still run when the kernel's word is read;"
+    " a command that ends at once (touch, chmod, mv) mostly does not, and such a change is then not recovered from"
+)
+"""Of a process that has ended /proc tells nothing, and fanotify(7) gives its number only."""
+
 BUILT_IN: Final = "built-in"
 """The digest of the policy that holds where no file is given."""
 
@@ -81,10 +87,24 @@ class Unchanged:
             return "the policy allows it to some programs or users only, and who touched the file is not known"
         for process in touched:
             known = not self.executables or any(glob.matches(process.exe) for glob in self.executables)
-            if not known or (self.uids and process.uid not in self.uids):
-                who = process.exe or "a program that is not known"
-                return f"the policy does not allow it to {who}" + (f" of user {process.uid}" if self.uids else "")
+            if known and (not self.uids or process.uid in self.uids):
+                continue
+            if (self.executables and not process.exe) or process.uid < 0:
+                return f"the policy allows it to some programs or users only, and {_unseen(process)}"
+            return f"the policy does not allow it to {process.exe}" + (f" of user {process.uid}" if self.uids else "")
         return ""
+
+    @property
+    def selective(self) -> bool:
+        """It depends on who touched the file, which only the kernel tells."""
+        return self.allow and bool(self.executables or self.uids)
+
+
+def _unseen(process: Process) -> str:
+    """Why nothing is known of a process but its number."""
+    if not process.pid:
+        return "a process outside of this pid namespace touched the file"
+    return f"process {process.pid} had ended before it could be seen which program it was"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +128,20 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     storm: StormLimit | None = None
     digest: str = BUILT_IN
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What is right in this policy, and does not do what one may expect of it."""
+        return (SHORT_LIVED,) if self.unchanged.selective else ()
+
+    @property
+    def needs_kernel(self) -> tuple[str, ...]:
+        """The parts that nothing can satisfy but the kernel's word, as the file names them."""
+        rules = tuple(
+            f"[[rule]] {rule.name}" for rule in self.rules if rule.needs is Grade.KERNEL and rule.may is not May.NOTHING
+        )
+        default = ("[default]",) if self.needs is Grade.KERNEL else ()
+        return default + (("[unchanged]",) if self.unchanged.selective else ()) + rules
 
     def decide(self, deed: Deed) -> Ruling:
         """What this writer may do in this session."""

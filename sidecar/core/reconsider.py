@@ -100,7 +100,7 @@ def _would_have_allowed(incident: Incident, writers: tuple[WriterNow, ...], poli
     if incident.verdict is Verdict.UNCHANGED:
         refusal = policy.unchanged.refusal(None)
         yield (
-            f"Let [unchanged] allow it (allow = true, no executables or uids): {refusal}."
+            f"Let [unchanged] allow it (allow = true, no executables or uids): {refusal}{_short_lived(policy)}."
             if refusal
             else "Nothing more: by this policy such a change is recovered from."
         )
@@ -119,6 +119,10 @@ def _would_have_allowed(incident: Incident, writers: tuple[WriterNow, ...], poli
         )
     else:
         yield "Nothing more: by this policy every writer may do what it did."
+
+
+def _short_lived(policy: Policy) -> str:
+    return "; of a command that ends at once, such as touch, that is mostly so" if policy.unchanged.selective else ""
 
 
 def _would_have_stopped(writers: tuple[WriterNow, ...]) -> Iterator[str]:

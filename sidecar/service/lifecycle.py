@@ -263,7 +263,7 @@ class Service:
 
     def _problems(self) -> Iterable[Problem]:
         yield from self.roster.problems()
-        yield from self.rulebook.problems()
+        yield from self.rulebook.problems(kernel=self.eyewitness.status().on)
         yield from self.pager.problems()
         yield from self.telemetry.problems()
         yield from self.eyewitness.problems()

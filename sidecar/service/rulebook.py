@@ -86,8 +86,16 @@ class Rulebook:
             return None
         return PauseStatus(reason=self.pause.reason, since_ns=self.pause.since_ns, until_ns=self.pause.until_ns)
 
-    def problems(self) -> Iterable[Problem]:
-        """What an operator should mend."""
+    def problems(self, *, kernel: bool) -> Iterable[Problem]:
+        """What an operator should mend; ``kernel`` says whether the kernel's word is to be had."""
+        parts = ", ".join(self.policy.needs_kernel)
+        if parts and not kernel:
+            yield Problem(
+                code="policy_needs_kernel",
+                what=f"{parts} of the policy rests on the kernel's word, which the sidecar does not have:"
+                " nothing is recovered on it",
+                remedy="run the sidecar with --who kernel (CAP_SYS_ADMIN), or take them out of the policy",
+            )
         if self._error is not None:
             yield Problem(
                 code="policy_refused",
@@ -130,6 +138,8 @@ class Rulebook:
 
     def _say_taken(self) -> None:
         log.info("policy_loaded", file=str(self._file), digest=self.policy.digest, rules=len(self.policy.rules))
+        for caution in self.policy.cautions:
+            log.warning("policy_caution", detail=caution)
 
     def _look_at_pause(self) -> None:
         """A pause that can't be read is a pause: an operator wanted one, and only its end is not known."""

@@ -39,6 +39,22 @@ def test_check_of_a_right_file_is_0(cli: Command) -> None:
     assert (body["ok"], len(body["rules"]), body["findings"]) == (True, 5, [])
 
 
+def test_check_says_what_needs_the_kernel_and_what_a_short_lived_program_comes_to(cli: Command, home: Path) -> None:
+    path = home / "touchers.toml"
+    path.write_text(
+        '[unchanged]\nexecutables = ["/usr/bin/touch"]\n\n'
+        + DENY.replace("nothing", "append")
+        + 'evidence = "kernel"\n'
+    )
+    result = cli("policy", "check", str(path))
+    assert result.code == 0
+    assert "[unchanged], [[rule]] no-jobs: only with a sidecar that runs with --who kernel" in result.out
+    assert "a command that ends at once (touch, chmod, mv) mostly does not" in result.out
+    body = cli("policy", "check", str(path), "--json").json()
+    assert body["needs_kernel"] == ["[unchanged]", "[[rule]] no-jobs"]
+    assert len(body["cautions"]) == 1
+
+
 def test_check_of_a_wrong_file_is_1_with_all_that_is_wrong(cli: Command, home: Path) -> None:
     path = home / "bad.toml"
     path.write_text(DENY.replace("no-jobs", "default") + 'names = ["["]\n')

@@ -1,5 +1,22 @@
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
 from tests.link.running import pytest_pyfunc_call
+from tests.service.kit import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["pytest_pyfunc_call"]
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    """Short, because a socket's path has 108 bytes."""
+    with tempfile.TemporaryDirectory(prefix="ocs-") as directory:
+        yield Place(Path(directory))

@@ -4,67 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-import os
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sidecar.core.fingerprint import Fingerprint
-from sidecar.demo.companion import Companion, command
 from sidecar.wire import messages as wire
 from tests.link.kit import AT
-from tests.recovery.kit import FOREIGN, HEADER, RUN, Gateway, foreign_append, record
+from tests.recovery.kit import FOREIGN, HEADER, RUN, foreign_append, record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.service.kit import Place
 
 KEY = "agent:main:main"
-
-
-@dataclass
-class Place:
-    """A state directory with one session file of some age."""
-
-    root: Path
-
-    def __post_init__(self) -> None:
-        self.file = self.root / "state" / "agents" / "main" / "sessions" / "0a1b.jsonl"
-        self.file.parent.mkdir(parents=True)
-        self.file.write_bytes(HEADER)
-
-    def companion(self) -> Companion:
-        return Companion(self.root / "state", self.root / "sidecar", self.root / "s.sock")
-
-    async def gateway(self, sidecar: Companion) -> Gateway:
-        """A linked process that writes and says so."""
-        gateway = Gateway(*await asyncio.open_unix_connection(sidecar.socket))
-        gateway.say(gateway.hello())
-        assert isinstance(await gateway.answer(), wire.Welcome)
-        gateway.say(wire.AdapterFound(seq=gateway.seq(), at=AT, adapter="swap"))
-        return gateway
-
-    async def ask(self, *arguments: str) -> tuple[int, Any]:
-        """The command, as a person runs it."""
-        process = await asyncio.create_subprocess_exec(
-            *(str(command()), arguments[0], "--json", "--state-dir", str(self.root / "state")),
-            *("--data-dir", str(self.root / "sidecar" / "data"), *arguments[1:]),
-            stdout=asyncio.subprocess.PIPE,
-            env={"PATH": os.environ["PATH"], "HOME": str(self.root), "LANG": "C.UTF-8"},
-        )
-        out, _err = await process.communicate()
-        return process.returncode or 0, json.loads(out) if out else None
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    """Short, because a socket's path has 108 bytes."""
-    with tempfile.TemporaryDirectory(prefix="ocs-") as directory:
-        (Path(directory) / "sidecar").mkdir()
-        yield Place(Path(directory))
 
 
 def writers(body: Any) -> list[tuple[int, int, str | None, str]]:  # noqa: ANN401 - a JSON value

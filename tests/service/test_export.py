@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,18 +12,9 @@ import pytest
 from sidecar.demo.companion import command
 from sidecar.wire import messages as wire
 from tests.recovery.kit import foreign_append
-from tests.service.test_custody import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    """Short, because a socket's path has 108 bytes."""
-    with tempfile.TemporaryDirectory(prefix="ocs-") as directory:
-        (Path(directory) / "sidecar").mkdir()
-        yield Place(Path(directory))
+    from tests.service.kit import Place
 
 
 async def run(place: Place, *arguments: str) -> tuple[int, str]:

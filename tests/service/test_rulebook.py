@@ -105,7 +105,7 @@ def test_a_changed_file_comes_into_force_and_a_bad_one_does_not(file: Path, data
             await asyncio.wait_for(desk.counts.refused.wait(), SOON)
             assert desk.book.policy == denied
             assert desk.book.status().error.startswith(f"{file}:4: rule[0].may: 'nothin' is none of nothing")
-            [problem] = desk.book.problems()
+            [problem] = desk.book.problems(kernel=False)
             assert problem.code == "policy_refused"
             assert f"{denied.digest} stays in force" in problem.what
 
@@ -116,7 +116,7 @@ def test_a_changed_file_comes_into_force_and_a_bad_one_does_not(file: Path, data
             assert (event.policy, event.at_ns) == (desk.book.policy, 5_000)
             assert event.policy != denied
             assert (desk.book.status().good, desk.book.status().loaded_at_ns) == (True, 5_000)
-            assert list(desk.book.problems()) == []
+            assert list(desk.book.problems(kernel=False)) == []
             assert desk.counts.loads == [PolicyLoad.LOADED, PolicyLoad.REFUSED, PolicyLoad.LOADED]
 
     asyncio.run(edit())
@@ -187,13 +187,13 @@ def test_a_pause_that_can_not_be_read_is_a_pause(data_dir: Path) -> None:
     async def read() -> None:
         async with Desk(None, data_dir) as desk:
             assert (await desk.next()).pause.active(1 << 62)
-            [problem] = desk.book.problems()
+            [problem] = desk.book.problems(kernel=False)
             assert problem.code == "pause_unreadable"
             desk.book.look()
             assert desk.told.empty()
             remove_pause(data_dir)
             assert (await desk.next()).pause is None
-            assert list(desk.book.problems()) == []
+            assert list(desk.book.problems(kernel=False)) == []
 
     asyncio.run(read())
 

@@ -1,0 +1,59 @@
+"""A state directory with a real sidecar on it, asked with the real command; gateways are played on the link."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sidecar.demo.companion import Companion, command
+from sidecar.wire import messages as wire
+from tests.link.kit import AT
+from tests.recovery.kit import HEADER, Gateway
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass
+class Place:
+    """A state directory with one session file of some age."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        (self.root / "sidecar").mkdir()
+        self.file = self.root / "state" / "agents" / "main" / "sessions" / "0a1b.jsonl"
+        self.file.parent.mkdir(parents=True)
+        self.file.write_bytes(HEADER)
+
+    def companion(self, *options: str) -> Companion:
+        """Its sidecar; not started."""
+        return Companion(self.root / "state", self.root / "sidecar", self.root / "s.sock", options)
+
+    async def gateway(self, sidecar: Companion) -> Gateway:
+        """A linked process that writes and says so."""
+        gateway = Gateway(*await asyncio.open_unix_connection(sidecar.socket))
+        gateway.say(gateway.hello())
+        assert isinstance(await gateway.answer(), wire.Welcome)
+        gateway.say(wire.AdapterFound(seq=gateway.seq(), at=AT, adapter="swap"))
+        return gateway
+
+    async def ask(self, *arguments: str) -> tuple[int, Any]:
+        """The command, as a person runs it, and its JSON."""
+        code, out = await self.read(*arguments, "--json")
+        return code, json.loads(out) if out else None
+
+    async def read(self, *arguments: str) -> tuple[int, str]:
+        """The command, as a person runs it."""
+        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        process = await asyncio.create_subprocess_exec(
+            *(str(command()), *arguments),
+            *("--state-dir", str(self.root / "state"), "--data-dir", str(self.root / "sidecar" / "data")),
+            stdout=asyncio.subprocess.PIPE,
+            env={**kept, "HOME": str(self.root), "LANG": "C.UTF-8"},
+        )
+        out, _err = await process.communicate()
+        return process.returncode or 0, out.decode()
