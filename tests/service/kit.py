@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.demo.companion import Companion, command
 from sidecar.wire import messages as wire
@@ -15,6 +15,8 @@ from tests.recovery.kit import HEADER, Gateway
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_POLL_SECONDS: Final = 0.02
 
 
 @dataclass
@@ -57,3 +59,17 @@ class Place:
         )
         out, _err = await process.communicate()
         return process.returncode or 0, out.decode()
+
+
+async def opened_incident(sidecar: Companion, file: Path, timeout_seconds: float = 15.0) -> dict[str, Any]:
+    """Wait until a session has an incident, ended or not, and return the newest.
+
+    Raises:
+        TimeoutError: There is none in time.
+    """
+    async with asyncio.timeout(timeout_seconds):
+        while True:
+            found = await sidecar.incidents(file.name)
+            if found:
+                return found[0]
+            await asyncio.sleep(_POLL_SECONDS)
