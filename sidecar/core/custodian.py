@@ -12,7 +12,7 @@ from sidecar.core import events as ev
 from sidecar.core.aftermath import Aftermath
 from sidecar.core.answers import Answers, saved
 from sidecar.core.chain import beginning, examine
-from sidecar.core.decisions import CheckLineage, Decision, KeepChain, ReadFile, RecallChain
+from sidecar.core.decisions import CheckLineage, Decision, KeepChains, ReadFile, RecallChain
 from sidecar.core.gateway import Gateway
 from sidecar.core.ledger import ForeignHold, Ledger
 from sidecar.core.links import link_lost, link_opened
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from sidecar.core.gateway import Run
     from sidecar.core.policy import Mode, Policy
     from sidecar.core.writer import Writer
+
+MAX_KEPT_AT_ONCE: Final = 25
+"""Chains that one `sidecar.core.events.TimePassed` gives out: a gateway may be waiting for an answer."""
 
 _NS_PER_MS: Final = 1_000_000
 
@@ -167,6 +170,11 @@ class Custodian:
         return any(w.file == file for w in self._registry.windows.values())
 
     @property
+    def unsaved(self) -> bool:
+        """There are chains to be kept: `sidecar.core.events.TimePassed` asks for some of them."""
+        return any(ledger.unsaved for ledger in self._registry.ledgers.values())
+
+    @property
     def files(self) -> Mapping[str, str]:
         """The files with an account, and the hash of the session key of each, where a run told it."""
         return {file: ledger.session for file, ledger in self._registry.ledgers.items()}
@@ -208,15 +216,14 @@ class Custodian:
         return [] if asked else [RecallChain(file=file)]
 
     def _time_passed(self, event: ev.TimePassed) -> list[Decision]:
-        keep: list[Decision] = []
-        for file, ledger in self._registry.ledgers.items():
-            if ledger.unsaved:
-                chain = ledger.saved(file, event.at_ns)
-                if chain.witnessed:
-                    keep.append(KeepChain(chain=chain))
-        self._registry.prune(event.at_ns)
-        self._unlinked.prune(event.at_ns)
-        return keep
+        unsaved = [(file, ledger) for file, ledger in self._registry.ledgers.items() if ledger.unsaved]
+        chains = [ledger.saved(file, event.at_ns) for file, ledger in unsaved[:MAX_KEPT_AT_ONCE]]
+        if len(unsaved) <= MAX_KEPT_AT_ONCE:
+            # What is put away must have been kept before.
+            self._registry.prune(event.at_ns)
+            self._unlinked.prune(event.at_ns)
+        kept = tuple(chain for chain in chains if chain.witnessed)
+        return [KeepChains(chains=kept)] if kept else []
 
     def _file_moved(self, event: ev.FileMoved) -> list[Decision]:
         """A fenced file is read again; a change by a process without a link is noted."""

@@ -112,10 +112,10 @@ class RecallChain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeepChain:
-    """The chain has changed, and should outlive the sidecar."""
+class KeepChains:
+    """These chains have changed, and should outlive the sidecar."""
 
-    chain: KeptChain
+    chains: tuple[KeptChain, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +136,6 @@ Decision = (
     | Page
     | CheckLineage
     | RecallChain
-    | KeepChain
+    | KeepChains
     | KeepRecording
 )

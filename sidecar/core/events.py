@@ -300,7 +300,7 @@ class AccountRecalled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimePassed:
-    """It is time to keep what should outlive the sidecar, and to put away what is old."""
+    """It is time to keep what should outlive the sidecar, a part of it at a time, and to put away what is old."""
 
     at_ns: int
 

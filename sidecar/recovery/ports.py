@@ -27,8 +27,8 @@ class IncidentSink(Protocol):
 class ChainSink(Protocol):
     """Where chains of custody outlive the sidecar."""
 
-    def keep(self, chain: KeptChain) -> None:
-        """On disk when it returns."""
+    def keep(self, *chains: KeptChain) -> None:
+        """On disk when it returns, all of them or none."""
         ...
 
     def recall(self, file: str) -> KeptChain | None:

@@ -28,7 +28,7 @@ from sidecar.link import translate
 from sidecar.watch.lockfile import SUFFIX, read_lock
 from sidecar.watch.processes import executable_of
 from sidecar.watch.reading import fingerprint_of, take_snapshot
-from sidecar.watch.records import read_records
+from sidecar.watch.records import parse_records, read_lines
 from sidecar.wire import messages as wire
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ SYNC_SECONDS: Final = 0.15
 
 PATIENT_SECONDS: Final = 1.0
 """How long a look that nobody waits for may wait for links in all."""
+
+LONG_BYTES: Final = 1 << 20
+"""A longer history is understood in a thread (18 ms for each megabyte)."""
 
 _TRIES: Final = 3
 _UNHEARD: Final = "another linked process did not say in time what it had done"
@@ -83,6 +86,7 @@ class Warden:
         self._again: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._trips: dict[str, asyncio.Task[None]] = {}
+        self._histories: set[asyncio.Task[None]] = set()
         self._asking: Counter[str] = Counter()
         self._over: set[str] = set()
         """Windows that have ended while a question about them was open."""
@@ -180,7 +184,8 @@ class Warden:
         )
 
     async def stop(self) -> None:
-        """End what is under way."""
+        """End what is under way, but for histories: a recovery without a look at its history has no outcome."""
+        await asyncio.gather(*self._histories, return_exceptions=True)
         tasks = [*self._tasks, *self._looks.values()]
         for task in tasks:
             task.cancel()
@@ -288,7 +293,7 @@ class Warden:
                 self._pages.page(decision.incident)
             case de.CheckLineage():
                 self._check_lineage(decision)
-            case de.RecallChain() | de.KeepChain() | de.KeepRecording():
+            case de.RecallChain() | de.KeepChains() | de.KeepRecording():
                 self._remember(decision)
             case de.ReadFile(settle=True):
                 self._settled(decision.file)
@@ -297,12 +302,12 @@ class Warden:
                 snapshot = take_snapshot(Path(decision.file))
                 self.handle(ev.SnapshotTaken(file=decision.file, snapshot=snapshot, at_ns=self._now_ns()))
 
-    def _remember(self, decision: de.RecallChain | de.KeepChain | de.KeepRecording) -> None:
+    def _remember(self, decision: de.RecallChain | de.KeepChains | de.KeepRecording) -> None:
         match decision:
             case de.RecallChain():
                 self._recall(decision.file)
-            case de.KeepChain() if self._chains is not None:
-                self._chains.keep(decision.chain)
+            case de.KeepChains() if self._chains is not None:
+                self._chains.keep(*decision.chains)
             case de.KeepRecording() if self._recordings is not None:
                 self._recordings.keep(decision.incident, decision.recording)
             case _:
@@ -356,17 +361,29 @@ class Warden:
                 self._settled(file)
 
     def _check_lineage(self, decision: de.CheckLineage) -> None:
-        missing: tuple[str, ...] = ()
-        problem = ""
+        """The file is read now, as the run has left it. To understand a long one takes longer than others can wait."""
         try:
-            records, _strange = read_records(Path(decision.file))
+            lines = read_lines(Path(decision.file))
         except OSError as error:
-            problem = f"the history can't be read: {error.strerror or error}"
             log.warning("history_unreadable", file=decision.file, error=str(error))
-        else:
-            missing = off_path(records, decision.records)
-        event = ev.LineageChecked(window=decision.window, missing=missing, problem=problem, at_ns=self._now_ns())
-        self.handle(event)
+            self._lineage(decision, (), f"the history can't be read: {error.strerror or error}")
+            return
+        if sum(map(len, lines)) <= LONG_BYTES:
+            self._lineage(decision, _missing(lines, decision.records))
+            return
+        task = asyncio.create_task(self._check_long(decision, lines))
+        self._histories.add(task)
+        task.add_done_callback(self._history_done)
+
+    async def _check_long(self, decision: de.CheckLineage, lines: list[bytes]) -> None:
+        self._lineage(decision, await asyncio.to_thread(_missing, lines, decision.records))
+
+    def _history_done(self, task: asyncio.Task[None]) -> None:
+        self._histories.discard(task)
+        self._finished(task)
+
+    def _lineage(self, decision: de.CheckLineage, missing: tuple[str, ...], problem: str = "") -> None:
+        self.handle(ev.LineageChecked(window=decision.window, missing=missing, problem=problem, at_ns=self._now_ns()))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         self._follow(asyncio.create_task(work))
@@ -387,6 +404,10 @@ def _word(decision: de.Refuse | de.AnswerWait) -> wire.SidecarMessage:
         return wire.Wait(window=decision.window, ask=decision.ask)
     verdict = decision.verdict.value if isinstance(decision, de.Refuse) else ""
     return wire.Refuse(window=decision.window, ask=decision.ask, verdict=verdict, reason=decision.reason[:300])
+
+
+def _missing(lines: list[bytes], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    return off_path(parse_records(lines)[0], wanted)
 
 
 def _now(path: Path) -> Fingerprint | None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from typing import TYPE_CHECKING, Final
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from sidecar.service.custody import KEEP_SECONDS
+from sidecar.service.turns import Turns
 from sidecar.watch.processes import gateways_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from sidecar.service.lookout import Lookout
     from sidecar.service.roster import Roster
+    from sidecar.watch.processes import GatewayProcess
     from sidecar.watch.watcher import Watcher
 
 RECONCILE_SECONDS: Final = 60
@@ -64,7 +68,7 @@ class Chores:
         """Schedule the jobs; the search for gateways without the preload runs at once."""
         jobs = (
             (self.reconcile, {"seconds": RECONCILE_SECONDS}),
-            (self.find_gateways, {"seconds": PROCESSES_SECONDS}),
+            (self._search, {"seconds": PROCESSES_SECONDS}),
             (self._retain, {"hours": RETENTION_HOURS}),
             (self._sweep, {"seconds": SWEEP_SECONDS}),
             (self._keep, {"seconds": KEEP_SECONDS}),
@@ -80,14 +84,23 @@ class Chores:
         """No further job."""
         self._scheduler.shutdown(wait=False)
 
-    def reconcile(self) -> None:
+    async def reconcile(self) -> None:
         """Look at every known file, whether or not the kernel said anything."""
-        for path in sorted(self._watcher.files):
+        turns = Turns()
+        for path in tuple(self._watcher.files):
             self._lookout.look(path)
+            await turns.give()
 
     def find_gateways(self) -> None:
         """Note the gateways of this state directory that carry no preload."""
-        for found in gateways_of(self._state_dir):
+        self._note(gateways_of(self._state_dir))
+
+    async def _search(self) -> None:
+        """The same without the loop: where there are many processes it takes long."""
+        self._note(await asyncio.to_thread(lambda: list(gateways_of(self._state_dir))))
+
+    def _note(self, gateways: Iterable[GatewayProcess]) -> None:
+        for found in gateways:
             self._roster.noticed(found.pid, found.exe, "it runs on this state directory")
 
 
@@ -95,6 +108,8 @@ def _in_loop(job: Callable[[], object]) -> Callable[[], object]:
     """A coroutine function, which the scheduler runs in our loop; plain ones go to a thread pool."""
 
     async def run_job() -> None:
-        job()
+        doing = job()
+        if inspect.isawaitable(doing):
+            await doing
 
     return run_job

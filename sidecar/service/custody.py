@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -9,7 +10,7 @@ from sidecar.core import events as ev
 from sidecar.store.reader import session_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sidecar.core.chain import Chain
     from sidecar.core.custodian import Custodian
@@ -60,14 +61,25 @@ class CustodyDesk:
         """The chain of custody of a file, held against what it is now."""
         return await self._warden.chain(file)
 
-    def keep(self) -> None:
-        """Write down what has changed, and until when we have watched.
+    async def keep(self) -> None:
+        """Write down what has changed, and until when we have watched. Gateways are answered in between.
 
         Raises:
             StoreError: It could not be noted until when.
         """
+        for _part in self._parts():
+            await asyncio.sleep(0)
+        self._note_watch()
+
+    def _parts(self) -> Iterator[None]:
+        """Keep some chains, and some more, until all are kept."""
+        self._warden.handle(ev.TimePassed(at_ns=self._now_ns()))
+        while self._custodian.unsaved:
+            yield
+            self._warden.handle(ev.TimePassed(at_ns=self._now_ns()))
+
+    def _note_watch(self) -> None:
         now_ns = self._now_ns()
-        self._warden.handle(ev.TimePassed(at_ns=now_ns))
         if now_ns - self._noted_ns >= WATCHED_SECONDS * _NS_PER_SECOND:
             self._noted_ns = now_ns
             self._chains.watching(now_ns)
@@ -75,4 +87,6 @@ class CustodyDesk:
     def stop(self) -> None:
         """Write down everything for the next life."""
         self._noted_ns = 0
-        self.keep()
+        for _part in self._parts():
+            pass
+        self._note_watch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import platform
@@ -37,10 +38,12 @@ from sidecar.service.custody import CustodyDesk
 from sidecar.service.eyewitness import Eyewitness
 from sidecar.service.hooks import Hooks
 from sidecar.service.lookout import Lookout
+from sidecar.service.pulse import Pulse
 from sidecar.service.reception import Reception
 from sidecar.service.roster import Roster
 from sidecar.service.rulebook import Rulebook
 from sidecar.service.sweep import LockSweep
+from sidecar.service.turns import Turns
 from sidecar.status import BudgetStatus, Problem, Status, WatchStatus
 from sidecar.store.chains import ChainStore
 from sidecar.store.incidents import IncidentStore
@@ -116,6 +119,7 @@ class Service:
         self.links = LinkServer(
             settings.socket, self.reception, version=__version__, mode=settings.mode.value, drops=drops
         )
+        self.pulse = Pulse(self.telemetry.delayed)
         self.chores = Chores(
             settings.state_dir,
             self.watcher,
@@ -166,6 +170,9 @@ class Service:
             stack.push_async_callback(self.web.stop)
             self.chores.start()
             stack.callback(self.chores.stop)
+            _settle_heap()
+            self.pulse.start()
+            stack.callback(self.pulse.stop)
             stack.callback(self._stop_custody)
             stack.enter_context(self._runtime_file())
             self.ready = True
@@ -295,9 +302,11 @@ class Service:
         self.watcher.drain()
         self.eyewitness.drain()
 
-    def _retain(self) -> None:
-        self.store.forget_before(time.time_ns() - RETENTION_NS)
-        self.chains.forget_before(time.time_ns() - RETENTION_NS)
+    async def _retain(self) -> None:
+        turns, before_ns = Turns(), time.time_ns() - RETENTION_NS
+        while self.store.forget_before(before_ns):
+            await turns.give()
+        self.chains.forget_before(before_ns)
 
     def _stop_custody(self) -> None:
         """What could not be kept is known no more in the next life, and that is all that comes of it."""
@@ -349,6 +358,12 @@ async def _serve(settings: Settings) -> None:
     service = Service(settings)
     loop.add_signal_handler(signal.SIGHUP, service.rulebook.look)
     await service.serve(stopping)
+
+
+def _settle_heap() -> None:
+    """What start-up has made stays for good: the collector need not walk through it while a gateway waits."""
+    gc.collect()
+    gc.freeze()
 
 
 def _budget_status(purse: Purse) -> BudgetStatus:

@@ -54,19 +54,23 @@ class Lookout:
         self._dirty: dict[Path, asyncio.TimerHandle] = {}
         self._last: dict[Path, Fingerprint] = {}
         self._strange: set[Path] = set()
+        self._resolved: dict[Path, Path] = {}
         self._hint_again = 0.0
 
     def directory_watched(self, path: Path) -> None:
         """The kernel is asked who writes there, too."""
+        self._resolved.pop(path, None)
         self._eyewitness.listen(path)
 
     def directory_renamed(self, path: Path) -> None:
         """What happened to the files below it meanwhile is not known."""
+        self._resolved.clear()
         for known in [known for known in self._last if known.is_relative_to(path)]:
-            self._lost(Loss.RENAMED, f"the directory {printable(str(path))} was renamed", _key(known))
+            self._lost(Loss.RENAMED, f"the directory {printable(str(path))} was renamed", self._key(known))
 
     def directory_gone(self, path: Path) -> None:
         """Nothing is heard of it any more."""
+        self._resolved.pop(path, None)
         self._eyewitness.forget(path)
 
     def file_found(self, path: Path) -> None:
@@ -86,13 +90,13 @@ class Lookout:
             return
         exe = executable_of(pid)
         self._roster.noticed(pid, exe, "it took a session lock")
-        self._warden.handle(ev.LockFileSeen(file=_key(path), pid=pid, exe=exe, at_ns=self._now_ns()))
+        self._warden.handle(ev.LockFileSeen(file=self._key(path), pid=pid, exe=exe, at_ns=self._now_ns()))
 
     def lock_gone(self, path: Path) -> None:
         """A session lock was given back. What was written under it is looked at first."""
         if path in self._dirty:
             self.look(path)
-        self._warden.handle(ev.LockFileGone(file=_key(path), at_ns=self._now_ns()))
+        self._warden.handle(ev.LockFileGone(file=self._key(path), at_ns=self._now_ns()))
 
     def watch_overflowed(self) -> None:
         """File events are lost."""
@@ -112,18 +116,18 @@ class Lookout:
         except OSError as error:
             self._refuse("unreadable", f"{path}: {error.strerror or error}")
             return
-        self._check(path)
         before = self._last.get(path, Fingerprint.absent())
         if before == current:
             return
+        self._check(path)
         self._last[path] = current
         self._hint(path)
-        event = ev.FileMoved(file=_key(path), before=before, fingerprint=current, at_ns=self._now_ns())
+        event = ev.FileMoved(file=self._key(path), before=before, fingerprint=current, at_ns=self._now_ns())
         self._warden.handle(event)
 
     def _hint(self, path: Path) -> None:
         """Who has a fenced file open for writing, besides its gateways: a line for people, on which nothing rests."""
-        file, now = _key(path), time.monotonic()
+        file, now = self._key(path), time.monotonic()
         if now < self._hint_again or not self._warden.is_fenced(file):
             return
         self._hint_again = now + HINT_SECONDS
@@ -140,13 +144,15 @@ class Lookout:
             text = "changes are judged by their bytes all the same; look at it before the gateway does"
             self._refuse("not_jsonl", f"{path}: {problem}; {text}")
 
+    def _key(self, path: Path) -> str:
+        """The name under which the preload knows the file: its directory with all links followed."""
+        directory = self._resolved.get(path.parent)
+        if directory is None:
+            directory = self._resolved[path.parent] = path.parent.resolve()
+        return f"{directory}/{path.name}"
+
     def stop(self) -> None:
         """Forget what was to be looked at."""
         for pending in self._dirty.values():
             pending.cancel()
         self._dirty.clear()
-
-
-def _key(path: Path) -> str:
-    """The name under which the preload knows the file: its directory with all links followed."""
-    return str(Path(path.parent).resolve() / path.name)

@@ -86,24 +86,16 @@ class ChainStore(ChainReader):
         self._store = store
         self._kept: set[str] = set()
 
-    def keep(self, chain: KeptChain) -> None:
-        """Put the chain on disk.
+    def keep(self, *chains: KeptChain) -> None:
+        """Put chains on disk, in one commit.
 
         Raises:
-            StoreError: It is not on disk.
+            StoreError: None of them is on disk.
         """
-        self._kept.add(chain.file)
-        name = PurePath(chain.file).name
-        row = (
-            column(chain.file),
-            column(chain.session),
-            column(name),
-            column(name.removesuffix(".jsonl")),
-            chain.watched_ns,
-            encode(chain),
-        )
+        rows = [_row(chain) for chain in chains]
+        self._kept.update(chain.file for chain in chains)
         with self._store.writing() as database:
-            database.execute("INSERT OR REPLACE INTO chains VALUES (?, ?, ?, ?, ?, ?)", row)
+            database.executemany("INSERT OR REPLACE INTO chains VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def watching(self, at_ns: int) -> None:
         """Every file is still being watched.
@@ -130,6 +122,18 @@ class ChainStore(ChainReader):
         """What this life has kept was watched no longer than until then."""
         chain = super()._chain(file, body)
         return decode(file, body) if file in self._kept else chain
+
+
+def _row(chain: KeptChain) -> tuple[bytes, bytes, bytes, bytes, int, str]:
+    name = PurePath(chain.file).name
+    return (
+        column(chain.file),
+        column(chain.session),
+        column(name),
+        column(name.removesuffix(".jsonl")),
+        chain.watched_ns,
+        encode(chain),
+    )
 
 
 def encode(chain: KeptChain) -> str:

@@ -31,11 +31,15 @@ DATABASE_NAME: Final = "sidecar.db"
 COVERS_NS: Final = 15 * 60 * 1_000_000_000
 """So long a page for a takeover tells of further ones of the same session too (issue 5: one page, not one a write)."""
 
+MAX_FORGOTTEN: Final = 50
+"""Incidents that are removed in one commit."""
+
 STOPPED: Final = "the sidecar stopped before the outcome was seen"
 _OLD: Final = """
     INSERT INTO old SELECT i.id FROM incidents AS i LEFT JOIN pages AS p ON p.incident_id = i.id
     WHERE i.opened_at_ns < ? AND i.closed_at_ns != 0
       AND (p.incident_id IS NULL OR p.sent_at_ns IS NOT NULL OR p.gave_up_at_ns IS NOT NULL OR p.covered_by != '')
+    LIMIT ?
 """
 _COVERING: Final = """
     SELECT other.id FROM incidents AS this
@@ -179,18 +183,19 @@ class IncidentStore(IncidentReader):
             ).fetchall()
         return tuple(row[0] for row in covered)
 
-    def forget_before(self, opened_ns: int) -> int:
+    def forget_before(self, opened_ns: int, most: int = MAX_FORGOTTEN) -> int:
         """Remove incidents that were opened earlier. Those still open, and those whose page is pending, stay.
 
         Args:
             opened_ns: Nanoseconds since the epoch.
+            most: At most so many at once; to remove many takes time, and a gateway may be waiting.
 
         Returns:
             How many were removed.
         """
         with self._writing() as database:
             database.execute("CREATE TEMP TABLE IF NOT EXISTS old (id TEXT PRIMARY KEY)")
-            database.execute(_OLD, (opened_ns,))
+            database.execute(_OLD, (opened_ns, most))
             for table, column_name in _TABLES_OF_INCIDENT:
                 database.execute(f"DELETE FROM {table} WHERE {column_name} IN (SELECT id FROM old)")  # noqa: S608 - constants
             removed: int = database.execute("SELECT count(*) FROM old").fetchone()[0]

@@ -139,6 +139,13 @@ INSTRUMENTS: Final = (
         Metric.VERDICT_LATENCY, _H, "s", "Time from a gateway's question to its answer.", buckets=LATENCY_BUCKETS
     ),
     _instrument(
+        Metric.LOOP_DELAY,
+        _H,
+        "s",
+        "How late the sidecar came to something that was due, looked at ten times a second.",
+        buckets=LATENCY_BUCKETS,
+    ),
+    _instrument(
         Metric.INCIDENTS,
         _C,
         "{incident}",

@@ -147,6 +147,7 @@ class Metric(StrEnum):
     CHANGES_JUDGED = "openclaw.sidecar.changes.judged"
     WRITTEN = "openclaw.sidecar.written"
     VERDICT_LATENCY = "openclaw.sidecar.verdict.latency"
+    LOOP_DELAY = "openclaw.sidecar.loop.delay"
     INCIDENTS = "openclaw.sidecar.incidents"
     RECOVERIES = "openclaw.sidecar.recoveries"
     RECOVERY_COMMANDS = "openclaw.sidecar.recovery.commands"

@@ -181,6 +181,11 @@ class Telemetry:
         self._meters.record(Metric.VERDICT_LATENCY, seconds)
 
     @_guarded
+    def delayed(self, seconds: float) -> None:
+        """The service came so late to something that was due."""
+        self._meters.record(Metric.LOOP_DELAY, seconds)
+
+    @_guarded
     def report(self, count: int = 1) -> None:
         """Messages came from a preload."""
         self._meters.add(Metric.REPORTS, count)

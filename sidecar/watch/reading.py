@@ -113,7 +113,7 @@ def _read_all(descriptor: int, size: int) -> bytes:
     parts: list[bytes] = []
     left = size + 1
     while left > 0:
-        part = os.read(descriptor, min(left, 1 << 20))
+        part = os.read(descriptor, left)
         if not part:
             break
         parts.append(part)

@@ -59,5 +59,14 @@ def read_records(path: Path) -> tuple[list[Record], int]:
     Raises:
         OSError: The file can't be read.
     """
+    return parse_records(read_lines(path))
+
+
+def read_lines(path: Path) -> list[bytes]:
+    """The lines of a session file as it is now, to be parsed later.
+
+    Raises:
+        OSError: The file can't be read.
+    """
     with open_without_waiting(path) as file:
-        return parse_records(file)
+        return file.readlines()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sidecar.core import events as ev
 from sidecar.core.chain import MAX_GAPS, Chain, Gap, KeptChain, widened
 from sidecar.core.change import Operation
-from sidecar.core.decisions import KeepChain, ReadFile, RecallChain
+from sidecar.core.custodian import MAX_KEPT_AT_ONCE
+from sidecar.core.decisions import KeepChains, ReadFile, RecallChain
+from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.ledger import MAX_CHANGES, Ledger
 from sidecar.core.loss import Loss
 from sidecar.core.policy import Grade
@@ -27,7 +31,7 @@ def ranges(found: Chain) -> list[tuple[int, int, str, Grade]]:
 
 def kept(bench: Bench) -> list[KeptChain]:
     made = bench.custodian.handle(ev.TimePassed(at_ns=bench.now()))
-    return [d.chain for d in made if isinstance(d, KeepChain)]
+    return [chain for d in made if isinstance(d, KeepChains) for chain in d.chains]
 
 
 def test_custody_begins_with_the_first_word_of_a_file_and_not_with_its_first_fence() -> None:
@@ -205,6 +209,22 @@ def test_accounts_are_put_away_by_age_and_count_but_never_under_an_open_window()
     assert set(bench.custodian.files) == {FILE}
     bench.cotenant(b"note\n")
     assert bench.look()
+
+
+def test_chains_are_kept_a_part_at_a_time_and_none_is_put_away_before_it_was_kept() -> None:
+    bench = Bench()
+    files = {f"/state/{n}.jsonl" for n in range(MAX_LEDGERS + 2 * MAX_KEPT_AT_ONCE)}
+    first = replace(bench.write(CRON, b"note\n"), before=Fingerprint.absent(), offset=0)
+    for file in files:
+        bench.custodian.handle(ev.FileChanged(file=file, change=first))
+    parts: list[list[KeptChain]] = []
+    while bench.custodian.unsaved:
+        assert set(bench.custodian.files) == {FILE, *files}
+        parts.append(kept(bench))
+
+    assert {c.file for part in parts for c in part} >= files
+    assert max(map(len, parts)) <= MAX_KEPT_AT_ONCE
+    assert len(bench.custodian.files) == MAX_LEDGERS
 
 
 def test_a_file_that_was_put_away_is_asked_for_again() -> None:

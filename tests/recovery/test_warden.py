@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -14,12 +15,15 @@ from sidecar.core.verdict import Verdict
 from sidecar.recovery import warden
 from sidecar.recovery.warden import SYNC_SECONDS
 from sidecar.watch.reading import fingerprint_of
+from sidecar.watch.records import parse_records
 from sidecar.wire import messages as wire
 from tests.link.running import until
 from tests.recovery.kit import FOREIGN, Desk, Gateway, desk, foreign_append, record
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sidecar.core.lineage import Record
 
 GATEWAY_WAITS_SECONDS: Final = 0.25
 
@@ -529,6 +533,40 @@ async def test_lines_that_are_no_records_do_not_hide_the_history(place: Path, li
         gateway.fence(stage.file, "w2")
         await stage.said()
         assert len(stage.custodian.windows) == 1, "the link is still heard"
+
+
+async def test_while_a_long_history_is_understood_questions_are_answered(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    understood = threading.Event()
+    parse = parse_records
+
+    def slowly(lines: list[bytes]) -> tuple[list[Record], int]:
+        assert understood.wait(10)
+        return parse(lines)
+
+    monkeypatch.setattr(warden, "parse_records", slowly)
+    async with desk(place) as stage:
+        long = b'{"type":"custom","text":"' + b"x" * warden.LONG_BYTES + b'"}\n'
+        gateway = await recovered(stage, record("answer", "first"), long)
+        assert stage.custodian.windows == ()
+        fence = gateway.fence(stage.file, "w2")
+        await stage.said()
+        gateway.append(stage.file, "later", "answer")
+        gateway.ask(stage.file, fence, "w2")
+        assert isinstance(await gateway.answer(), wire.Approve)
+        assert stage.sinks.paged == []
+        understood.set()
+        await until(lambda: bool(stage.sinks.paged))
+    assert "note" in stage.sinks.paged[0].recovery.reason
+
+
+async def test_a_warden_that_stops_has_looked_at_every_history(place: Path) -> None:
+    async with desk(place) as stage:
+        long = b'{"type":"custom","text":"' + b"x" * warden.LONG_BYTES + b'"}\n'
+        await recovered(stage, record("answer", "first"), long)
+        await stage.warden.stop()
+        assert [incident.recovery.outcome for incident in stage.sinks.paged] == [Outcome.INEFFECTIVE]
 
 
 @pytest.mark.timeout(20)

@@ -199,6 +199,14 @@ def test_old_incidents_are_forgotten_unless_something_is_still_to_be_done(store:
     assert store.forget_before(NOON - 1) == 0
 
 
+def test_many_old_incidents_are_forgotten_a_part_at_a_time(store: IncidentStore) -> None:
+    """A gateway may be waiting for an answer meanwhile."""
+    for number in range(5):
+        store.save(recovered(f"old{number}", opened_at_ns=NOON - 2))
+    assert [store.forget_before(NOON, most=2) for _ in range(4)] == [2, 2, 1, 0]
+    assert store.find() == []
+
+
 def test_recoveries_are_counted_in_the_same_commit_and_over_restarts(
     path: Path, store: IncidentStore, clock: Clock
 ) -> None:

@@ -154,5 +154,6 @@ def everything(bench: Bench) -> None:
         facts.closed(T0 + 4 * SECOND, window="w2"),
     )
     telemetry.answered(0.01)
+    telemetry.delayed(0.01)
     lane = facts.diagnostic("log.lane_task_error", T0 + 4 * SECOND, duration_ms=4000.0, reason="takeover", file=FILE)
     telemetry.diagnostic(lane, GATEWAY)

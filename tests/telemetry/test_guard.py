@@ -25,6 +25,7 @@ CALLS: list[Callable[[Telemetry], None]] = [
     lambda t: t.lock_failed(facts.lock_failed(T0)),
     lambda t: t.rejected("too_large"),
     lambda t: t.answered(0.1),
+    lambda t: t.delayed(0.1),
     lambda t: t.report(1),
     lambda t: t.gap(1),
     lambda t: t.lost(1),

@@ -126,6 +126,7 @@ def test_what_the_rooms_report_is_counted(bench: Bench) -> None:
     telemetry.overflow()
     telemetry.page(PageOutcome.SENT)
     telemetry.answered(0.004)
+    telemetry.delayed(0.3)
     telemetry.rejected(Rejection.TOO_LARGE)
     telemetry.rejected("foreign_uid")
     values = {
@@ -135,6 +136,7 @@ def test_what_the_rooms_report_is_counted(bench: Bench) -> None:
     assert list(values.values()) == [8, 2, 5, 1]
     assert bench.value(Metric.PAGES, outcome="sent") == 1
     assert bench.value(Metric.VERDICT_LATENCY) == 1
+    assert bench.value(Metric.LOOP_DELAY) == 1
     assert bench.value(Metric.REJECTED, reason="too_large") == 1
     assert bench.value(Metric.REJECTED, reason="foreign_uid") == 1
 

@@ -1,0 +1,89 @@
+"""The service's one thread: long jobs let questions in between, and it says when it kept something waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from sidecar.service import chores, pulse, turns
+from sidecar.service.pulse import LATE_SECONDS, Pulse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+SOON = 10.0
+
+
+async def turns_had(until: asyncio.Event) -> int:
+    """How often somebody else had the loop before that."""
+    count = 0
+    while not until.is_set():
+        count += 1
+        await asyncio.sleep(0)
+    return count
+
+
+def test_while_many_files_are_looked_at_others_have_their_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+    looked: list[Path] = []
+
+    async def reconcile() -> int:
+        files: Any = SimpleNamespace(files={tmp_path / f"{n}.jsonl" for n in range(100)})
+        lookout: Any = SimpleNamespace(look=looked.append)
+        nothing: Any = None
+        jobs = chores.Chores(tmp_path, files, lookout, nothing, nothing, nothing, nothing, nothing, nothing)
+        done = asyncio.Event()
+        other = asyncio.create_task(turns_had(done))
+        await jobs.reconcile()
+        done.set()
+        return await other
+
+    assert asyncio.run(reconcile()) >= 99
+    assert len(set(looked)) == 100
+
+
+def test_a_short_job_keeps_its_turn() -> None:
+    async def job() -> int:
+        done = asyncio.Event()
+        other = asyncio.create_task(turns_had(done))
+        mine = turns.Turns(SOON)
+        for _ in range(100):
+            await mine.give()
+        done.set()
+        return await other
+
+    assert asyncio.run(job()) == 0
+
+
+def test_a_loop_that_was_held_is_measured_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pulse, "BEAT_SECONDS", 0.01)
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(pulse.log, "info", lambda event, **fields: lines.append({"event": event, **fields}))
+    late: list[float] = []
+    held = asyncio.Event()
+
+    def told(seconds: float) -> None:
+        late.append(seconds)
+        if sum(seconds > LATE_SECONDS for seconds in late) > 1:
+            held.set()
+
+    async def live() -> None:
+        beating = Pulse(told)
+        beating.start()
+        while not held.is_set():
+            time.sleep(LATE_SECONDS + 0.05)  # noqa: ASYNC251 - to hold the loop is the point
+            await asyncio.sleep(0.02)
+        beating.stop()
+        count = len(late)
+        await asyncio.sleep(0.03)
+        assert len(late) == count
+
+    asyncio.run(asyncio.wait_for(live(), SOON))
+    assert [line["event"] for line in lines] == ["loop_late"]
+    assert lines[0]["milliseconds"] >= LATE_SECONDS * 1000
