@@ -82,7 +82,7 @@ export class Fences {
     return async function readSessionFileFingerprint(file, ...rest) {
       const read = () => original.call(this, file, ...rest);
       const fingerprint = await read();
-      const call = calls.getStore();
+      const call = presentCall();
       if (!call || file !== call.state.name) return fingerprint;
       try {
         return await fences.#read(call, fingerprint, read);
@@ -97,7 +97,7 @@ export class Fences {
     const fences = this;
     return function readSessionFileFingerprintSync(file, ...rest) {
       const fingerprint = original.call(this, file, ...rest);
-      const call = calls.getStore();
+      const call = presentCall();
       if (call && file === call.state.name) safely("fence", () => fences.#record(call.state, encode(fingerprint)));
       return fingerprint;
     };
@@ -107,7 +107,7 @@ export class Fences {
     const fences = this;
     return function sameSessionFileFingerprint(left, right, ...rest) {
       const same = original.call(this, left, right, ...rest);
-      const call = calls.getStore();
+      const call = presentCall();
       if (same || !call) return same;
       const { pending } = call;
       if (pending?.fingerprint !== right) {
@@ -193,7 +193,8 @@ export class Fences {
     const text = encode(fingerprint);
     if (call.kind === "check" && !call.checked) {
       call.checked = true;
-      return state.active ? await this.#check(call, fingerprint, read) : fingerprint;
+      // After the run nobody waits for an answer: the controller decides as it does unpatched.
+      return state.active && !state.closed ? await this.#check(call, fingerprint, read) : fingerprint;
     }
     if (call.kind === "release") state.active = true;
     this.#record(state, text);
@@ -322,6 +323,7 @@ export class Fences {
     state.tripped = true;
     const run = describeRun(state.run);
     this.#link.send("tripped", { window: state.id, file: state.file, fence: state.fence, current, run });
+    if (state.closed) this.#sendClosed(state); // what is told of an ended window opens it again
   }
 
   #close(state) {
@@ -330,9 +332,18 @@ export class Fences {
     state.closed = true;
     windows.delete(state.id);
     state.run?.windows.delete(state);
-    if (!state.active) return;
-    this.#link.send("fence.closed", { window: state.id, takeover: state.inner.hasSessionTakeover?.() === true });
+    if (state.active) this.#sendClosed(state);
   }
+
+  #sendClosed({ id, inner }) {
+    this.#link.send("fence.closed", { window: id, takeover: inner.hasSessionTakeover?.() === true });
+  }
+}
+
+/** The call of a controller that this is part of; what a call has left behind is part of none. */
+function presentCall() {
+  const call = calls.getStore();
+  return call?.live ? call : undefined;
 }
 
 /**

@@ -565,3 +565,45 @@ def test_a_window_ends_with_its_run(gateway: Gateway, sidecar: Sidecar) -> None:
     [closed] = sidecar.wait_for_said("fence.closed")
     assert closed["window"] == sidecar.said("fence.set")[0]["window"]
     assert closed.get("takeover", False) is False
+
+
+def test_a_controller_that_is_used_after_its_run_asks_nothing(gateway: Gateway, sidecar: Sidecar) -> None:
+    """2026.7 does: what a run has begun, such as the announcement of a subagent, finds its controller in its context.
+
+    Nobody waits for an answer then; a question would make a window that never ends, and a page.
+    """
+    assert gateway.do("return await endRun()")["outcome"] == "answered"
+    gateway.do("await coTenant()")
+    late = (
+        "return await g.controller.withSessionWriteLock(async () => {}).then(() => 'done', (e) => e.constructor.name)"
+    )
+    assert gateway.do(late) == "Takeover"
+    sidecar.sync()
+    assert sidecar.said("ask") == []
+
+
+def test_a_stop_after_the_end_of_a_run_is_told_and_leaves_no_window_open(gateway: Gateway, sidecar: Sidecar) -> None:
+    gateway.do("await endRun(); await coTenant()")
+    gateway.do("await g.controller.withSessionWriteLock(async () => {}).catch(() => {})")
+    sidecar.sync()
+    ends = [m["t"] for m in sidecar.told if m["t"] in {"tripped", "fence.closed"}]
+    assert ends == ["fence.closed", "tripped", "fence.closed"]
+    assert sidecar.said("fence.closed")[1]["takeover"] is True
+
+
+def test_a_reading_by_what_a_check_left_behind_moves_no_fence(gateway: Gateway, sidecar: Sidecar) -> None:
+    """The fence that is told is the controller's own, not what a timer of an ended call has read."""
+    gateway.do(
+        """
+        let go;
+        const gate = new Promise((open) => (go = open));
+        await g.controller.withSessionWriteLock(async () => {
+          g.late = gate.then(() => bundle.readSessionFileFingerprint(file));
+        });
+        await coTenant();
+        go();
+        await g.late;
+        """
+    )
+    sidecar.sync()
+    assert fingerprint_of(gateway.file).encode() not in {told["fence"] for told in sidecar.said("fence.set")}

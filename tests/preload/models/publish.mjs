@@ -84,6 +84,7 @@ export {
   appendInjectedAssistantMessageToTranscript,
   createEmbeddedAttemptSessionLockController,
   guardSessionManager,
+  readSessionFileFingerprint,
   recordOwnedSessionFileWrite,
   resolveSessionFileFenceKey,
   runEmbeddedAttempt,
