@@ -123,7 +123,7 @@ _SEES = Row(
         Chart(
             title="Custody lost",
             about="Times that custody became unknown, at each moment those of the last 15 minutes, by reason."
-            " link_lost and restart come with killed gateways and restarted sidecars; the others should not be. The"
+            " link_lost comes with killed gateways; the others should not be. The"
             " alerts use it.",
             queries=(
                 Query(now("instance_reason:openclaw_sidecar_custody_losses:increase15m", "reason"), "{{reason}}"),

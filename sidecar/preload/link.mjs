@@ -104,6 +104,11 @@ export class Link {
     });
   }
 
+  /** A report that could not even be made. Told as lost ahead of the next one. */
+  lose() {
+    this.#lost += 1;
+  }
+
   /** The process ends: everything has been said. */
   bye() {
     if (this.#open) this.#write({ t: "bye", seq: 0, at: nowNs() });

@@ -35,7 +35,7 @@ function start(from) {
     },
     (message) => fitted?.whenActive(() => safely("command", () => fences.onCommand(message))),
   );
-  onTrouble((where, reason) => link.send("trouble", { where, reason }));
+  onTrouble((where, reason) => link.send("trouble", { where, reason }), () => link.lose());
   watchFileSystem((type, fields) => link.send(type, fields));
   process.on("exit", () => safely("exit", () => link.bye()));
   link.connect();

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sidecar.recovery.warden import Warden
 
 log = structlog.get_logger("sidecar.link")
+
+_ACCOUNT: Final = "account"  # what the preload calls its watch over node:fs
 
 
 class LinkTelemetry(Protocol):
@@ -192,9 +194,15 @@ class Reception:
             case wire.Diagnostic():
                 self._diagnostic(session, message)
             case wire.Trouble():
-                log.warning("preload_trouble", pid=pid, where=message.where, reason=printable(message.reason))
+                self._trouble(pid, message)
             case _:
                 pass
+
+    def _trouble(self, pid: int, message: wire.Trouble) -> None:
+        """The preload caught an error of its own. In its account of writes, a report is missing for it (rule 5)."""
+        log.warning("preload_trouble", pid=pid, where=message.where, reason=printable(message.reason))
+        if message.where == _ACCOUNT:
+            self._lost(Loss.PRELOAD, f"the preload of process {pid} could not account for a write")
 
     def _adapter(self, session: LinkSession, message: wire.AdapterFound, at_ns: int) -> None:
         known = session.adapter

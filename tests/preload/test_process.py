@@ -163,6 +163,26 @@ def test_an_orderly_end_is_told_and_nothing_is_left_unsaid(start: Start, sidecar
     assert [m.seq for m in messages] == list(range(1, len(messages) + 1))
 
 
+def test_rule_5_writes_that_the_account_could_not_take_are_told_as_trouble_and_then_as_lost(
+    start: Start, sidecar: Sidecar
+) -> None:
+    gateway = start()
+    gateway.do("""
+      const fd = fs.openSync(file, "a");
+      for (let count = 0; count < 25; count += 1) {
+        let looks = 0;
+        const once = { get position() { if ((looks += 1) === 1) throw new Error("no look"); return null; } };
+        fs.writeSync(fd, Buffer.from("{}\\n"), once);
+      }
+    """)
+    assert gateway.file.read_bytes().count(b"{}\n") == 25
+    sidecar.sync()
+    assert sidecar.said("change") == []
+    told = [message["where"] for message in sidecar.said("trouble")]
+    assert told == ["account"] * 20, "no more than so many lines"
+    assert sum(message["count"] for message in sidecar.said("lost")) == 5
+
+
 def test_a_killed_process_says_no_goodbye(start: Start, sidecar: Sidecar) -> None:
     gateway = start()
     sidecar.wait_for_said("hello")
