@@ -164,8 +164,9 @@ class Ledger:
             return None
         manifest = Manifest()
         if snapshot.content is not None:
-            known = self.past if self.manifest is None else self.manifest
-            manifest = explain(known or Manifest(), self.changes, snapshot.content).manifest
+            manifest = explain(self._named(), self.changes, snapshot.content).manifest
+        elif not self._away:
+            self.past = self._reported() or self.past
         self._touch(at_ns)
         self.unsaved = self.unsaved or manifest != self.manifest
         self.manifest, self.head, self.gaps = manifest, snapshot.fingerprint, closed(self.gaps, at_ns)
@@ -175,11 +176,26 @@ class Ledger:
     def forget(self, reason: str, at_ns: int) -> None:
         """Custody is unknown from now on. Calls under way may still change the file, so they are kept in mind."""
         if self.manifest is not None:
-            self.past = project(self.manifest, self.changes) or self.manifest
+            self.past = self._named() if self._away else self._reported()
             self.gaps = widened(self.gaps, Gap(at_ns, 0, reason))
         self.manifest = None
         self.head = None
         self.changes = [c for c in self.changes if not c.finished]
+
+    @property
+    def _away(self) -> bool:
+        """When it was read last there was no file, and whoever has written since found one that nobody said it made."""
+        if self.head is None or self.head.exists:
+            return False
+        return all(change.before is not None and change.before.exists for change in self.changes)
+
+    def _reported(self) -> Manifest | None:
+        """The bytes as the reports have them; None where they are not known."""
+        return self.manifest and (project(self.manifest, self.changes) or self.manifest)
+
+    def _named(self) -> Manifest:
+        """Who wrote what was there last: all that this says is who wrote what still is."""
+        return (self.past if self.manifest is None or self._away else self.manifest) or Manifest()
 
     def recall(self, kept: KeptChain, reason: str) -> None:
         """What was known of this file before is known again, but for the time since it was watched last."""

@@ -33,7 +33,7 @@ from sidecar.notify.destination import destinations_of
 from sidecar.notify.pager import Pager
 from sidecar.recovery.warden import Warden
 from sidecar.service.chores import Chores
-from sidecar.service.clocks import Clocks
+from sidecar.service.clocks import Clocks, read_clocks
 from sidecar.service.custody import CustodyDesk
 from sidecar.service.eyewitness import Eyewitness
 from sidecar.service.hooks import Hooks
@@ -57,10 +57,11 @@ from sidecar.web.app import create_app
 from sidecar.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sidecar.config.settings import Settings
     from sidecar.core.budget import Purse
+    from sidecar.service.clocks import Reading
 
 RETENTION_NS: Final = 30 * 24 * 3600 * 1_000_000_000
 """How long incidents are kept."""
@@ -75,14 +76,14 @@ log = structlog.get_logger("sidecar")
 class Service:
     """One sidecar: every room, wired."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Wire the rooms; nothing is opened before `serve`."""
+    def __init__(self, settings: Settings, clocks: Callable[[], Reading] = read_clocks) -> None:
+        """Wire the rooms; nothing is opened before `serve`. ``clocks`` tells whether time is what it seems."""
         self.settings = settings
         self.started_at_ns = time.time_ns()
         self.losses: Counter[str] = Counter()
         self.ready = False
         self.http = ""
-        self.clocks = Clocks()
+        self.clocks = Clocks(clocks)
         self.file_system = FileSystem()
         self.telemetry = Telemetry(instance=f"{platform.node()}:{settings.state_dir}")
         self.rulebook = Rulebook(settings.policy, settings.data_dir, self.telemetry, time.time_ns)

@@ -108,6 +108,44 @@ def test_lost_reports_leave_a_gap_and_the_writers_of_what_is_still_there() -> No
     assert 0 < gap.from_ns < gap.to_ns
 
 
+@pytest.mark.parametrize("order", ["lost, then gone", "gone, then lost", "gone only"])
+def test_a_file_that_was_away_for_a_moment_keeps_the_writers_of_what_has_come_back(order: str) -> None:
+    """Its directory was renamed and renamed back, and a reading fell in between."""
+    bench = Bench()
+    bench.write(CRON, b"note\n")
+    bench.look()
+    there = bytes(bench.disk.data)
+    if order == "lost, then gone":
+        bench.lose("a directory was renamed", Loss.RENAMED)
+    bench.disk.remove()
+    bench.read()
+    if order == "gone, then lost":
+        bench.lose("a directory was renamed", Loss.RENAMED)
+    bench.disk.replace(there, foreign=())
+    bench.write(CHANNEL, b"more\n")
+    bench.disk.append(b"who knows\n")
+    bench.read()
+
+    assert ranges(chain(bench)) == [
+        (0, len(OLD), "", Grade.NONE),
+        (len(OLD), 5, "cron daily-digest", Grade.BYTES),
+        (len(OLD) + 5, 5, "channel telegram", Grade.BYTES),
+        (len(OLD) + 10, 10, "", Grade.NONE),
+    ]
+
+
+def test_a_file_that_its_gateway_made_anew_has_no_writers_of_the_old_one() -> None:
+    bench = Bench()
+    bench.write(CRON, b"note\n")
+    bench.look()
+    bench.disk.remove()
+    bench.read()
+    bench.write(CHANNEL, b"anew\n")
+    bench.read()
+
+    assert ranges(chain(bench)) == [(0, 5, "channel telegram", Grade.BYTES)]
+
+
 def test_a_rewrite_by_nobody_known_costs_only_what_it_changed() -> None:
     bench = Bench(disk=Disk(b"a" * 8192))
     bench.fence()

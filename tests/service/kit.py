@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.demo.companion import Companion, command
+from sidecar.service.clocks import Reading
 from sidecar.wire import messages as wire
 from tests.link.kit import AT
 from tests.recovery.kit import HEADER, Gateway
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL_SECONDS: Final = 0.02
+_SECOND: Final = 1_000_000_000
 
 
 @dataclass
@@ -59,6 +61,27 @@ class Place:
         )
         out, _err = await process.communicate()
         return process.returncode or 0, out.decode()
+
+
+class Turning:
+    """The kernel's clocks, which go on only when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = Reading(real=1_700_000_000 * _SECOND, monotonic=50 * _SECOND, boot=60 * _SECOND)
+
+    def read(self) -> Reading:
+        return self.now
+
+    def run(self, seconds: float) -> None:
+        ns = int(seconds * _SECOND)
+        self.now = Reading(self.now.real + ns, self.now.monotonic + ns, self.now.boot + ns)
+
+    def sleep(self, seconds: float) -> None:
+        ns = int(seconds * _SECOND)
+        self.now = replace(self.now, real=self.now.real + ns, boot=self.now.boot + ns)
+
+    def step(self, seconds: float) -> None:
+        self.now = replace(self.now, real=self.now.real + int(seconds * _SECOND))
 
 
 async def opened_incident(sidecar: Companion, file: Path, timeout_seconds: float = 15.0) -> dict[str, Any]:

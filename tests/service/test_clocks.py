@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sidecar.core.loss import Loss
-from sidecar.service.clocks import Clocks, Reading, read_clocks
-
-SECOND = 1_000_000_000
-START = Reading(real=1_700_000_000 * SECOND, monotonic=50 * SECOND, boot=60 * SECOND)
+from sidecar.service.clocks import Clocks, read_clocks
+from tests.service.kit import Turning
 
 
-class Turned:
-    """Clocks that go on only when they are told to."""
+class Turned(Turning):
+    """Clocks and what they show."""
 
     def __init__(self) -> None:
-        self.now = START
-        self.clocks = Clocks(lambda: self.now)
+        super().__init__()
+        self.clocks = Clocks(self.read)
 
     def seen(self) -> list[Loss]:
         return [loss for loss, _text in self.clocks.look()]
-
-    def run(self, seconds: float) -> None:
-        ns = int(seconds * SECOND)
-        self.now = Reading(self.now.real + ns, self.now.monotonic + ns, self.now.boot + ns)
-
-    def sleep(self, seconds: float) -> None:
-        ns = int(seconds * SECOND)
-        self.now = replace(self.now, real=self.now.real + ns, boot=self.now.boot + ns)
-
-    def step(self, seconds: float) -> None:
-        self.now = replace(self.now, real=self.now.real + int(seconds * SECOND))
 
 
 def test_time_that_passes_is_no_loss() -> None:
