@@ -1,7 +1,7 @@
 """One session file under its lock: what is there, and the one change that is made to it.
 
 Each change is announced before its first byte, and the file is on the disk before its end is told. What could not be
-written whole is taken back.
+written whole is taken back, as long as nobody wrote behind it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 
 from sidecar.core.change import Operation
 from sidecar.cotenant.change import Change
-from sidecar.cotenant.errors import LockHeldError, LockLostError, SessionFileError, WriteFailedError
+from sidecar.cotenant.errors import (
+    CotenantError,
+    LockHeldError,
+    LockLostError,
+    SessionFileError,
+    WriteFailedError,
+)
 from sidecar.cotenant.lock import acquire
 from sidecar.watch.reading import MAX_FILE_BYTES, fingerprint_of
 from sidecar.watch.records import parse_records
@@ -65,19 +71,20 @@ class LockedSession:
         Raises:
             LockLostError: The lock is not ours any more; nothing was written.
             SidecarAwayError: The sidecar is gone; nothing was written.
-            WriteFailedError: The bytes could not be written; what had been was taken back.
+            SessionFileError: Somebody changed the file meanwhile; nothing was written.
+            WriteFailedError: The bytes could not be written; what had been was taken back, or the text says why not.
         """
         size = len(self.data)
         change = Change.of(Operation.APPEND, size, data)
-        begun = self._begin(change)
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with _told(self.path):
+            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            _write(handle, data)
-        except OSError as error:
-            self._take_back(handle, size, begun)
-            raise WriteFailedError(
-                f"{self.path}: {error.strerror or error}; what had been written is taken back"
-            ) from error
+            begun = self._begin(change)
+            try:
+                _write(handle, data)
+            except OSError as error:
+                left = self._take_back(handle, size, data, begun)
+                raise WriteFailedError(f"{self.path}: {error.strerror or error}; {left}") from error
         finally:
             os.close(handle)
         self._announces.end(begun, fingerprint_of(self.path))
@@ -89,49 +96,72 @@ class LockedSession:
         Raises:
             LockLostError: The lock is not ours any more; nothing was written.
             SidecarAwayError: The sidecar is gone; nothing was written.
-            WriteFailedError: The new content could not be written; the old one is untouched.
+            SessionFileError: Somebody changed the file meanwhile; nothing was written.
+            WriteFailedError: The new content could not be written; the old one is untouched, or the text says so.
         """
         change = Change.of(Operation.REWRITE, 0, data)
         fresh = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
-        mode = stat.S_IMODE(self.path.stat().st_mode)
         try:
-            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-            try:
-                os.fchmod(handle, mode)
-                _write(handle, data)
-            finally:
-                os.close(handle)
+            with _told(self.path):
+                _make(fresh, stat.S_IMODE(self.path.stat().st_mode), data)
             begun = self._begin(change)
-            fresh.replace(self.path)
-        except OSError as error:
-            raise WriteFailedError(f"{self.path}: {error.strerror or error}; nothing was written") from error
+            try:
+                with _told(self.path):
+                    fresh.replace(self.path)
+            except WriteFailedError:
+                self._end_without_a_byte(begun)
+                raise
         finally:
             fresh.unlink(missing_ok=True)
-        _flush_directory(self.path.parent)
-        self._announces.end(begun, fingerprint_of(self.path))
+        try:
+            _flush_directory(self.path.parent)
+        except OSError as error:
+            told = "it was written, and may be gone when the machine stops before its disk has it"
+            raise WriteFailedError(f"{self.path}: {error.strerror or error}; {told}") from error
+        finally:
+            self._announces.end(begun, fingerprint_of(self.path))
         return change
 
     def _begin(self, change: Change) -> Report:
+        self._check()
+        self._announces.check()
+        begun = self._announces.begin(str(self.path), self.fingerprint, change)
+        try:
+            # What the socket did not take was not announced.
+            self._announces.check()
+            # It may have taken its time, and gateways append without the lock, too.
+            self._check()
+        except CotenantError:
+            self._end_without_a_byte(begun)
+            raise
+        return begun
+
+    def _check(self) -> None:
+        """The lock and the file are as they were when we took them."""
         if not self.hold.is_ours():
             raise LockLostError(self.hold.path, "nothing was written")
         if fingerprint_of(self.path) != self.fingerprint:
             raise SessionFileError(self.path, "it changed while the lock was held, by somebody without it", "try again")
-        self._announces.check()
-        begun = self._announces.begin(str(self.path), self.fingerprint, change)
-        # What the socket did not take was not announced.
-        self._announces.check()
-        return begun
 
-    def _take_back(self, handle: int, size: int, begun: Report) -> None:
-        """Cut off the part of a record that was written; nobody else may write while we hold the lock."""
+    def _end_without_a_byte(self, begun: Report) -> None:
+        nothing = {"op": Operation.METADATA.value, "length": 0, "sha256": "", "offset": -1}
+        self._announces.end(begun, fingerprint_of(self.path), nothing)
+
+    def _take_back(self, handle: int, size: int, data: bytes, begun: Report) -> str:
+        """Cut off the part of our records that was written, unless others wrote behind it. Returns what is left."""
         try:
+            # A byte more than ours, to see whether there is one. To cut a shorter file would lengthen it.
+            shorter = os.fstat(handle).st_size < size
+            if shorter or not data.startswith(os.pread(handle, len(data) + 1, size)):
+                self._announces.end(begun, fingerprint_of(self.path), {"failed": True})
+                return "what had been written stays, as others wrote behind it or cut it; look at the session now"
             os.ftruncate(handle, size)
             os.fsync(handle)
         except OSError:
             self._announces.end(begun, fingerprint_of(self.path), {"failed": True})
-            return
-        nothing = {"op": Operation.METADATA.value, "length": 0, "sha256": "", "offset": -1}
-        self._announces.end(begun, fingerprint_of(self.path), nothing)
+            return "how much of it was written is not known; look at the session now"
+        self._end_without_a_byte(begun)
+        return "what had been written is taken back"
 
 
 @contextmanager
@@ -200,6 +230,25 @@ def _write(handle: int, data: bytes) -> None:
     if written != len(data):
         raise OSError(0, f"only {written} of {len(data)} bytes were taken")
     os.fsync(handle)
+
+
+def _make(path: Path, mode: int, data: bytes) -> None:
+    """A new file, whole and on the disk."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        os.fchmod(handle, mode)
+        _write(handle, data)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What the operating system refuses within the block is told as an error of the session file."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteFailedError(f"{path}: {error.strerror or error}; nothing was written") from error
 
 
 def _flush_directory(directory: Path) -> None:

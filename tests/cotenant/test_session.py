@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
+import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +109,182 @@ def test_a_replacement_that_has_no_room_leaves_the_old_content(session_file: Pat
 
     assert (session_file.read_bytes(), ledger.told) == (before, [])
     assert [entry.name for entry in session_file.parent.iterdir()] == ["abc.jsonl"]
+
+
+GATEWAYS = b'{"type":"message","id":"g","parentId":"b"}\n'
+NOTHING = {"op": "metadata", "length": 0, "sha256": "", "offset": -1}
+
+
+def _append(file: Path, data: bytes) -> None:
+    with file.open("ab") as opened:
+        opened.write(data)
+
+
+def test_a_record_that_came_behind_ours_is_not_cut_off_with_it(
+    session_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gateways append without the lock, too. The disk that fails is a fake: a real one can't be had fail in time."""
+    before, ledger = session_file.read_bytes(), Ledger(session_file)
+
+    def fails(_handle: int) -> None:
+        monkeypatch.undo()
+        _append(session_file, GATEWAYS)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with locked(session_file, LockTimes(), ledger) as session:
+        monkeypatch.setattr("sidecar.cotenant.session.os.fsync", fails)
+        with pytest.raises(WriteFailedError, match="others wrote behind it"):
+            session.append(NOTE)
+
+    assert session_file.read_bytes() == before + NOTE + GATEWAYS
+    assert [(what, other) for what, _, other in ledger.told][1:] == [("end", {"failed": True})]
+
+
+def test_a_session_that_somebody_cut_meanwhile_is_not_filled_up(
+    session_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fake disk, as above."""
+
+    def fails(_handle: int) -> None:
+        monkeypatch.undo()
+        os.truncate(session_file, 5)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with locked(session_file, LockTimes(), Ledger(session_file)) as session:
+        monkeypatch.setattr("sidecar.cotenant.session.os.fsync", fails)
+        with pytest.raises(WriteFailedError, match="others wrote behind it or cut it"):
+            session.append(NOTE)
+    assert session_file.stat().st_size == 5
+
+
+def test_a_record_that_came_behind_half_of_ours_is_not_cut_off_with_it(
+    session_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short write is the kernel's own; only that somebody appends behind it is arranged."""
+    before, ledger = session_file.read_bytes(), Ledger(session_file)
+    write = os.write
+
+    def short(handle: int, data: bytes) -> int:
+        with _room_for(len(before) + 7):
+            written = write(handle, data)
+        _append(session_file, GATEWAYS)
+        return written
+
+    with locked(session_file, LockTimes(), ledger) as session:
+        monkeypatch.setattr("sidecar.cotenant.session.os.write", short)
+        with pytest.raises(WriteFailedError, match="others wrote behind it"):
+            session.append(NOTE)
+
+    assert session_file.read_bytes() == before + NOTE[:7] + GATEWAYS
+    assert [(what, other) for what, _, other in ledger.told][1:] == [("end", {"failed": True})]
+
+
+@pytest.mark.parametrize("step", ["append", "replace"])
+def test_a_record_that_comes_while_ours_is_announced_stops_it(session_file: Path, step: str) -> None:
+    """The announcement takes as long as the sidecar does; what came meanwhile would be replaced, or be branched off."""
+    before = session_file.read_bytes()
+
+    class Slow(Ledger):
+        def begin(self, file: str, seen: Fingerprint, announced: Change) -> Report:
+            begun = super().begin(file, seen, announced)
+            _append(self.file, GATEWAYS)
+            return begun
+
+    ledger = Slow(session_file)
+    with (
+        locked(session_file, LockTimes(), ledger) as session,
+        pytest.raises(SessionFileError, match=r"somebody without it.*nothing was written"),
+    ):
+        getattr(session, step)(NOTE)
+
+    assert session_file.read_bytes() == before + GATEWAYS
+    assert [(what, other) for what, _, other in ledger.told][1:] == [("end", NOTHING)]
+    assert [entry.name for entry in session_file.parent.iterdir()] == ["abc.jsonl"]
+
+
+@pytest.mark.parametrize("step", ["append", "replace"])
+def test_a_lock_that_is_taken_away_while_ours_is_announced_stops_it(session_file: Path, step: str) -> None:
+    before = session_file.read_bytes()
+
+    class Slow(Ledger):
+        def begin(self, file: str, seen: Fingerprint, announced: Change) -> Report:
+            session_file.with_name("abc.jsonl.lock").unlink()
+            return super().begin(file, seen, announced)
+
+    ledger = Slow(session_file)
+    with locked(session_file, LockTimes(), ledger) as session, pytest.raises(LockLostError, match="nothing was"):
+        getattr(session, step)(NOTE)
+
+    assert session_file.read_bytes() == before
+    assert [(what, other) for what, _, other in ledger.told][1:] == [("end", NOTHING)]
+
+
+@contextmanager
+def _no_handle_left() -> Iterator[None]:
+    """Nothing can be opened any more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("step", ["append", "replace"])
+def test_a_session_that_can_not_be_opened_is_an_error_with_its_name_and_begins_nothing(
+    session_file: Path, step: str
+) -> None:
+    before, ledger = session_file.read_bytes(), Ledger(session_file)
+    with (
+        locked(session_file, LockTimes(), ledger) as session,
+        pytest.raises(WriteFailedError, match="Too many open files; nothing was") as raised,
+        _no_handle_left(),
+    ):
+        getattr(session, step)(NOTE)
+    assert str(session_file) in str(raised.value)
+    assert (session_file.read_bytes(), ledger.told) == (before, [])
+
+
+def test_a_step_that_can_not_be_made_after_it_was_announced_is_ended(
+    session_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rename that fails is a fake: between two names of one directory nothing real refuses it to root."""
+    before, ledger = session_file.read_bytes(), Ledger(session_file)
+
+    def fails(_self: Path, _target: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("pathlib.Path.replace", fails)
+    with (
+        locked(session_file, LockTimes(), ledger) as session,
+        pytest.raises(WriteFailedError, match="Read-only file system; nothing was"),
+    ):
+        session.replace(NOTE)
+
+    assert session_file.read_bytes() == before
+    assert [(what, other) for what, _, other in ledger.told][1:] == [("end", NOTHING)]
+
+
+def test_a_replacement_whose_directory_can_not_be_flushed_is_in_place_and_told(
+    session_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fake disk, as above: the new content was flushed, its name was not."""
+    ledger, fsync = Ledger(session_file), os.fsync
+
+    def fails(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(handle)
+
+    monkeypatch.setattr("sidecar.cotenant.session.os.fsync", fails)
+    with (
+        locked(session_file, LockTimes(), ledger) as session,
+        pytest.raises(WriteFailedError, match="Input/output error; it was written"),
+    ):
+        session.replace(NOTE)
+
+    assert session_file.read_bytes() == NOTE
+    assert [(what, other) for what, _, other in ledger.told][1:] == [("end", None)]
 
 
 def test_without_the_lock_nothing_is_written(session_file: Path) -> None:
