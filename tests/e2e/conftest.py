@@ -103,7 +103,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if here in item.path.parents and "version" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(2 * TEST_SECONDS, func_only=True))
+            item.add_marker(pytest.mark.timeout(2 * _seconds(item), func_only=True))
+
+
+def _seconds(item: pytest.Item) -> int:
+    """How long a test may take."""
+    longer = item.get_closest_marker("seconds")
+    return int(longer.args[0]) if longer else TEST_SECONDS
 
 
 def _version(item: pytest.Item) -> str:
@@ -120,10 +126,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     # The signature names what the test itself wants; funcargs has the autouse fixtures too.
     arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
 
-    longer = pyfuncitem.get_closest_marker("seconds")
-
     async def limited() -> None:
-        async with asyncio.timeout(longer.args[0] if longer else TEST_SECONDS):
+        async with asyncio.timeout(_seconds(pyfuncitem)):
             await pyfuncitem.obj(**arguments)
 
     pyfuncitem.config.stash[RUNNER].run(limited())
@@ -136,8 +140,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     if report.failed:
         for name, value in getattr(item, "funcargs", {}).items():
-            if isinstance(value, Rig):
-                lines = (*value.gateway.stdout.tail(), "", *value.gateway.stderr.tail())
+            rig = getattr(value, "rig", value)  # of a test's own, or of what it stands in
+            if isinstance(rig, Rig):
+                lines = (*rig.gateway.stdout.tail(), "", *rig.gateway.stderr.tail())
                 report.sections.append((f"output of the gateway {name!r}", "\n".join(lines)))
     return report
 
