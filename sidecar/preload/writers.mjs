@@ -5,7 +5,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 
 import { safely } from "./guard.mjs";
-import { nameOf, sessionHash } from "./names.mjs";
+import { Remembered, nameOf, sessionHash } from "./names.mjs";
 import { identify } from "./runs.mjs";
 
 const storage = new AsyncLocalStorage();
@@ -13,7 +13,7 @@ const storage = new AsyncLocalStorage();
 // Work that keeps its name when it delivers, mirrors or appends something: the mirror is only how it does it.
 export const KEEPS_ITS_NAME = new Set(["cron", "heartbeat", "sessions_send", "subagent", "message_tool", "cli"]);
 
-// Functions that write for somebody in particular, and who that is: (context, params) => [kind, name].
+// Functions that write for somebody in particular, and who that is: (context, params) => [kind, name, run?].
 const AUTHORS = {
   appendInjectedAssistantMessageToTranscript: injected,
   appendAssistantTranscriptMessage: injected,
@@ -23,8 +23,8 @@ const AUTHORS = {
   mirrorInternalSourceReplyToTranscript: (context) => ["message_tool", context?.channel || context?.origin?.channel],
   appendSessionTranscriptMessage: appended,
   appendDirectCronDeliveryTranscriptMirror: (context) => ["cron", context?.kind === "cron" ? context.name : "delivery"],
-  persistTextTurnTranscript: () => ["cli", ""],
-  persistCliTurnTranscript: () => ["cli", ""],
+  persistTextTurnTranscript: answered,
+  persistCliTurnTranscript: answered,
   persistTranscriptStateMutation: () => ["maintenance", ""],
   truncateOversizedToolResultsInSession: () => ["truncation", ""],
   truncateOversizedToolResultsInSessionManager: () => ["truncation", ""],
@@ -32,7 +32,10 @@ const AUTHORS = {
   compactEmbeddedAgentSessionDirect: compacted,
 };
 
+const ENDED = 512;
+
 const running = new Map(); // run id -> context
+const ended = new Remembered(ENDED); // session key -> kind, name and id of the last run that ended there
 const NOBODY = Object.freeze({ kind: "gateway" });
 
 /** The gateway appends an assistant's message itself: a note, the answer to a command, or a reply that no run wrote. */
@@ -54,6 +57,12 @@ function mirrored(context, params) {
 /** What every path above ends in. A channel that comes here by itself appends what it has delivered. */
 function appended(context, params) {
   return context?.channel && !context.run ? mirrored(context, params) : undefined;
+}
+
+/** The text of a turn that another program answered, or what is missing of a turn that a run here has answered. */
+function answered(context, params) {
+  if (!params?.embeddedAssistantGapFill) return ["cli", ""];
+  return ended.get(params.sessionKey) ?? [context?.kind ?? NOBODY.kind, context?.name];
 }
 
 function compacted(_context, params) {
@@ -126,6 +135,7 @@ export function wrapRun(original, onEnd) {
       return await storage.run(context, () => original.call(this, params, ...rest));
     } finally {
       context.live = false;
+      ended.set(params?.sessionKey, [kind, name, context.run]);
       if (running.get(context.run) === context) running.delete(context.run);
       onEnd(context);
     }
@@ -157,8 +167,8 @@ function authored(author, params) {
   if (outer?.author) return undefined;
   const found = author(outer, params);
   if (!found) return undefined;
-  const [kind, name] = found;
-  const run = outer?.run ?? (kind === "compaction" || kind === "truncation" ? text(params?.runId) : "");
+  const [kind, name, of] = found;
+  const run = outer?.run ?? of ?? (kind === "compaction" || kind === "truncation" ? text(params?.runId) : "");
   return { ...outer, kind, name: name ?? "", run, author: true, live: true };
 }
 

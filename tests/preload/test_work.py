@@ -141,6 +141,29 @@ def test_a_tool_writes_for_the_run_that_calls_it(gateway: Gateway, sidecar: Side
     assert found == {"kind": "message_tool", "name": "telegram", "run": "r"}
 
 
+FILLED: Final = f"sessionKey: '{MAIN}', embeddedAssistantGapFill: true"
+NOT_FILLED: Final = f"sessionKey: '{MAIN}', embeddedAssistantGapFill: false"
+
+
+def persist(fields: str) -> str:
+    return f"await bundle.persistCliTurnTranscript({{ {fields}, append: () => {WRITE} }})"
+
+
+def test_the_text_of_another_programs_turn_is_a_command_lines(gateway: Gateway, sidecar: Sidecar) -> None:
+    """Whatever run was in that session before."""
+    ended = run("trigger: 'user', sessionKey: 'agent:main:main'", "1")
+    found = writers(gateway, sidecar, f"{ended}; {persist(NOT_FILLED)}")
+    assert found == [{"kind": "cli"}]
+
+
+def test_what_the_gateway_adds_after_a_run_of_its_own_is_that_runs(gateway: Gateway, sidecar: Sidecar) -> None:
+    """It looks after each turn whether the answer is in the file, with the function for turns of other programs."""
+    ended = run(f"trigger: 'user', sessionKey: '{MAIN}', messageChannel: 'telegram'", "1")
+    elsewhere = persist(FILLED.replace(":main:main", ":main:never"))
+    found = writers(gateway, sidecar, f"{ended}; {persist(FILLED)}; {elsewhere}")
+    assert found == [{"kind": "channel", "name": "telegram", "run": "r"}, {"kind": "gateway"}]
+
+
 def test_a_message_that_the_gateway_sends_for_a_tool_is_the_tools(gateway: Gateway, sidecar: Sidecar) -> None:
     params = "{ idempotencyKey: 'k-2', channel: 'telegram' }"
     call = f"await bundle.callGateway({{ method: 'message.action', params: {params}, send: () => {{}} }})"

@@ -70,6 +70,10 @@ async function appendSessionTranscriptMessage(params) {
   return params.append();
 }
 
+async function persistCliTurnTranscript(params) {
+  return params.append();
+}
+
 async function compactEmbeddedPiSessionDirect(params) {
   return params.append();
 }
@@ -95,6 +99,7 @@ export {
   handleCommands,
   handleGatewayRequest,
   mirrorInternalSourceReplyToTranscript,
+  persistCliTurnTranscript,
   runHeartbeatOnce,
   runSubagentAnnounceFlow,
   truncateOversizedToolResultsInSessionManager,
