@@ -289,6 +289,9 @@ class Custodian:
         if not windows and change.finished and ledger.manifest is None:
             # Custody begins with the first word of a file, not with the first fence.
             return [*begin, ReadFile(file=event.file, settle=True)]
+        if change.finished and any(w.may_be_read for w in windows):
+            # It was under way at a fence, and so nothing could be concluded from a reading.
+            return [*begin, ReadFile(file=event.file, settle=True)]
         return begin
 
     def _lock_taken(self, event: ev.LockTaken) -> list[Decision]:
@@ -335,6 +338,8 @@ class Custodian:
         if event.file in self._registry.unsettled:
             # Nothing can be concluded about other windows: reports of what was read may be on their way.
             self._registry.unsettled.discard(event.file)
+            if not self._registry.ledger(event.file).may_take(event.snapshot, (w.fence for w in windows)):
+                return decisions
         else:
             for window in windows:
                 if window.fence != event.snapshot.fingerprint:

@@ -12,6 +12,8 @@ from sidecar.core.overlap import laid_out
 from sidecar.core.projection import chained, project
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sidecar.core.change import Change
     from sidecar.core.content import Snapshot
     from sidecar.core.fingerprint import Fingerprint
@@ -150,6 +152,14 @@ class Ledger:
         del self.changes[:reached]
         self.unsaved = self.unsaved or bool(reached)
         return projected
+
+    def may_take(self, snapshot: Snapshot, fences: Iterable[Fingerprint]) -> bool:
+        """A reading that did not wait for reports takes nothing away from them.
+
+        Where the file has moved on from the fence that it was read for, the account would be ahead of reports and
+        fences that are still to be heard of, and could not lead to those any more.
+        """
+        return self.manifest is None or snapshot.fingerprint in fences
 
     def read(self, snapshot: Snapshot, at_ns: int) -> Manifest | None:
         """Move the head to a file as it was read, keeping the known writers of the parts that are explained.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.change import Operation
 from sidecar.core.hold import Hold
 from sidecar.core.incident import (
     Incident,
@@ -147,8 +148,16 @@ class Window:
 
     @property
     def may_be_read(self) -> bool:
-        """A reading of the file at the fence establishes custody: no call can have changed it since."""
-        return self.awaiting and all(not c.finished and c.before == self.fence for c in self.changes)
+        """A reading of the file at the fence establishes custody: no call can have changed it since.
+
+        Calls under way have not begun to write, and an append that has returned is what led to the fence.
+        """
+        return self.awaiting and all(self._is_behind(c) if c.finished else c.before == self.fence for c in self.changes)
+
+    def _is_behind(self, call: Change) -> bool:
+        """This append grew the file to what it was at the fence, at which it still is."""
+        grown = call.before is not None and call.before.size < self.fence.size
+        return call.operation is Operation.APPEND and grown and call.after == self.fence
 
     def abandon(self, link: str) -> None:
         """Another link is gone; what its calls under way have done will never be known."""

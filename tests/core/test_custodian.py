@@ -803,6 +803,55 @@ def test_a_call_under_way_at_the_fence_makes_the_window_unattributed_not_externa
     assert bench.pages == []
 
 
+def test_the_file_is_read_once_the_call_that_was_under_way_at_the_fence_has_returned() -> None:
+    """Nothing was written behind the fence, so what is read is what was there at the fence."""
+    bench = Bench()
+    bench.fence("first")
+    call = bench.begin(Operation.APPEND, CRON, b"note\n")
+    bench.disk.append(b"note\n")
+    bench.fence()
+    bench.close("first")
+    bench.end(call)
+    bench.look()
+    bench.write(CHANNEL, b"more\n")
+
+    approved(bench.ask())
+
+    assert bench.incident.verdict is Verdict.CO_TENANT
+    assert {w.name: w.bytes for w in bench.incident.writers} == {CHANNEL.name: 5}
+
+
+def test_a_reading_that_came_too_late_for_one_fence_does_not_cost_the_window_of_another() -> None:
+    """Word of the first fence comes when the file has moved on; word of a later one, and of a call, is on its way."""
+    bench = fenced()
+    call = bench.begin(Operation.APPEND, HEARTBEAT, b"note\n")
+    bench.disk.append(b"note\n")
+    fence = bench.disk.fingerprint
+    done = call.finish(ended=bench.seq(), length=call.length, sha256=call.sha256, after=fence)
+    bench.disk.append(b"more\n")
+
+    bench.handle(ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=fence, run=RUN, at_ns=bench.now()))
+    bench.handle(ev.FileChanged(file=FILE, change=done))
+    bench.handle(ev.FenceSet(link=LINK, window="second", file=FILE, fence=fence, run=OTHER_RUN, at_ns=bench.now()))
+    bench.done(Operation.APPEND, CRON, b"more\n", before=fence)
+
+    approved(bench.ask("second", fence=fence, run=OTHER_RUN))
+    assert bench.incident.verdict is Verdict.CO_TENANT
+
+
+def test_a_call_that_went_on_behind_the_fence_leaves_custody_unknown() -> None:
+    bench = Bench()
+    bench.fence("first")
+    call = bench.begin(Operation.APPEND, CRON, b"note\n")
+    bench.disk.append(b"no")
+    bench.fence()
+    bench.disk.append(b"te\n")
+    bench.end(call)
+    assert bench.reads == []
+
+    assert refused(bench.ask()).verdict is Verdict.UNATTRIBUTED
+
+
 @pytest.mark.parametrize(("there", "placed"), [(0, True), (2, False), (5, False)])
 def test_the_end_of_a_call_that_began_before_custody_was_lost_accuses_nobody(there: int, *, placed: bool) -> None:
     """Custody begins anew at a fence that the call's bytes may be ahead of, behind, or on both sides of."""
