@@ -98,9 +98,9 @@ class Lookout:
             self.look(path)
         self._warden.handle(ev.LockFileGone(file=self._key(path), at_ns=self._now_ns()))
 
-    def watch_overflowed(self) -> None:
+    def watch_overflowed(self, reason: str) -> None:
         """File events are lost."""
-        self._lost(Loss.OVERFLOW, "the kernel's event queue was full")
+        self._lost(Loss.OVERFLOW, reason)
 
     def name_refused(self, path: Path, code: str, reason: str) -> None:
         """A name is left alone, or can't be followed all the way."""

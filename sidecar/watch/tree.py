@@ -48,6 +48,14 @@ def is_inside(path: Path, root: Path) -> bool:
         return False
 
 
+def is_link(path: Path) -> bool:
+    """The path is a symbolic link. False when it can't be looked at: whoever opens it meets the error then."""
+    try:
+        return path.is_symlink()
+    except OSError:
+        return False
+
+
 def entries(directory: Path) -> list[Path]:
     """What is in a directory and is no directory itself, sorted; nothing when it can't be read (any more)."""
     try:
@@ -75,7 +83,14 @@ def subdirectories(directory: Path, state_dir: Path) -> list[Path]:
         found = [directory / SESSIONS]
     else:
         return []
-    return [path for path in found if path.is_dir() and is_inside(path, state_dir)]
+    return [path for path in found if _is_directory(path) and is_inside(path, state_dir)]
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def is_sessions_directory(path: Path, state_dir: Path) -> bool:

@@ -10,18 +10,31 @@ import termios
 from array import array
 from typing import TYPE_CHECKING, Final, Protocol
 
+import structlog
 from inotify_simple import INotify, flags
 
 from sidecar.core.drops import Drops
 from sidecar.core.errors import SidecarError
 from sidecar.watch.lockfile import SUFFIX, read_lock
-from sidecar.watch.tree import Kind, entries, is_inside, is_plain, is_sessions_directory, kind_of, subdirectories
+from sidecar.watch.tree import (
+    Kind,
+    entries,
+    is_inside,
+    is_link,
+    is_plain,
+    is_sessions_directory,
+    kind_of,
+    subdirectories,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+log = structlog.get_logger("sidecar.watch")
+
 _OVERFLOW: Final = -1
+_FULL: Final = "the kernel's event queue was full"
 _MASK: Final = (
     flags.CREATE
     | flags.MODIFY
@@ -76,8 +89,8 @@ class WatchHandler(Protocol):
         """A lock file is gone. ``path`` is the session file."""
         ...
 
-    def watch_overflowed(self) -> None:
-        """The kernel's queue was full: events are lost."""
+    def watch_overflowed(self, reason: str) -> None:
+        """Events are lost; ``reason`` is a sentence for people. Everything is looked at anew."""
         ...
 
     def name_refused(self, path: Path, code: str, reason: str) -> None:
@@ -150,18 +163,29 @@ class Watcher:
         if self._inotify is None:
             return
         while batch := list(self._inotify.read(timeout=0)):
-            kept = [event for event in batch if not self._drops.next()]
-            for event in kept:
-                self._take(event.wd, event.mask, event.name)
-            if len(kept) < len(batch):
-                self._take(_OVERFLOW, 0, "")
+            lost = ""
+            for event in batch:
+                if self._drops.next():
+                    lost = lost or _FULL
+                    continue
+                try:
+                    self._take(event.wd, event.mask, event.name)
+                except Exception as error:
+                    # Who drains wants an answer from us, and what came behind this event.
+                    log.exception("watch_failed", wd=event.wd, mask=event.mask)
+                    lost = f"an event could not be taken in: {type(error).__name__}: {error}"
+            if lost:
+                self._overflow(lost)
+
+    def _overflow(self, reason: str) -> None:
+        self.overflows += 1
+        self._handler.watch_overflowed(reason)
+        self._scan()
 
     def _take(self, wd: int, mask: int, name: str) -> None:  # noqa: C901 - one case after the other
         self.events += 1
         if wd == _OVERFLOW:
-            self.overflows += 1
-            self._handler.watch_overflowed()
-            self._scan()
+            self._overflow(_FULL)
             return
         directory = self._directories.get(wd)
         if directory is None:
@@ -211,7 +235,7 @@ class Watcher:
 
     def _accepted(self, path: Path) -> bool:
         """Refuse links that lead out of the state directory, and say so of names that can't travel; once each."""
-        if path.is_symlink() and not is_inside(path, self.state_dir):
+        if is_link(path) and not is_inside(path, self.state_dir):
             self._refuse(
                 path, "symlink_outside", "it is a link that leads out of the state directory; it is not watched"
             )

@@ -31,6 +31,7 @@ class Told:
     gone: list[Path] = field(default_factory=list)
     renamed: list[Path] = field(default_factory=list)
     overflows: int = 0
+    reasons: list[str] = field(default_factory=list)
     anything: asyncio.Event = field(default_factory=asyncio.Event)
 
     def directory_watched(self, path: Path) -> None:
@@ -55,8 +56,9 @@ class Told:
     def lock_gone(self, path: Path) -> None:
         self.unlocked.append(path)
 
-    def watch_overflowed(self) -> None:
+    def watch_overflowed(self, reason: str) -> None:
         self.overflows += 1
+        self.reasons.append(reason)
 
     def name_refused(self, path: Path, code: str, reason: str) -> None:
         self.refused.append((path, code, reason))

@@ -6,25 +6,29 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from inotify_simple import INotify
+from structlog.testing import capture_logs
 
 from sidecar.core.drops import Drops
 from sidecar.watch.tree import printable
 from sidecar.watch.watcher import WatchError
-from tests.watch.kit import INOTIFY, limited
+from tests.watch.kit import INOTIFY, Told, limited
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from tests.watch.kit import Watch
 
     StartWatch = Callable[[Path], Watch]
 
 PID: Final = 4711
+NOBODY: Final = 65534
 
 
 def lock(path: Path, pid: int = PID) -> None:
@@ -517,7 +521,79 @@ def test_the_queue_of_the_kernel_can_really_overflow(watch: StartWatch, state: P
     assert watched.look().overflows == 1
 
 
+def test_an_event_that_can_not_be_taken_costs_no_other_and_is_told_as_lost(
+    watch: StartWatch, state: Path, sessions: Path
+) -> None:
+    """Whatever went wrong: custody must not rest on a batch of which the half was heard."""
+
+    class Failing(Told):
+        def file_touched(self, path: Path) -> None:
+            if not self.overflows:
+                super().file_touched(path)
+                raise RuntimeError("no room")
+            super().file_touched(path)
+
+    watched = watch(state)
+    watched.told = watched.watcher._handler = Failing()
+    first, second = sessions / "a.jsonl", sessions / "b.jsonl"
+    first.touch()
+    second.touch()
+    with capture_logs() as logs:
+        told = watched.look()
+    assert (told.overflows, watched.watcher.overflows) == (1, 1)
+    assert told.reasons == ["an event could not be taken in: RuntimeError: no room"]
+    assert set(told.touched[told.touched.index(second) :]) == {first, second}, "stock was not taken anew"
+    assert {line["event"] for line in logs} == {"watch_failed"}
+
+    first.write_text("again")
+    told = watched.look()
+    assert (set(told.touched), told.overflows) == ({first}, 0)
+
+
 # What can't be watched
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A state directory that every user can reach, with two agents."""
+    with tempfile.TemporaryDirectory(prefix="ocs-") as directory:
+        Path(directory).chmod(0o755)
+        for agent in ("main", "other"):
+            (Path(directory) / "agents" / agent / "sessions").mkdir(parents=True)
+        yield Path(directory)
+
+
+@contextmanager
+def closed(directory: Path) -> Iterator[None]:
+    """A directory whose names can be read, and nothing behind them."""
+    directory.chmod(0o644)
+    as_root = os.geteuid() == 0
+    if as_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if as_root:
+            os.seteuid(0)
+        directory.chmod(0o755)
+
+
+def test_a_directory_that_is_closed_costs_no_event_of_another(watch: StartWatch, reachable: Path) -> None:
+    first, second = (reachable / "agents" / agent / "sessions" / "a.jsonl" for agent in ("main", "other"))
+    watched = watch(reachable)
+    first.touch()
+    second.touch()
+    with closed(first.parent):
+        told = watched.look()
+    assert (set(told.touched), told.overflows) == ({first, second}, 0)
+
+
+@pytest.mark.parametrize("which", ["agents", "agents/main", "agents/main/sessions"])
+def test_a_directory_that_is_closed_costs_no_start(watch: StartWatch, reachable: Path, which: str) -> None:
+    (reachable / "agents" / "main" / "sessions" / "a.jsonl").touch()
+    with closed(reachable / which):
+        watched = watch(reachable)
+    assert watched.look().overflows == 0
 
 
 def test_a_state_directory_that_is_not_there_is_an_error(watch: StartWatch, tmp_path: Path) -> None:
