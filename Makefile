@@ -70,7 +70,7 @@ bench: venv ## Measure (ARGS goes to the benchmarks)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 bench-attribution: venv ## Label 10,000 changes, and see what the sidecar makes of them
-	@echo "==> attribution $(ARGS): about five minutes"
+	@echo "==> attribution $(ARGS): twice four and a half minutes"
 	@$(BIN)/python -m benchmarks.attribution $(ARGS)
 
 dashboards: venv ## Write the JSON of dashboards/ anew

@@ -11,13 +11,15 @@ import sys
 import tempfile
 import time
 import uuid
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.attribution_foreign import DEEDS
+from benchmarks.attribution_watchers import Made, Watchers
+from benchmarks.attribution_worker import SECONDS, Worker, working
 from sidecar.core.witness import LATE_NS
 from sidecar.demo.companion import Companion
 from sidecar.demo.packages import default_cache_dir, ensure_gateway
@@ -27,7 +29,7 @@ from tests.compat.measure import HARNESS
 from tests.compat.packs import ensure_release, ensure_session_manager
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 FOREIGN_SHARE: Final = 0.05
 GATEWAYS: Final = 2
@@ -36,7 +38,11 @@ STRANGERS: Final = 2
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - only ever as the parent of a directory of our own
 """Where the work is done if there is one: how fast a disk that others use, too, syncs is not what is measured."""
 
-SECONDS: Final = 60.0
+WITHIN_SECONDS: Final = 0.25
+"""Changes are made so long after the fence at most. Some come after the model's answer: the run waits for them."""
+
+TELL_SECONDS: Final = 10.0
+"""How often it is said how far the work is."""
 _NS_PER_SECOND: Final = 1_000_000_000
 
 
@@ -56,11 +62,13 @@ class Planned:
         label: Who makes it.
         deed: What is done; one of `DEEDS` for a stranger, an append under the lock else.
         marker: Unique text in what is written, where something is written that can hold it.
+        after_seconds: When, within the model call.
     """
 
     label: Label
     deed: str
     marker: str
+    after_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -73,6 +81,8 @@ class Played:
         checks: What the run's calls of the controller gave: ok, or the name of the error.
         stopped: The gateway's fence stopped the run.
         strangers: Pids of those who made the foreign changes.
+        times: When each of the changes began and ended, by CLOCK_MONOTONIC.
+        ended_ns: When the window ended, likewise.
     """
 
     file: Path
@@ -80,6 +90,8 @@ class Played:
     checks: tuple[str, ...] = ()
     stopped: bool = False
     strangers: set[int] = field(default_factory=set)
+    times: list[tuple[int, int]] = field(default_factory=list)
+    ended_ns: int = 0
 
     @property
     def foreign(self) -> bool:
@@ -96,65 +108,38 @@ class Work:
         seconds: How long it took.
         data_dir: The sidecar's, which has stopped.
         status: The sidecar's last.
+        metrics: The sidecar's last, as Prometheus would scrape them.
     """
 
     windows: tuple[Played, ...]
     seconds: float
     data_dir: Path
     status: dict[str, Any]
-
-
-class Worker:
-    """A process that is told what to do, several things at once."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        """Hear nothing before `hear` runs."""
-        self._process = process
-        self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {"ready": asyncio.Future()}
-        self._numbers = itertools.count(1)
+    metrics: str
 
     @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
+    def made(self) -> list[Made]:
+        """Every change, as a file watcher could see it."""
+        return [
+            Made(str(window.file), began_ns, ended_ns, window.ended_ns)
+            for window in self.windows
+            for began_ns, ended_ns in window.times
+        ]
 
-    async def ready(self) -> None:
-        """Wait until it takes commands."""
-        async with asyncio.timeout(SECONDS):
-            await self._waiting["ready"]
 
-    async def do(self, deed: str, **what: str) -> dict[str, Any]:
-        """Have something done, and wait for the answer."""
-        number = str(next(self._numbers))
-        self.tell(deed, number, **what)
-        return await self.answer(number)
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the work comes.
 
-    def tell(self, deed: str, number: str, **what: str) -> None:
-        """Have something done."""
-        assert self._process.stdin is not None
-        self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._process.stdin.write(json.dumps({"id": number, "deed": deed, **what}).encode() + b"\n")
+    Attributes:
+        per_second: Windows that open in a second; no matter how long the earlier ones take, up to a limit.
+        at_once: That limit: windows that are open at the same time.
+        call_seconds: A model call takes at least so long. The changes are spread over it.
+    """
 
-    async def answer(self, number: str) -> dict[str, Any]:
-        """The next answer to a command.
-
-        Raises:
-            RuntimeError: It failed.
-        """
-        async with asyncio.timeout(SECONDS):
-            heard = await self._waiting[number]
-        if "error" in heard:
-            raise RuntimeError(heard["error"])
-        return heard
-
-    async def hear(self) -> None:
-        """Pass on what it says until it ends."""
-        assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            heard = json.loads(line)
-            waiting = self._waiting.get(str(heard["id"]))
-            if waiting is not None and not waiting.done():
-                waiting.set_result(heard)
+    per_second: float = 16.0
+    at_once: int = 4
+    call_seconds: float = 0.2
 
 
 def plan(count: int, seed: int) -> list[tuple[Planned, ...]]:
@@ -166,8 +151,13 @@ def plan(count: int, seed: int) -> list[tuple[Planned, ...]]:
     rng.shuffle(labels)
     deeds = itertools.cycle(DEEDS)
     changes = [
-        Planned(c, next(deeds) if c is Label.FOREIGN else "write", uuid.UUID(int=rng.getrandbits(128)).hex)
-        for c in labels
+        Planned(
+            label=label,
+            deed=next(deeds) if label is Label.FOREIGN else "write",
+            marker=uuid.UUID(int=rng.getrandbits(128)).hex,
+            after_seconds=rng.random() * WITHIN_SECONDS,
+        )
+        for label in labels
     ]
     windows: list[tuple[Planned, ...]] = []
     while changes:
@@ -179,15 +169,23 @@ def plan(count: int, seed: int) -> list[tuple[Planned, ...]]:
 
 @asynccontextmanager
 async def attributed(
-    release: str, windows: Sequence[tuple[Planned, ...]], at_once: int, options: Sequence[str]
+    release: str,
+    windows: Sequence[tuple[Planned, ...]],
+    pace: Pace,
+    options: Sequence[str],
+    *,
+    watchers: Watchers | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Work]:
     """Do the work with a real sidecar beside it.
 
     Args:
         release: Which OpenClaw's code takes the locks and sets the fences.
         windows: What to do.
-        at_once: How many windows are open at the same time. A gateway waits 250 ms for an answer.
+        pace: How fast.
         options: More options for the sidecar.
+        watchers: File watchers that look on.
+        progress: Gets a line now and then.
     """
     cache_dir = default_cache_dir()
     pack = await asyncio.to_thread(ensure_release, release, cache_dir)
@@ -215,7 +213,7 @@ async def attributed(
             listening = time.monotonic_ns()
             gateways, cotenants, strangers = [
                 [
-                    await stack.enter_async_context(_worker(command, environment, root / "stderr.log"))
+                    await stack.enter_async_context(working(command, environment, root / "stderr.log"))
                     for _ in range(count)
                 ]
                 for command, count in ((openclaw, GATEWAYS), (openclaw, COTENANTS), (stranger, STRANGERS))
@@ -224,47 +222,20 @@ async def attributed(
                 await companion.wait_linked(worker.pid, SECONDS)
             # What is seen so shortly before the word of a fence counts for nothing.
             await asyncio.sleep(max(0.0, (listening + 2 * LATE_NS - time.monotonic_ns()) / _NS_PER_SECOND))
-            begun = time.monotonic()
-            players = _Players(sessions, gateways, cotenants, strangers, at_once)
-            played = await players.play_all(windows)
-            seconds = time.monotonic() - begun
+            players = _Players(sessions, gateways, cotenants, strangers, pace)
+            async with watchers.watching(sessions) if watchers else nullcontext():
+                begun = time.monotonic()
+                telling = asyncio.create_task(_tell(players, progress or _say_nothing))
+                try:
+                    played = await players.play_all(windows)
+                finally:
+                    telling.cancel()
+                seconds = time.monotonic() - begun
             lossy = "--simulate-loss" in options  # then the end of a window may be what is lost
             status = await companion.wait_for(lambda s: lossy or s["windows"] == 0)
+            metrics = await companion.metrics()
             await companion.stop()
-            yield Work(tuple(played), seconds, companion.data_dir, status)
-
-
-@asynccontextmanager
-async def _worker(command: Sequence[str | Path], environment: dict[str, str], errors: Path) -> AsyncIterator[Worker]:
-    with errors.open("ab") as stderr:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            env=environment,
-            cwd=Path(__file__).parents[1],
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=stderr,
-            limit=1 << 22,
-            start_new_session=True,
-        )
-    worker = Worker(process)
-    hearing = asyncio.create_task(worker.hear())
-    try:
-        await worker.ready()
-        yield worker
-    except (RuntimeError, TimeoutError) as error:
-        error.add_note(await asyncio.to_thread(_tail, errors))
-        raise
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(10):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-        await hearing
+            yield Work(tuple(played), seconds, companion.data_dir, status, metrics)
 
 
 class _Players:
@@ -276,35 +247,49 @@ class _Players:
         gateways: Sequence[Worker],
         cotenants: Sequence[Worker],
         strangers: Sequence[Worker],
-        at_once: int,
+        pace: Pace,
     ) -> None:
         self._sessions = sessions
         self._gateways = itertools.cycle(gateways)
         self._cotenants = itertools.cycle(cotenants)
         self._strangers = itertools.cycle(strangers)
-        self._rooms = asyncio.Semaphore(at_once)
+        self._pace = pace
+        self._rooms = asyncio.Semaphore(pace.at_once)
         self._numbers = itertools.count(1)
+        self.done = 0
 
     async def play_all(self, windows: Sequence[tuple[Planned, ...]]) -> list[Played]:
+        begun = time.monotonic()
+        tasks: list[asyncio.Task[Played]] = []
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._play(changes)) for changes in windows]
+            for number, changes in enumerate(windows):
+                await asyncio.sleep(begun + number / self._pace.per_second - time.monotonic())
+                await self._rooms.acquire()
+                tasks.append(group.create_task(self._play(changes)))
         return [task.result() for task in tasks]
 
     async def _play(self, changes: tuple[Planned, ...]) -> Played:
-        async with self._rooms:
+        try:
             played = Played(self._sessions / f"{uuid.uuid4()}.jsonl", changes)
             gateway = next(self._gateways)
             number = f"play-{next(self._numbers)}"
             gateway.tell("play", number, file=str(played.file), session=played.file.stem)
             await gateway.answer(number)
-            await asyncio.gather(*(self._change(played, change, gateway) for change in changes))
+            called = asyncio.create_task(asyncio.sleep(self._pace.call_seconds))
+            played.times = await asyncio.gather(*(self._change(played, change, gateway) for change in changes))
+            await called
             gateway.tell("go", number)
             result = (await gateway.answer(number))["done"]
+            played.ended_ns = time.monotonic_ns()
             played.checks = tuple(result["checks"])
             played.stopped = result["takeover"]
+            self.done += len(changes)
             return played
+        finally:
+            self._rooms.release()
 
-    async def _change(self, played: Played, change: Planned, gateway: Worker) -> None:
+    async def _change(self, played: Played, change: Planned, gateway: Worker) -> tuple[int, int]:
+        await asyncio.sleep(change.after_seconds)
         match change.label:
             case Label.INSIDE:
                 worker = gateway
@@ -313,12 +298,21 @@ class _Players:
             case Label.FOREIGN:
                 worker = next(self._strangers)
                 played.strangers.add(worker.pid)
+        began_ns = time.monotonic_ns()
         await worker.do(change.deed, file=str(played.file), marker=change.marker)
+        return began_ns, time.monotonic_ns()
+
+
+def _say_nothing(_line: str) -> None:
+    pass
+
+
+async def _tell(players: _Players, progress: Callable[[str], None]) -> None:
+    begun = time.monotonic()
+    while True:
+        await asyncio.sleep(TELL_SECONDS)
+        progress(f"... {players.done} changes in {time.monotonic() - begun:.0f} s")
 
 
 def _room() -> Path | None:
     return MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else None
-
-
-def _tail(file: Path) -> str:
-    return file.read_text(errors="replace")[-1500:]

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.attribution import BESIDE, LATE, RECOVERED, RELEASE, Found, run
-from benchmarks.attribution_work import FOREIGN_SHARE, Label, Work, plan
+from benchmarks.attribution import BESIDE, LATE, RECOVERED, Found, run
+from benchmarks.attribution_work import FOREIGN_SHARE, Label, Pace, Work, plan
 from sidecar.demo.errors import NpmFailedError, NpmMissingError
 from tests.kernel import lacking_kernel_evidence
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-CHANGES = 80
+CHANGES = 300
 FOREIGN = round(CHANGES * FOREIGN_SHARE)
 
 
 def attributed(*, kernel: bool = False, loss: float = 0.0) -> tuple[Found, Work]:
     """Do the work. Without npm the tests are skipped, but on CI that is an error."""
     try:
-        return asyncio.run(run(CHANGES, RELEASE, 7, 1, kernel=kernel, loss=loss))
+        return asyncio.run(run(plan(CHANGES, 7), Pace(), kernel=kernel, loss=loss))
     except (NpmMissingError, NpmFailedError) as error:
         if os.environ.get("CI") == "true":
             raise
