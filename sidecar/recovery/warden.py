@@ -25,6 +25,7 @@ from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.lineage import off_path
 from sidecar.core.recorder import Recorder
 from sidecar.link import translate
+from sidecar.recovery.endings import Endings, Trip
 from sidecar.watch.lockfile import SUFFIX, read_lock
 from sidecar.watch.processes import executable_of
 from sidecar.watch.reading import fingerprint_of, take_snapshot
@@ -85,7 +86,7 @@ class Warden:
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._trips: dict[str, asyncio.Task[None]] = {}
+        self._endings = Endings(self.handle, self._spawn)
         self._histories: set[asyncio.Task[None]] = set()
         self._asking: Counter[str] = Counter()
         self._over: set[str] = set()
@@ -126,14 +127,14 @@ class Warden:
         arrived = asyncio.get_running_loop().time()
         if any(s is not session for s in self._links.open_sessions()):
             # Other links may have to speak first, and this one must stay able to answer them.
-            self._spawn(self._answer(session, message, arrived))
+            _ = self._spawn(self._answer(session, message, arrived))
         else:
             await self._answer(session, message, arrived)
 
     async def lock_asked(self, session: LinkSession, message: wire.LockAsked) -> None:
         """Answer a run that did not get the session lock in time."""
         if any(s is not session for s in self._links.open_sessions()):
-            self._spawn(self._answer_lock(session, message))
+            _ = self._spawn(self._answer_lock(session, message))
         else:
             await self._answer_lock(session, message)
 
@@ -143,10 +144,8 @@ class Warden:
         Two links whose turns are stopped at once must both stay able to say what they have done.
         """
         if any(s is not session for s in self._links.open_sessions()):
-            trip = asyncio.create_task(self._trip(session, message))
-            self._follow(trip)
-            self._trips[message.window] = trip
-            trip.add_done_callback(lambda _done: self._trips.pop(message.window, None))
+            unheard = self._tripped(session, message, None, heard=False)
+            self._endings.tripped(Trip(self._spawn(self._trip(session, message)), unheard))
         else:
             await self._trip(session, message)
 
@@ -154,33 +153,37 @@ class Warden:
         """A run is done with its window. What was said of the window before comes first."""
         if self._asking[event.window]:
             self._over.add(event.window)
-        trip = self._trips.get(event.window)
-        if trip is None:
-            self.handle(event)
-        else:
-            trip.add_done_callback(lambda done: None if done.cancelled() else self.handle(event))
+        self._endings.closed(event)
+
+    def lost(self, event: ev.LinkLost) -> None:
+        """A link is gone. What it said of its windows before comes first."""
+        self._endings.lost(event, [w.window_id for w in self._custodian.windows if w.gateway.link == event.link])
 
     async def _trip(self, session: LinkSession, message: wire.Tripped) -> None:
         snapshot, heard = await self._look(message.file, session, SYNC_SECONDS)
-        window = next((w for w in self._custodian.windows if w.window_id == message.window), None)
-        if snapshot.fingerprint.encode() != message.current:
+        self.handle(self._tripped(session, message, snapshot, heard=heard))
+
+    def _tripped(
+        self, session: LinkSession, message: wire.Tripped, snapshot: Snapshot | None, *, heard: bool
+    ) -> ev.TurnTripped:
+        if snapshot is None or snapshot.fingerprint.encode() != message.current:
             # Neither its bytes nor its kind and owner are what the gateway saw.
+            window = next((w for w in self._custodian.windows if w.window_id == message.window), None)
+            changed = "it has changed since the turn was stopped"
             snapshot = Snapshot(
                 Fingerprint.parse(message.current),
                 uid=window.trusted_uid if window is not None else -1,
-                problem="it has changed since the turn was stopped",
+                problem=changed if snapshot is not None else "the link was lost while it was looked at",
             )
-        self.handle(
-            ev.TurnTripped(
-                link=session.name,
-                window=message.window,
-                file=message.file,
-                fence=Fingerprint.parse(message.fence),
-                run=translate.run_of(message.run),
-                snapshot=snapshot,
-                at_ns=int(message.at),
-                unheard=not heard,
-            )
+        return ev.TurnTripped(
+            link=session.name,
+            window=message.window,
+            file=message.file,
+            fence=Fingerprint.parse(message.fence),
+            run=translate.run_of(message.run),
+            snapshot=snapshot,
+            at_ns=int(message.at),
+            unheard=not heard,
         )
 
     async def stop(self) -> None:
@@ -385,12 +388,11 @@ class Warden:
     def _lineage(self, decision: de.CheckLineage, missing: tuple[str, ...], problem: str = "") -> None:
         self.handle(ev.LineageChecked(window=decision.window, missing=missing, problem=problem, at_ns=self._now_ns()))
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        self._follow(asyncio.create_task(work))
-
-    def _follow(self, task: asyncio.Task[None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

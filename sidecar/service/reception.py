@@ -147,7 +147,7 @@ class Reception:
         log.info(gone, pid=session.pid, clean=clean, link=session.name)
         if self.locks is not None and session.pid not in self._roster.linked_pids():
             self.locks.gone(session.pid)
-        self._warden.handle(ev.LinkLost(link=session.name, clean=clean, at_ns=self._now_ns()))
+        self._warden.lost(ev.LinkLost(link=session.name, clean=clean, at_ns=self._now_ns()))
 
     def refuse(self, reason: str, text: str, **where: object) -> None:
         """Count bad input of any kind and say one line about it."""

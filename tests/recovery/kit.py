@@ -89,6 +89,7 @@ class Gateway(Client):
         super().__init__(reader, writer)
         self.deaf = False
         self.unsaid: list[wire.GatewayMessage] = []
+        self.unanswered: list[wire.Sync] = []
         self.commands: asyncio.Queue[wire.SidecarMessage] = asyncio.Queue()
         self.at_sync: list[Callable[[], None]] = []
         self._changes = 0
@@ -99,11 +100,22 @@ class Gateway(Client):
             while (message := await self.hear()) is not None:
                 if not isinstance(message, wire.Sync):
                     self.commands.put_nowait(message)
-                elif not self.deaf:
-                    while self.at_sync:
-                        self.at_sync.pop()()
-                    self.say_unsaid()
-                    self.say(wire.Synced(seq=self.seq(), at=AT, sync=message.sync))
+                elif self.deaf:
+                    self.unanswered.append(message)
+                else:
+                    self._sync(message)
+
+    def _sync(self, message: wire.Sync) -> None:
+        while self.at_sync:
+            self.at_sync.pop()()
+        self.say_unsaid()
+        self.say(wire.Synced(seq=self.seq(), at=AT, sync=message.sync))
+
+    def hear_again(self) -> None:
+        """Be deaf no more, and answer what was asked meanwhile."""
+        self.deaf = False
+        while self.unanswered:
+            self._sync(self.unanswered.pop(0))
 
     def say_unsaid(self) -> None:
         """Catch up with what was done and not said."""

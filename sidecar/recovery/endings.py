@@ -1,0 +1,104 @@
+"""Word of an end waits for what was said before it and is still being looked at.
+
+A look takes a while where other links must be heard, and the link that it is about goes on to be heard meanwhile. What
+it says of the end of a window, and that it is gone itself, would otherwise come ahead of what it said before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from sidecar.core import events as ev
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A stopped turn that is being looked at.
+
+    Attributes:
+        look: Looks, and then tells of it.
+        unheard: What there is to tell when nothing more can be concluded from a look.
+    """
+
+    look: asyncio.Task[None]
+    unheard: ev.TurnTripped
+
+
+class Endings:
+    """Tells of the ends of windows and links, each in its turn."""
+
+    def __init__(
+        self, tell: Callable[[ev.Event], None], spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
+    ) -> None:
+        """Nothing is being looked at."""
+        self._tell = tell
+        self._spawn = spawn
+        self._trips: dict[str, Trip] = {}
+        self._held: dict[str, ev.FenceClosed] = {}
+        self._closings: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def trips(self) -> tuple[Trip, ...]:
+        """The stopped turns that are being looked at."""
+        return tuple(self._trips.values())
+
+    def tripped(self, trip: Trip) -> None:
+        """A look at a stopped turn begins."""
+        window = trip.unheard.window
+        self._trips[window] = trip
+
+        def done(_look: asyncio.Task[None]) -> None:
+            if self._trips.get(window) is trip:
+                del self._trips[window]
+
+        trip.look.add_done_callback(done)
+
+    def closed(self, event: ev.FenceClosed) -> None:
+        """A window is over."""
+        trip = self._trips.get(event.window)
+        if trip is None:
+            self._tell(event)
+            return
+        self._held[event.window] = event
+        self._closings[event.window] = self._spawn(self._close(event.window, {trip.look}))
+
+    def lost(self, event: ev.LinkLost, windows: Iterable[str]) -> None:
+        """A link is gone. ``windows`` are those that it has left open.
+
+        After a goodbye all that it did has been said, and the looks go on. Without one nothing that they show would
+        prove anything (rule 5), and others must not go on in the belief that all is known.
+        """
+        trips = [trip for trip in self._trips.values() if trip.unheard.link == event.link]
+        ending = {*windows, *(trip.unheard.window for trip in trips)}
+        if event.clean:
+            before = {trip.look for trip in trips} | {self._closings[w] for w in ending if w in self._closings}
+            if before:
+                _ = self._spawn(self._lose(event, before))
+                return
+        for trip in trips:
+            if not trip.look.done():
+                trip.look.cancel()
+                self._tell(trip.unheard)
+        for window in ending:
+            self._release(window)
+        self._tell(event)
+
+    async def _close(self, window: str, before: set[asyncio.Task[None]]) -> None:
+        await asyncio.wait(before)
+        self._release(window)
+
+    async def _lose(self, event: ev.LinkLost, before: set[asyncio.Task[None]]) -> None:
+        await asyncio.wait(before)
+        self._tell(event)
+
+    def _release(self, window: str) -> None:
+        """Tell of a window's end, if that was held back."""
+        self._closings.pop(window, None)
+        held = self._held.pop(window, None)
+        if held is not None:
+            self._tell(held)

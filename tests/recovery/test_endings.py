@@ -1,0 +1,76 @@
+"""Windows and links that end while something that was said of them before is still being looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.core.verdict import Verdict
+from sidecar.recovery import warden
+from tests.link.running import until
+from tests.recovery.kit import Desk, Gateway, desk, foreign_append
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these tests put in an order must not depend on how fast the machine is."""
+    monkeypatch.setattr(warden, "SYNC_SECONDS", 10.0)
+    monkeypatch.setattr(warden, "PATIENT_SECONDS", 10.0)
+
+
+async def one_speaks_one_is_silent(stage: Desk) -> tuple[Gateway, Gateway, str]:
+    """The fenced run's process, and one that leaves the sidecar waiting for its word."""
+    gateway, silent = await stage.link(), await stage.link()
+    fence = gateway.fence(stage.file)
+    await stage.said()
+    silent.deaf = True
+    return gateway, silent, fence
+
+
+async def gone(stage: Desk, gateway: Gateway, *, clean: bool = True) -> None:
+    """The process ends, in order or not."""
+    if clean:
+        gateway.say(gateway.bye())
+    await gateway.hang_up()
+    await until(lambda: len(tuple(stage.roster.open_sessions())) == 1)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_a_stopped_turn_of_a_process_that_ends_in_order_is_judged_in_its_window(
+    place: Path,
+    closed: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """No question came before: the trip is the first that is heard of the foreign bytes, and they are paged."""
+    async with desk(place) as stage:
+        gateway, silent, fence = await one_speaks_one_is_silent(stage)
+        foreign_append(stage.file)
+        gateway.trip(stage.file, fence)
+        if closed:
+            gateway.end(takeover=True)
+        await gone(stage, gateway)
+        silent.hear_again()
+        await until(lambda: stage.sinks.saved and not stage.custodian.windows)
+    assert (stage.incident.verdict, stage.incident.turn_lost) == (Verdict.EXTERNAL, True)
+    assert stage.incident.closed_at_ns
+    assert len(stage.sinks.paged) == 1
+
+
+async def test_a_stopped_turn_of_a_process_that_is_gone_without_a_goodbye_proves_nothing(place: Path) -> None:
+    """Rule 5: what it had not said will never be known. Its window ends all the same, and at once."""
+    async with desk(place) as stage:
+        gateway, _silent, fence = await one_speaks_one_is_silent(stage)
+        foreign_append(stage.file)
+        gateway.trip(stage.file, fence)
+        gateway.end(takeover=True)
+        await until(lambda: stage.warden._endings.trips)
+        await gone(stage, gateway, clean=False)
+        assert stage.custodian.windows == ()
+        assert (stage.incident.verdict, stage.incident.turn_lost) == (Verdict.UNATTRIBUTED, True)
+        assert stage.incident.closed_at_ns
+        await until(lambda: not stage.warden._endings.trips)
+    assert stage.custodian.windows == ()
+    assert stage.sinks.paged == []
