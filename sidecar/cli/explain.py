@@ -70,7 +70,7 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
         ("Why", incident.recovery.reason or "-"),
         ("Mode", incident.recovery.mode.value),
         *_policy(incident),
-        ("Page", page_words(stored.page)),
+        *_pages(stored),
     ]
     if incident.recovery.count:
         how_often = f"{incident.recovery.count}, {incident.recovery.pushed} of them ahead of the gateway's check"
@@ -80,6 +80,13 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
     if incident.run.trace_id:
         fields.append(("Trace", incident.run.trace_id))
     return fields
+
+
+def _pages(stored: StoredIncident) -> list[tuple[str, str]]:
+    """One line for each page; with several, each says what it is about."""
+    if len(stored.pages) < 2:  # noqa: PLR2004 - several
+        return [("Page", page_words(stored.page))]
+    return [("Page", f"{page.about}: {page_words(page)}") for page in stored.pages]
 
 
 def _policy(incident: Incident) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from sidecar.core.brakes import Brakes
 from sidecar.core.change import Operation
 from sidecar.core.decisions import AnswerWait, Approve, Decision, Page, Refuse, SaveIncident, Withdraw
 from sidecar.core.hold import Held, Hold
-from sidecar.core.incident import Outcome
+from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Grade
 from sidecar.core.rules import Deed, May
 from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
@@ -142,7 +142,7 @@ class Answers:
         if incident.verdict is Verdict.EXTERNAL:
             if outcome is not Outcome.REFUSED:
                 window.amend(window.recovery(Outcome.REFUSED, self.mode, incident.reason))
-            return [SaveIncident(incident=window.snapshot()), *_page(window)]
+            return [SaveIncident(incident=window.snapshot()), *_page(window, Subject.TAKEOVER)]
         if outcome in {Outcome.APPROVED, Outcome.APPLIED}:
             return self.lost(window)
         if outcome is Outcome.NONE:
@@ -224,7 +224,7 @@ class Answers:
         incident = window.lost(self.mode)
         if incident is None:
             return []
-        paging = _page(window) if incident.recovery.outcome is Outcome.INEFFECTIVE else []
+        paging = _page(window, Subject.RECOVERY) if incident.recovery.outcome is Outcome.INEFFECTIVE else []
         return [SaveIncident(incident=incident), *paging]
 
     def lineage_checked(self, event: LineageChecked) -> list[Decision]:
@@ -239,7 +239,7 @@ class Answers:
         reason = f"records {', '.join(event.missing[:4])} are not on the path to the root: the history has forked"
         window.note(event.at_ns, "history forked", reason)
         window.amend(window.recovery(Outcome.INEFFECTIVE, self.mode, reason))
-        return [SaveIncident(incident=window.snapshot()), *_page(window)]
+        return [SaveIncident(incident=window.snapshot()), *_page(window, Subject.RECOVERY)]
 
     def _unproven(self, window: Window, event: LineageChecked) -> list[Decision]:
         """The history could not be read: without it no effect shows (rule 6), unless the session itself is over."""
@@ -249,7 +249,7 @@ class Answers:
             return saved(window.snapshot())
         reason = f"that no record was lost can't be seen: {event.problem}"
         window.amend(window.recovery(Outcome.INEFFECTIVE, self.mode, reason))
-        return [SaveIncident(incident=window.snapshot()), *_page(window)]
+        return [SaveIncident(incident=window.snapshot()), *_page(window, Subject.RECOVERY)]
 
     def _judge(self, window: Window, snapshot: Snapshot, at_ns: int) -> Judgement:
         evidence = Evidence(
@@ -310,13 +310,14 @@ class Answers:
     def _refused(self, window: Window, judgement: Judgement) -> list[Decision]:
         held = Held(Hold.POLICY, judgement.reason) if judgement.rule else None
         incident = window.amend(window.recovery(Outcome.REFUSED, self.mode, judgement.reason, held=held))
-        paging = _page(window) if incident.verdict is Verdict.EXTERNAL else []
+        paging = _page(window, Subject.TAKEOVER) if incident.verdict is Verdict.EXTERNAL else []
         return [SaveIncident(incident=window.snapshot()), *paging]
 
     def _not_attempted(self, window: Window, held: Held) -> list[Decision]:
         incident = window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, held.reason, held=held))
-        tell = held.hold is Hold.STORM and not incident.paged and self.brakes.storm.tell()
-        return [SaveIncident(incident=incident), *(_page(window) if tell else [])]
+        told = Subject.STORM in incident.paged_for
+        tell = held.hold is Hold.STORM and not told and self.brakes.storm.tell()
+        return [SaveIncident(incident=incident), *(_page(window, Subject.STORM) if tell else [])]
 
     def _note(self, what: str, detail: str, at_ns: int) -> None:
         for window in self._registry.windows.values():
@@ -350,12 +351,12 @@ def _withdraw(window: Window) -> list[Decision]:
     return [Withdraw(link=window.gateway.link, window=window.window_id)]
 
 
-def _page(window: Window) -> list[Decision]:
-    """One page for each incident, whatever else happens in it."""
-    if window.incident is None or window.incident.paged:
+def _page(window: Window, about: Subject) -> list[Decision]:
+    """One page for each incident and subject: that a person was told of a storm must not hide a takeover."""
+    if window.incident is None or about in window.incident.paged_for:
         return []
-    incident = window.amend(paged=True)
-    return [SaveIncident(incident=incident), Page(incident=incident)]
+    incident = window.amend(paged=about)
+    return [SaveIncident(incident=incident), Page(incident=incident, about=about)]
 
 
 def _no(event: VerdictAsked, verdict: Verdict, reason: str) -> Refuse:

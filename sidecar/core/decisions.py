@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sidecar.core.chain import KeptChain
     from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.incident import Incident
+    from sidecar.core.incident import Incident, Subject
     from sidecar.core.recording import Recording
     from sidecar.core.verdict import Verdict
 
@@ -90,9 +90,10 @@ class AnswerWait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Wake a person: one notification for this incident."""
+    """Wake a person: one notification for this incident and what it is about."""
 
     incident: Incident
+    about: Subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,17 @@ class Outcome(StrEnum):
     """The command was given and the turn was lost all the same, or a record fell off the path."""
 
 
+class Subject(StrEnum):
+    """What a page is about, the gravest first. One incident may need a page for each."""
+
+    TAKEOVER = "takeover"
+    """Someone from outside changed the session."""
+    RECOVERY = "recovery"
+    """A recovery had no effect, or none that can be seen."""
+    STORM = "storm"
+    """Many sessions changed at once; it is told with one incident out of many, and says nothing of that one."""
+
+
 @dataclass(frozen=True, slots=True)
 class WriterShare:
     """A known writer of the window.
@@ -158,7 +169,7 @@ class Incident:
         gateway: Which process.
         window: The fence controller's id; empty when no window could be seen.
         turn_lost: The gateway stopped the turn.
-        paged: A page is due or was given; at most one per incident.
+        paged_for: What pages are due or were given for; at most one for each subject.
         timeline: What happened, oldest first.
         rule: The rule of the policy that decided; empty where the evidence did.
         policy: Digest of the policy that was in force at the last look.
@@ -182,11 +193,16 @@ class Incident:
     gateway: Gateway
     window: str = ""
     turn_lost: bool = False
-    paged: bool = False
+    paged_for: tuple[Subject, ...] = ()
     timeline: tuple[Moment, ...] = ()
     rule: str = ""
     policy: str = ""
     waited_ms: float = 0.0
+
+    @property
+    def paged(self) -> bool:
+        """A page is due or was given, whatever it is about."""
+        return bool(self.paged_for)
 
 
 def incident_id(at_ns: int, window: str, file: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.hold import Held
+    from sidecar.core.incident import Subject
     from sidecar.core.ledger import ForeignHold
     from sidecar.core.policy import Mode
     from sidecar.core.verdict import Judgement, Ruled
@@ -203,16 +204,19 @@ class Window:
         )
         return self.snapshot()
 
-    def amend(self, recovery: Recovery | None = None, *, turn_lost: bool = False, paged: bool = False) -> Incident:
+    def amend(
+        self, recovery: Recovery | None = None, *, turn_lost: bool = False, paged: Subject | None = None
+    ) -> Incident:
         """Change the open incident's outcome. There must be one."""
         if self.incident is None:
             message = f"window {self.window_id} has no incident to amend"
             raise AssertionError(message)
+        known = self.incident.paged_for
         self.incident = replace(
             self.incident,
             recovery=recovery or self.incident.recovery,
             turn_lost=self.incident.turn_lost or turn_lost,
-            paged=self.incident.paged or paged,
+            paged_for=known if paged is None or paged in known else (*known, paged),
         )
         return self.snapshot()
 

@@ -17,14 +17,15 @@ import structlog
 from sidecar.notify.errors import DeliveryError
 from sidecar.notify.text import page_text
 from sidecar.status import PageStatus, Problem
+from sidecar.store.stored import PageKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sidecar.core.incident import Incident
+    from sidecar.core.incident import Incident, Subject
     from sidecar.notify.destination import Destination
     from sidecar.notify.text import PageText
-    from sidecar.store.stored import StoredIncident
+    from sidecar.store.stored import DuePage, StoredIncident
 
 INTERVALS_SECONDS: Final = (10.0, 20.0, 40.0, 80.0, 160.0)
 """Waits between the attempts: six of them in a little over five minutes."""
@@ -41,27 +42,27 @@ log = structlog.get_logger("sidecar.notify")
 class PageStore(Protocol):
     """What the pager needs of the store."""
 
-    def page_due(self, incident: Incident) -> None:
+    def page_due(self, incident: Incident, about: Subject) -> None:
         """On disk when it returns."""
         ...
 
-    def page_delivered(self, incident_id: str, destination: str, at_ns: int) -> None:
+    def page_delivered(self, key: PageKey, destination: str, at_ns: int) -> None:
         """One destination has it."""
         ...
 
-    def page_attempted(self, incident_id: str, at_ns: int, error: str | None) -> None:
+    def page_attempted(self, key: PageKey, at_ns: int, error: str | None) -> None:
         """One attempt is over; without an error every destination has it."""
         ...
 
-    def page_gave_up(self, incident_id: str, at_ns: int, error: str) -> tuple[str, ...]:
-        """There is no further attempt; the incidents that it should have told of too."""
+    def page_gave_up(self, key: PageKey, at_ns: int, error: str) -> tuple[PageKey, ...]:
+        """There is no further attempt; the pages in whose place it was, too."""
         ...
 
-    def pending_pages(self) -> list[StoredIncident]:
+    def pending_pages(self) -> list[DuePage]:
         """What is due."""
         ...
 
-    def deliveries(self, incident_id: str) -> frozenset[str]:
+    def deliveries(self, key: PageKey) -> frozenset[str]:
         """Who has it already."""
         ...
 
@@ -107,16 +108,16 @@ class Pager:
         self._intervals = tuple(intervals_seconds)
         self._host = host or platform.node() or "an unnamed host"
         self._stopping = asyncio.Event()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._due: set[str] = set()
-        self._covered: set[str] = set()
+        self._tasks: dict[PageKey, asyncio.Task[None]] = {}
+        self._due: set[PageKey] = set()
+        self._covered: set[PageKey] = set()
         self._counts = _Counts()
         self._told = told
 
     async def __aenter__(self) -> Self:
         """Take up the pages that were due when the sidecar stopped."""
-        for stored in self._store.pending_pages():
-            self._take(stored.incident.incident_id, stored.page.due_at_ns, stored.page.attempts)
+        for due in self._store.pending_pages():
+            self._take(due.key, due.page.due_at_ns, due.page.attempts)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -129,23 +130,26 @@ class Pager:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def page(self, incident: Incident) -> None:
+    def page(self, incident: Incident, about: Subject) -> None:
         """Accept a page: durable when this returns, delivered later.
 
-        A second one for the same incident is ignored; one for a further takeover of a session is told by the first.
+        A second one for the same incident and subject is ignored; one for a further takeover of a session is told by
+        the first.
         """
-        if incident.incident_id in self._due or incident.incident_id in self._covered:
+        key = PageKey(incident.incident_id, about)
+        if key in self._due or key in self._covered:
             return
-        self._store.page_due(incident)
+        self._store.page_due(incident, about)
         stored = self._store.get(incident.incident_id)
-        if stored is None:
+        page = next((page for page in stored.pages if page.about is about), None) if stored is not None else None
+        if page is None:
             return
-        if stored.page.covered_by:
-            self._covered.add(incident.incident_id)
+        if page.covered_by:
+            self._covered.add(key)
             self._told("covered")
-            log.info("page_covered", incident=incident.incident_id, by=stored.page.covered_by)
-        elif not stored.page.sent and not stored.page.gave_up:
-            self._take(incident.incident_id, stored.page.due_at_ns, stored.page.attempts)
+            log.info("page_covered", incident=key.incident_id, about=about.value, by=page.covered_by)
+        elif not page.sent and not page.gave_up:
+            self._take(key, page.due_at_ns, page.attempts)
 
     def status(self) -> PageStatus:
         """How the notifications are doing since the start."""
@@ -176,69 +180,69 @@ class Pager:
             problems.append(Problem(code="page_failed", what=what, remedy=remedy))
         return tuple(problems)
 
-    def _take(self, incident_id: str, due_at_ns: int, attempts: int) -> None:
+    def _take(self, key: PageKey, due_at_ns: int, attempts: int) -> None:
         """Start to deliver."""
         if self._clock() - due_at_ns > STALE_NS:
-            self._give_up(incident_id, f"it was due for more than a day; attempts made: {attempts}")
+            self._give_up(key, f"it was due for more than a day; attempts made: {attempts}")
             return
-        self._due.add(incident_id)
+        self._due.add(key)
         if self._destinations and not self._stopping.is_set():
-            self._tasks[incident_id] = asyncio.create_task(self._deliver(incident_id, attempts))
+            self._tasks[key] = asyncio.create_task(self._deliver(key, attempts))
 
-    async def _deliver(self, incident_id: str, attempts: int) -> None:
+    async def _deliver(self, key: PageKey, attempts: int) -> None:
         """Try until it is taken, given up, or the sidecar stops."""
         failing = False
         try:
             # A restart grants one attempt even to a page that has used up its own.
             for wait_seconds in (*self._intervals[attempts:], None):
-                error = await self._attempt(incident_id)
+                error = await self._attempt(key)
                 if error is None:
                     self._counts.sent += 1
                     self._told("sent")
-                    self._due.discard(incident_id)
-                    log.info("page_sent", incident=incident_id)
+                    self._due.discard(key)
+                    log.info("page_sent", incident=key.incident_id, about=key.about.value)
                     return
                 attempts += 1
                 self._counts.last_error = error
-                log.warning("page_attempt_failed", incident=incident_id, attempt=attempts, error=error)
+                log.warning("page_attempt_failed", incident=key.incident_id, attempt=attempts, error=error)
                 if not failing:
                     failing = True
                     self._counts.failing += 1
                 if wait_seconds is not None:
                     self._told("retried")
                 else:
-                    self._give_up(incident_id, f"given up after {attempts} attempts: {error}")
+                    self._give_up(key, f"given up after {attempts} attempts: {error}")
                     return
                 if await self._stopped_within(wait_seconds):
                     return
         except Exception as error:
             # The store fails, or we do. The page stays due, and the next start tries again.
             self._counts.last_error = str(error)
-            log.exception("page_attempt_broken", incident=incident_id)
+            log.exception("page_attempt_broken", incident=key.incident_id)
         finally:
             self._counts.failing -= int(failing)
-            self._tasks.pop(incident_id, None)
+            self._tasks.pop(key, None)
 
-    async def _attempt(self, incident_id: str) -> str | None:
+    async def _attempt(self, key: PageKey) -> str | None:
         """Tell every destination that has not been told. Returns what went wrong, or None."""
-        stored = self._store.get(incident_id)
+        stored = self._store.get(key.incident_id)
         if stored is None:
             return "the incident is not in the store"
-        text = page_text(stored.incident, self._host)
-        told = self._store.deliveries(incident_id)
+        text = page_text(stored.incident, key.about, self._host)
+        told = self._store.deliveries(key)
         missing = [d for d in self._destinations if d.key not in told]
-        answers = await asyncio.gather(*(self._tell(incident_id, d, text) for d in missing))
+        answers = await asyncio.gather(*(self._tell(key, d, text) for d in missing))
         errors = [answer for answer in answers if answer is not None]
         error = "; ".join(errors) if errors else None
-        self._store.page_attempted(incident_id, self._clock(), error)
+        self._store.page_attempted(key, self._clock(), error)
         return error
 
-    async def _tell(self, incident_id: str, destination: Destination, text: PageText) -> str | None:
+    async def _tell(self, key: PageKey, destination: Destination, text: PageText) -> str | None:
         try:
             await asyncio.to_thread(destination.send, text)
         except DeliveryError as error:
             return str(error)
-        self._store.page_delivered(incident_id, destination.key, self._clock())
+        self._store.page_delivered(key, destination.key, self._clock())
         return None
 
     async def _stopped_within(self, seconds: float) -> bool:
@@ -249,13 +253,13 @@ class Pager:
             return False
         return True
 
-    def _give_up(self, incident_id: str, error: str) -> None:
-        covered = self._store.page_gave_up(incident_id, self._clock(), error)
-        self._due.discard(incident_id)
+    def _give_up(self, key: PageKey, error: str) -> None:
+        covered = self._store.page_gave_up(key, self._clock(), error)
+        self._due.discard(key)
         self._counts.failed += 1
         self._told("failed")
         self._counts.last_error = error
-        log.error("page_given_up", incident=incident_id, error=error)
+        log.error("page_given_up", incident=key.incident_id, about=key.about.value, error=error)
         for other in covered:  # nobody heard of these: each is tried by itself
             self._covered.discard(other)
             self._take(other, self._clock(), 0)

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.hold import Hold
-from sidecar.core.incident import Outcome
-from sidecar.core.verdict import Verdict
+from sidecar.core.incident import Subject
 from sidecar.notify import words
 from sidecar.store.printable import one_line
 from sidecar.store.public import iso_utc
@@ -17,6 +15,12 @@ if TYPE_CHECKING:
     from sidecar.core.incident import Incident
 
 _MAX_RANGES: Final = 5
+_RUNBOOKS: Final = {
+    Subject.TAKEOVER: "OpenClawSessionTakeover",
+    Subject.RECOVERY: "OpenClawRecoveryIneffective",
+    Subject.STORM: "OpenClawRecoveryStorm",
+}
+"""What to do, in words: pages of the repository, named as the alerts that tell of the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,14 @@ class PageText:
     critical: bool
 
 
-def page_text(incident: Incident, host: str) -> PageText:
+def page_text(incident: Incident, about: Subject, host: str) -> PageText:
     """Describe an incident to the person who is paged. No transcript text, no session key.
 
     Args:
         incident: What happened.
+        about: What of it is to be told.
         host: The machine that it happened on.
     """
-    critical = incident.verdict is Verdict.EXTERNAL
     lines = [
         f"What: {one_line(incident.reason)}",
         f"Session file: {one_line(incident.session_file)}",
@@ -51,30 +55,22 @@ def page_text(incident: Incident, host: str) -> PageText:
         f"Impact: {words.impact(incident)}",
         f"Evidence: {incident.grade.value} ({words.EVIDENCE[incident.grade]})",
         f"Re-fingerprint: {words.done(incident)}",
-        f"Runbook: {_runbook(incident)}",
+        f"Runbook: alerts/runbooks/{_RUNBOOKS[about]}.md",
         f"First command: openclaw-sidecar explain {one_line(incident.incident_id)}",
     ]
-    return PageText(_title(incident, host), "\n".join(lines), critical)
+    return PageText(_title(incident, about, host), "\n".join(lines), about is Subject.TAKEOVER)
 
 
-def _runbook(incident: Incident) -> str:
-    """What to do, in words: a page of the repository, named as the alert that tells of the same."""
-    alert = "OpenClawSessionTakeover" if incident.verdict is Verdict.EXTERNAL else "OpenClawRecoveryIneffective"
-    return f"alerts/runbooks/{alert}.md"
-
-
-def _title(incident: Incident, host: str) -> str:
+def _title(incident: Incident, about: Subject, host: str) -> str:
     name = PurePath(incident.session_file).name
-    if incident.verdict is Verdict.EXTERNAL:
+    if about is Subject.TAKEOVER:
         what = "foreign change of a session, " + ("turn lost" if incident.turn_lost else "turn at risk")
         if incident.closed_at_ns and not incident.turn_lost:
             what = "foreign change of a session"
-    elif incident.recovery.hold is Hold.STORM:
+    elif about is Subject.STORM:
         what = "many sessions changed at once, recovery stopped"
-    elif incident.recovery.outcome is Outcome.INEFFECTIVE:
-        what = "recovery did not help, " + ("turn lost" if incident.turn_lost else "history damaged")
     else:
-        what = words.change(incident)
+        what = "recovery did not help, " + ("turn lost" if incident.turn_lost else "history damaged")
     return one_line(f"OpenClaw on {host}: {what} ({name})")
 
 

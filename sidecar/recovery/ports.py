@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sidecar.core.chain import KeptChain
     from sidecar.core.decisions import Decision
     from sidecar.core.events import Event
-    from sidecar.core.incident import Incident
+    from sidecar.core.incident import Incident, Subject
     from sidecar.core.recording import Recording
     from sidecar.link.session import LinkSession
 
@@ -47,7 +47,7 @@ class RecordingSink(Protocol):
 class PageSink(Protocol):
     """Where pages go."""
 
-    def page(self, incident: Incident) -> None:
+    def page(self, incident: Incident, about: Subject) -> None:
         """Accept a page for delivery; durable when it returns, delivered later."""
         ...
 

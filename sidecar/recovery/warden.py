@@ -293,7 +293,7 @@ class Warden:
             case de.Refuse() | de.AnswerWait():
                 self._send(decision.link, _word(decision))
             case de.Page():
-                self._pages.page(decision.incident)
+                self._pages.page(decision.incident, decision.about)
             case de.CheckLineage():
                 self._check_lineage(decision)
             case de.RecallChain() | de.KeepChains() | de.KeepRecording():

@@ -12,7 +12,7 @@ from sidecar.core.budget import Purse, Scope
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
 from sidecar.core.hold import Hold
-from sidecar.core.incident import Incident, Moment, Outcome, Recovery, UnexplainedRange, WriterShare
+from sidecar.core.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
 from sidecar.core.policy import Grade, Mode
 from sidecar.core.verdict import Verdict
 from sidecar.core.witness import Process
@@ -56,7 +56,17 @@ def decode(text: str) -> Incident:
         run=_make(Run, row["run"]),
         gateway=_make(Gateway, gateway, adapter=Adapter(gateway["adapter"])),
         timeline=tuple(_make(Moment, m) for m in row["timeline"]),
+        paged_for=_paged_for(row),
     )
+
+
+def _paged_for(row: Mapping[str, Any]) -> tuple[Subject, ...]:
+    """An older row says only that there was a page; what it was about follows from the rest."""
+    if "paged_for" in row or not row.get("paged"):
+        return tuple(Subject(about) for about in row.get("paged_for", ()))
+    if row["verdict"] == Verdict.EXTERNAL:
+        return (Subject.TAKEOVER,)
+    return (Subject.STORM if row["recovery"].get("hold") == Hold.STORM else Subject.RECOVERY,)
 
 
 def _purse(row: Mapping[str, Any] | None) -> Purse | None:

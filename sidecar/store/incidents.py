@@ -10,12 +10,13 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.budget import Spent
-from sidecar.core.incident import Moment, Outcome
+from sidecar.core.incident import Moment, Outcome, Subject
 from sidecar.store.codec import decode, encode
 from sidecar.store.database import lock_store, open_writer, transaction
 from sidecar.store.errors import StoreCorruptError
 from sidecar.store.printable import clean
 from sidecar.store.reader import IncidentReader, column
+from sidecar.store.stored import PageKey
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,16 +37,18 @@ MAX_FORGOTTEN: Final = 50
 
 STOPPED: Final = "the sidecar stopped before the outcome was seen"
 _OLD: Final = """
-    INSERT INTO old SELECT i.id FROM incidents AS i LEFT JOIN pages AS p ON p.incident_id = i.id
-    WHERE i.opened_at_ns < ? AND i.closed_at_ns != 0
-      AND (p.incident_id IS NULL OR p.sent_at_ns IS NOT NULL OR p.gave_up_at_ns IS NOT NULL OR p.covered_by != '')
+    INSERT INTO old SELECT i.id FROM incidents AS i
+    WHERE i.opened_at_ns < ? AND i.closed_at_ns != 0 AND NOT EXISTS (
+        SELECT 1 FROM pages AS p WHERE p.incident_id = i.id
+        AND p.sent_at_ns IS NULL AND p.gave_up_at_ns IS NULL AND p.covered_by = ''
+    )
     LIMIT ?
 """
 _COVERING: Final = """
     SELECT other.id FROM incidents AS this
     JOIN incidents AS other ON other.session_file = this.session_file AND other.verdict = this.verdict
-    JOIN pages AS p ON p.incident_id = other.id
-    WHERE this.id = :id AND other.id != :id AND this.verdict = 'external'
+    JOIN pages AS p ON p.incident_id = other.id AND p.about = :about
+    WHERE this.id = :id AND other.id != :id AND this.verdict = 'external' AND :about = 'takeover'
       AND p.due_at_ns >= :since_ns AND p.gave_up_at_ns IS NULL AND p.covered_by = ''
     ORDER BY p.due_at_ns DESC LIMIT 1
 """
@@ -106,7 +109,7 @@ class IncidentStore(IncidentReader):
     def save(self, incident: Incident, spent_at_ns: int = 0) -> None:
         """Put the incident on disk, new or changed. A change of its outcome is added to its history.
 
-        An incident that asks for a page makes the page due in the same commit, so that no crash can part the two.
+        An incident that asks for pages makes them due in the same commit, so that no crash can part the two.
 
         Args:
             incident: The incident.
@@ -128,60 +131,64 @@ class IncidentStore(IncidentReader):
             rows = database.execute("SELECT at_ns, session_file FROM recoveries ORDER BY at_ns, rowid").fetchall()
         return [Spent(row[0], row[1].decode("utf-8", "surrogatepass")) for row in rows]
 
-    def page_due(self, incident: Incident) -> None:
-        """Record that somebody has to be told of this incident; once is enough."""
+    def page_due(self, incident: Incident, about: Subject) -> None:
+        """Record that somebody has to be told this of the incident; once is enough."""
         with self._writing() as database:
             if database.execute("SELECT 1 FROM incidents WHERE id = ?", (incident.incident_id,)).fetchone() is None:
                 self._put(database, incident, self._clock())
-            _make_due(database, incident.incident_id, self._clock())
+            _make_due(database, PageKey(incident.incident_id, about), self._clock())
 
-    def page_delivered(self, incident_id: str, destination: str, at_ns: int) -> None:
+    def page_delivered(self, key: PageKey, destination: str, at_ns: int) -> None:
         """Record that one destination has taken the page, so that it is not sent there again.
 
         Args:
-            incident_id: The incident.
+            key: Which page.
             destination: Names the destination without its secrets.
             at_ns: When, nanoseconds since the epoch.
         """
         with self._writing() as database:
-            database.execute(
-                "INSERT OR IGNORE INTO page_deliveries VALUES (?, ?, ?)", (incident_id, destination, at_ns)
-            )
+            database.execute("INSERT OR IGNORE INTO page_deliveries VALUES (?, ?, ?, ?)", (*key, destination, at_ns))
 
-    def page_attempted(self, incident_id: str, at_ns: int, error: str | None) -> None:
+    def page_attempted(self, key: PageKey, at_ns: int, error: str | None) -> None:
         """Record an attempt. With no error the page counts as sent.
 
         Args:
-            incident_id: The incident.
+            key: Which page.
             at_ns: When the attempt ended, nanoseconds since the epoch.
             error: What went wrong; None when every destination has taken it.
         """
         with self._writing() as database:
             database.execute(
-                "UPDATE pages SET attempts = attempts + 1, last_error = ?, sent_at_ns = ? WHERE incident_id = ?",
-                (clean(error or ""), None if error is not None else at_ns, incident_id),
+                """
+                UPDATE pages SET attempts = attempts + 1, last_error = ?, sent_at_ns = ?
+                WHERE incident_id = ? AND about = ?
+                """,
+                (clean(error or ""), None if error is not None else at_ns, *key),
             )
 
-    def page_gave_up(self, incident_id: str, at_ns: int, error: str) -> tuple[str, ...]:
+    def page_gave_up(self, key: PageKey, at_ns: int, error: str) -> tuple[PageKey, ...]:
         """Record that no further attempt is made. Incidents that it should have told of need pages of their own then.
 
         Args:
-            incident_id: The incident.
+            key: Which page.
             at_ns: When, nanoseconds since the epoch.
             error: Why.
 
         Returns:
-            The ids of these incidents.
+            These pages.
         """
         with self._writing() as database:
             database.execute(
-                "UPDATE pages SET gave_up_at_ns = ?, last_error = ? WHERE incident_id = ? AND sent_at_ns IS NULL",
-                (at_ns, clean(error), incident_id),
+                """
+                UPDATE pages SET gave_up_at_ns = ?, last_error = ?
+                WHERE incident_id = ? AND about = ? AND sent_at_ns IS NULL
+                """,
+                (at_ns, clean(error), *key),
             )
             covered = database.execute(
-                "UPDATE pages SET covered_by = '' WHERE covered_by = ? RETURNING incident_id", (incident_id,)
+                "UPDATE pages SET covered_by = '' WHERE covered_by = ? AND about = ? RETURNING incident_id, about", key
             ).fetchall()
-        return tuple(row[0] for row in covered)
+        return tuple(PageKey(row[0], Subject(row[1])) for row in covered)
 
     def forget_before(self, opened_ns: int, most: int = MAX_FORGOTTEN) -> int:
         """Remove incidents that were opened earlier. Those still open, and those whose page is pending, stay.
@@ -249,8 +256,8 @@ class IncidentStore(IncidentReader):
             ),
         )
         _note_change(database, incident, now_ns)
-        if incident.paged:
-            _make_due(database, incident.incident_id, now_ns)
+        for about in incident.paged_for:
+            _make_due(database, PageKey(incident.incident_id, about), now_ns)
 
 
 def _note_change(database: sqlite3.Connection, incident: Incident, now_ns: int) -> None:
@@ -279,11 +286,12 @@ def _note_change(database: sqlite3.Connection, incident: Incident, now_ns: int) 
         )
 
 
-def _make_due(database: sqlite3.Connection, incident_id: str, now_ns: int) -> None:
-    covered_by = database.execute(_COVERING, {"id": incident_id, "since_ns": now_ns - COVERS_NS}).fetchone()
+def _make_due(database: sqlite3.Connection, key: PageKey, now_ns: int) -> None:
+    wanted = {"id": key.incident_id, "about": key.about.value, "since_ns": now_ns - COVERS_NS}
+    covered_by = database.execute(_COVERING, wanted).fetchone()
     database.execute(
-        "INSERT OR IGNORE INTO pages (incident_id, due_at_ns, covered_by) VALUES (?, ?, ?)",
-        (incident_id, now_ns, covered_by[0] if covered_by else ""),
+        "INSERT OR IGNORE INTO pages (incident_id, about, due_at_ns, covered_by) VALUES (?, ?, ?, ?)",
+        (*key, now_ns, covered_by[0] if covered_by else ""),
     )
 
 

@@ -100,6 +100,7 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
                 for h in stored.history
             ],
             "page": _page(stored.page),
+            "pages": [_page(page) for page in stored.pages],
             "gateway": {
                 "version": incident.gateway.version,
                 "adapter": incident.gateway.adapter.value,
@@ -124,6 +125,7 @@ def _process(process: Process) -> dict[str, Any]:
 
 def _page(page: PageRecord) -> dict[str, Any]:
     return {
+        "about": page.about,
         "due": page.due,
         "sent": page.sent,
         "attempts": page.attempts,

@@ -7,24 +7,25 @@ import threading
 import zlib
 from typing import TYPE_CHECKING, Final, Self
 
-from sidecar.core.incident import Outcome
+from sidecar.core.incident import Outcome, Subject
 from sidecar.core.verdict import Verdict
 from sidecar.store.codec import decode
 from sidecar.store.database import open_reader, reading
 from sidecar.store.errors import StoreCorruptError
 from sidecar.store.recordings import unpack
-from sidecar.store.stored import OutcomeChange, PageRecord, StoredIncident
+from sidecar.store.stored import DuePage, OutcomeChange, PageKey, PageRecord, StoredIncident
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from sidecar.core.incident import Incident
     from sidecar.core.recording import Recording
 
-_SELECT: Final = """
-    SELECT i.id, i.body, p.due_at_ns, p.sent_at_ns, p.gave_up_at_ns, p.attempts, p.last_error, p.covered_by
-    FROM incidents AS i LEFT JOIN pages AS p ON p.incident_id = i.id
+_SELECT: Final = "SELECT i.id, i.body FROM incidents AS i"
+_PAGES: Final = """
+    SELECT about, due_at_ns, sent_at_ns, gave_up_at_ns, attempts, last_error, covered_by FROM pages
 """
 _FIND: Final = f"""
     {_SELECT}
@@ -35,17 +36,20 @@ _FIND: Final = f"""
     ORDER BY i.opened_at_ns DESC, i.id DESC
     LIMIT :limit
 """
-_PENDING: Final = f"""
-    {_SELECT}
-    WHERE p.sent_at_ns IS NULL AND p.gave_up_at_ns IS NULL AND p.due_at_ns IS NOT NULL AND p.covered_by = ''
-    ORDER BY p.due_at_ns, i.id
+_PENDING: Final = """
+    SELECT i.id, i.body, p.about, p.due_at_ns, p.sent_at_ns, p.gave_up_at_ns, p.attempts, p.last_error, p.covered_by
+    FROM pages AS p JOIN incidents AS i ON p.incident_id = i.id
+    WHERE p.sent_at_ns IS NULL AND p.gave_up_at_ns IS NULL AND p.covered_by = ''
+    ORDER BY p.due_at_ns, i.id, p.about
 """
 _HISTORY: Final = """
     SELECT at_ns, verdict, outcome, reason, count, turn_lost FROM incident_events WHERE incident_id = ? ORDER BY seq
 """
 
-_PageRow = tuple[int | None, int | None, int | None, int | None, str | None, str | None]
-_Row = tuple[str, str, int | None, int | None, int | None, int | None, str | None, str | None]
+_GRAVITY: Final = tuple(Subject)
+
+_PageRow = tuple[str, int, int | None, int | None, int, str, str]
+_DueRow = tuple[str, str, str, int, int | None, int | None, int, str, str]
 
 
 def session_hash(key: str) -> str:
@@ -124,15 +128,17 @@ class IncidentReader:
         }
         return self._query(_FIND, conditions)
 
-    def pending_pages(self) -> list[StoredIncident]:
-        """Incidents whose page is due and neither sent nor given up, oldest first."""
-        return self._query(_PENDING, ())
+    def pending_pages(self) -> list[DuePage]:
+        """Pages that are due and neither sent nor given up, oldest first."""
+        with self._read_lock, reading(self.path):
+            rows: list[_DueRow] = self._read.execute(_PENDING).fetchall()
+            return [self._due(row) for row in rows]
 
-    def deliveries(self, incident_id: str) -> frozenset[str]:
-        """The destinations that took this incident's page already."""
+    def deliveries(self, key: PageKey) -> frozenset[str]:
+        """The destinations that took this page already."""
         with self._read_lock, reading(self.path):
             rows = self._read.execute(
-                "SELECT destination FROM page_deliveries WHERE incident_id = ?", (incident_id,)
+                "SELECT destination FROM page_deliveries WHERE incident_id = ? AND about = ?", key
             ).fetchall()
         return frozenset(row[0] for row in rows)
 
@@ -143,18 +149,30 @@ class IncidentReader:
 
     def _query(self, sql: str, parameters: Sequence[object] | Mapping[str, object]) -> list[StoredIncident]:
         with self._read_lock, reading(self.path):
-            rows: list[_Row] = self._read.execute(sql, parameters).fetchall()
-            return [self._stored(row) for row in rows]
+            rows: list[tuple[str, str]] = self._read.execute(sql, parameters).fetchall()
+            return [self._stored(*row) for row in rows]
 
-    def _stored(self, row: _Row) -> StoredIncident:
-        incident_id, body, *_ = row
+    def _stored(self, incident_id: str, body: str) -> StoredIncident:
+        incident = self._decode(incident_id, body)
         try:
-            incident = decode(body)
-            history = _history(self._read, incident_id)
+            return StoredIncident(incident, _pages(self._read, incident_id), _history(self._read, incident_id))
+        except ValueError as error:
+            raise StoreCorruptError(self.path, f"row {incident_id}: {error!r}") from error
+
+    def _due(self, row: _DueRow) -> DuePage:
+        incident_id, body = row[:2]
+        incident = self._decode(incident_id, body)
+        try:
+            key = PageKey(incident_id, Subject(row[2]))
+        except ValueError as error:
+            raise StoreCorruptError(self.path, f"row {incident_id}: {error!r}") from error
+        return DuePage(incident, key, _page(row[2:]))
+
+    def _decode(self, incident_id: str, body: str) -> Incident:
+        try:
+            return decode(body)
         except (ValueError, KeyError, TypeError) as error:
             raise StoreCorruptError(self.path, f"row {incident_id}: {error!r}") from error
-        page = _page(row[2:])
-        return StoredIncident(incident, page, history)
 
 
 def _history(connection: sqlite3.Connection, incident_id: str) -> tuple[OutcomeChange, ...]:
@@ -164,17 +182,22 @@ def _history(connection: sqlite3.Connection, incident_id: str) -> tuple[OutcomeC
     )
 
 
+def _pages(connection: sqlite3.Connection, incident_id: str) -> tuple[PageRecord, ...]:
+    """The gravest first."""
+    rows: list[_PageRow] = connection.execute(f"{_PAGES} WHERE incident_id = ?", (incident_id,)).fetchall()
+    return tuple(_page(row) for row in sorted(rows, key=lambda row: _GRAVITY.index(Subject(row[0]))))
+
+
 def _page(row: _PageRow) -> PageRecord:
-    due_at_ns, sent_at_ns, gave_up_at_ns, attempts, last_error, covered_by = row
-    if due_at_ns is None:
-        return PageRecord()
+    about, due_at_ns, sent_at_ns, gave_up_at_ns, attempts, last_error, covered_by = row
     return PageRecord(
+        about=Subject(about),
         due=True,
         sent=sent_at_ns is not None,
-        attempts=attempts or 0,
-        last_error=last_error or "",
+        attempts=attempts,
+        last_error=last_error,
         due_at_ns=due_at_ns,
         sent_at_ns=sent_at_ns or 0,
         gave_up_at_ns=gave_up_at_ns or 0,
-        covered_by=covered_by or "",
+        covered_by=covered_by,
     )

@@ -107,6 +107,64 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         WHERE sent_at_ns IS NULL AND gave_up_at_ns IS NULL AND covered_by = ''
         """,
     ),
+    (
+        # A page for each subject of an incident. What the one page of before was about, its incident's history says: a
+        # takeover, or a recovery without effect, that was on record when it fell due; else it told of a storm.
+        "DROP INDEX pages_pending",
+        "ALTER TABLE pages RENAME TO old_pages",
+        "ALTER TABLE page_deliveries RENAME TO old_page_deliveries",
+        """
+        CREATE TABLE pages (
+            incident_id TEXT NOT NULL REFERENCES incidents (id),
+            about TEXT NOT NULL,
+            due_at_ns INTEGER NOT NULL,
+            sent_at_ns INTEGER,
+            gave_up_at_ns INTEGER,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            last_error TEXT NOT NULL DEFAULT '',
+            covered_by TEXT NOT NULL DEFAULT '',
+            PRIMARY KEY (incident_id, about)
+        ) STRICT
+        """,
+        """
+        INSERT INTO pages (incident_id, about, due_at_ns, sent_at_ns, gave_up_at_ns, attempts, last_error, covered_by)
+        SELECT incident_id,
+            CASE
+                WHEN EXISTS (
+                    SELECT 1 FROM incident_events AS e
+                    WHERE e.incident_id = p.incident_id AND e.at_ns <= p.due_at_ns AND e.verdict = 'external'
+                ) THEN 'takeover'
+                WHEN EXISTS (
+                    SELECT 1 FROM incident_events AS e
+                    WHERE e.incident_id = p.incident_id AND e.at_ns <= p.due_at_ns AND e.outcome = 'ineffective'
+                ) THEN 'recovery'
+                ELSE 'storm'
+            END,
+            due_at_ns, sent_at_ns, gave_up_at_ns, attempts, last_error, covered_by
+        FROM old_pages AS p
+        """,
+        """
+        CREATE TABLE page_deliveries (
+            incident_id TEXT NOT NULL,
+            about TEXT NOT NULL,
+            destination TEXT NOT NULL,
+            at_ns INTEGER NOT NULL,
+            PRIMARY KEY (incident_id, about, destination),
+            FOREIGN KEY (incident_id, about) REFERENCES pages (incident_id, about)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        INSERT INTO page_deliveries
+        SELECT d.incident_id, p.about, d.destination, d.at_ns
+        FROM old_page_deliveries AS d JOIN pages AS p ON p.incident_id = d.incident_id
+        """,
+        "DROP TABLE old_page_deliveries",
+        "DROP TABLE old_pages",
+        """
+        CREATE INDEX pages_pending ON pages (due_at_ns)
+        WHERE sent_at_ns IS NULL AND gave_up_at_ns IS NULL AND covered_by = ''
+        """,
+    ),
 )
 
 VERSION: Final = len(MIGRATIONS)

@@ -1,20 +1,28 @@
-"""What the store gives back: an incident together with what became of its page."""
+"""What the store gives back: an incident together with what became of its pages."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from sidecar.core.incident import Incident, Outcome
+    from sidecar.core.incident import Incident, Outcome, Subject
     from sidecar.core.verdict import Verdict
+
+
+class PageKey(NamedTuple):
+    """Which page: the incident's id, and what the page is about."""
+
+    incident_id: str
+    about: Subject
 
 
 @dataclass(frozen=True, slots=True)
 class PageRecord:
-    """The page of an incident.
+    """A page of an incident.
 
     Attributes:
+        about: What it tells of; None for no page at all.
         due: Somebody is to be told.
         sent: Every destination took it.
         attempts: How often it was tried.
@@ -25,6 +33,7 @@ class PageRecord:
         covered_by: Id of an incident of the same session whose page tells of this one too; empty for a page of its own.
     """
 
+    about: Subject | None = None
     due: bool = False
     sent: bool = False
     attempts: int = 0
@@ -67,10 +76,30 @@ class StoredIncident:
 
     Attributes:
         incident: The incident, as it was saved last.
-        page: Its page.
+        pages: Its pages, the gravest subject first; at most one for each.
         history: How its outcome came about, oldest first.
     """
 
     incident: Incident
-    page: PageRecord = field(default_factory=PageRecord)
+    pages: tuple[PageRecord, ...] = ()
     history: tuple[OutcomeChange, ...] = ()
+
+    @property
+    def page(self) -> PageRecord:
+        """The one about the gravest."""
+        return self.pages[0] if self.pages else PageRecord()
+
+
+@dataclass(frozen=True, slots=True)
+class DuePage:
+    """A page that waits to be sent.
+
+    Attributes:
+        incident: Its incident.
+        key: Which page it is.
+        page: How far it is.
+    """
+
+    incident: Incident
+    key: PageKey
+    page: PageRecord

@@ -13,10 +13,10 @@ import pytest
 from sidecar.cli.advice import advice
 from sidecar.cli.explain import page_words
 from sidecar.core.gateway import Adapter
-from sidecar.core.incident import Moment, Outcome, Recovery
+from sidecar.core.incident import Moment, Outcome, Recovery, Subject
 from sidecar.core.policy import Mode
 from sidecar.core.verdict import Verdict
-from sidecar.store.stored import PageRecord
+from sidecar.store.stored import PageKey, PageRecord
 from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
 
 if TYPE_CHECKING:
@@ -71,9 +71,16 @@ def test_a_recovery_is_told_from_beginning_to_end(cli: Command, store: IncidentS
     assert cli("explain", recovered().incident_id).out == RECOVERED
 
 
+def test_an_incident_with_several_pages_says_what_each_is_about(cli: Command, store: IncidentStore) -> None:
+    store.save(foreign(paged_for=(Subject.STORM, Subject.TAKEOVER)))
+    store.page_attempted(PageKey(foreign().incident_id, Subject.STORM), NOON, None)
+    story = cli("explain", foreign().incident_id).out
+    assert "Page           takeover: due and not sent, 0 attempts\nPage           storm: sent 2026" in story
+
+
 def test_a_takeover_is_told_with_the_bytes_the_process_and_the_steps(cli: Command, store: IncidentStore) -> None:
     store.save(foreign())
-    store.page_attempted(foreign().incident_id, NOON, "1 (json): connection refused")
+    store.page_attempted(PageKey(foreign().incident_id, Subject.TAKEOVER), NOON, "1 (json): connection refused")
     story = cli("explain", foreign().incident_id).out
     assert "What happened  someone outside the gateway changed the session file\n" in story
     assert "What was done  refused\nWhy            bytes 4300..4400 were written by nobody\n" in story

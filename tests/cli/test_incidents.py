@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sidecar.core.incident import Subject
 from sidecar.store.public import incident_json
+from sidecar.store.stored import PageKey
 from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
 
 if TYPE_CHECKING:
@@ -115,9 +117,9 @@ def test_hostile_names_do_not_reach_the_terminal(cli: Command, store: IncidentSt
 def test_listing_shows_what_is_open_and_what_became_of_pages(cli: Command, store: IncidentStore) -> None:
     store.save(recovered("a", closed_at_ns=0))
     store.save(foreign("b", opened_at_ns=NOON + SECOND))
-    store.page_attempted("b", NOON, None)
+    store.page_attempted(PageKey("b", Subject.TAKEOVER), NOON, None)
     store.save(foreign("c", opened_at_ns=NOON + 2 * SECOND, session_file="/s/c.jsonl"))
-    store.page_gave_up("c", NOON, "no")
+    store.page_gave_up(PageKey("c", Subject.TAKEOVER), NOON, "no")
     store.save(foreign("d", opened_at_ns=NOON + 3 * SECOND))
     columns = [line.split()[3:5] for line in cli("incidents").out.splitlines()[1:]]
     assert columns == [["lost", "covered"], ["lost", "failed"], ["lost", "sent"], ["open", "-"]]

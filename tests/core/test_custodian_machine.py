@@ -18,7 +18,7 @@ from sidecar.core.change import Change, Operation
 from sidecar.core.custodian import Custodian
 from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFile, Refuse, SaveIncident
 from sidecar.core.gateway import Run
-from sidecar.core.incident import Outcome
+from sidecar.core.incident import Outcome, Subject
 from sidecar.core.loss import Loss
 from sidecar.core.policy import Mode, Policy
 from sidecar.core.verdict import Verdict
@@ -114,7 +114,7 @@ class Sidecar:
         self.disk = disk
         self.custodian = Custodian(Policy(), Mode.RECOVER)
         self.incidents: dict[str, Incident] = {}
-        self.pages: list[Incident] = []
+        self.pages: list[tuple[Incident, Subject]] = []
         self.approvals: list[Approve] = []
         for link, pid in ((LINK, 100), (OTHER_LINK, 200)):
             self.tell(ev.LinkOpened(gateway=gateway(link, pid, can_reload=can_reload), at_ns=disk.clock))
@@ -133,9 +133,9 @@ class Sidecar:
                 case Approve():
                     assert saved[decision.window].recovery.outcome is Outcome.APPROVED, "rule 6: intent comes first"
                     self.approvals.append(decision)
-                case Page(incident=incident):
-                    assert saved[incident.window].paged, "rule 6: a page is saved before it is given"
-                    self.pages.append(incident)
+                case Page(incident=incident, about=about):
+                    assert about in saved[incident.window].paged_for, "rule 6: a page is saved before it is given"
+                    self.pages.append((incident, about))
                 case CheckLineage():
                     self.tell(ev.LineageChecked(window=decision.window, missing=(), at_ns=self.disk.clock))
                 case _:
@@ -672,10 +672,11 @@ class Sessions(RuleBasedStateMachine):
     @invariant()
     def each_incident_pages_once_and_for_a_reason(self) -> None:
         for sidecar in (self.sidecar, self.blind):
-            paged = [incident.incident_id for incident in sidecar.pages]
+            paged = [(incident.incident_id, about) for incident, about in sidecar.pages]
             assert len(paged) == len(set(paged))
-            for incident in sidecar.pages:
-                assert incident.verdict is Verdict.EXTERNAL or incident.recovery.outcome is Outcome.INEFFECTIVE
+            for incident, about in sidecar.pages:
+                taken, failed = incident.verdict is Verdict.EXTERNAL, incident.recovery.outcome is Outcome.INEFFECTIVE
+                assert taken if about is Subject.TAKEOVER else failed and about is Subject.RECOVERY
 
     @invariant()
     def nobody_is_accused_where_nobody_was(self) -> None:

@@ -16,7 +16,7 @@ from sidecar.core.custodian import Custodian
 from sidecar.core.decisions import Approve, Decision, Page, ReadFile, Refuse, SaveIncident, Withdraw
 from sidecar.core.gateway import Run
 from sidecar.core.hold import Hold, Pause
-from sidecar.core.incident import Outcome
+from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Mode, Policy
 from sidecar.core.rules import May, Rule
 from sidecar.core.storm import StormLimit
@@ -265,8 +265,11 @@ class Town:
                 self.pages.append(decision)
         return made
 
-    def note(self, number: int, *, foreign: bool = False) -> bool:
-        """A co-tenant, or a stranger, writes into a window of session ``number``. Whether it is recovered."""
+    def note(self, number: int, *, foreign: bool = False, then_foreign: bool = False) -> bool:
+        """A co-tenant, or a stranger, writes into a window of session ``number``. Whether it is recovered.
+
+        With ``then_foreign`` a stranger writes into the same window after the answer, and the run asks once more.
+        """
         file, window, disk = (
             f"/state/agents/main/sessions/{number}.jsonl",
             f"w{self.seq}",
@@ -294,6 +297,10 @@ class Town:
             at_ns=self.now,
         )
         made = self.handle(asked, disk, file)
+        if then_foreign:
+            disk.append(b"x", foreign=1)
+            again = replace(asked, ask=f"{asked.ask}+", current=disk.fingerprint, snapshot=disk.snapshot)
+            self.handle(again, disk, file)
         self.handle(ev.FenceClosed(window=window, takeover=False, at_ns=self.now), disk, file)
         return any(isinstance(d, Approve) for d in made)
 
@@ -319,6 +326,19 @@ def test_a_storm_of_takeovers_pages_each_and_tells_of_the_storm_with_the_first_r
     assert not town.note(5)
     assert not town.note(6)
     assert [p.incident.verdict for p in town.pages] == [*[Verdict.EXTERNAL] * 4, Verdict.CO_TENANT]
+
+
+def test_a_takeover_in_the_window_that_a_storm_was_told_with_is_told_too() -> None:
+    """The storm's page says nothing of who wrote."""
+    town = Town(STORMY)
+    for number in range(2):
+        town.note(number)
+    town.note(2, then_foreign=True)
+    assert [(p.about, p.incident.run.run_id) for p in town.pages] == [
+        (Subject.STORM, "turn-2"),
+        (Subject.TAKEOVER, "turn-2"),
+    ]
+    assert town.pages[-1].incident.paged_for == (Subject.STORM, Subject.TAKEOVER)
 
 
 def test_one_busy_session_is_no_storm() -> None:

@@ -4,10 +4,13 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
+from sidecar.core.incident import Subject
+from sidecar.core.verdict import Verdict
 from sidecar.notify.destination import destinations_of
 from sidecar.notify.errors import DeliveryError
 from sidecar.notify.pager import INTERVALS_SECONDS, STALE_NS, Pager
 from sidecar.store.incidents import IncidentStore
+from sidecar.store.stored import PageKey
 from tests.store.samples import SECOND, foreign
 
 if TYPE_CHECKING:
@@ -73,10 +76,10 @@ def test_an_incident_is_paged_once_whatever_is_asked(store: IncidentStore, clock
     async def work() -> None:
         async with Pager(destinations_of([receiver.url()]), store, clock, host="alpha") as pager:
             store.save(foreign())
-            pager.page(foreign())
-            pager.page(foreign())
+            pager.page(foreign(), Subject.TAKEOVER)
+            pager.page(foreign(), Subject.TAKEOVER)
             await settled(pager)
-            pager.page(foreign())
+            pager.page(foreign(), Subject.TAKEOVER)
             await settled(pager)
             assert pager.status().sent == 1
             assert pager.status().pending == 0
@@ -98,7 +101,7 @@ def test_a_page_that_fails_at_first_is_tried_again_until_it_is_taken(
 
     async def work() -> None:
         async with Pager(destinations_of([receiver.url()]), store, clock, intervals_seconds=AT_ONCE) as pager:
-            pager.page(foreign())
+            pager.page(foreign(), Subject.TAKEOVER)
             await settled(pager)
             assert pager.status().sent == 1
             assert pager.problems() == ()
@@ -114,7 +117,7 @@ def test_only_the_destination_that_failed_is_told_again(store: IncidentStore, cl
 
     async def work() -> None:
         async with Pager([good, bad], store, clock, intervals_seconds=AT_ONCE) as pager:
-            pager.page(foreign())
+            pager.page(foreign(), Subject.TAKEOVER)
             await settled(pager)
 
     run(work)
@@ -127,7 +130,7 @@ def test_a_page_that_nobody_takes_is_given_up_and_seen(store: IncidentStore, clo
 
     async def work() -> None:
         async with Pager([bad], store, clock, intervals_seconds=AT_ONCE) as pager:
-            pager.page(foreign())
+            pager.page(foreign(), Subject.TAKEOVER)
             await settled(pager)
             status = pager.status()
             assert (status.failed, status.pending, status.sent) == (1, 0, 0)
@@ -145,7 +148,7 @@ def test_a_failing_page_is_a_problem_while_it_waits(store: IncidentStore, clock:
 
     async def work() -> None:
         async with Pager([bad], store, clock, intervals_seconds=NEVER) as pager:
-            pager.page(foreign())
+            pager.page(foreign(), Subject.TAKEOVER)
             await until(pager.problems)
             assert [p.code for p in pager.problems()] == ["page_failed"]
             assert (pager.status().pending, pager.status().last_error) == (1, "bad: no")
@@ -162,7 +165,7 @@ def test_a_restart_delivers_what_was_pending_and_nothing_twice(
 
     async def before() -> None:
         async with Pager([good, bad], store, clock, intervals_seconds=NEVER) as pager:
-            pager.page(foreign())
+            pager.page(foreign(), Subject.TAKEOVER)
             await until(pager.problems)
 
     async def after() -> None:
@@ -184,7 +187,7 @@ def test_a_restart_delivers_what_was_pending_and_nothing_twice(
 def test_a_restart_grants_one_attempt_to_a_page_that_has_used_up_its_own(store: IncidentStore, clock: Clock) -> None:
     store.save(foreign())
     for _ in range(6):
-        store.page_attempted(ID, clock.now_ns, "no")
+        store.page_attempted(PageKey(ID, Subject.TAKEOVER), clock.now_ns, "no")
     fake = Fake()
 
     async def work() -> None:
@@ -214,7 +217,7 @@ def test_without_a_destination_the_page_stays_due_and_that_is_a_problem(store: I
     async def work() -> None:
         async with Pager([], store, clock) as pager:
             assert pager.problems() == ()
-            pager.page(foreign())
+            pager.page(foreign(), Subject.TAKEOVER)
             assert pager.status().pending == 1
             [problem] = pager.problems()
             assert problem.code == "page_not_configured"
@@ -231,7 +234,7 @@ def test_the_end_waits_for_a_delivery_under_way(store: IncidentStore, clock: Clo
 
     async def work() -> None:
         async with Pager([fake], store, clock) as pager:
-            pager.page(foreign())
+            pager.page(foreign(), Subject.TAKEOVER)
             await until(lambda: fake.calls)
             asyncio.get_running_loop().call_later(0.05, fake.gate.set)
 
@@ -245,7 +248,7 @@ def test_the_page_is_due_on_disk_before_the_first_attempt(store: IncidentStore, 
 
     async def work() -> None:
         async with Pager([fake], store, clock) as pager:
-            pager.page(foreign())
+            pager.page(foreign(), Subject.TAKEOVER)
             assert record(store).due
             assert fake.calls == 0
             fake.gate.set()
@@ -260,7 +263,7 @@ def test_a_page_says_what_is_known_when_it_is_sent(store: IncidentStore, clock: 
     async def work() -> None:
         async with Pager(destinations_of([receiver.url()]), store, clock, intervals_seconds=AT_ONCE) as pager:
             store.save(foreign(turn_lost=False, closed_at_ns=0))
-            pager.page(foreign(turn_lost=False, closed_at_ns=0))
+            pager.page(foreign(turn_lost=False, closed_at_ns=0), Subject.TAKEOVER)
             store.save(foreign())
             await settled(pager)
 
@@ -280,7 +283,7 @@ def test_a_bug_in_a_destination_is_no_end_of_the_pager(
 
     async def work() -> None:
         async with Pager([Broken()], store, clock) as pager:
-            pager.page(foreign())
+            pager.page(foreign(), Subject.TAKEOVER)
             await settled(pager)
             assert pager.status().last_error == "bug"
             assert pager.status().pending == 1
@@ -304,15 +307,40 @@ def test_a_further_takeover_of_the_session_is_told_by_the_page_of_the_first(
 
     async def run() -> None:
         async with Pager(destinations_of([receiver.url()]), store, clock, told=counted.append) as pager:
-            pager.page(foreign())
+            pager.page(foreign(), Subject.TAKEOVER)
             for _ in range(2):
-                pager.page(foreign("20260101T120500Z-00000002"))
+                pager.page(foreign("20260101T120500Z-00000002"), Subject.TAKEOVER)
             await settled(pager)
 
     asyncio.run(run())
     receiver.next()
     assert receiver.received.empty()
     assert sorted(counted) == ["covered", "sent"]
+
+
+def test_a_takeover_is_told_though_the_incident_and_the_session_were_paged_for_a_storm(
+    store: IncidentStore, clock: Clock, receiver: Receiver
+) -> None:
+    stormy = foreign(verdict=Verdict.CO_TENANT, paged_for=(Subject.STORM,))
+    taken = foreign(paged_for=(Subject.STORM, Subject.TAKEOVER))
+    further = foreign("20260101T120500Z-00000002")
+
+    async def run() -> None:
+        async with Pager(destinations_of([receiver.url()]), store, clock) as pager:
+            for incident, about in (
+                (stormy, Subject.STORM),
+                (taken, Subject.TAKEOVER),
+                (further, Subject.TAKEOVER),
+            ):
+                store.save(incident)
+                pager.page(incident, about)
+                await settled(pager)
+
+    asyncio.run(run())
+    titles = [receiver.next()[1]["title"] for _ in range(2)]
+    assert ["many sessions" in title for title in titles] == [True, False]
+    assert "foreign change of a session" in titles[1]
+    assert receiver.received.empty()
 
 
 def test_takeovers_that_a_page_given_up_should_have_told_of_get_pages_of_their_own(
@@ -322,8 +350,8 @@ def test_takeovers_that_a_page_given_up_should_have_told_of_get_pages_of_their_o
 
     async def run() -> None:
         async with Pager([destination], store, clock, intervals_seconds=AT_ONCE) as pager:
-            pager.page(foreign())
-            pager.page(foreign("20260101T120500Z-00000002"))
+            pager.page(foreign(), Subject.TAKEOVER)
+            pager.page(foreign("20260101T120500Z-00000002"), Subject.TAKEOVER)
             await until(lambda: destination.calls == 4)
             await settled(pager)
 

@@ -2,25 +2,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.core.gateway import Gateway, Run
 from sidecar.core.hold import Hold
-from sidecar.core.incident import Outcome, Recovery, UnexplainedRange
+from sidecar.core.incident import Outcome, Recovery, Subject, UnexplainedRange
 from sidecar.core.policy import Grade
 from sidecar.core.verdict import Verdict
 from sidecar.notify import words
 from sidecar.notify.text import page_text
 from tests.store.samples import SESSION_FILE, foreign, recovered
 
-if TYPE_CHECKING:
-    from sidecar.core.incident import Incident
-
 
 def test_a_page_says_what_happened_what_it_cost_and_what_to_do_first() -> None:
-    text = page_text(foreign(), "alpha")
+    text = page_text(foreign(), Subject.TAKEOVER, "alpha")
     assert text.critical
     assert text.title == "OpenClaw on alpha: foreign change of a session, turn lost (3f2a8c1e-0001.jsonl)"
     lines = text.body.splitlines()
@@ -34,45 +30,56 @@ def test_a_page_says_what_happened_what_it_cost_and_what_to_do_first() -> None:
 
 
 def test_a_turn_that_still_waits_is_not_called_lost() -> None:
-    text = page_text(foreign(turn_lost=False, closed_at_ns=0), "alpha")
+    text = page_text(foreign(turn_lost=False, closed_at_ns=0), Subject.TAKEOVER, "alpha")
     assert "turn at risk" in text.title
     assert "still waits" in text.body
     assert "lost" not in text.body
 
 
 def test_an_ineffective_recovery_is_a_warning_that_says_so() -> None:
-    incident = recovered(recovery=Recovery(Outcome.INEFFECTIVE, reason="the history has forked"), paged=True)
-    text = page_text(incident, "alpha")
+    incident = recovered(recovery=Recovery(Outcome.INEFFECTIVE, reason="the history has forked"))
+    text = page_text(incident, Subject.RECOVERY, "alpha")
     assert not text.critical
     assert "recovery did not help, history damaged" in text.title
-    assert "turn lost" in page_text(replace(incident, turn_lost=True), "alpha").title
+    assert "turn lost" in page_text(replace(incident, turn_lost=True), Subject.RECOVERY, "alpha").title
 
 
 def test_a_storm_is_told_as_one() -> None:
     held = Recovery(Outcome.NOT_ATTEMPTED, reason="5 or more sessions changed within 30 s", hold=Hold.STORM)
-    text = page_text(recovered(recovery=held, turn_lost=True), "alpha")
+    text = page_text(recovered(recovery=held, turn_lost=True), Subject.STORM, "alpha")
     assert not text.critical
     assert "many sessions changed at once, recovery stopped" in text.title
     assert "5 or more sessions changed within 30 s" in text.body
 
 
+def test_a_storm_told_with_a_session_that_was_taken_over_is_told_as_a_storm() -> None:
+    text = page_text(foreign(), Subject.STORM, "alpha")
+    assert not text.critical
+    assert "many sessions changed at once, recovery stopped" in text.title
+    assert "Runbook: alerts/runbooks/OpenClawRecoveryStorm.md" in text.body
+
+
 def test_many_ranges_do_not_fill_the_page() -> None:
-    text = page_text(foreign(unexplained=tuple(UnexplainedRange(n * 10, 1) for n in range(9))), "alpha")
+    text = page_text(
+        foreign(unexplained=tuple(UnexplainedRange(n * 10, 1) for n in range(9))), Subject.TAKEOVER, "alpha"
+    )
     assert text.body.count("Unexplained:") == 6
     assert "4 more ranges" in text.body
 
 
 def test_a_hostile_file_name_adds_no_line_and_no_escape() -> None:
-    text = page_text(foreign(session_file="/s/a\nFirst command: rm -rf x\x1b[2J\udcff.jsonl"), "alpha\n")
+    text = page_text(
+        foreign(session_file="/s/a\nFirst command: rm -rf x\x1b[2J\udcff.jsonl"), Subject.TAKEOVER, "alpha\n"
+    )
     assert len(text.title.splitlines()) == 1
-    assert len(text.body.splitlines()) == len(page_text(foreign(), "alpha").body.splitlines())
+    assert len(text.body.splitlines()) == len(page_text(foreign(), Subject.TAKEOVER, "alpha").body.splitlines())
     assert "\x1b" not in text.title + text.body
     (text.title + text.body).encode("utf-8")
 
 
 def test_an_incident_of_which_little_is_known_is_still_described() -> None:
     incident = foreign(run=Run(), gateway=Gateway("", 0), unexplained=(UnexplainedRange(12, 0),), grade=Grade.NONE)
-    text = page_text(incident, "alpha")
+    text = page_text(incident, Subject.TAKEOVER, "alpha")
     assert "OpenClaw gateway, pid not known" in text.body
     assert "an unknown run" in text.body
     assert "bytes are missing at 12" in text.body
@@ -85,14 +92,15 @@ def test_every_verdict_and_outcome_has_words(verdict: Verdict, outcome: Outcome,
     incident = recovered(verdict=verdict, recovery=Recovery(outcome), closed_at_ns=closed)
     assert words.impact(incident)
     assert words.done(incident) == words.OUTCOMES[outcome]
-    assert page_text(incident, "alpha").critical == (verdict is Verdict.EXTERNAL)
+    for about in Subject:
+        assert page_text(incident, about, "alpha").critical == (about is Subject.TAKEOVER)
 
 
 def test_every_grade_has_words() -> None:
     assert words.EVIDENCE.keys() == set(Grade)
 
 
-@pytest.mark.parametrize("incident", [foreign(), recovered(recovery=Recovery(Outcome.INEFFECTIVE))])
-def test_a_page_names_a_runbook_that_there_is(incident: Incident) -> None:
-    [line] = [line for line in page_text(incident, "alpha").body.splitlines() if line.startswith("Runbook: ")]
+@pytest.mark.parametrize("about", Subject)
+def test_a_page_names_a_runbook_that_there_is(about: Subject) -> None:
+    [line] = [line for line in page_text(foreign(), about, "alpha").body.splitlines() if line.startswith("Runbook: ")]
     assert (Path(__file__).parents[2] / line.removeprefix("Runbook: ")).is_file()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sidecar.core.decisions import Decision
-    from sidecar.core.incident import Incident
+    from sidecar.core.incident import Incident, Subject
     from sidecar.core.loss import Loss
 
 HEADER: Final = b'{"type":"session","id":"s"}\n{"type":"message","id":"first","parentId":null}\n'
@@ -61,7 +61,7 @@ class Sinks:
             raise FullError
         self.saved.append(incident)
 
-    def page(self, incident: Incident) -> None:
+    def page(self, incident: Incident, about: Subject) -> None:
         self.paged.append(incident)
 
     def event(self, event: Event) -> None:

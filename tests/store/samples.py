@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
-from sidecar.core.incident import Incident, Moment, Outcome, Recovery, UnexplainedRange, WriterShare
+from sidecar.core.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
 from sidecar.core.policy import Grade, Mode
 from sidecar.core.verdict import Verdict
 
@@ -61,7 +61,7 @@ def foreign(name: str = "20260601T130000Z-0f0f0f0f", **other: Any) -> Incident: 
         unexplained=(UnexplainedRange(4300, 100, 777, "/usr/bin/python3.11"),),
         recovery=Recovery(Outcome.REFUSED, Mode.RECOVER, 0.0, "bytes 4300..4400 were written by nobody"),
         turn_lost=True,
-        paged=True,
+        paged_for=(Subject.TAKEOVER,),
     )
     return replace(incident, **other)
 

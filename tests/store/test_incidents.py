@@ -9,12 +9,13 @@ import pytest
 
 from sidecar.core.budget import Purse, Scope, Spent
 from sidecar.core.hold import Hold
-from sidecar.core.incident import Outcome, Recovery, WriterShare
+from sidecar.core.incident import Outcome, Recovery, Subject, WriterShare
 from sidecar.core.verdict import Verdict
 from sidecar.store.errors import StoreMissingError
 from sidecar.store.incidents import STOPPED, IncidentStore
 from sidecar.store.public import incident_json
 from sidecar.store.reader import IncidentReader, session_hash
+from sidecar.store.stored import PageKey
 from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
 
 if TYPE_CHECKING:
@@ -189,8 +190,9 @@ def test_an_incident_left_open_that_was_refused_stays_so(path: Path, store: Inci
 def test_old_incidents_are_forgotten_unless_something_is_still_to_be_done(store: IncidentStore) -> None:
     store.save(recovered("old", opened_at_ns=NOON - 2))
     store.save(foreign("old-told", opened_at_ns=NOON - 2))
-    store.page_delivered("old-told", "d", NOON)
-    store.page_attempted("old-told", NOON, None)
+    told = PageKey("old-told", Subject.TAKEOVER)
+    store.page_delivered(told, "d", NOON)
+    store.page_attempted(told, NOON, None)
     store.save(foreign("old-untold", opened_at_ns=NOON - 2, session_file="/s/untold.jsonl"))
     store.save(recovered("old-open", opened_at_ns=NOON - 2, closed_at_ns=0))
     store.save(recovered("new", opened_at_ns=NOON))

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import json
+import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.core.incident import Subject
 from sidecar.core.verdict import Verdict
+from sidecar.store.codec import encode
 from sidecar.store.incidents import COVERS_NS, IncidentStore
-from sidecar.store.stored import PageRecord
+from sidecar.store.schema import APPLICATION_ID, MIGRATIONS
+from sidecar.store.stored import PageKey, PageRecord
 from tests.store.samples import NOON, SECOND, foreign, recovered
 
 if TYPE_CHECKING:
@@ -17,6 +22,7 @@ if TYPE_CHECKING:
     from tests.store.samples import Clock
 
 ID = foreign().incident_id
+KEY = PageKey(ID, Subject.TAKEOVER)
 
 
 def page(store: IncidentStore) -> PageRecord:
@@ -35,38 +41,40 @@ def test_an_incident_without_a_page_has_none_due(store: IncidentStore) -> None:
 
 def test_the_page_is_due_in_the_commit_that_asks_for_it(store: IncidentStore) -> None:
     store.save(foreign())
-    assert page(store) == PageRecord(due=True, due_at_ns=NOON)
+    assert page(store) == PageRecord(Subject.TAKEOVER, due=True, due_at_ns=NOON)
 
 
 def test_making_a_page_due_saves_an_unknown_incident_and_is_done_once(store: IncidentStore, clock: Clock) -> None:
-    store.page_due(foreign(paged=False))
+    store.page_due(foreign(paged_for=()), Subject.TAKEOVER)
     clock.now_ns += SECOND
-    store.page_due(foreign())
+    store.page_due(foreign(), Subject.TAKEOVER)
     store.save(foreign())
-    assert page(store) == PageRecord(due=True, due_at_ns=NOON)
+    assert page(store) == PageRecord(Subject.TAKEOVER, due=True, due_at_ns=NOON)
 
 
 def test_a_failed_attempt_leaves_the_page_pending(store: IncidentStore) -> None:
     store.save(foreign())
-    store.page_attempted(ID, NOON + 1, "destination 1: connection refused")
+    store.page_attempted(KEY, NOON + 1, "destination 1: connection refused")
     assert page(store) == PageRecord(
-        due=True, attempts=1, last_error="destination 1: connection refused", due_at_ns=NOON
+        Subject.TAKEOVER, due=True, attempts=1, last_error="destination 1: connection refused", due_at_ns=NOON
     )
     assert [s.incident.incident_id for s in store.pending_pages()] == [ID]
 
 
 def test_an_attempt_without_an_error_ends_it(store: IncidentStore) -> None:
     store.save(foreign())
-    store.page_attempted(ID, NOON + 1, "no")
-    store.page_attempted(ID, NOON + 2, None)
-    assert page(store) == PageRecord(due=True, sent=True, attempts=2, due_at_ns=NOON, sent_at_ns=NOON + 2)
+    store.page_attempted(KEY, NOON + 1, "no")
+    store.page_attempted(KEY, NOON + 2, None)
+    assert page(store) == PageRecord(
+        Subject.TAKEOVER, due=True, sent=True, attempts=2, due_at_ns=NOON, sent_at_ns=NOON + 2
+    )
     assert store.pending_pages() == []
 
 
 def test_giving_up_ends_it_with_the_reason(store: IncidentStore) -> None:
     store.save(foreign())
-    store.page_attempted(ID, NOON + 1, "no")
-    store.page_gave_up(ID, NOON + 2, "no answer after 6 attempts")
+    store.page_attempted(KEY, NOON + 1, "no")
+    store.page_gave_up(KEY, NOON + 2, "no answer after 6 attempts")
     record = page(store)
     assert record.gave_up
     assert not record.sent
@@ -76,22 +84,22 @@ def test_giving_up_ends_it_with_the_reason(store: IncidentStore) -> None:
 
 def test_a_page_that_was_sent_is_not_given_up(store: IncidentStore) -> None:
     store.save(foreign())
-    store.page_attempted(ID, NOON + 1, None)
-    store.page_gave_up(ID, NOON + 2, "late")
+    store.page_attempted(KEY, NOON + 1, None)
+    store.page_gave_up(KEY, NOON + 2, "late")
     assert page(store).sent
     assert not page(store).gave_up
 
 
 def test_pending_pages_and_deliveries_survive_a_restart(path: Path, store: IncidentStore, clock: Clock) -> None:
     store.save(foreign())
-    store.page_delivered(ID, "abc", NOON)
-    store.page_delivered(ID, "abc", NOON)
-    store.page_attempted(ID, NOON + 1, "destination 2: no")
+    store.page_delivered(KEY, "abc", NOON)
+    store.page_delivered(KEY, "abc", NOON)
+    store.page_attempted(KEY, NOON + 1, "destination 2: no")
     store.close()
     with IncidentStore(path, clock) as reopened:
         [pending] = reopened.pending_pages()
         assert pending.page.attempts == 1
-        assert reopened.deliveries(ID) == {"abc"}
+        assert reopened.deliveries(KEY) == {"abc"}
 
 
 def test_pending_pages_come_oldest_first(store: IncidentStore, clock: Clock) -> None:
@@ -103,7 +111,7 @@ def test_pending_pages_come_oldest_first(store: IncidentStore, clock: Clock) -> 
 
 def test_any_error_text_is_kept(store: IncidentStore) -> None:
     store.save(foreign())
-    store.page_attempted(ID, NOON, "no \udcff")
+    store.page_attempted(KEY, NOON, "no \udcff")
     assert page(store).last_error == "no \\xff"
 
 
@@ -118,7 +126,7 @@ def test_a_further_takeover_of_a_session_is_covered_by_the_page_of_the_first(
     store.save(SAME_SESSION)
     stored = store.get(SAME_SESSION.incident_id)
     assert stored is not None
-    assert stored.page == PageRecord(due=True, due_at_ns=clock.now_ns, covered_by=ID)
+    assert stored.page == PageRecord(Subject.TAKEOVER, due=True, due_at_ns=clock.now_ns, covered_by=ID)
     assert [p.incident.incident_id for p in store.pending_pages()] == [ID]
 
 
@@ -136,6 +144,80 @@ def test_a_page_covers_only_takeovers_of_its_own_session(store: IncidentStore, o
     assert len(store.pending_pages()) == 2
 
 
+def test_the_page_of_a_storm_covers_no_takeover(store: IncidentStore) -> None:
+    """A person who was told that many sessions changed has not been told that one was taken over."""
+    told = foreign(paged_for=(Subject.STORM,))
+    store.save(told)
+    store.save(SAME_SESSION)
+    assert [due.key for due in store.pending_pages()] == [
+        (SAME_SESSION.incident_id, Subject.TAKEOVER),
+        (ID, Subject.STORM),
+    ]
+
+
+def test_the_end_of_one_page_of_an_incident_is_not_that_of_the_other(store: IncidentStore) -> None:
+    store.save(foreign(paged_for=(Subject.STORM, Subject.TAKEOVER)))
+    store.save(SAME_SESSION)
+    store.page_delivered(PageKey(ID, Subject.STORM), "abc", NOON)
+    store.page_attempted(PageKey(ID, Subject.STORM), NOON, None)
+    assert page(store) == PageRecord(Subject.TAKEOVER, due=True, due_at_ns=NOON)
+    assert store.deliveries(PageKey(ID, Subject.STORM)) == {"abc"}
+    assert store.deliveries(KEY) == frozenset()
+    assert store.page_gave_up(PageKey(ID, Subject.STORM), NOON, "no") == ()
+    assert [due.key for due in store.pending_pages()] == [KEY]
+
+
+def test_an_incident_with_one_page_sent_and_one_due_is_not_forgotten(store: IncidentStore) -> None:
+    store.save(foreign(paged_for=(Subject.STORM, Subject.TAKEOVER)))
+    store.page_attempted(PageKey(ID, Subject.STORM), NOON, None)
+    assert store.forget_before(NOON * 2) == 0
+    store.page_attempted(KEY, NOON, None)
+    assert store.forget_before(NOON * 2) == 1
+    assert store.pending_pages() == []
+
+
+def test_a_store_with_one_page_for_an_incident_is_brought_up_to_date(path: Path, clock: Clock) -> None:
+    """What the page was about is on record: what was known of the incident when it fell due."""
+    events = {
+        "taken": [(1, "external", "refused")],
+        "forked": [(0, "co_tenant", "applied"), (1, "co_tenant", "ineffective")],
+        "storm": [(1, "co_tenant", "not_attempted")],
+        "storm-taken": [(1, "co_tenant", "not_attempted"), (2, "external", "refused")],
+    }
+    path.parent.mkdir(exist_ok=True)
+    old = sqlite3.connect(path, isolation_level=None)
+    for statement in (statement for statements in MIGRATIONS[:5] for statement in statements):
+        old.execute(statement)
+    old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    old.execute("PRAGMA user_version = 5")
+    for name, happened in events.items():
+        verdict = Verdict(happened[-1][1])
+        body = json.loads(encode(foreign(name, verdict=verdict)))
+        del body["paged_for"]
+        row = (name, NOON, NOON, verdict.value, b"", b"", b"", b"", json.dumps({**body, "paged": True}))
+        old.execute("INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        for event in happened:
+            columns = "incident_id, at_ns, verdict, outcome, reason, count, turn_lost"
+            old.execute(f"INSERT INTO incident_events ({columns}) VALUES (?, ?, ?, ?, '', 0, 0)", (name, *event))
+        old.execute("INSERT INTO pages (incident_id, due_at_ns, attempts, last_error) VALUES (?, 1, 3, 'no')", (name,))
+        old.execute("INSERT INTO page_deliveries VALUES (?, 'abc', 7)", (name,))
+    old.close()
+
+    with IncidentStore(path, clock) as store:
+        found = {due.key.incident_id: due for due in store.pending_pages()}
+        assert {name: due.key.about for name, due in found.items()} == {
+            "taken": Subject.TAKEOVER,
+            "forked": Subject.RECOVERY,
+            "storm": Subject.STORM,
+            "storm-taken": Subject.STORM,
+        }
+        assert {(due.page.attempts, due.page.last_error, due.page.due_at_ns) for due in found.values()} == {
+            (3, "no", 1)
+        }
+        assert {store.deliveries(due.key) for due in found.values()} == {frozenset({"abc"})}
+        assert found["taken"].incident.paged_for == (Subject.TAKEOVER,)
+
+
 def test_a_page_covers_for_a_quarter_of_an_hour(store: IncidentStore, clock: Clock) -> None:
     store.save(foreign())
     clock.now_ns += COVERS_NS + 1
@@ -146,5 +228,5 @@ def test_a_page_covers_for_a_quarter_of_an_hour(store: IncidentStore, clock: Clo
 def test_a_page_that_nobody_took_covers_nothing(store: IncidentStore, clock: Clock) -> None:
     store.save(foreign())
     store.save(SAME_SESSION)
-    assert store.page_gave_up(ID, clock.now_ns, "no") == (SAME_SESSION.incident_id,)
+    assert store.page_gave_up(KEY, clock.now_ns, "no") == (PageKey(SAME_SESSION.incident_id, Subject.TAKEOVER),)
     assert [p.incident.incident_id for p in store.pending_pages()] == [SAME_SESSION.incident_id]

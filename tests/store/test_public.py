@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.incident import UnexplainedRange
+from sidecar.core.incident import Subject, UnexplainedRange
 from sidecar.core.witness import Process
 from sidecar.store.codec import decode, encode
 from sidecar.store.public import incident_json, iso_utc
@@ -15,8 +15,8 @@ from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
 
 
 def test_the_public_form_has_everything_that_is_promised() -> None:
-    page = PageRecord(due=True, sent=True, attempts=2, due_at_ns=NOON, sent_at_ns=NOON + SECOND)
-    body = incident_json(StoredIncident(foreign(), page))
+    page = PageRecord(Subject.TAKEOVER, due=True, sent=True, attempts=2, due_at_ns=NOON, sent_at_ns=NOON + SECOND)
+    body = incident_json(StoredIncident(foreign(), (page,)))
     assert body["id"] == foreign().incident_id
     assert body["session_file"] == SESSION_FILE
     assert body["opened_at"] == "2026-06-01T13:00:00.000000Z"
@@ -51,7 +51,9 @@ def test_the_public_form_has_everything_that_is_promised() -> None:
     assert body["current"]["size"] == 4400
     assert body["recovery"]["outcome"] == "refused"
     assert body["recovery"].keys() >= {"outcome", "mode", "latency_ms", "reason", "count", "pushed"}
+    assert body["pages"] == [body["page"]]
     assert body["page"] == {
+        "about": "takeover",
         "due": True,
         "sent": True,
         "attempts": 2,
