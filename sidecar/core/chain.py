@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.content import Manifest, Range
 from sidecar.core.custody import explain
 from sidecar.core.policy import Grade
+from sidecar.core.witness import NO_TESTIMONY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from sidecar.core.change import Change
     from sidecar.core.content import Content, Segment, Snapshot
     from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.witness import Testimony
     from sidecar.core.writer import Writer
 
 MAX_GAPS: Final = 50
@@ -112,13 +114,16 @@ class Chain:
     problem: str = ""
 
 
-def examine(kept: KeptChain, changes: Sequence[Change], snapshot: Snapshot) -> Chain:
+def examine(
+    kept: KeptChain, changes: Sequence[Change], snapshot: Snapshot, testimony: Testimony = NO_TESTIMONY
+) -> Chain:
     """Hold a file against its chain, and change neither.
 
     Args:
         kept: What is known of it.
         changes: Reported since, and not part of the chain yet.
         snapshot: The file as it was read; no report about it is outstanding.
+        testimony: What the kernel says of the time since the chain's end.
     """
     here, content = snapshot.fingerprint, snapshot.content
     if content is None:
@@ -133,15 +138,34 @@ def examine(kept: KeptChain, changes: Sequence[Change], snapshot: Snapshot) -> C
             problem=snapshot.problem,
         )
     found = explain(kept.manifest or Manifest(), changes, content)
+    manifest = found.manifest if found.unexplained else graded(found.manifest, kept.manifest, testimony)
     return Chain(
         file=kept.file,
         fingerprint=here,
-        ranges=tuple(_ranges(found.manifest.segments, content)),
+        ranges=tuple(_ranges(manifest.segments, content)),
         differences=() if kept.manifest is None else found.unexplained,
         settled=found.determinate,
         since_ns=kept.since_ns,
         gaps=kept.gaps,
     )
+
+
+def graded(manifest: Manifest, before: Manifest | None, testimony: Testimony) -> Manifest:
+    """The bytes with the kernel's word on who wrote what is new in them.
+
+    Args:
+        manifest: The bytes now, each of them explained.
+        before: The bytes as they were when the testimony begins; None where that is not known: then nothing is new.
+        testimony: What the kernel says of the time between.
+    """
+    if before is None or not testimony.whole:
+        return manifest
+    old = set(before.segments)
+    seen = [
+        s.writer is not None and s not in old and testimony.vouches_for(frozenset({s.writer.pid}))
+        for s in manifest.segments
+    ]
+    return Manifest(tuple(replace(s, kernel=True) if k else s for s, k in zip(manifest.segments, seen, strict=True)))
 
 
 def _ranges(segments: Iterable[Segment], content: Content) -> Iterable[CustodyRange]:
@@ -152,7 +176,8 @@ def _ranges(segments: Iterable[Segment], content: Content) -> Iterable[CustodyRa
             end = segment.range.end
             continue
         yield from _nobody(start, end, content)
-        yield CustodyRange(segment.offset, segment.length, segment.sha256, segment.writer, segment.at_ns, Grade.BYTES)
+        grade = Grade.KERNEL if segment.kernel else Grade.BYTES
+        yield CustodyRange(segment.offset, segment.length, segment.sha256, segment.writer, segment.at_ns, grade)
         start = end = segment.range.end
     yield from _nobody(start, end, content)
 

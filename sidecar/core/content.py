@@ -95,6 +95,7 @@ class Segment:
         sha256: Digest of exactly these bytes, hexadecimal.
         writer: Who wrote them; None where nobody is known to have (there when we began to look, or unexplained).
         at_ns: When that was reported, nanoseconds since the epoch; 0 without a writer.
+        kernel: The kernel saw the writer's process write then, and nobody else.
     """
 
     offset: int
@@ -102,6 +103,7 @@ class Segment:
     sha256: str
     writer: Writer | None = None
     at_ns: int = 0
+    kernel: bool = False
 
     @property
     def range(self) -> Range:

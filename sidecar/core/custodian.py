@@ -190,7 +190,7 @@ class Custodian:
         ledger = self._registry.ledgers.get(file)
         if ledger is None:
             return examine(beginning(file, at_ns), (), snapshot)
-        return examine(ledger.kept(file, at_ns), ledger.changes, snapshot)
+        return examine(ledger.kept(file, at_ns), ledger.changes, snapshot, self._registry.account_testimony(file))
 
     def preamble(self, file: str, at_ns: int) -> list[ev.Event]:
         """The events that would lead a custodian that knows nothing to what is known now about this file."""
@@ -252,10 +252,11 @@ class Custodian:
         ledger = self._registry.ledger(event.file)
         ledger.session = event.run.session or ledger.session
         ledger.expire(event.at_ns)
-        trusted = ledger.advance(event.fence)
+        trusted = ledger.advance(event.fence, self._registry.account_testimony(event.file))
         since = [c for c in ledger.changes if trusted is not None or not c.finished]
         window.rebase(event.fence, trusted, ledger.uid, since)
         if trusted is not None:
+            ledger.mark = window.mark
             return begin
         self._registry.unsettled.add(event.file)
         return [*begin, ReadFile(file=event.file)]
@@ -326,7 +327,7 @@ class Custodian:
         before = self._registry.witness.saw(event.file, event.process, event.act, event.at_ns)
         for window in self._registry.on_file(event.file):
             news = window.mark is not None and before <= window.mark.number
-            if news and not self._registry.knows(event.process, window):
+            if news and not self._registry.knows(event.process, window.changes):
                 window.note(event.at_ns, "seen by the kernel", f"{event.act.value} by {event.process.label()}")
         return []
 
@@ -344,7 +345,10 @@ class Custodian:
             for window in windows:
                 if window.fence != event.snapshot.fingerprint:
                     decisions += self._answers.look(window, event.snapshot, event.at_ns)
-        manifest = self._registry.ledger(event.file).read(event.snapshot, event.at_ns)
+        ledger = self._registry.ledger(event.file)
+        manifest = ledger.read(event.snapshot, event.at_ns, self._registry.account_testimony(event.file))
+        if manifest is not None:
+            ledger.mark = self._registry.witness.mark()
         for window in waiting:
             if manifest is not None:
                 window.rebase(window.fence, manifest, event.snapshot.uid, window.changes)

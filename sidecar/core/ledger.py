@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.chain import Gap, KeptChain, closed, widened
+from sidecar.core.chain import Gap, KeptChain, closed, graded, widened
 from sidecar.core.content import Manifest, Segment
 from sidecar.core.custody import explain
 from sidecar.core.overlap import laid_out
 from sidecar.core.projection import chained, project
+from sidecar.core.witness import NO_TESTIMONY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sidecar.core.change import Change
     from sidecar.core.content import Snapshot
     from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.witness import Mark, Testimony
 
 CALL_NS: Final = 60 * 1_000_000_000
 """No call takes so long."""
@@ -74,6 +76,7 @@ class Ledger:
         touched_ns: When it was spoken of last.
         unsaved: It has changed since it was kept last.
         asked: What was kept of it has been asked for.
+        mark: Where the head was set between the kernel's sightings; None where that is not known.
     """
 
     manifest: Manifest | None = None
@@ -88,6 +91,7 @@ class Ledger:
     touched_ns: int = 0
     unsaved: bool = False
     asked: bool = False
+    mark: Mark | None = None
 
     @classmethod
     def of(cls, account: Account) -> Ledger:
@@ -124,8 +128,12 @@ class Ledger:
         """A process that speaks for itself said that it has left the file so."""
         return state == self.head or any(change.after == state for change in self.changes)
 
-    def advance(self, fence: Fingerprint) -> Manifest | None:
+    def advance(self, fence: Fingerprint, testimony: Testimony = NO_TESTIMONY) -> Manifest | None:
         """Move the head to a fence if the reports lead there without a gap.
+
+        Args:
+            fence: As a run recorded it.
+            testimony: What the kernel says of the time since the head was set.
 
         Returns:
             The bytes at the fence, or None where the chain of fingerprints is broken and the calls did not just come
@@ -148,6 +156,7 @@ class Ledger:
         projected = project(self.manifest, self.changes[:reached])
         if projected is None or projected.size != fence.size:
             return None
+        projected = graded(projected, self.manifest, testimony)
         self.manifest, self.head = projected, fence
         del self.changes[:reached]
         self.unsaved = self.unsaved or bool(reached)
@@ -161,8 +170,13 @@ class Ledger:
         """
         return self.manifest is None or snapshot.fingerprint in fences
 
-    def read(self, snapshot: Snapshot, at_ns: int) -> Manifest | None:
+    def read(self, snapshot: Snapshot, at_ns: int, testimony: Testimony = NO_TESTIMONY) -> Manifest | None:
         """Move the head to a file as it was read, keeping the known writers of the parts that are explained.
+
+        Args:
+            snapshot: The file.
+            at_ns: The time.
+            testimony: What the kernel says of the time since the head was set.
 
         Returns:
             The bytes as they are; None where they could not be read or belong to no regular file. What was known
@@ -174,7 +188,8 @@ class Ledger:
             return None
         manifest = Manifest()
         if snapshot.content is not None:
-            manifest = explain(self._named(), self.changes, snapshot.content).manifest
+            found = explain(self._named(), self.changes, snapshot.content)
+            manifest = found.manifest if found.unexplained else graded(found.manifest, self.manifest, testimony)
         elif not self._away:
             self.past = self._reported() or self.past
         self._touch(at_ns)
@@ -190,6 +205,7 @@ class Ledger:
             self.gaps = widened(self.gaps, Gap(at_ns, 0, reason))
         self.manifest = None
         self.head = None
+        self.mark = None
         self.changes = [c for c in self.changes if not c.finished]
 
     @property

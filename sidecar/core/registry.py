@@ -12,6 +12,9 @@ from sidecar.core.witness import Witness
 from sidecar.core.writer import WriterKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.core.change import Change
     from sidecar.core.events import LockTimedOut, TurnTripped, VerdictAsked
     from sidecar.core.witness import Process, Testimony
 
@@ -55,16 +58,21 @@ class Registry:
         """The processes that speak for themselves."""
         return {g.pid for g in self.gateways.values()}
 
-    def knows(self, process: Process, window: Window) -> bool:
-        """The process is one that speaks, or spoke, for itself, or that declared a write in this window."""
+    def knows(self, process: Process, changes: Iterable[Change]) -> bool:
+        """The process is one that speaks, or spoke, for itself, or that declared one of these changes."""
         linked = any(process.may_be(g.pid, g.started_at_ns) for g in self.gateways.values())
-        writers = [c.writer for c in window.changes]
+        writers = [c.writer for c in changes]
         declared = any(w.kind is WriterKind.DECLARED and process.may_be(w.pid, 0) for w in writers)
         return linked or declared or self.witness.was_linked(process)
 
     def testimony(self, window: Window) -> Testimony:
         """What the kernel says of the time since a window's fence."""
-        return self.witness.testify(window.file, window.mark, lambda process: self.knows(process, window))
+        return self.witness.testify(window.file, window.mark, lambda process: self.knows(process, window.changes))
+
+    def account_testimony(self, file: str) -> Testimony:
+        """What the kernel says of the time since the head of a file's account was set."""
+        ledger = self.ledger(file)
+        return self.witness.testify(file, ledger.mark, lambda process: self.knows(process, ledger.changes))
 
     def ledger(self, file: str) -> Ledger:
         """The account of a file, begun with the first word of it."""

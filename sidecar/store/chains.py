@@ -148,6 +148,7 @@ def encode(chain: KeptChain) -> str:
         "gaps": plain(chain.gaps),
         "writers": plain(writers),
         "segments": [[s.length, s.sha256, None if s.writer is None else place[s.writer], s.at_ns] for s in segments],
+        "kernel": [number for number, segment in enumerate(segments) if segment.kernel],
     }
     return json.dumps(body, ensure_ascii=True, separators=(",", ":"))
 
@@ -162,8 +163,10 @@ def decode(file: str, text: str) -> KeptChain:
     writers = [build(Writer, w) for w in body["writers"]]
     segments: list[Segment] = []
     offset = 0
-    for length, sha256, writer, at_ns in body["segments"]:
-        segments.append(Segment(offset, length, sha256, None if writer is None else writers[writer], at_ns))
+    seen = set(body.get("kernel", ()))  # not there in what earlier sidecars have kept
+    for number, (length, sha256, writer, at_ns) in enumerate(body["segments"]):
+        by = None if writer is None else writers[writer]
+        segments.append(Segment(offset, length, sha256, by, at_ns, kernel=number in seen))
         offset += length
     return KeptChain(
         file=file,

@@ -10,6 +10,7 @@ import pytest
 from sidecar.core import events as ev
 from sidecar.core.decisions import Approve, Refuse
 from sidecar.core.glob import Glob
+from sidecar.core.loss import Loss
 from sidecar.core.policy import Grade, Policy, Unchanged
 from sidecar.core.verdict import Verdict
 from sidecar.core.witness import LATE_NS, MAX_SEEN, Act, Process
@@ -244,6 +245,52 @@ def test_a_policy_about_changes_without_bytes_asks_the_kernel_who_made_them() ->
     room.open_window()
     room.disk.touch()
     assert isinstance(room.ask(), Refuse)  # nobody was seen
+
+
+def grades(room: Room) -> list[Grade]:
+    """Of the ranges with a writer."""
+    found = room.custodian.chain(FILE, room.disk.snapshot, room.now())
+    return [r.grade for r in found.ranges if r.writer is not None]
+
+
+def test_a_range_that_the_kernel_saw_being_written_is_of_grade_kernel_from_the_first_look_on() -> None:
+    room = Room()
+    room.open_window()
+    room.cotenant(b"note\n")
+    room.saw(GATEWAY)
+    room.heard()
+
+    assert grades(room) == [Grade.KERNEL]  # not settled yet
+    room.fence()
+    assert grades(room) == [Grade.KERNEL]
+    room.pass_time(2 * LATE_NS)
+    room.heard()
+    room.fence()
+    room.cotenant(b"unseen\n")
+    room.fence()
+    assert grades(room) == [Grade.KERNEL, Grade.BYTES]
+
+
+def test_a_range_beside_a_stranger_or_a_byte_that_nobody_reported_or_lost_sightings_is_of_grade_bytes() -> None:
+    for what in ("a stranger", "an unexplained byte", "lost sightings", "lost reports"):
+        room = Room()
+        room.open_window()
+        room.cotenant(b"note\n")
+        room.saw(GATEWAY)
+        match what:
+            case "a stranger":
+                room.saw(EDITOR)
+            case "an unexplained byte":
+                room.disk.append(b"who knows\n", foreign=1)
+            case "lost sightings":
+                room.handle(ev.KernelDeaf(reason="the queue was full", at_ns=room.now()))
+            case _:
+                room.lose("a gap", Loss.GAP)
+        room.heard()
+        assert grades(room) in ([Grade.BYTES], []), what
+        room.fence()
+        room.read()
+        assert grades(room) in ([Grade.BYTES], []), what
 
 
 def _started(room: Room, started_at_ns: int, *, link: str = "", pid: int = PID) -> Gateway:

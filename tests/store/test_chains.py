@@ -30,7 +30,7 @@ FILE = "/state/agents/main/sessions/0a1b.jsonl"
 
 
 def chain(file: str = FILE, *, watched_ns: int = 30, session: str = "") -> KeptChain:
-    segments = (Segment(0, 5, "aa"), Segment(5, 4, "bb", CRON, 17), Segment(9, 4, "cc", CRON, 18))
+    segments = (Segment(0, 5, "aa"), Segment(5, 4, "bb", CRON, 17), Segment(9, 4, "cc", CRON, 18, kernel=True))
     return KeptChain(
         file=file,
         session=session,

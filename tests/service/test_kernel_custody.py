@@ -1,0 +1,62 @@
+"""The ranges of a file say that the kernel saw them being written: real preload, real sidecar, real kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+from sidecar.core.witness import LATE_NS
+from sidecar.demo.companion import Companion
+from tests.kernel import require_kernel_evidence
+from tests.preload.conftest import node, package, packages
+from tests.preload.kit import Gateway
+from tests.recovery.kit import foreign_append
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.service.kit import Place
+
+__all__ = ["node", "package", "packages"]
+
+
+async def test_ranges_have_the_grade_of_the_evidence_and_keep_it_over_a_restart(place: Place, node: Path) -> None:
+    """One with the kernel's word, and one that a stranger stood beside."""
+    require_kernel_evidence(place.root)
+    state, work = place.root / "gateway", place.root / "w"
+    state.mkdir()
+    work.mkdir()
+    socket = place.root / "s.sock"
+    sidecar = Companion(state, work, socket, ("--who", "kernel"))
+    with Gateway(node, state, socket) as gateway:
+        await sidecar.start()
+        try:
+            await sidecar.wait_linked(gateway.process.pid)
+            await asyncio.sleep(2 * LATE_NS / 1e9)  # of the time before a fence, so much has to have been listened to
+            gateway.do("await startRun()")
+            await sidecar.wait_for(lambda status: status["windows"] == 1 and status["custody_unknown"] == 0)
+            gateway.do("await coTenant()")
+            assert gateway.do("return await endRun()")["outcome"] == "answered"
+            incident = await sidecar.closed_incident(gateway.file.name)
+            assert (incident["verdict"], incident["evidence"]) == ("co_tenant", "kernel")
+            assert await graded(sidecar, gateway.file) == ["none", "kernel", "kernel"]
+
+            foreign_append(gateway.file)
+            gateway.do("await coTenant('more')")
+            assert await graded(sidecar, gateway.file) == ["none", "kernel", "kernel", "none", "bytes"]
+        finally:
+            await sidecar.stop()
+        restarted = Companion(state, work, socket)
+        await restarted.start()
+        try:
+            await restarted.wait_linked(gateway.process.pid)
+            assert (await graded(restarted, gateway.file))[:3] == ["none", "kernel", "kernel"]
+        finally:
+            await restarted.stop()
+
+
+async def graded(sidecar: Companion, file: Path) -> list[str]:
+    body = await sidecar.custody(file.name)
+    assert all((r["writer"] is None) == (r["grade"] == "none") for r in body["ranges"]), json.dumps(body)
+    return [r["grade"] for r in body["ranges"]]
