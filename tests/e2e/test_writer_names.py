@@ -146,6 +146,16 @@ class Stage:
         await until(come)
         assert who in custodians(await self.asked("custody", str(session_file)))
 
+    async def held(self, session_file: Path, who: Who) -> None:
+        """Wait for the span of a hold of the session lock by a writer."""
+
+        async def come() -> bool:
+            locks = [attributes(span) for span in self.received.spans if span.name == "session.lock"]
+            of_file = [lock for lock in locks if lock["file.path"] == str(session_file)]
+            return who in {(lock["openclaw.writer.kind"], lock.get("openclaw.writer.name", "")) for lock in of_file}
+
+        await until(come)
+
     async def asked(self, verb: str, what: str) -> dict[str, Any]:
         """What a command of the sidecar's says of something."""
         options = ("--json", "--state-dir", self.rig.gateway.state_dir, "--data-dir", self.sidecar.data_dir)
@@ -416,15 +426,24 @@ async def test_what_the_message_tool_sends_is_named_by_it_and_its_channel(stage:
 async def test_tool_results_that_are_cut_in_the_file_are_told_as_truncation(
     stage: Stage, session_key: str, version: str
 ) -> None:
-    """It happens before the fence of a run is set, so the chain of custody has it."""
-    if version >= "2026.6":
-        pytest.skip("this release keeps the file whole: it cuts what it sends to the model, and compacts afterwards")
+    """It happens before the fence of a run is set, so the chain of custody has it.
+
+    From 2026.6 on nothing is cut in the file. It is compacted when the turn is over, and that is told as such.
+    """
     await stage.rig.say(session_key)
     session_file = stage.rig.gateway.session_file(session_key)
     _append_tool_result(session_file, BIG)
-    async with stage.window(session_key):
-        pass
-    await stage.in_custody(session_file, ("truncation", ""))
+    turn = asyncio.ensure_future(stage.rig.say(session_key, "And now?"))
+    if version < "2026.6":
+        assert (await turn).answered
+        await stage.in_custody(session_file, ("truncation", ""))
+        return
+    (await stage.call("context summarization assistant")).answer("A summary of it all.")
+    assert (await turn).answered
+    await stage.in_custody(session_file, ("compaction", "cli_budget"))
+    await stage.held(session_file, ("compaction", "cli_budget"))
+    assert BIG in session_file.read_text()
+    assert "truncation" not in {kind for kind, _ in custodians(await stage.sidecar.custody(session_file.name))}
 
 
 def _append_tool_result(session_file: Path, text: str) -> None:
