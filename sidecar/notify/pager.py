@@ -111,13 +111,14 @@ class Pager:
         self._tasks: dict[PageKey, asyncio.Task[None]] = {}
         self._due: set[PageKey] = set()
         self._covered: set[PageKey] = set()
+        self._unrecorded: set[tuple[PageKey, str]] = set()
+        """Pages that a destination has taken while the store did not."""
         self._counts = _Counts()
         self._told = told
 
     async def __aenter__(self) -> Self:
         """Take up the pages that were due when the sidecar stopped."""
-        for due in self._store.pending_pages():
-            self._take(due.key, due.page.due_at_ns, due.page.attempts)
+        self.take_up()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -150,6 +151,17 @@ class Pager:
             log.info("page_covered", incident=key.incident_id, about=about.value, by=page.covered_by)
         elif not page.sent and not page.gave_up:
             self._take(key, page.due_at_ns, page.attempts)
+
+    def take_up(self) -> None:
+        """Deliver what is due by the store and not being delivered: a call of `page` or a delivery may have failed.
+
+        Raises:
+            StoreError: The store does not say what is due.
+        """
+        for due in self._store.pending_pages():
+            idle = due.key not in self._tasks and not self._stopping.is_set()
+            if idle and (self._destinations or due.key not in self._due):
+                self._take(due.key, due.page.due_at_ns, due.page.attempts)
 
     def status(self) -> PageStatus:
         """How the notifications are doing since the start."""
@@ -216,7 +228,7 @@ class Pager:
                 if await self._stopped_within(wait_seconds):
                     return
         except Exception as error:
-            # The store fails, or we do. The page stays due, and the next start tries again.
+            # The store fails, or we do. The page stays due, and is taken up again.
             self._counts.last_error = str(error)
             log.exception("page_attempt_broken", incident=key.incident_id)
         finally:
@@ -238,11 +250,14 @@ class Pager:
         return error
 
     async def _tell(self, key: PageKey, destination: Destination, text: PageText) -> str | None:
-        try:
-            await asyncio.to_thread(destination.send, text)
-        except DeliveryError as error:
-            return str(error)
+        if (key, destination.key) not in self._unrecorded:
+            try:
+                await asyncio.to_thread(destination.send, text)
+            except DeliveryError as error:
+                return str(error)
+            self._unrecorded.add((key, destination.key))
         self._store.page_delivered(key, destination.key, self._clock())
+        self._unrecorded.discard((key, destination.key))
         return None
 
     async def _stopped_within(self, seconds: float) -> bool:

@@ -26,6 +26,7 @@ from sidecar.core.lineage import off_path
 from sidecar.core.recorder import Recorder
 from sidecar.link import translate
 from sidecar.recovery.endings import Endings, Trip
+from sidecar.recovery.owed import OwedPages
 from sidecar.watch.lockfile import SUFFIX, read_lock
 from sidecar.watch.processes import executable_of
 from sidecar.watch.reading import fingerprint_of, take_snapshot
@@ -83,6 +84,7 @@ class Warden:
         self._chains = chains
         self._recordings = recordings
         self._recorder = Recorder(custodian)
+        self._owed = OwedPages(incidents, pages)
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,17 +103,30 @@ class Warden:
 
     def _handle(self, event: ev.Event) -> None:
         self._listener.event(event)
-        for decision in self._recorder.handle(event):
+        decisions = self._recorder.handle(event)
+        for number, decision in enumerate(decisions):
             self._listener.decision(decision)
             try:
                 self._carry_out(decision)
             except SidecarError as error:
                 # What could not be recorded must not be done (rule 6): the rest of the batch stays undone, a gateway
-                # that waits for it goes on as unpatched, and the status says so.
-                self.unsaved += 1
-                self.last_error = str(error)
-                log.error("not_recorded", decision=type(decision).__name__, error=str(error))  # noqa: TRY400
+                # that waits for it goes on as unpatched, and the status says so. Pages are made up for.
+                self._not_recorded(type(decision).__name__, error)
+                self._owed.undone(decisions[number:])
                 return
+        if isinstance(event, ev.TimePassed) or any(isinstance(d, de.SaveIncident) for d in decisions):
+            self._settle()
+
+    def _settle(self) -> None:
+        try:
+            self._owed.settle()
+        except SidecarError as error:
+            self._not_recorded("Page", error)
+
+    def _not_recorded(self, what: str, error: SidecarError) -> None:
+        self.unsaved += 1
+        self.last_error = str(error)
+        log.error("not_recorded", decision=what, error=str(error))
 
     def is_fenced(self, file: str) -> bool:
         """A window is open on this file."""
@@ -188,6 +203,7 @@ class Warden:
 
     async def stop(self) -> None:
         """End what is under way, but for histories: a recovery without a look at its history has no outcome."""
+        self._settle()
         await asyncio.gather(*self._histories, return_exceptions=True)
         tasks = [*self._tasks, *self._looks.values()]
         for task in tasks:
@@ -277,6 +293,7 @@ class Warden:
         match decision:
             case de.SaveIncident():
                 self._incidents.save(decision.incident, decision.spent_at_ns)
+                self._owed.heard(decision.incident)
             case de.Approve():
                 self._send(
                     decision.link,

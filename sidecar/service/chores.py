@@ -33,6 +33,9 @@ SWEEP_SECONDS: Final = 30
 CLOCKS_SECONDS: Final = 5
 """How often we look whether the machine slept or its clock was set; it is looked at ahead of each answer, too."""
 
+PAGES_SECONDS: Final = 60
+"""How often pages that are due and that nobody delivers are taken up."""
+
 RETENTION_HOURS: Final = 6
 """How often old incidents are removed."""
 
@@ -51,6 +54,7 @@ class Chores:
         keep: Callable[[], object],
         read_orders: Callable[[], object],
         check_clocks: Callable[[], object],
+        take_up_pages: Callable[[], object],
     ) -> None:
         """Nothing is scheduled yet."""
         self._state_dir = state_dir
@@ -62,6 +66,7 @@ class Chores:
         self._keep = keep
         self._read_orders = read_orders
         self._check_clocks = check_clocks
+        self._take_up_pages = take_up_pages
         self._scheduler = AsyncIOScheduler(timezone="UTC")
 
     def start(self) -> None:
@@ -74,6 +79,7 @@ class Chores:
             (self._keep, {"seconds": KEEP_SECONDS}),
             (self._read_orders, {"seconds": RECONCILE_SECONDS}),
             (self._check_clocks, {"seconds": CLOCKS_SECONDS}),
+            (self._take_up_pages, {"seconds": PAGES_SECONDS}),
         )
         for job, every in jobs:
             self._scheduler.add_job(_in_loop(job), "interval", coalesce=True, max_instances=1, **every)

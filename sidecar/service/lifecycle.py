@@ -131,6 +131,7 @@ class Service:
             self.custody.keep,
             self.rulebook.look,
             self.check_clocks,
+            self.pager.take_up,
         )
         self.hooks = Hooks(
             self.warden, settings.state_dir, settings.hooks_token_file, time.time_ns, self.reception.refuse

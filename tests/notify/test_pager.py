@@ -9,6 +9,7 @@ from sidecar.core.verdict import Verdict
 from sidecar.notify.destination import destinations_of
 from sidecar.notify.errors import DeliveryError
 from sidecar.notify.pager import INTERVALS_SECONDS, STALE_NS, Pager
+from sidecar.store.errors import StoreWriteError
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.stored import PageKey
 from tests.store.samples import SECOND, foreign
@@ -341,6 +342,52 @@ def test_a_takeover_is_told_though_the_incident_and_the_session_were_paged_for_a
     assert ["many sessions" in title for title in titles] == [True, False]
     assert "foreign change of a session" in titles[1]
     assert receiver.received.empty()
+
+
+def test_a_page_that_fell_due_behind_the_pagers_back_is_taken_up_and_sent_once(
+    store: IncidentStore, clock: Clock, receiver: Receiver
+) -> None:
+    """A save that asked for it succeeded where the call that announces it was never reached."""
+
+    async def run() -> None:
+        async with Pager(destinations_of([receiver.url()]), store, clock) as pager:
+            store.save(foreign())
+            pager.take_up()
+            pager.take_up()
+            assert pager.status().pending == 1
+            await settled(pager)
+            pager.take_up()
+            await settled(pager)
+
+    asyncio.run(run())
+    receiver.next()
+    assert receiver.received.empty()
+    assert record(store).sent
+
+
+def test_a_page_that_was_taken_and_could_not_be_put_on_record_is_not_sent_again(
+    store: IncidentStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = Fake()
+    delivered = store.page_delivered
+
+    def full(*_: object) -> None:
+        raise StoreWriteError(store.path, "no room")
+
+    async def run() -> None:
+        async with Pager([destination], store, clock) as pager:
+            monkeypatch.setattr(store, "page_delivered", full)
+            pager.page(foreign(), Subject.TAKEOVER)
+            await settled(pager)
+            assert (pager.status().pending, pager.status().sent) == (1, 0)
+            monkeypatch.setattr(store, "page_delivered", delivered)
+            pager.take_up()
+            await settled(pager)
+            assert (pager.status().pending, pager.status().sent) == (0, 1)
+
+    asyncio.run(run())
+    assert destination.calls == 1
+    assert record(store).sent
 
 
 def test_takeovers_that_a_page_given_up_should_have_told_of_get_pages_of_their_own(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from sidecar.core.incident import Outcome
+from sidecar.core import events as ev
+from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Mode
 from sidecar.core.verdict import Verdict
 from sidecar.recovery import warden
@@ -109,6 +110,53 @@ async def test_what_can_not_be_recorded_is_not_done(place: Path) -> None:
         answer = await gateway.answer()
     assert isinstance(answer, wire.Approve)
     assert answer.ask == "0.2"
+
+
+@pytest.mark.parametrize("then", ["next save", "time", "stop"])
+async def test_a_takeover_that_could_not_be_saved_is_paged_as_soon_as_there_is_room(place: Path, then: str) -> None:
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        foreign_append(stage.file)
+        stage.sinks.full = True
+        gateway.ask(stage.file, fence)
+        await stage.said()
+        stage.warden.handle(ev.TimePassed(at_ns=1))
+        assert stage.sinks.saved == stage.sinks.paged == []
+        stage.sinks.full = False
+        if then == "next save":
+            gateway.trip(stage.file, fence)
+            await stage.said()
+        elif then == "time":
+            stage.warden.handle(ev.TimePassed(at_ns=2))
+        else:
+            await stage.warden.stop()
+        assert [incident.verdict for incident in stage.sinks.paged] == [Verdict.EXTERNAL]
+        assert stage.sinks.saved[-1].paged_for == (Subject.TAKEOVER,)
+        assert stage.sinks.saved[-1].turn_lost == (then == "next save")
+
+        stage.warden.handle(ev.TimePassed(at_ns=3))
+        assert len(stage.sinks.paged) == 1
+
+
+async def test_a_page_that_is_made_up_for_tells_what_is_known_by_then(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        foreign_append(stage.file)
+        stage.sinks.full = True
+        gateway.ask(stage.file, fence)
+        gateway.trip(stage.file, fence)
+        gateway.end(takeover=True)
+        await stage.said()
+        stage.sinks.full = False
+        stage.warden.handle(ev.TimePassed(at_ns=2))
+        [incident] = stage.sinks.paged
+        assert incident == stage.incident
+        assert incident.turn_lost
+        assert incident.closed_at_ns
 
 
 async def test_a_message_that_can_not_be_understood_costs_no_more_than_its_own_custody(place: Path) -> None:

@@ -233,10 +233,31 @@ def test_the_files_are_looked_at_now_and_then_whatever_inotify_says(
         def nothing() -> None:
             pass
 
-        jobs = chores.Chores(tmp_path, idle, idle, idle, nothing, nothing, nothing, looked.set, nothing)
+        jobs = chores.Chores(tmp_path, idle, idle, idle, nothing, nothing, nothing, looked.set, nothing, nothing)
         jobs.start()
         try:
             await asyncio.wait_for(looked.wait(), SOON)
+        finally:
+            jobs.stop()
+
+    asyncio.run(wait())
+
+
+def test_pages_that_are_due_are_taken_up_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chores, "PAGES_SECONDS", 0.02)
+    monkeypatch.setattr(chores, "gateways_of", lambda _directory: ())
+
+    async def wait() -> None:
+        taken = asyncio.Event()
+        idle: Any = SimpleNamespace(files=())
+
+        def nothing() -> None:
+            pass
+
+        jobs = chores.Chores(tmp_path, idle, idle, idle, nothing, nothing, nothing, nothing, nothing, taken.set)
+        jobs.start()
+        try:
+            await asyncio.wait_for(taken.wait(), SOON)
         finally:
             jobs.stop()
 

@@ -35,7 +35,7 @@ def test_while_many_files_are_looked_at_others_have_their_turn(tmp_path: Path, m
         files: Any = SimpleNamespace(files={tmp_path / f"{n}.jsonl" for n in range(100)})
         lookout: Any = SimpleNamespace(look=looked.append)
         nothing: Any = None
-        jobs = chores.Chores(tmp_path, files, lookout, nothing, nothing, nothing, nothing, nothing, nothing)
+        jobs = chores.Chores(tmp_path, files, lookout, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
         done = asyncio.Event()
         other = asyncio.create_task(turns_had(done))
         await jobs.reconcile()
