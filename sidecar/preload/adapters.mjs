@@ -1,5 +1,6 @@
 // One adapter for each generation of the fence. Each moves the fence of one controller from exactly F0 to exactly F1,
 // and is called at the gateway's own comparison, under the session lock.
+import { Refusal } from "./guard.mjs";
 import { isTeachable, recordsSince, reloadKeepingUnsaved, savingOf, teach, unknownTo } from "./history.mjs";
 import { sessionPath } from "./paths.mjs";
 
@@ -14,7 +15,7 @@ export const swap = {
   adjust: (params) => params,
   prepare(state, fence, current) {
     const manager = state.run?.manager?.();
-    if (!isTeachable(manager, state.file, sessionPath)) throw new Error("the run's session manager is not known");
+    if (!isTeachable(manager, state.file, sessionPath)) throw new Refusal("the run's session manager is not known");
     if (manager.flushed === false) savingOf(manager); // throws where that is not known: better refused than doubled
     const records = recordsSince(state.file, fence, current);
     return { manager, records, ids: unknownTo(manager, records).map((record) => record.id) };
@@ -52,10 +53,10 @@ export const publish = {
   },
   prepare(state, fence, current) {
     if (typeof state.params?.reloadPromptReleasedSessionFile !== "function") {
-      throw new Error("this controller offers no reload");
+      throw new Refusal("this controller offers no reload");
     }
     if (!isTeachable(state.run?.manager?.(), state.file, sessionPath)) {
-      throw new Error("the run's session manager is not known");
+      throw new Refusal("the run's session manager is not known");
     }
     const records = recordsSince(state.file, fence, current);
     return { ids: records.filter((r) => typeof r.id === "string" && r.type !== "session").map((r) => r.id) };

@@ -6,14 +6,15 @@
 // bounded time: what the bound does not cover is as without us.
 import { ASK_BOUND_MS, GUESTS_BOUND_MS, within } from "./bounds.mjs";
 
-const APPENDS_WITHIN_MS = 5000; // who has been in for longer is no appender, or has lost the lock without a word
+const APPENDS_WITHIN_MS = 5000; // who takes longer does something else, or has lost the lock without a word
 
 const guests = new Map(); // file -> Set of {run, since, left}: the holds of its lock
-const doors = new Map(); // file -> Set of {run, opened}: runs that want to be alone
+const doors = new Map(); // file -> Set of {run, since, opened}: runs that want to be alone
 
 function put(map, file, entry) {
   if (!map.has(file)) map.set(file, new Set());
   const set = map.get(file);
+  entry.since = performance.now();
   set.add(entry);
   return () => {
     set.delete(entry);
@@ -22,7 +23,8 @@ function put(map, file, entry) {
 }
 
 function others(map, file, run) {
-  return [...(map.get(file) ?? [])].filter((entry) => entry.run !== run);
+  const after = performance.now() - APPENDS_WITHIN_MS;
+  return [...(map.get(file) ?? [])].filter((entry) => entry.run !== run && entry.since > after);
 }
 
 /** Somebody has the lock now, in a run or in none. Gives what is called when it is given back. */
@@ -31,7 +33,7 @@ export function enter(file, run) {
   const left = new Promise((resolve) => {
     leave = resolve;
   });
-  const remove = put(guests, file, { run, left, since: performance.now() });
+  const remove = put(guests, file, { run, left });
   return () => {
     remove();
     leave();
@@ -53,7 +55,7 @@ export function shut(file, run) {
 
 /** A promise for when all others have left the lock, or the bound is over; undefined when there are none. */
 export function alone(file, run) {
-  const inside = others(guests, file, run).filter(({ since }) => performance.now() - since < APPENDS_WITHIN_MS);
+  const inside = others(guests, file, run);
   if (inside.length === 0) return undefined;
   return within(Promise.all(inside.map(({ left }) => left)), GUESTS_BOUND_MS);
 }

@@ -11,7 +11,7 @@ import { underWay } from "./account.mjs";
 import { ASK_BOUND_MS, within } from "./bounds.mjs";
 import { alone, shut } from "./company.mjs";
 import { encode, fingerprintOf } from "./fingerprint.mjs";
-import { safely, trouble } from "./guard.mjs";
+import { reasonOf, safely, trouble } from "./guard.mjs";
 import { patient } from "./patience.mjs";
 import { sessionPath } from "./paths.mjs";
 import { currentRun, describeRun } from "./writers.mjs";
@@ -178,7 +178,8 @@ export class Fences {
       const call = { state, kind: nested ? "run" : kind, checked: false, pending: undefined, live: true };
       const passed = !nested && typeof args[0] === "function" ? [insideRun(call, args[0]), ...args.slice(1)] : args;
       try {
-        return await calls.run(nested ? present : call, () => inner[method](...passed));
+        const result = await calls.run(nested ? present : call, () => inner[method](...passed));
+        return safely("fence", () => reopenedAtRelease(call, result)) ?? result;
       } finally {
         call.live = false;
         call.reopen?.();
@@ -271,7 +272,7 @@ export class Fences {
       prepared = this.#adapter.prepare(state, fence, current);
     } catch (error) {
       if (fingerprintOf(state.file) === current) {
-        this.#applied(state, { fence, current, pushed, since }, false, String(error?.message ?? error));
+        this.#applied(state, { fence, current, pushed, since }, false, reasonOf(error));
       }
       return true;
     }
@@ -293,7 +294,7 @@ export class Fences {
     try {
       same = this.#adapter.apply(state, pending.prepared, pending.fingerprint, this.#points);
     } catch (error) {
-      return refuse(String(error?.message ?? error));
+      return refuse(reasonOf(error));
     }
     if (fingerprintOf(state.file) !== pending.current) return refuse("the file changed while the fence was moved");
     this.#applied(state, pending, true, "");
@@ -352,6 +353,21 @@ function presentCall() {
  */
 function isMoved(state, from, to) {
   return state.moved?.from === from && state.moved.to === to;
+}
+
+/** Cleaning up, a run is given the lock itself: it is alone until it gives that back. */
+function reopenedAtRelease(call, lock) {
+  const { reopen } = call;
+  if (!reopen || typeof lock?.release !== "function") return undefined;
+  call.reopen = undefined;
+  const release = async (...args) => {
+    try {
+      return await lock.release(...args);
+    } finally {
+      reopen();
+    }
+  };
+  return { ...lock, release };
 }
 
 /** What the run does under the lock is its own affair; readings of the file there are no checks. */

@@ -11,6 +11,18 @@ export function onTrouble(report, missing = () => {}) {
   lose = missing;
 }
 
+/** Something that we refuse to do. Its message is our own, and may leave the process. */
+export class Refusal extends Error {}
+
+/** What may be said of an error: an engine's message may quote what it met (rule 7), so only its class and place. */
+export function reasonOf(error) {
+  if (error instanceof Refusal) return error.message.slice(0, 300);
+  const name = error instanceof Error ? error.constructor.name : typeof error;
+  const code = typeof error?.code === "string" && /^[A-Z_0-9]{1,60}$/.test(error.code) ? ` ${error.code}` : "";
+  const place = /[/\\]preload[/\\](\w+\.mjs:\d+)/.exec(String(error?.stack ?? ""))?.[1];
+  return `${name}${code}${place ? ` at ${place}` : ""}`.slice(0, 300);
+}
+
 /** Report an error of our own; the gateway goes on. */
 export function trouble(where, error) {
   try {
@@ -19,7 +31,7 @@ export function trouble(where, error) {
       return;
     }
     troubles += 1;
-    tell(where, String(error?.message ?? error).slice(0, 300));
+    tell(where, reasonOf(error));
   } catch {
     // There is nobody left to tell.
   }

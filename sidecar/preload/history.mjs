@@ -3,7 +3,9 @@
 import fs from "node:fs";
 
 import { inodeOf, sizeOf } from "./fingerprint.mjs";
-import { safely } from "./guard.mjs";
+import { Refusal, safely } from "./guard.mjs";
+
+const MAX_BYTES = 4 << 20; // reading and parsing block the gateway: some 50 ms for so much
 
 const { openSync, readSync, closeSync, fstatSync } = fs;
 
@@ -12,18 +14,27 @@ export function recordsSince(file, fence, current) {
   const size = sizeOf(current);
   if (size === 0) return [];
   const from = inodeOf(fence) === inodeOf(current) && sizeOf(fence) <= size ? sizeOf(fence) : 0;
+  if (size - from > MAX_BYTES) throw new Refusal("there is too much to be read again in time");
   const bytes = Buffer.alloc(size - from);
   const fd = openSync(file, "r");
   try {
     if (fstatSync(fd).size !== size || readSync(fd, bytes, 0, bytes.length, from) !== bytes.length) {
-      throw new Error("the file changed while its new records were read");
+      throw new Refusal("the file changed while its new records were read");
     }
   } finally {
     closeSync(fd);
   }
   const lines = bytes.toString("utf8").split("\n");
-  if (lines.pop() !== "") throw new Error("the last record is incomplete");
-  return lines.filter((line) => line.trim()).map((line) => JSON.parse(line));
+  if (lines.pop() !== "") throw new Refusal("the last record is incomplete");
+  return lines.filter((line) => line.trim()).map(parsed);
+}
+
+function parsed(line) {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw new Refusal("a new record is no JSON");
+  }
 }
 
 /** Ids of the records that the manager does not know yet. */
@@ -106,7 +117,7 @@ const begun = new WeakMap(); // manager -> entries that the file has begun with,
 function teachUnsaved(manager, records, fresh) {
   const inFile = begun.get(manager) ?? new Set();
   const header = [...inFile, ...records].find(isHeader);
-  if (!header) throw new Error("the file has begun in a way that is not known");
+  if (!header) throw new Refusal("the file has begun in a way that is not known");
   if (!begun.has(manager)) noteWhenSaving(manager, inFile);
   const unsaved = manager.fileEntries.filter((entry) => !isHeader(entry) && !inFile.has(entry));
   for (const record of [header, ...fresh]) inFile.add(record);
@@ -160,7 +171,7 @@ export function savingOf(manager) {
   const persist = manager[name];
   const rewrites = /\b(writeFullFile|writeJsonlEntriesSync|_?rewriteFile)\(/.test(source);
   if (!rewrites && !/\bappend(FileSync|JsonlEntriesSync)\(/.test(source)) {
-    throw new Error("this session manager saves in an unknown way");
+    throw new Refusal("this session manager saves in an unknown way");
   }
   const saving = { name, persist, rewrites };
   savings.set(manager, saving);

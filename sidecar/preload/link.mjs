@@ -5,6 +5,8 @@ import os from "node:os";
 import path from "node:path";
 import { threadId } from "node:worker_threads";
 
+import { safely } from "./guard.mjs";
+
 /** Newest and oldest version of the protocol that are spoken here; see sidecar/wire/messages.py. */
 export const PROTOCOL = 1;
 const OLDEST = 1;
@@ -76,10 +78,11 @@ export class Link {
     socket.unref();
     this.#socket = socket;
     socket.setEncoding("utf8");
-    socket.on("connect", () => this.#connected());
-    socket.on("data", (chunk) => this.#received(chunk));
-    socket.on("error", (error) => this.#sayOnce(error));
-    socket.on("close", () => this.#closed());
+    // Whatever a message makes of us, it must not be thrown where nobody of the gateway's catches it.
+    socket.on("connect", () => safely("link", () => this.#connected()));
+    socket.on("data", (chunk) => safely("link", () => this.#received(chunk)));
+    socket.on("error", (error) => safely("link", () => this.#sayOnce(error)));
+    socket.on("close", () => safely("link", () => this.#closed()));
   }
 
   /** Say something. Order is kept; before the first connection a little is kept for it. */
@@ -186,14 +189,14 @@ export class Link {
     if (message === null || typeof message !== "object") return;
     switch (message.t) {
       case "welcome":
-        this.#welcome = message.protocol >= OLDEST && message.protocol <= PROTOCOL;
+        this.#welcome = Number.isInteger(message.protocol) && message.protocol >= OLDEST && message.protocol <= PROTOCOL;
         this.#recovers = message.mode === "recover";
         this.#answers = Array.isArray(message.answers) ? message.answers : [];
         this.#retryMs = FIRST_RETRY_MS;
         return;
       case "reject":
         this.#rejected = true;
-        this.#sayOnce({ code: String(message.reason).slice(0, 300) });
+        this.#sayOnce({ code: typeof message.reason === "string" ? message.reason.slice(0, 300) : "rejected" });
         this.#socket.destroy();
         return;
       case "sync":
@@ -228,7 +231,7 @@ export class Link {
     for (const ask of [...this.#asks.keys()]) this.#settle(ask, undefined);
     this.describe.disconnected();
     if (this.#rejected) this.#retryMs = LAST_RETRY_MS;
-    setTimeout(() => this.connect(), this.#retryMs).unref();
+    setTimeout(() => safely("link", () => this.connect()), this.#retryMs).unref();
     this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
   }
 

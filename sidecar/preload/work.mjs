@@ -116,7 +116,9 @@ function wrapCall(original) {
   return async function callGateway(options, ...rest) {
     safely("writers", () => {
       const outer = presentContext();
-      if (KEEPS_ITS_NAME.has(outer?.kind)) callers.set(options?.params?.idempotencyKey, outer);
+      // Its names only: a context leads to a run, and a run to its whole session.
+      const { kind, name } = outer ?? {};
+      if (KEEPS_ITS_NAME.has(kind)) callers.set(options?.params?.idempotencyKey, { kind, name });
     });
     return await original.call(this, options, ...rest);
   };

@@ -138,6 +138,7 @@ export function wrapRun(original, onEnd) {
       ended.set(params?.sessionKey, [kind, name, context.run]);
       if (running.get(context.run) === context) running.delete(context.run);
       onEnd(context);
+      context.manager = undefined; // what is remembered of a run must not keep its session
     }
   };
 }

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tests.preload.kit import Gateway
 
 BOUND_MS: Final = 250
-GUESTS_BOUND_MS: Final = 100
 SLACK_MS: Final = 200
 """What a busy machine may add to a bound."""
 
@@ -263,35 +262,42 @@ def test_a_file_that_a_co_tenant_is_still_writing_to_is_looked_at_again(gateway:
 
 
 def test_rule_3_a_co_tenant_that_is_in_the_lock_at_the_check_is_waited_for(gateway: Gateway, sidecar: Sidecar) -> None:
+    """And for no longer than it takes: it leaves when the run has begun to wait, and the bound does not come."""
     sidecar.answer = approving
     code = """
       await coTenant();
-      const inside = moment();
-      const late = guest("late", async () => { inside.now(); await after(30); });
+      const [inside, waiting] = [moment(), moment()];
+      const late = guest("late", async () => { inside.now(); await waiting.come; });
       await inside.come;
+      const [bounds, end] = timersOf(100, waiting.now);
       const ended = await endRun();
       await late;
-      return ended;
+      end();
+      return [ended.outcome, bounds];
     """
-    assert gateway.do(code)["outcome"] == "answered"
+    assert gateway.do(code) == ["answered", [{"rang": False}]]
     assert lineage(gateway) == ["answer", "late", "note", "first"]
 
 
 def test_rule_3_a_co_tenant_that_comes_while_the_run_writes_waits_outside(gateway: Gateway, sidecar: Sidecar) -> None:
+    """And no longer than the run takes."""
     sidecar.answer = approving
     code = """
       await coTenant();
-      const writing = moment();
+      const [writing, waiting] = [moment(), moment()];
       const late = writing.come.then(() => guest("late", () => after(1)));
+      let bounds, end;
       const ended = await endRun(async () => {
+        [bounds, end] = timersOf(250, waiting.now);
         writing.now();
-        await after(30);
+        await waiting.come;
         g.manager.append("answer");
       });
       await late;
-      return ended;
+      end();
+      return [ended.outcome, bounds];
     """
-    assert gateway.do(code)["outcome"] == "answered"
+    assert gateway.do(code) == ["answered", [{"rang": False}]]
     assert lineage(gateway) == ["late", "answer", "note", "first"]
 
 
@@ -300,20 +306,120 @@ def test_rule_3_a_recovered_run_writes_alone_to_its_end(gateway: Gateway, sideca
     sidecar.answer = approving
     code = """
       await coTenant();
-      const [recovered, inside] = [moment(), moment()];
-      const late = recovered.come.then(() => guest("late", async () => { inside.now(); await after(30); }));
+      const [recovered, inside, waiting] = [moment(), moment(), moment()];
+      const late = recovered.come.then(() => guest("late", async () => { inside.now(); await waiting.come; }));
+      let bounds, end;
       g.rest = async () => {
         await g.controller.withSessionWriteLock(async () => g.manager.append("one"));
         recovered.now();
         await inside.come;
+        [bounds, end] = timersOf(100, waiting.now);
         await g.controller.withSessionWriteLock(async () => g.manager.append("two"));
       };
       g.answer();
       await g.run;
       await late;
+      end();
+      return bounds;
     """
-    gateway.do(code)
+    assert gateway.do(code) == [{"rang": False}]
     assert lineage(gateway) == ["two", "late", "one", "note", "first"]
+
+
+def test_rule_3_what_a_run_writes_as_it_cleans_up_is_written_alone(swap: Gateway, sidecar: Sidecar) -> None:
+    """Cleaning up, the run is given the lock, and writes until it gives it back."""
+    sidecar.answer = approving
+    code = """
+      await coTenant();
+      const [writing, waiting] = [moment(), moment()];
+      const late = writing.come.then(() => guest("late", () => after(1)));
+      let bounds, end;
+      g.rest = async () => {
+        g.lockOptions.allowReentrant = true;
+        const lock = await g.controller.acquireForCleanup();
+        [bounds, end] = timersOf(250, waiting.now);
+        writing.now();
+        await waiting.come;
+        g.manager.append("end");
+        await lock.release();
+      };
+      g.answer();
+      await g.run;
+      await late;
+      end();
+      return bounds;
+    """
+    assert swap.do(code) == [{"rang": False}]
+    assert lineage(swap) == ["late", "end", "note", "first"]
+
+
+def test_a_run_that_is_alone_waits_for_nobody(gateway: Gateway, sidecar: Sidecar) -> None:
+    sidecar.answer = approving
+    code = """
+      await coTenant();
+      const [bounds, end] = timersOf(100);
+      const ended = await endRun();
+      end();
+      return [ended.outcome, bounds];
+    """
+    assert gateway.do(code) == ["answered", []]
+
+
+def test_a_refused_run_keeps_nobody_out(gateway: Gateway, sidecar: Sidecar) -> None:
+    sidecar.answer = refusing
+    code = """
+      await coTenant();
+      const [bounds, end] = timersOf(250);
+      await endRun();
+      await coTenant("late");
+      end();
+      return bounds;
+    """
+    assert gateway.do(code) == []
+
+
+def test_who_has_had_the_lock_for_long_is_not_waited_for(gateway: Gateway, sidecar: Sidecar) -> None:
+    """The gateway's own watchdog may have taken it away without a word."""
+    sidecar.answer = approving
+    code = """
+      await coTenant();
+      const [inside, over] = [moment(), moment()];
+      const late = guest("late", async () => { inside.now(); await over.come; });
+      await inside.come;
+      const { now } = performance;
+      performance.now = () => now.call(performance) + 6000;
+      const [bounds, end] = timersOf(100);
+      const ended = await endRun();
+      end();
+      delete performance.now;
+      over.now();
+      await late;
+      return [ended.outcome, bounds];
+    """
+    assert gateway.do(code) == ["answered", []]
+
+
+@pytest.mark.parametrize("call", ["", "await bundle.callGateway({ params: { idempotencyKey: 'k' }, send: () => {} });"])
+def test_nothing_keeps_a_run_that_is_over(swap: Gateway, sidecar: Sidecar, call: str) -> None:
+    """Neither its session, which may be many megabytes, nor its controller."""
+    sidecar.answer = approving
+    code = """
+      await bundle.executeJobCore({ execute: async () => {
+        await startRun({ trigger: "cron" });
+        await coTenant();
+        const { append } = g.manager;
+        const outcome = endRun(async () => { CALL g.manager.append("answer"); });
+        if ((await outcome).outcome !== "answered") throw new Error("lost");
+      } }, { id: "j-1", name: "digest" });
+      const refs = [new WeakRef(g.manager), new WeakRef(g.controller)];
+      for (const name of Object.keys(g)) delete g[name];
+      await collectGarbage();
+      return refs.map((ref) => ref.deref() === undefined);
+    """
+    swap.do("await endRun()")
+    sidecar.sync()
+    swap.do("use(file)")
+    assert swap.do(code.replace("CALL", call)) == [True, True]
 
 
 def test_a_run_that_itself_waits_for_a_co_tenant_goes_on_within_the_bound(gateway: Gateway, sidecar: Sidecar) -> None:
@@ -363,19 +469,14 @@ def test_only_a_sidecar_that_recovers_makes_the_run_wait_for_others(
       const [inside, over] = [moment(), moment()];
       const late = guest("late", async () => { inside.now(); await over.come; });
       await inside.come;
-      const { setTimeout } = globalThis;
-      const waits = [];
-      globalThis.setTimeout = (call, ms, ...rest) => { waits.push(ms); return setTimeout(call, ms, ...rest); };
-      try {
-        await endRun();
-      } finally {
-        globalThis.setTimeout = setTimeout;
-      }
+      const [bounds, end] = timersOf(100);
+      await endRun();
+      end();
       over.now();
       await late;
-      return waits;
+      return bounds;
     """
-    assert (GUESTS_BOUND_MS in gateway.do(code)) == (mode == "recover")
+    assert len(gateway.do(code)) == (1 if mode == "recover" else 0)
 
 
 def test_a_step_is_refused_when_the_file_changes_while_the_fence_is_moved(swap: Gateway, sidecar: Sidecar) -> None:
@@ -411,6 +512,35 @@ def test_a_step_is_refused_when_the_history_can_not_be_continued(
     told = outcome(sidecar)
     assert told["ok"] is False
     assert told["reason"] != ""
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("fs.appendFileSync(file, 'my password is 123\\n')", "a new record is no JSON"),
+        ("g.manager.getSessionFile = () => { throw new Error('my password is 123'); }", "Error"),
+        ("g.manager.byId.set = () => { throw new TypeError('my password is 123'); }", "TypeError"),
+    ],
+)
+def test_rule_7_a_reason_of_a_refusal_holds_no_text_of_others(
+    swap: Gateway, sidecar: Sidecar, damage: str, reason: str
+) -> None:
+    sidecar.answer = approving
+    swap.do(f"await coTenant(); {damage}")
+    assert swap.do("return await endRun(() => {})")["outcome"] == "takeover"
+    sidecar.wait_for_said("applied")
+    sidecar.sync()
+    assert any(told["reason"].startswith(reason) for told in sidecar.said("applied"))
+    assert not any(b"password" in line for line in sidecar.link.raw)
+
+
+def test_more_than_some_megabytes_are_not_read_while_the_gateway_waits(swap: Gateway, sidecar: Sidecar) -> None:
+    """Reading and parsing block it; a turn that would have to wait for that is better stopped."""
+    sidecar.answer = approving
+    record = '{ type: "message", id: "long", parentId: "first", text: "x".repeat(5 << 20) }'
+    swap.do(f'fs.appendFileSync(file, JSON.stringify({record}) + "\\n")')
+    assert swap.do("return await endRun(() => {})")["outcome"] == "takeover"
+    assert outcome(sidecar)["reason"] == "there is too much to be read again in time"
 
 
 # What is late, missing or nonsense

@@ -210,6 +210,25 @@ def test_a_welcome_of_another_protocol_is_no_welcome(end: LinkEnd, sidecar: Side
     assert end.look()["ready"] is False
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"t":"reject","protocol":1,"reason":{"toString":1,"valueOf":1}}',
+        b'{"t":"welcome","protocol":{"toString":1,"valueOf":1},"sidecar":"0","mode":"recover"}',
+        b'{"t":"welcome","protocol":1,"sidecar":"0","mode":{"toString":1,"valueOf":1}}',
+        b'{"t":{"toString":1,"valueOf":1}}',
+        b'{"t":"sync","sync":{"toString":1,"valueOf":1}}',
+        b'{"t":"approve","ask":{"toString":1,"valueOf":1}}',
+        b'{"t":"approve","window":{"toString":1,"valueOf":1}}',
+        b"[]",
+    ],
+)
+def test_a_message_of_another_shape_does_not_end_the_gateway(end: LinkEnd, sidecar: Sidecar, line: bytes) -> None:
+    sidecar.link.say(line + b"\n")
+    sidecar.renew(forget=False)
+    assert end.look()["ready"] is True
+
+
 def test_a_message_may_come_in_pieces_and_several_in_one(end: LinkEnd, sidecar: Sidecar) -> None:
     line = encode(wire.Approve(window="wé", fence="absent", current="absent"))
     cut = line.index(b"\xc3") + 1  # in the middle of a character

@@ -2,6 +2,8 @@
 import fs from "node:fs";
 import fsp from "node:fs/promises";
 import { createInterface } from "node:readline";
+import v8 from "node:v8";
+import vm from "node:vm";
 
 const bundle = await import(process.argv[2]);
 let file; // the session file
@@ -95,11 +97,37 @@ async function guest(id, work) {
 
 const after = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/** A step of a test that another part of it waits for. */
+/** Take note of each wait of at most `ms`, and call `onSet` when one begins; gives the notes, and what ends it. */
+function timersOf(ms, onSet = () => {}) {
+  const { setTimeout } = globalThis;
+  const notes = [];
+  globalThis.setTimeout = (call, delay, ...rest) => {
+    const bounded = delay === ms && new Error().stack.includes("bounds.mjs");
+    if (!bounded) return setTimeout(call, delay, ...rest);
+    const note = { rang: false };
+    notes.push(note);
+    queueMicrotask(onSet);
+    return setTimeout((...args) => { note.rang = true; call(...args); }, delay, ...rest);
+  };
+  return [notes, () => { globalThis.setTimeout = setTimeout; }];
+}
+
+/** What is garbage by now is gone after this. */
+async function collectGarbage() {
+  v8.setFlagsFromString("--expose-gc");
+  const gc = vm.runInNewContext("gc");
+  for (let round = 0; round < 3; round += 1) {
+    await after(5);
+    gc();
+  }
+}
+
+/** A step of a test that another part of it waits for; one that does not come must fail the test, not stop it. */
 function moment() {
   const found = {};
   found.come = new Promise((resolve) => {
     found.now = resolve;
+    setTimeout(resolve, 2000);
   });
   return found;
 }
