@@ -217,7 +217,6 @@ export class Fences {
       }
     }
     if (state.fence !== encode(current)) current = await this.#settle(call, current, read, until);
-    if (!call.pending && !state.recovered) call.reopen?.();
     return current;
   }
 
