@@ -201,7 +201,7 @@ def test_a_first_turn_without_a_word_of_its_own_goes_on_from_the_co_tenants(eith
     [
         (b'{"type":"message","id":"n0","parentId":null}\n', "the file has begun in a way that is not known"),
         (b'{"type":"message","id":"n0"', "the last record is incomplete"),
-        (b"no JSON\n", "not valid JSON"),
+        (b"no JSON\n", "a new record is no JSON"),
     ],
 )
 def test_a_file_that_can_not_be_learnt_is_refused_and_nothing_is_changed(
