@@ -98,7 +98,7 @@ class Tracing:
                     recovered.recovered(event)
             case ev.LineageChecked():
                 if (checked := self._windows.get(event.window)) is not None:
-                    checked.awaits = Awaited.SAVE if event.missing else Awaited.NOTHING
+                    checked.awaits = Awaited.SAVE if event.missing or event.problem else Awaited.NOTHING
             case _:
                 return
         self._finish(_time_of(event))

@@ -3,7 +3,8 @@
 A window becomes spans only when it is over and its incident is final: then its run's trace is known, and what came of a
 recovery. The service tells an event first and the decisions that it led to after it. So a window without an incident is
 finished with `FenceClosed`; one with an incident is finished when the closed incident is saved, right after; and one
-that took records in waits for `LineageChecked`, and once more for the incident if the history has forked.
+that took records in waits for `LineageChecked`, and once more for the incident if the history has forked or could not
+be read.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Awaited(Enum):
     LINEAGE = auto()
     """The history is being read again."""
     SAVE = auto()
-    """It had forked: the incident changes once more."""
+    """It had forked, or could not be read: the incident changes once more."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -89,6 +89,18 @@ def test_a_history_that_forked_shows_on_the_window(bench: Bench) -> None:
     assert bench.value(Metric.RECOVERIES, outcome="ineffective") == 1
 
 
+def test_a_history_that_could_not_be_read_shows_on_the_window(bench: Bench) -> None:
+    bench.tell(facts.fence(T0), facts.asked(T0 + SECOND), SaveIncident(incident=facts.incident()))
+    bench.tell(facts.applied(T0 + SECOND + MS), facts.closed(T0 + 2 * SECOND))
+    done = facts.incident(outcome=Outcome.EFFECTIVE, closed_at_ns=T0 + 2 * SECOND)
+    bench.tell(SaveIncident(incident=done), CheckLineage(window="w1", file=FILE, records=("r1",)))
+    bench.tell(ev.LineageChecked(window="w1", missing=(), problem="it can't be read", at_ns=T0 + 3 * SECOND))
+    assert not bench.spans("session.fence"), "the word on it was not awaited"
+    unproven = facts.incident(outcome=Outcome.INEFFECTIVE, closed_at_ns=T0 + 2 * SECOND)
+    bench.tell(SaveIncident(incident=unproven))
+    assert dict(bench.span("session.fence").attributes or {})["openclaw.recovery.outcome"] == "ineffective"
+
+
 def test_a_window_whose_incident_is_never_closed_ends_after_a_while(bench: Bench) -> None:
     bench.tell(facts.fence(T0), facts.asked(T0 + SECOND), SaveIncident(incident=facts.incident()))
     bench.tell(facts.closed(T0 + 2 * SECOND), facts.opened(T0 + 30 * SECOND))
