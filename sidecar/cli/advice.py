@@ -59,8 +59,12 @@ def _about_no_effect(incident: Incident) -> Iterator[str]:
     if incident.fence == incident.current:
         yield "See what keeps the session lock for so long: the timeline names its holder."
         return
+    if incident.recovery.unproven:
+        yield "See why the session file could not be read: the reason stands behind the recovery."
+        yield "Look at the session in the gateway: whether each record is on the line of history was not checked."
+        return
     yield "Please report this with the output of `openclaw-sidecar explain --json`: it holds no transcript text."
-    if not incident.turn_lost:
+    if incident.recovery.count and not incident.turn_lost:
         yield "Look at the session in the gateway: records may be off the line of history that the agent sees."
 
 

@@ -248,7 +248,7 @@ class Answers:
         if any(c.finished and c.operation is Operation.REMOVE for c in changes):
             return saved(window.snapshot())
         reason = f"that no record was lost can't be seen: {event.problem}"
-        window.amend(window.recovery(Outcome.INEFFECTIVE, self.mode, reason))
+        window.amend(replace(window.recovery(Outcome.INEFFECTIVE, self.mode, reason), unproven=True))
         return [SaveIncident(incident=window.snapshot()), *_page(window, Subject.RECOVERY)]
 
     def _judge(self, window: Window, snapshot: Snapshot, at_ns: int) -> Judgement:

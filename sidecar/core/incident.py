@@ -37,7 +37,7 @@ class Outcome(StrEnum):
     EFFECTIVE = "effective"
     """The run went on past its check and the history is one line."""
     INEFFECTIVE = "ineffective"
-    """The command was given and the turn was lost all the same, or a record fell off the path."""
+    """The command was given and the turn was lost all the same, or no whole history shows (rules 3 and 6)."""
 
 
 class Subject(StrEnum):
@@ -116,6 +116,7 @@ class Recovery:
         hold: What held it back, if that was not the verdict.
         purse: The budget that held it back, as it was then.
         lock_waits: How many times the run did not get the session lock in time, was let wait on, and had it.
+        unproven: The history could not be read after it: whether a record fell off the path is not known.
     """
 
     outcome: Outcome = Outcome.NONE
@@ -127,6 +128,7 @@ class Recovery:
     hold: Hold = Hold.NONE
     purse: Purse | None = None
     lock_waits: int = 0
+    unproven: bool = False
 
     def counted(self, *, pushed: bool) -> Recovery:
         """This record with one more moved fence."""

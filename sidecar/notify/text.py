@@ -70,8 +70,16 @@ def _title(incident: Incident, about: Subject, host: str) -> str:
     elif about is Subject.STORM:
         what = "many sessions changed at once, recovery stopped"
     else:
-        what = "recovery did not help, " + ("turn lost" if incident.turn_lost else "history damaged")
+        what = _without_effect(incident)
     return one_line(f"OpenClaw on {host}: {what} ({name})")
+
+
+def _without_effect(incident: Incident) -> str:
+    if incident.turn_lost:
+        return "recovery did not help, turn lost"
+    if incident.recovery.unproven:
+        return "recovery not proven, history could not be checked"
+    return "recovery did not help" + (", history damaged" if incident.recovery.count else "")
 
 
 def _ranges(incident: Incident) -> list[str]:

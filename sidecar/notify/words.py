@@ -43,12 +43,16 @@ OUTCOMES: Final = {
     Outcome.INEFFECTIVE: "the fence was moved, and it did not help",
 }
 
+UNHEEDED: Final = "a command was given and had no effect"
+"""No fence was moved: the answer came too late, or nothing was seen of it."""
+
+_UNPROVEN: Final = "the fence was moved and the run went on; whether a record was lost could not be checked"
 
 LOCK_OUTCOMES: Final = {
     Outcome.APPROVED: "the run may wait on for the session lock; nothing was seen of it yet",
     Outcome.APPLIED: "the run was let wait on for the session lock and had it; the effect is not yet proven",
     Outcome.EFFECTIVE: "the run was let wait on for the session lock, and went on",
-    Outcome.INEFFECTIVE: "the run was let wait on for the session lock, and it did not help",
+    Outcome.INEFFECTIVE: "the run was told to wait on for the session lock, and it did not help",
 }
 """Where there was nothing else to do: the file is as it was at the fence."""
 
@@ -62,10 +66,14 @@ def change(incident: Incident) -> str:
 
 def outcome(incident: Incident) -> str:
     """What was done about it."""
-    outcomes = OUTCOMES
-    if incident.fence == incident.current or (incident.recovery.lock_waits and not incident.recovery.count):
+    recovery, outcomes = incident.recovery, OUTCOMES
+    if recovery.unproven:
+        return _UNPROVEN
+    if incident.fence == incident.current or (recovery.lock_waits and not recovery.count):
         outcomes = {**OUTCOMES, **LOCK_OUTCOMES}
-    return outcomes[incident.recovery.outcome]
+    elif not recovery.count:
+        outcomes = {**OUTCOMES, Outcome.INEFFECTIVE: UNHEEDED}
+    return outcomes[recovery.outcome]
 
 
 def done(incident: Incident) -> str:
@@ -85,7 +93,9 @@ def impact(incident: Incident) -> str:
         )
     if incident.recovery.outcome is Outcome.EFFECTIVE:
         return f"none: the turn of {whose} went on"
-    if incident.recovery.outcome is Outcome.INEFFECTIVE:
+    if incident.recovery.unproven:
+        return f"the turn of {whose} went on; whether a record was lost could not be checked"
+    if incident.recovery.outcome is Outcome.INEFFECTIVE and incident.recovery.count:
         return f"the turn of {whose} went on, but the session's history is damaged"
     if incident.closed_at_ns and incident.verdict is Verdict.EXTERNAL:
         return f"the turn of {whose} was not seen to be stopped"

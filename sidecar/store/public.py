@@ -87,6 +87,7 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
                 "hold": incident.recovery.hold.value,
                 "budget": _purse(incident.recovery.purse),
                 "lock_waits": incident.recovery.lock_waits,
+                "unproven": incident.recovery.unproven,
             },
             "history": [
                 {

@@ -37,11 +37,36 @@ def test_a_turn_that_still_waits_is_not_called_lost() -> None:
 
 
 def test_an_ineffective_recovery_is_a_warning_that_says_so() -> None:
-    incident = recovered(recovery=Recovery(Outcome.INEFFECTIVE, reason="the history has forked"))
+    incident = recovered(recovery=Recovery(Outcome.INEFFECTIVE, reason="the history has forked", count=1))
     text = page_text(incident, Subject.RECOVERY, "alpha")
     assert not text.critical
     assert "recovery did not help, history damaged" in text.title
+    assert "the session's history is damaged" in text.body
+    assert "the fence was moved, and it did not help" in text.body
     assert "turn lost" in page_text(replace(incident, turn_lost=True), Subject.RECOVERY, "alpha").title
+
+
+def test_a_history_that_could_not_be_read_is_not_called_damaged() -> None:
+    """Nothing is proven: whoever is woken must not believe that records are gone."""
+    unproven = Recovery(
+        Outcome.INEFFECTIVE, reason="the history can't be read: Permission denied", count=1, unproven=True
+    )
+    text = page_text(recovered(recovery=unproven), Subject.RECOVERY, "alpha")
+    assert "recovery not proven, history could not be checked" in text.title
+    assert "whether a record was lost could not be checked" in text.body
+    assert "damaged" not in text.title + text.body
+    assert "did not help" not in text.title + text.body
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_command_that_came_to_nothing_is_not_called_a_moved_fence(*, lost: bool) -> None:
+    """An answer that came too late moved nothing; the gateway's own fence stopped the turn."""
+    incident = recovered(recovery=Recovery(Outcome.INEFFECTIVE, reason="too late"), turn_lost=lost, closed_at_ns=0)
+    text = page_text(incident, Subject.RECOVERY, "alpha")
+    assert "Re-fingerprint: a command was given and had no effect (too late)" in text.body
+    assert ("recovery did not help, turn lost" in text.title) is lost
+    assert "damaged" not in text.title + text.body
+    assert "moved" not in text.body.replace("fence moved", "")
 
 
 def test_a_storm_is_told_as_one() -> None:
@@ -91,7 +116,9 @@ def test_an_incident_of_which_little_is_known_is_still_described() -> None:
 def test_every_verdict_and_outcome_has_words(verdict: Verdict, outcome: Outcome, closed: int) -> None:
     incident = recovered(verdict=verdict, recovery=Recovery(outcome), closed_at_ns=closed)
     assert words.impact(incident)
-    assert words.done(incident) == words.OUTCOMES[outcome]
+    assert words.done(incident) == (words.UNHEEDED if outcome is Outcome.INEFFECTIVE else words.OUTCOMES[outcome])
+    moved = replace(incident, recovery=Recovery(outcome, count=1))
+    assert words.done(moved) == words.OUTCOMES[outcome]
     for about in Subject:
         assert page_text(incident, about, "alpha").critical == (about is Subject.TAKEOVER)
 

@@ -458,6 +458,7 @@ async def test_a_history_that_is_gone_when_it_is_looked_at_is_ineffective_and_pa
         await stage.said()
     assert stage.incident.recovery.outcome is Outcome.INEFFECTIVE
     assert "the history can't be read: No such file" in stage.incident.recovery.reason
+    assert stage.incident.recovery.unproven
     assert len(stage.sinks.paged) == 1
 
 
@@ -566,6 +567,7 @@ async def test_a_record_beside_the_path_makes_it_ineffective_and_pages(place: Pa
         await recovered(stage, record("answer", "first"))
     assert stage.incident.recovery.outcome is Outcome.INEFFECTIVE
     assert "note" in stage.incident.recovery.reason
+    assert not stage.incident.recovery.unproven
     assert len(stage.sinks.paged) == 1
 
 
