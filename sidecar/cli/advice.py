@@ -80,7 +80,10 @@ def _about_a_stranger(incident: Incident) -> Iterator[str]:
             "Look for what else works in this directory: sync and backup tools, editors, scripts, another gateway on"
             " the same state directory."
         )
-    yield "If the writer is yours, have it take the session lock through OpenClaw instead of writing the file itself."
+    yield (
+        "If the writer is yours, have it say who it is: the session lock alone explains no byte. Run it under"
+        " openclaw-sidecar write, or have it announce itself over HTTP (docs/cotenants.md)."
+    )
 
 
 def _about_the_turn(incident: Incident) -> Iterator[str]:

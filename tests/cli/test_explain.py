@@ -117,6 +117,7 @@ def test_a_takeover_is_told_with_the_bytes_the_process_and_the_steps(cli: Comman
             "update openclaw-sidecar",
         ),
         (foreign(unexplained=()), "Look for what else works in this directory"),
+        (foreign(), "Run it under openclaw-sidecar write, or have it announce itself"),
         (recovered(turn_lost=True, run=replace(recovered().run, kind="cron")), "Run it again"),
     ],
 )
