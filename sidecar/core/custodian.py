@@ -257,7 +257,9 @@ class Custodian:
         window.rebase(event.fence, trusted, ledger.uid, since)
         if trusted is not None:
             ledger.mark = window.mark
-            return begin
+            # The reports lead here, but none says whose the file is: that takes a reading.
+            unowned = event.fence.exists and ledger.uid < 0
+            return [*begin, ReadFile(file=event.file)] if unowned else begin
         self._registry.unsettled.add(event.file)
         return [*begin, ReadFile(file=event.file)]
 
@@ -336,7 +338,9 @@ class Custodian:
         decisions: list[Decision] = []
         windows = self._registry.on_file(event.file)
         waiting = [w for w in windows if w.may_be_read and w.fence == event.snapshot.fingerprint]
-        if event.file in self._registry.unsettled:
+        for window in windows:
+            window.owned(event.snapshot)
+        if event.file in self._registry.unsettled or not event.settled:
             # Nothing can be concluded about other windows: reports of what was read may be on their way.
             self._registry.unsettled.discard(event.file)
             if not self._registry.ledger(event.file).may_take(event.snapshot, (w.fence for w in windows)):

@@ -170,11 +170,19 @@ class KernelDeaf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotTaken:
-    """The file was read, asked for by `sidecar.core.decisions.ReadFile`; no reports were outstanding."""
+    """The file was read, asked for by `sidecar.core.decisions.ReadFile`.
+
+    Attributes:
+        file: Its path.
+        snapshot: What it holds.
+        at_ns: When.
+        settled: No reports were outstanding.
+    """
 
     file: str
     snapshot: Snapshot
     at_ns: int
+    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

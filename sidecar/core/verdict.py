@@ -245,6 +245,9 @@ def _judge_explained(evidence: Evidence, found: Explanation, policy: Policy) -> 
 
 def _judge_unchanged(evidence: Evidence, found: Explanation, policy: Policy) -> Judgement:
     reason = "the bytes are the same; only metadata or the inode differs"
+    if evidence.fence.exists and evidence.trusted_uid < 0:
+        reason = f"{reason}, and the owner of the file at the fence is not known"
+        return Judgement(Verdict.UNATTRIBUTED, Grade.BYTES, reason, manifest=found.manifest)
     refusal = policy.unchanged.refusal(evidence.testimony.touched)
     if refusal:
         return Judgement(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sidecar.core.change import Change
-    from sidecar.core.content import Manifest
+    from sidecar.core.content import Manifest, Snapshot
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.hold import Held
@@ -62,7 +62,7 @@ class Window:
         fence: What the run recorded last.
         opened_at_ns: When it was first set.
         trusted: The bytes at the fence; None while custody is unknown.
-        trusted_uid: Owner at the fence.
+        trusted_uid: Owner at the fence; -1 when not known.
         changes: Reported since the fence.
         broken: Why the account since the fence has a gap; empty when unbroken.
         awaiting: Custody is unknown and a reading of the file, still at the fence, would establish it.
@@ -146,6 +146,11 @@ class Window:
         replace_or_append(self.changes, change)
         if behind is None:
             self.lose_custody("a write that was reported late may have come before the fence or after it")
+
+    def owned(self, snapshot: Snapshot) -> None:
+        """The file was read. If it still is as at the fence, so is its owner: a change of it shows in the ctime."""
+        if self.trusted_uid < 0 and snapshot.fingerprint == self.fence:
+            self.trusted_uid = snapshot.uid
 
     @property
     def may_be_read(self) -> bool:

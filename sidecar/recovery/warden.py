@@ -320,7 +320,8 @@ class Warden:
             case de.ReadFile():
                 self._drain()
                 snapshot = take_snapshot(Path(decision.file))
-                self.handle(ev.SnapshotTaken(file=decision.file, snapshot=snapshot, at_ns=self._now_ns()))
+                at_ns = self._now_ns()
+                self.handle(ev.SnapshotTaken(file=decision.file, snapshot=snapshot, at_ns=at_ns, settled=False))
 
     def _remember(self, decision: de.RecallChain | de.KeepChains | de.KeepRecording) -> None:
         match decision:

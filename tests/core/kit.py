@@ -19,7 +19,7 @@ from sidecar.core.rules import May, Rule
 from sidecar.core.writer import Writer, WriterKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sidecar.core.incident import Incident
 
@@ -174,6 +174,8 @@ class Bench:
         self.custodian = Custodian(policy or Policy(), mode)
         self.decisions: list[Decision] = []
         self.reads: list[ReadFile] = []
+        self.at_read: list[Callable[[], None]] = []
+        """What happens just ahead of the next immediate reading."""
         self._seen = self.disk.fingerprint
         self._seq = 0
         self._ns = 1_700_000_000_000_000_000
@@ -209,13 +211,16 @@ class Bench:
             elif decision.settle:
                 self.reads.append(decision)
             else:
-                made += self.read()
+                while self.at_read:
+                    self.at_read.pop()()
+                made += self.read(settled=False)
         self.decisions += made
         return made
 
-    def read(self, snapshot: Snapshot | None = None) -> list[Decision]:
+    def read(self, snapshot: Snapshot | None = None, *, settled: bool = True) -> list[Decision]:
         """Deliver a reading of the file, as it is now unless told otherwise."""
-        event = ev.SnapshotTaken(file=FILE, snapshot=snapshot or self.disk.snapshot, at_ns=self.now())
+        taken = snapshot or self.disk.snapshot
+        event = ev.SnapshotTaken(file=FILE, snapshot=taken, at_ns=self.now(), settled=settled)
         made = self.tell(event)
         assert not [d for d in made if isinstance(d, ReadFile)]
         return made

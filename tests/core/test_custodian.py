@@ -1224,6 +1224,71 @@ def test_custody_of_a_file_that_is_not_there_needs_no_reading() -> None:
     assert isinstance(bench.ask(fence=absent), Approve)
 
 
+def born() -> Bench:
+    """The run's first turn made the file, and no reading of it was needed so far."""
+    bench = Bench(disk=Disk(b"", exists=False))
+    bench.fence()
+    bench.write(OWN, b"hello\n")
+    return bench
+
+
+def test_the_owner_of_a_file_that_was_never_read_is_that_at_the_fence() -> None:
+    """A copy of another owner in its place has the same bytes, and is no unchanged file."""
+    bench = born()
+    bench.fence()
+    bench.disk.uid = 4711
+    bench.disk.rename_copy()
+
+    answer = bench.ask()
+
+    assert isinstance(answer, Refuse)
+    assert answer.verdict is Verdict.EXTERNAL
+    assert "from uid 1000 to 4711" in answer.reason
+    assert len(bench.pages) == 1
+
+
+def test_an_owner_that_was_looked_up_is_not_looked_up_again() -> None:
+    bench = born()
+    bench.fence()
+    bench.write(OWN, b"more\n")
+    bench.at_read.append(lambda: pytest.fail("the file is read once more"))
+    bench.fence()
+    bench.disk.touch()
+
+    assert isinstance(bench.ask(), Approve)
+
+
+def test_an_owner_that_could_not_be_looked_up_at_the_fence_makes_no_file_unchanged() -> None:
+    """Another co-tenant was faster, and what it did is not told yet: that reading says nothing of the fence."""
+    bench = born()
+    bench.at_read.append(bench.disk.touch)
+    bench.fence()
+
+    answer = bench.ask()
+    assert isinstance(answer, Refuse)
+    assert answer.verdict is Verdict.UNATTRIBUTED
+    assert "owner" in answer.reason
+    assert bench.pages == []
+
+    bench.fence()
+    bench.disk.touch()
+    assert isinstance(bench.ask(), Approve), "the next fence is not touched by it"
+
+
+def test_the_look_at_an_owner_concludes_nothing_from_bytes_whose_report_may_be_on_its_way() -> None:
+    bench = born()
+    bench.at_read.append(lambda: bench.disk.append(b"note\n"))
+    before = bench.disk.fingerprint
+    bench.fence()
+    assert bench.incidents == {}
+    bench.done(Operation.APPEND, CRON, b"note\n", before=before)
+
+    assert isinstance(bench.ask(), Approve)
+    bench.fence()
+    chain = bench.custodian.chain(FILE, bench.disk.snapshot, bench.now())
+    assert [r.writer for r in chain.ranges] == [OWN, CRON]
+
+
 def test_a_file_that_a_stranger_makes_in_a_first_turn_is_a_takeover() -> None:
     """Rule 1, where there was no file at the fence."""
     bench = Bench(disk=Disk(data=b"", exists=False))

@@ -126,7 +126,7 @@ class Sidecar:
             answers.decisions.append(decision)
             match decision:
                 case ReadFile(settle=False):
-                    answers.decisions += self.look().decisions
+                    answers.decisions += self.look(settled=False).decisions
                 case SaveIncident(incident=incident):
                     saved[incident.window] = incident
                     self.incidents[incident.incident_id] = incident
@@ -142,8 +142,9 @@ class Sidecar:
                     pass
         return answers
 
-    def look(self) -> Answers:
-        return self.tell(ev.SnapshotTaken(file=FILE, snapshot=self.disk.snapshot, at_ns=self.disk.clock))
+    def look(self, *, settled: bool = True) -> Answers:
+        snapshot, at_ns = self.disk.snapshot, self.disk.clock
+        return self.tell(ev.SnapshotTaken(file=FILE, snapshot=snapshot, at_ns=at_ns, settled=settled))
 
 
 class Sessions(RuleBasedStateMachine):
