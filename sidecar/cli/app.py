@@ -343,7 +343,8 @@ def write(
 
     Whole JSON records only, one in a line; id, parentId and timestamp are filled in. COMMAND runs first, then the
     session lock is taken as the gateway takes it. Exit code 1 when COMMAND failed or its records were refused, 3 when
-    there is no sidecar or the lock was not had; nothing is written then.
+    there is no sidecar or the lock was not had; nothing is written then, unless standard error says otherwise. Exit
+    code 1 also when it was written and standard error says what to look at.
     """
     settings = resolve(Flags(state_dir=state_dir, socket=socket, config=config), os.environ)
     order, written = write_session(settings, session, command, name=name, editing=edit, announced=not without_sidecar)
