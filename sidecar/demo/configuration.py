@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.demo.model import MODEL_ID
+from sidecar.demo.plugins import no_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +18,14 @@ TOKEN: Final = "loopback-only"  # noqa: S105 - the gateway listens on loopback, 
 
 
 def write_configuration(
-    state_dir: Path, workspace: Path, port: int, model_url: str, settings: Mapping[str, Any] | None = None
-) -> None:
+    state_dir: Path,
+    workspace: Path,
+    port: int,
+    model_url: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    version: str,
+) -> Mapping[str, Any]:
     """Write ``openclaw.json``.
 
     Plugins, the browser's pages, discovery and the look-ups of updates and prices are off: each costs start-up time or
@@ -30,6 +37,10 @@ def write_configuration(
         port: Where the gateway listens.
         model_url: Address of the model's API.
         settings: Laid over all of that; objects are merged.
+        version: The release that reads it.
+
+    Returns:
+        What it wrote.
     """
     configuration: dict[str, Any] = {
         "gateway": {
@@ -55,13 +66,15 @@ def write_configuration(
                 "rig": {"baseUrl": model_url, "apiKey": "none", "api": "openai-completions", "models": [_model()]},
             },
         },
-        "plugins": {"enabled": False},
+        "plugins": no_plugins(version),
         "discovery": {"mdns": {"mode": "off"}},
         "update": {"checkOnStart": False},
         # Redaction takes a session id that ends in digits for a secret, and tests look for session files in the log.
         "logging": {"file": str(state_dir / "gateway.log"), "redactSensitive": "off"},
     }
-    (state_dir / "openclaw.json").write_text(json.dumps(_merged(configuration, settings or {}), indent=2))
+    merged = _merged(configuration, settings or {})
+    (state_dir / "openclaw.json").write_text(json.dumps(merged, indent=2))
+    return merged
 
 
 def startup_environment(package: GatewayPackage) -> dict[str, str]:

@@ -16,6 +16,7 @@ from sidecar.demo.configuration import TOKEN, startup_environment, write_configu
 from sidecar.demo.errors import GatewayNotRunningError, GatewayStartError, LineMissingError, SessionUnknownError
 from sidecar.demo.logs import LogFile
 from sidecar.demo.loopback import HOST, post
+from sidecar.demo.plugins import PLUGIN_LIST, REFRESH, copy_whole, kept_plugin_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,7 +133,9 @@ class Gateway:
         workspace = self.work_dir / "workspace"
         for directory in (self.state_dir, self._own_dir, self.work_dir / "home", self.work_dir / "tmp", workspace):
             directory.mkdir(parents=True, exist_ok=True)
-        write_configuration(self._own_dir, workspace, self.port, self._model_url, self.settings)
+        where = (self._own_dir, workspace, self.port, self._model_url, self.settings)
+        configuration = write_configuration(*where, version=self.package.version)
+        await self._list_plugins(configuration)
         started = time.monotonic()
         with self.stdout.path.open("ab") as stdout, self.stderr.path.open("ab") as stderr:
             seen = self.stdout.size_bytes
@@ -165,8 +168,15 @@ class Gateway:
             **self.env,
         }
 
-    async def command(self, *arguments: str, timeout_seconds: float = 90.0) -> CommandResult:
+    async def command(
+        self, *arguments: str, timeout_seconds: float = 90.0, env: Mapping[str, str] | None = None
+    ) -> CommandResult:
         """Run another command of OpenClaw beside it, as an operator does in a shell.
+
+        Args:
+            arguments: The command.
+            timeout_seconds: How long it may take.
+            env: Laid over the gateway's environment.
 
         Raises:
             TimeoutError: It has not ended in time; it is killed.
@@ -176,7 +186,7 @@ class Gateway:
             self.package.cli,
             *arguments,
             cwd=self.work_dir / "workspace",
-            env={**self.environment(), "OPENCLAW_GATEWAY_TOKEN": self.token},
+            env={**self.environment(), "OPENCLAW_GATEWAY_TOKEN": self.token, **(env or {})},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -246,6 +256,21 @@ class Gateway:
         except (FileNotFoundError, KeyError):
             raise SessionUnknownError(session_key, index) from None
         return index.parent / (entry.get("sessionFile") or f"{entry['sessionId']}.jsonl")
+
+    async def _list_plugins(self, configuration: Mapping[str, Any]) -> None:
+        """Have the list of plugins in the state directory that a user's install has there."""
+        listed, kept = self.state_dir / PLUGIN_LIST, kept_plugin_list(self.package, configuration)
+        if kept is None or listed.is_file():
+            return
+        mark = str(os.getpid())
+        if not kept.is_file():
+            result = await self.command(*REFRESH, env={"NODE_OPTIONS": ""})  # the preload has nothing to do in it
+            if result.code or not listed.is_file():
+                reason = f"openclaw {' '.join(REFRESH)} ended with status {result.code}"
+                raise GatewayStartError(self.package.version, reason, tuple(result.stderr.splitlines()[-15:]))
+            copy_whole(listed, kept, mark)
+        else:
+            copy_whole(kept, listed, mark)
 
     async def _await_ready(self, process: asyncio.subprocess.Process, seen: int, timeout_seconds: float) -> None:
         ready = asyncio.ensure_future(self.stdout.wait_for(READY_LINE, timeout_seconds, after_bytes=seen))

@@ -74,8 +74,13 @@ class GatewayPackage:
 
 def node_version(version: str) -> str:
     """The Node that a release runs on here."""
-    year, month = (int(part) for part in version.split(".")[:2])
-    return NODE_VERSION if (year, month) < (2026, 8) else LATER_NODE_VERSION
+    return NODE_VERSION if release_month(version) < (2026, 8) else LATER_NODE_VERSION
+
+
+def release_month(version: str) -> tuple[int, int]:
+    """Year and month of a release, which its version begins with."""
+    year, month = version.split(".")[:2]
+    return int(year), int(month)
 
 
 def default_cache_dir() -> Path:

@@ -18,12 +18,23 @@ if TYPE_CHECKING:
 FOREVER = "while :; do sleep 60 & wait; done"
 
 
-def gateway_that_runs(script: str, tmp_path: Path) -> Gateway:
-    package = GatewayPackage("2026.5.18", tmp_path / "package")
-    package.node.parent.mkdir(parents=True)
+LISTING = """
+case "$*" in *"plugins registry --refresh")
+  mkdir -p "$OPENCLAW_STATE_DIR/plugins"
+  echo "run with '$NODE_OPTIONS'" | tee -a {log} > "$OPENCLAW_STATE_DIR/plugins/installs.json"
+  exit;;
+esac
+"""
+"""What a release up to 2026.5.22 does when it is told to list its plugins."""
+
+
+def gateway_that_runs(script: str, tmp_path: Path, version: str = "2026.7.35", work: str = "work") -> Gateway:
+    package = GatewayPackage(version, tmp_path / "package")
+    package.node.parent.mkdir(parents=True, exist_ok=True)
     package.node.write_text(f"#!/bin/sh\n{script}\n")
     package.node.chmod(0o755)
-    return Gateway(package, tmp_path / "work", "http://127.0.0.1:1/v1", {"EXTRA": "given"})
+    env = {"EXTRA": "given", "NODE_OPTIONS": "--import=preload"}
+    return Gateway(package, tmp_path / work, "http://127.0.0.1:1/v1", env)
 
 
 def text(path: Path) -> str:
@@ -65,8 +76,9 @@ async def test_one_that_is_never_ready_is_ended_with_its_children(tmp_path: Path
     with pytest.raises(GatewayStartError, match=r"not ready within 0\.5 s\n  loading"):
         await gateway.start(timeout_seconds=0.5)
 
-    for name in ("pid", "child"):
-        assert not alive(int(text(tmp_path / name)))
+    async with asyncio.timeout(5):  # a killed child that is not ours takes its time on a busy machine
+        while any(alive(int(text(tmp_path / name))) for name in ("pid", "child")):
+            await asyncio.sleep(0.01)
 
 
 async def test_one_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
@@ -88,4 +100,30 @@ async def test_a_restarted_one_is_not_taken_for_ready_by_its_old_log(tmp_path: P
         pass
 
     with pytest.raises(GatewayStartError, match="status 3"):
+        await gateway.start()
+
+
+async def test_the_list_of_plugins_is_made_once_and_given_to_each_fresh_state_directory(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script = LISTING.format(log=log) + f"echo '[gateway] ready'; {FOREVER}"
+    for work in ("one", "two"):
+        async with gateway_that_runs(script, tmp_path, "2026.5.22", work) as gateway:
+            assert text(gateway.state_dir / "plugins" / "installs.json") == "run with ''\n"
+    assert text(log) == "run with ''\n"
+
+
+async def test_each_configuration_of_plugins_has_a_list_of_its_own(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script = LISTING.format(log=log) + f"echo '[gateway] ready'; {FOREVER}"
+    for work, allowed in (("one", "telegram"), ("two", "irc"), ("three", "telegram")):
+        gateway = gateway_that_runs(script, tmp_path, "2026.5.18", work)
+        gateway.settings = {"plugins": {"enabled": True, "allow": [allowed]}}
+        async with gateway:
+            pass
+    assert len(text(log).splitlines()) == 2
+
+
+async def test_a_release_that_cannot_list_its_plugins_says_so(tmp_path: Path) -> None:
+    gateway = gateway_that_runs("echo broken >&2; exit 3", tmp_path, "2026.5.22")
+    with pytest.raises(GatewayStartError, match="plugins registry --refresh ended with status 3\n  broken"):
         await gateway.start()
