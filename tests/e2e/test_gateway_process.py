@@ -77,7 +77,7 @@ async def test_one_that_is_never_ready_is_ended_with_its_children(tmp_path: Path
         await gateway.start(timeout_seconds=0.5)
 
     async with asyncio.timeout(5):  # a killed child that is not ours takes its time on a busy machine
-        while any(alive(int(text(tmp_path / name))) for name in ("pid", "child")):
+        while any(alive(int(text(tmp_path / name))) for name in ("pid", "child")):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
 
 
