@@ -86,7 +86,7 @@ class Answers:
             return self._refused(window, judgement)
         held = self._held(window, at_ns)
         if held is not None:
-            return [*self._not_attempted(window, held), *_withdraw(window)]
+            return self._not_attempted(window, held)
         step = (window.fence, snapshot.fingerprint)
         if window.approved == step:
             return []
@@ -129,6 +129,7 @@ class Answers:
     def tripped(self, event: TurnTripped) -> list[Decision]:
         """The gateway's own fence stopped the turn."""
         window = self._registry.window(event)
+        taken_back = _withdraw(window)
         if event.unheard:
             window.lose_custody(_UNHEARD)
         window.note(event.at_ns, "turn stopped", "by the gateway's own fence")
@@ -142,13 +143,13 @@ class Answers:
         if incident.verdict is Verdict.EXTERNAL:
             if outcome is not Outcome.REFUSED:
                 window.amend(window.recovery(Outcome.REFUSED, self.mode, incident.reason))
-            return [SaveIncident(incident=window.snapshot()), *_page(window, Subject.TAKEOVER)]
+            return [*taken_back, SaveIncident(incident=window.snapshot()), *_page(window, Subject.TAKEOVER)]
         if outcome in {Outcome.APPROVED, Outcome.APPLIED}:
-            return self.lost(window)
+            return [*taken_back, *self.lost(window)]
         if outcome is Outcome.NONE:
             reason = window.broken or "the gateway did not wait for a command"
             incident = window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, reason))
-        return [SaveIncident(incident=incident)]
+        return [*taken_back, SaveIncident(incident=incident)]
 
     def timed_out(self, event: LockTimedOut) -> list[Decision]:
         """A run did not get the session lock in time. It may wait on where the holder and the file are explained.
@@ -311,13 +312,13 @@ class Answers:
         held = Held(Hold.POLICY, judgement.reason) if judgement.rule else None
         incident = window.amend(window.recovery(Outcome.REFUSED, self.mode, judgement.reason, held=held))
         paging = _page(window, Subject.TAKEOVER) if incident.verdict is Verdict.EXTERNAL else []
-        return [SaveIncident(incident=window.snapshot()), *paging]
+        return [*_withdraw(window), SaveIncident(incident=window.snapshot()), *paging]
 
     def _not_attempted(self, window: Window, held: Held) -> list[Decision]:
         incident = window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, held.reason, held=held))
         told = Subject.STORM in incident.paged_for
         tell = held.hold is Hold.STORM and not told and self.brakes.storm.tell()
-        return [SaveIncident(incident=incident), *(_page(window, Subject.STORM) if tell else [])]
+        return [*_withdraw(window), SaveIncident(incident=incident), *(_page(window, Subject.STORM) if tell else [])]
 
     def _note(self, what: str, detail: str, at_ns: int) -> None:
         for window in self._registry.windows.values():
@@ -325,14 +326,15 @@ class Answers:
 
     def _withdraw_all(self, what: str, detail: str, at_ns: int) -> list[Decision]:
         self._note(what, detail, at_ns)
-        decisions: list[Decision] = []
+        reason = f"the approval was taken back: {what}; the next check is judged anew"
+        withdrawn: list[Decision] = []
+        saves: list[Decision] = []
         for window in self._registry.windows.values():
             taken_back = _withdraw(window)
             if taken_back and window.incident is not None:
-                reason = f"the approval was taken back: {what}; the next check is judged anew"
-                decisions += saved(window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, reason)))
-            decisions += taken_back
-        return decisions
+                saves += saved(window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, reason)))
+            withdrawn += taken_back
+        return [*withdrawn, *saves]
 
 
 def _wait(event: LockTimedOut, reason: str, *, granted: bool) -> AnswerWait:
@@ -345,6 +347,7 @@ def saved(incident: Incident | None) -> list[Decision]:
 
 
 def _withdraw(window: Window) -> list[Decision]:
+    """Ahead of every save of its batch: what can't be recorded ends the batch, and must not keep an approval alive."""
     if window.approved is None:
         return []
     window.approved = None

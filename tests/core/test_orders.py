@@ -26,6 +26,8 @@ from tests.core.kit import CRON, FILE, HEARTBEAT, LINK, WINDOW, Bench, Disk, dig
 from tests.core.test_policy import POLICIES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sidecar.core.incident import Incident
 
 S: Final = 1_000_000_000
@@ -127,11 +129,58 @@ def test_what_was_approved_ahead_of_a_question_is_taken_back(give: object) -> No
 
     made = give(bench)  # type: ignore[operator]
 
-    assert [type(d) for d in made] == [SaveIncident, Withdraw]
-    assert made[1] == Withdraw(link=LINK, window=WINDOW)
+    assert [type(d) for d in made] == [Withdraw, SaveIncident]
+    assert made[0] == Withdraw(link=LINK, window=WINDOW)
     assert bench.incident.recovery.outcome is Outcome.NOT_ATTEMPTED
     bench.trip()
     assert bench.pages == [], "a command that was taken back can't have failed"
+
+
+def test_all_that_was_approved_is_taken_back_before_anything_is_saved() -> None:
+    """What can't be saved stops the rest of a batch; no approval may outlive a pause for that."""
+    town = Town(Policy())
+    for number in range(3):
+        town.push(number)
+    made = town.custodian.handle(ev.PauseChanged(pause=Pause("upgrade", town.now, town.now + HOUR), at_ns=town.now))
+    assert [type(d) for d in made] == [*[Withdraw] * 3, *[SaveIncident] * 3]
+
+
+def held_by_a_pause(bench: Bench) -> None:
+    # Without the event: what was approved before is still out.
+    bench.custodian.brakes.pause = Pause("upgrade", bench.now(), bench.now() + HOUR)
+    bench.cotenant(b"note\n")
+
+
+def taken_over(bench: Bench) -> None:
+    bench.disk.append(b"strange\n", foreign=1)
+
+
+@pytest.mark.parametrize("then", [held_by_a_pause, taken_over])
+@pytest.mark.parametrize("seen", ["looked", "asked", "stopped"])
+def test_what_was_approved_is_taken_back_when_the_file_is_judged_otherwise(
+    then: Callable[[Bench], None], seen: str
+) -> None:
+    """And its end is not overwritten by what is ordered later."""
+    bench = fenced()
+    bench.cotenant(b"note\n")
+    bench.look()
+    assert len(bench.approvals) == 1
+    bench.decisions.clear()
+
+    then(bench)
+    if seen == "looked":
+        bench.look()
+    elif seen == "asked":
+        bench.ask()
+    else:
+        bench.trip()
+    assert bench.made(Withdraw) == [Withdraw(link=LINK, window=WINDOW)]
+    assert isinstance(bench.decisions[0], Withdraw)
+
+    ended = bench.incident.recovery
+    assert ended.outcome is not Outcome.APPROVED
+    order(bench, Policy(digest="another"))
+    assert bench.incident.recovery == ended
 
 
 def test_an_approval_that_was_applied_before_it_could_be_taken_back_counts_as_applied() -> None:
@@ -264,6 +313,21 @@ class Town:
             elif isinstance(decision, Page):
                 self.pages.append(decision)
         return made
+
+    def push(self, number: int) -> None:
+        """A co-tenant writes into a window of session ``number``: approved before it is asked about."""
+        file, disk = f"/state/agents/main/sessions/{number}.jsonl", self.disks.setdefault(number, Disk())
+        run = Run(run_id=f"turn-{number}", kind="user_turn")
+        fence = ev.FenceSet(link=LINK, window=f"p{number}", file=file, fence=disk.fingerprint, run=run, at_ns=self.now)
+        self.handle(fence, disk, file)
+        before, data = disk.fingerprint, b"note\n"
+        disk.append(data)
+        self.seq += 1
+        change = reported(Operation.APPEND, HEARTBEAT, data, change_id=f"c{self.seq}", span=(self.seq, self.seq))
+        change = replace(change, before=before, after=disk.fingerprint, sha256=digest(data))
+        self.handle(ev.FileChanged(file=file, change=change), disk, file)
+        made = self.handle(ev.SnapshotTaken(file=file, snapshot=disk.snapshot, at_ns=self.now), disk, file)
+        assert any(isinstance(d, Approve) for d in made)
 
     def note(self, number: int, *, foreign: bool = False, then_foreign: bool = False) -> bool:
         """A co-tenant, or a stranger, writes into a window of session ``number``. Whether it is recovered.

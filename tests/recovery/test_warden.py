@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from sidecar.core import events as ev
+from sidecar.core.hold import Pause
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Mode
 from sidecar.core.verdict import Verdict
@@ -138,6 +139,21 @@ async def test_a_takeover_that_could_not_be_saved_is_paged_as_soon_as_there_is_r
 
         stage.warden.handle(ev.TimePassed(at_ns=3))
         assert len(stage.sinks.paged) == 1
+
+
+async def test_an_approval_is_taken_back_though_that_can_not_be_recorded(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(stage.file, "note")
+        gateway.release(stage.file)
+        assert isinstance(await gateway.answer(), wire.Approve)
+        stage.sinks.full = True
+        stage.warden.handle(ev.PauseChanged(pause=Pause("upgrade", 1, 2), at_ns=1))
+        taken_back = await gateway.answer()
+    assert isinstance(taken_back, wire.Refuse)
+    assert (taken_back.ask, taken_back.reason) == ("", "taken back")
 
 
 async def test_a_page_that_is_made_up_for_tells_what_is_known_by_then(place: Path) -> None:
