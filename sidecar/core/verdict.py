@@ -173,15 +173,41 @@ def _judge_unknown(evidence: Evidence, found: Explanation | None) -> Judgement:
 
 def _judge_absent(evidence: Evidence) -> Judgement:
     written = [c for c in evidence.changes if c.operation is not Operation.METADATA]
+    doubt = False
     for removal in reversed(written):
-        if removal.operation is Operation.REMOVE and not any(removal.precedes(c) and c.finished for c in written):
+        if removal.operation is not Operation.REMOVE:
+            continue
+        later = {_came_later(change, removal) for change in written}
+        if later == {False}:
             share = Share(removal.writer, 0)
             return Judgement(Verdict.RESET, Grade.BYTES, "the gateway itself removed or archived the file", (share,))
+        doubt = doubt or True not in later
+    if doubt:
+        reason = "the file is gone; whether the gateway removed it before or after it was made anew can't be told"
+        return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, reason)
     if evidence.broken:
         return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, f"the file is gone; custody is unknown: {evidence.broken}")
     if not evidence.fence.exists and not any(c.finished for c in written):
         return Judgement(Verdict.UNCHANGED, Grade.BYTES, "there was no file at the fence, and there is none now")
     return Judgement(Verdict.EXTERNAL, Grade.BYTES, "the session file was removed, and not by the gateway")
+
+
+def _came_later(change: Change, removal: Change) -> bool | None:
+    """This call put something there once more after the removal; None where that can't be told.
+
+    No numbers order the calls of two links. Of those of another link, one that found no file made a new one, and its
+    ctime says whether that is the one that was removed.
+    """
+    if change.link == removal.link:
+        return removal.precedes(change) and change.finished
+    made, gone = change.after, removal.before
+    if made is None or not made.exists or change.before is None or change.before.exists:
+        return False
+    if gone is None or not gone.exists:
+        return None
+    if made.ctime_ns == gone.ctime_ns:
+        return False if made == gone else None
+    return made.ctime_ns > gone.ctime_ns
 
 
 def _strange_file(evidence: Evidence) -> str:

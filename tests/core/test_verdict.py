@@ -14,7 +14,7 @@ from sidecar.core.content import BytesContent, Manifest, Range, Snapshot
 from sidecar.core.policy import Grade, Policy, Unchanged
 from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
 from sidecar.core.writer import WriterKind
-from tests.core.kit import CHANNEL, CRON, HEARTBEAT, LINK, OWN, RUN, STRANGER, Disk, digest, only
+from tests.core.kit import CHANNEL, CRON, HEARTBEAT, LINK, OTHER_LINK, OWN, RUN, STRANGER, Disk, digest, only
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -464,6 +464,67 @@ def test_a_file_that_the_gateway_made_and_somebody_removed_is_external() -> None
     acts(own_append, foreign_removal)(scene)
 
     assert scene.judge().verdict is Verdict.EXTERNAL
+
+
+def elsewhere(scene: Scene, **known: object) -> None:
+    """The last report came over another link."""
+    scene.changes[-1] = replace(scene.changes[-1], link=OTHER_LINK, **known)  # type: ignore[arg-type]
+
+
+def made_by_another_process(scene: Scene) -> None:
+    scene.append(CRON, b"anew\n")
+    elsewhere(scene)
+
+
+def own_removal(scene: Scene) -> None:
+    scene.remove(OWN)
+
+
+def removal_by_another_process(scene: Scene) -> None:
+    scene.remove(CRON)
+    elsewhere(scene)
+
+
+@pytest.mark.parametrize("told_last", ["removal", "new file"])
+def test_a_file_that_another_process_made_anew_and_somebody_removed_is_external(told_last: str) -> None:
+    """That the gateway had removed it before is no word of this removal."""
+    scene = Scene()
+    acts(own_removal, made_by_another_process, foreign_removal)(scene)
+    if told_last == "removal":
+        scene.changes.reverse()
+
+    assert scene.judge().verdict is Verdict.EXTERNAL
+
+
+@pytest.mark.parametrize(
+    ("disk", "act"),
+    [
+        (Disk(b"", exists=False), acts(made_by_another_process, own_removal)),
+        (Disk(), acts(own_removal, made_by_another_process, removal_by_another_process)),
+        (Disk(), acts(own_removal, made_by_another_process, own_removal)),
+    ],
+)
+def test_a_removal_that_came_after_what_another_process_made_is_the_gateways(
+    disk: Disk, act: Callable[[Scene], None]
+) -> None:
+    scene = Scene(disk)
+    act(scene)
+    assert scene.judge().verdict is Verdict.RESET
+    scene.changes.reverse()
+    assert scene.judge().verdict is Verdict.RESET
+
+
+def test_a_removal_and_a_new_file_of_which_no_one_can_tell_the_first_prove_nothing() -> None:
+    """One tick of the file system's clock saw both."""
+    scene = Scene()
+    act_at = scene.disk.fingerprint.ctime_ns
+    acts(own_removal, made_by_another_process)(scene)
+    elsewhere(scene, after=replace(scene.disk.fingerprint, ino=2, ctime_ns=act_at))
+    foreign_removal(scene)
+
+    judgement = scene.judge()
+
+    assert (judgement.verdict, judgement.may_recover) == (Verdict.UNATTRIBUTED, False)
 
 
 def test_the_first_bytes_of_a_session_are_explained() -> None:
