@@ -102,6 +102,21 @@ def test_a_line_above_the_limit_is_refused_before_it_is_read() -> None:
         decode_from_gateway(b" " * (wire.MAX_LINE_BYTES + 1))
 
 
+@pytest.mark.parametrize("at", ["9223372036854775808", "17953348403584863840", "99999999999999999999"])
+def test_a_time_that_no_store_could_keep_is_refused(at: str) -> None:
+    """SQLite has 63 bits: an incident of such a time could not be saved, nor the end of its link."""
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(json.loads(tripped(at=at)), json_schema())
+    with pytest.raises(WireError, match=r"\$\.at"):
+        decode_from_gateway(tripped(at=at))
+
+
+@pytest.mark.parametrize("at", ["0", "1795334840358486384", "8999999999999999999"])
+def test_a_time_up_to_the_year_2255_is_understood(at: str) -> None:
+    assert int(at) < 2**63
+    assert decode_from_gateway(tripped(at=at)).at == at
+
+
 def test_no_message_has_a_field_for_text() -> None:
     """Rule 7: what is said in a session has no place on the wire."""
     names = {f.name for kind in get_args(wire.GatewayMessage) for f in msgspec.structs.fields(kind)}
