@@ -7,10 +7,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.model.world import Cast, Foreign, Model, Rules, World, WrongError, beginning
+from tests.model.model import Model
+from tests.model.world import Cast, Foreign, Rules, WrongError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
+
+    from tests.model.gateway import Outcome
+    from tests.model.world import World
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,9 @@ class Found:
     Attributes:
         states: How many there are (so far, if a property was broken).
         steps: How many steps lead from one to another.
-        ends: In how many nothing can happen any more.
+        ends: In how many nothing can happen any more, or nothing that matters.
+        complete: Nothing is left to be explored.
+        outcomes: What came of the checks of runs.
         wrong: The property that does not hold; empty when all do.
         path: The steps that lead there.
     """
@@ -28,19 +34,30 @@ class Found:
     states: int
     steps: int
     ends: int
+    complete: bool
+    outcomes: frozenset[Outcome]
     wrong: str = ""
     path: Sequence[str] = ()
 
 
-def search(foreign: Foreign, cast: Cast, rules: Rules | None = None, limit: int = 10_000_000) -> Found:
-    """Explore everything, or up to the first broken property."""
-    model = Model(foreign, rules or Rules())
-    first = beginning(model.minds, cast)
-    parents: dict[int, tuple[int, str]] = {}
-    known = {first.key(): 0}
+def search(
+    foreign: Foreign,
+    cast: Cast,
+    rules: Rules | None = None,
+    *,
+    reduced: bool = True,
+    checks: bool = False,
+    limit: int = 10_000_000,
+) -> Found:
+    """Explore everything, or up to the first broken property. See `Model` for what is asked for."""
+    model = Model(foreign, cast, rules, reduced=reduced, checks=checks)
+    first = model.beginning()
+    parents: list[tuple[int, str]] = [(0, "")]
+    known: set[Hashable] = {model.key(first)}
     waiting: list[tuple[int, World]] = [(0, first)]
     steps = ends = 0
-    while waiting and len(known) < limit:
+    wrong, path = "", []
+    while waiting and len(known) < limit and not wrong:
         number, world = waiting.pop()
         if model.is_over(world):
             ends += 1
@@ -50,20 +67,20 @@ def search(foreign: Foreign, cast: Cast, rules: Rules | None = None, limit: int 
             for name, after in model.steps(world):
                 moved = True
                 steps += 1
-                key = after.key()
+                key = model.key(after)
                 if key not in known:
-                    known[key] = len(known)
-                    parents[known[key]] = (number, name)
-                    waiting.append((known[key], after))
+                    waiting.append((len(parents), after))
+                    known.add(key)
+                    parents.append((number, name))
         except WrongError as error:
-            return Found(len(known), steps, ends, str(error), _path(parents, number))
+            wrong, path = str(error), _path(parents, number)
         ends += not moved
-    return Found(len(known), steps, ends)
+    return Found(len(known), steps, ends, not waiting and not wrong, frozenset(model.outcomes), wrong, path)
 
 
-def _path(parents: dict[int, tuple[int, str]], number: int) -> list[str]:
+def _path(parents: list[tuple[int, str]], number: int) -> list[str]:
     names: list[str] = []
-    while number in parents:
+    while number:
         number, name = parents[number]
         names.append(name)
     return names[::-1]
@@ -72,7 +89,7 @@ def _path(parents: dict[int, tuple[int, str]], number: int) -> list[str]:
 if __name__ == "__main__":
     for kind in Foreign:
         began = time.monotonic()
-        found = search(kind, Cast(), limit=int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000)
-        print(kind.name, found.states, found.steps, found.ends, found.wrong, f"{time.monotonic() - began:.1f} s")  # noqa: T201
-        if found.wrong:
-            print("  " + "\n  ".join(found.path))  # noqa: T201
+        found = search(kind, Cast())
+        print(f"{kind.name}: {found.states} states, {found.steps} steps, {time.monotonic() - began:.0f} s")  # noqa: T201
+        if not found.complete:
+            sys.exit(f"{found.wrong}\n  " + "\n  ".join(found.path))
