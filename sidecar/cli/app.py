@@ -209,6 +209,7 @@ def export(
     state_dir: options.StateDir = None,
     data_dir: options.DataDir = None,
     config: options.Config = None,
+    _as_json: options.OnlyJson = False,
 ) -> int:
     """Print an incident as JSON to be given away: the events that led to it, with digests in place of bytes.
 

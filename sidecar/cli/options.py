@@ -137,6 +137,7 @@ WithoutSidecar = Annotated[
     bool, typer.Option("--without-sidecar", help="Announce nothing: the bytes are an unknown writer's.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+OnlyJson = Annotated[bool, typer.Option("--json", help="Taken as everywhere; JSON is what it prints anyway.")]
 
 
 def settings_for_reading(

@@ -70,7 +70,7 @@ def check(*, file: PolicyFileArgument, as_json: options.Json = False) -> int:
 
 
 @policy_app.command()
-def schema() -> int:
+def schema(*, _as_json: options.OnlyJson = False) -> int:
     """Print the JSON Schema of policy files, for editors."""
     print_raw(json.dumps(json_schema(), indent=2, sort_keys=True) + "\n")
     return 0

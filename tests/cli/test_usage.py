@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar import __version__
+from sidecar.cli.app import app
 from sidecar.core.policy import Mode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    import typer
 
     from sidecar.config.settings import Settings
     from tests.cli.conftest import Command
@@ -26,6 +30,23 @@ def test_every_command_explains_itself(cli: Command, command: str) -> None:
     result = cli(*command.split(), "--help")
     assert (result.code, result.err) == (0, "")
     assert "Usage: openclaw-sidecar" in result.out
+
+
+def _commands(group: typer.Typer, ahead: str = "") -> Iterator[str]:
+    for command in group.registered_commands:
+        assert command.callback is not None
+        yield f"{ahead}{command.name or command.callback.__name__}"
+    for below in group.registered_groups:
+        assert below.typer_instance is not None
+        yield from _commands(below.typer_instance, f"{ahead}{below.name} ")
+
+
+@pytest.mark.parametrize("command", sorted(set(_commands(app)) - {"run"}))
+def test_every_command_that_prints_data_takes_json(cli: Command, command: str) -> None:
+    """`run` prints none: its log has a format of its own."""
+    result = cli(*command.split(), "--help")
+    assert result.code == 0
+    assert "--json" in result.out
 
 
 @pytest.mark.parametrize(
