@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.brakes import Brakes
+from sidecar.core.brakes import Brakes, utc
 from sidecar.core.change import Operation
 from sidecar.core.decisions import AnswerWait, Approve, Decision, Page, Refuse, SaveIncident, Withdraw
 from sidecar.core.hold import Held, Hold
@@ -78,7 +78,10 @@ class Answers:
 
     def look(self, window: Window, snapshot: Snapshot, at_ns: int) -> list[Decision]:
         """Judge a change that the gateway has not asked about yet; push an approval or find a takeover early."""
-        judgement = self._judge(window, snapshot, at_ns)
+        judgement = self._judge(window, snapshot)
+        return [*self._met(window, judgement, at_ns), *self._looked(window, judgement, snapshot, at_ns)]
+
+    def _looked(self, window: Window, judgement: Judgement, snapshot: Snapshot, at_ns: int) -> list[Decision]:
         if judgement.verdict is Verdict.UNATTRIBUTED:
             return []
         judgement = self._observe(window, judgement, snapshot.fingerprint, at_ns)
@@ -102,7 +105,10 @@ class Answers:
         if event.snapshot.fingerprint != event.current:
             # Nothing is concluded from it: the gateway asks again, or its own fence stops the turn.
             return [_no(event, Verdict.UNATTRIBUTED, "the file changed again while it was looked at")]
-        judgement = self._judge(window, event.snapshot, event.at_ns)
+        judgement = self._judge(window, event.snapshot)
+        return [*self._met(window, judgement, event.at_ns), *self._answered(window, judgement, event)]
+
+    def _answered(self, window: Window, judgement: Judgement, event: VerdictAsked) -> list[Decision]:
         judgement = self._observe(window, judgement, event.current, event.at_ns)
         if not judgement.may_recover:
             return [*self._refused(window, judgement), _no(event, judgement.verdict, judgement.reason)]
@@ -134,7 +140,8 @@ class Answers:
             window.lose_custody(_UNHEARD)
         window.note(event.at_ns, "turn stopped", "by the gateway's own fence")
         outcome = window.incident.recovery.outcome if window.incident else Outcome.NONE
-        judgement = self._judge(window, event.snapshot, event.at_ns)
+        judgement = self._judge(window, event.snapshot)
+        taken_back += self._met(window, judgement, event.at_ns)
         # What was judged at the check, under the lock, stands, unless a takeover shows now.
         if window.incident is None or judgement.verdict is Verdict.EXTERNAL:
             foreign = self._registry.ledger(window.file).foreign
@@ -165,23 +172,25 @@ class Answers:
         waited = f"{event.waited_ns / _NS_PER_SECOND:.1f} s"
         window.note(event.at_ns, "lock timeout", f"not had in {waited}; held by {who}")
         current = event.snapshot.fingerprint
+        taken_back: list[Decision] = []
         if current == event.fence == window.fence:
             judgement = Judgement(
                 Verdict.UNCHANGED, Grade.BYTES, "the file is as it was at the fence", may_recover=True
             )
         else:
-            judgement = self._judge(window, event.snapshot, event.at_ns)
+            judgement = self._judge(window, event.snapshot)
+            taken_back = self._met(window, judgement, event.at_ns)
         may = judgement.may_recover and not problem
         reason = f"the session lock was not had in {waited}: it was held by {problem or who}; {judgement.reason}"
         judgement = self._observe(window, replace(judgement, reason=reason, may_recover=may), current, event.at_ns)
         if not judgement.may_recover:
-            return [*self._refused(window, judgement), _wait(event, judgement.reason, granted=False)]
+            return [*taken_back, *self._refused(window, judgement), _wait(event, judgement.reason, granted=False)]
         # No fence is moved, so no budget is asked.
         held = self.brakes.held(self.policy, window.file, event.at_ns, paid=True)
         if held is not None:
-            return [*self._not_attempted(window, held), _wait(event, held.reason, granted=False)]
+            return [*taken_back, *self._not_attempted(window, held), _wait(event, held.reason, granted=False)]
         intent = window.amend(window.recovery(Outcome.APPROVED, self.mode, judgement.reason))
-        return [SaveIncident(incident=intent), _wait(event, judgement.reason, granted=True)]
+        return [*taken_back, SaveIncident(incident=intent), _wait(event, judgement.reason, granted=True)]
 
     def wait_ended(self, event: LockWaitEnded) -> list[Decision]:
         """A run that was let wait on has the lock, or has given up."""
@@ -252,7 +261,7 @@ class Answers:
         window.amend(replace(window.recovery(Outcome.INEFFECTIVE, self.mode, reason), unproven=True))
         return [SaveIncident(incident=window.snapshot()), *_page(window, Subject.RECOVERY)]
 
-    def _judge(self, window: Window, snapshot: Snapshot, at_ns: int) -> Judgement:
+    def _judge(self, window: Window, snapshot: Snapshot) -> Judgement:
         evidence = Evidence(
             run_id=window.run.run_id,
             fence=window.fence,
@@ -266,10 +275,18 @@ class Answers:
             session=window.run.session,
             testimony=self._registry.testimony(window),
         )
-        judgement = judge(evidence, self.policy)
-        if judgement.verdict is not Verdict.OWN:
-            self.brakes.met(self.policy, window.file, at_ns)
-        return replace(judgement, policy=self.policy.digest)
+        return replace(judge(evidence, self.policy), policy=self.policy.digest)
+
+    def _met(self, window: Window, judgement: Judgement, at_ns: int) -> list[Decision]:
+        """A session met a change; if a storm begins with it, what was approved before is held back too, and told."""
+        if judgement.verdict is Verdict.OWN or not self.brakes.met(self.policy, window.file, at_ns):
+            return []
+        held_back = [w for w in self._registry.windows.values() if w.approved is not None and not _told(w)]
+        until = f"recovery is stopped until {utc(self.brakes.storm.until_ns)}"
+        decisions = self._withdraw_all("storm", until, at_ns, Hold.STORM)
+        if held_back and self.brakes.storm.tell():
+            decisions += _page(held_back[0], Subject.STORM)
+        return decisions
 
     def _held(self, window: Window, at_ns: int) -> Held | None:
         paid = window.spent_at == window.fence
@@ -316,15 +333,14 @@ class Answers:
 
     def _not_attempted(self, window: Window, held: Held) -> list[Decision]:
         incident = window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, held.reason, held=held))
-        told = Subject.STORM in incident.paged_for
-        tell = held.hold is Hold.STORM and not told and self.brakes.storm.tell()
+        tell = held.hold is Hold.STORM and not _told(window) and self.brakes.storm.tell()
         return [*_withdraw(window), SaveIncident(incident=incident), *(_page(window, Subject.STORM) if tell else [])]
 
     def _note(self, what: str, detail: str, at_ns: int) -> None:
         for window in self._registry.windows.values():
             window.note(at_ns, what, detail)
 
-    def _withdraw_all(self, what: str, detail: str, at_ns: int) -> list[Decision]:
+    def _withdraw_all(self, what: str, detail: str, at_ns: int, hold: Hold = Hold.NONE) -> list[Decision]:
         self._note(what, detail, at_ns)
         reason = f"the approval was taken back: {what}; the next check is judged anew"
         withdrawn: list[Decision] = []
@@ -332,7 +348,9 @@ class Answers:
         for window in self._registry.windows.values():
             taken_back = _withdraw(window)
             if taken_back and window.incident is not None:
-                saves += saved(window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, reason)))
+                saves += saved(
+                    window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, reason, held=Held(hold, reason)))
+                )
             withdrawn += taken_back
         return [*withdrawn, *saves]
 
@@ -352,6 +370,10 @@ def _withdraw(window: Window) -> list[Decision]:
         return []
     window.approved = None
     return [Withdraw(link=window.gateway.link, window=window.window_id)]
+
+
+def _told(window: Window) -> bool:
+    return window.incident is not None and Subject.STORM in window.incident.paged_for
 
 
 def _page(window: Window, about: Subject) -> list[Decision]:

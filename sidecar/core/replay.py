@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.core.custodian import Custodian
 from sidecar.core.decisions import SaveIncident
 from sidecar.core.hold import Hold
+from sidecar.core.incident import Subject
 
 if TYPE_CHECKING:
     from sidecar.core.incident import Incident
@@ -46,7 +47,8 @@ def facts(incident: Incident) -> dict[str, Any]:
         "moved": incident.recovery.count,
         "pushed": incident.recovery.pushed,
         "turn_lost": incident.turn_lost,
-        "paged": incident.paged,
+        # A storm is of many sessions: one window alone does not bring it out again.
+        "paged": any(about is not Subject.STORM for about in incident.paged_for),
         "writers": [[w.kind, w.name, w.bytes, w.own] for w in incident.writers],
         "unexplained": [[u.offset, u.length] for u in incident.unexplained],
     }

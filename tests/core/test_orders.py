@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -329,6 +329,22 @@ class Town:
         made = self.handle(ev.SnapshotTaken(file=file, snapshot=disk.snapshot, at_ns=self.now), disk, file)
         assert any(isinstance(d, Approve) for d in made)
 
+    def strike(self, number: int, by: str) -> list[Decision]:
+        """A stranger writes into a window of session ``number``, and that comes to light one way or another."""
+        file, disk = f"/state/agents/main/sessions/{number}.jsonl", self.disks.setdefault(number, Disk())
+        run, window, before = Run(run_id=f"turn-{number}", kind="user_turn"), f"s{number}", disk.fingerprint
+        self.handle(ev.FenceSet(link=LINK, window=window, file=file, fence=before, run=run, at_ns=self.now), disk, file)
+        disk.append(b"strange\n", foreign=1)
+        of_window: dict[str, Any] = {"link": LINK, "window": window, "file": file, "fence": before, "run": run}
+        seen: dict[str, Any] = {"snapshot": disk.snapshot, "at_ns": self.now}
+        events: dict[str, ev.Event] = {
+            "looked": ev.SnapshotTaken(file=file, **seen),
+            "asked": ev.VerdictAsked(ask="a", current=disk.fingerprint, **of_window, **seen),
+            "stopped": ev.TurnTripped(**of_window, **seen),
+            "lock timeout": ev.LockTimedOut(ask="a", waited_ns=S, holder_pid=0, holder_exe="", **of_window, **seen),
+        }
+        return self.handle(events[by], disk, file)
+
     def note(self, number: int, *, foreign: bool = False, then_foreign: bool = False) -> bool:
         """A co-tenant, or a stranger, writes into a window of session ``number``. Whether it is recovered.
 
@@ -390,6 +406,22 @@ def test_a_storm_of_takeovers_pages_each_and_tells_of_the_storm_with_the_first_r
     assert not town.note(5)
     assert not town.note(6)
     assert [p.incident.verdict for p in town.pages] == [*[Verdict.EXTERNAL] * 4, Verdict.CO_TENANT]
+
+
+@pytest.mark.parametrize("by", ["looked", "asked", "stopped", "lock timeout"])
+def test_a_storm_takes_back_what_was_approved_before_it_and_tells_of_it(by: str) -> None:
+    town = Town(STORMY)
+    town.push(0)
+    town.push(1)
+    made = town.strike(2, by)
+    assert [d.window for d in made if isinstance(d, Withdraw)] == ["p0", "p1"]
+    assert [isinstance(d, Withdraw) for d in made][:3] == [True, True, False]
+    for number in range(2):
+        recovery = town.incidents[f"/state/agents/main/sessions/{number}.jsonl"].recovery
+        assert (recovery.outcome, recovery.hold) == (Outcome.NOT_ATTEMPTED, Hold.STORM)
+        assert "taken back: storm" in recovery.reason
+    told = [(p.about, p.incident.window) for p in town.pages]
+    assert told == [(Subject.STORM, "p0"), (Subject.TAKEOVER, "s2")]
 
 
 def test_a_takeover_in_the_window_that_a_storm_was_told_with_is_told_too() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from sidecar.cli import main
 from sidecar.core.content import BytesContent
 from sidecar.core.glob import Glob
+from sidecar.core.hold import Hold
+from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Mode, Policy
 from sidecar.core.recording import MAX_EVENTS, NotRecordedError, RecordedContent
 from sidecar.core.rules import May, Rule
@@ -187,6 +190,19 @@ def test_an_export_holds_no_text_no_path_and_no_key() -> None:
         text = (HERE / f"{name}.json").read_text(encoding="utf-8")
         for secret in (FILE, "/state", "/sessions", "/opt/tools", "0a1b.jsonl", "parentId"):
             assert secret not in text, name
+
+
+@pytest.mark.parametrize("about", [(), (Subject.STORM,)], ids=["untold", "told"])
+def test_a_window_in_which_a_storm_took_an_approval_back_replays(about: tuple[Subject, ...]) -> None:
+    """What other sessions met is not in its recording."""
+    bench = fenced()
+    bench.cotenant(NOTE, CRON)
+    bench.recovers()
+    kept = bench.kept[-1]
+    stormy = replace(kept.incident.recovery, outcome=Outcome.NOT_ATTEMPTED, hold=Hold.STORM, reason="storm")
+    assert exported(replace(kept.incident, recovery=stormy, paged_for=about), kept.recording)["replays"]
+    taken = replace(kept.incident, recovery=stormy, paged_for=(*about, Subject.TAKEOVER))
+    assert not exported(taken, kept.recording)["replays"]
 
 
 def test_with_paths_the_names_stay() -> None:
