@@ -104,7 +104,7 @@ class Recorder:
         return getattr(event, "file", None) in {tape.file, ""}
 
     def _ended(self, event: ev.Event, decisions: list[Decision]) -> list[Decision]:
-        """Windows that are over are kept, and once more when their history has been looked at."""
+        """Windows that are over are kept; those whose history is looked at, when it has been."""
         still = {w.window_id for w in self._custodian.windows}
         checked = {d.window for d in decisions if isinstance(d, CheckLineage)}
         made: list[Decision] = []
@@ -112,7 +112,8 @@ class Recorder:
             tape = self._open.pop(window)
             if window in checked:
                 self._closed[window] = tape
-            made += _kept(tape)
+            else:
+                made += _kept(tape)
         if isinstance(event, ev.LineageChecked) and event.window in self._closed:
             made += _kept(self._closed.pop(event.window))
         if isinstance(event, ev.TurnTripped) and event.window in self._open:

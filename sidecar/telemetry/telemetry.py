@@ -132,7 +132,11 @@ class Telemetry:
     @contextmanager
     def within(self, event: ev.Event) -> Iterator[None]:
         """What is logged meanwhile is about this event, and carries the ids of the trace that it belongs to, if any."""
-        with structlog.contextvars.bound_contextvars(**self._trace_of(event)):
+        ids = self._trace_of(event)
+        if not ids:
+            yield
+            return
+        with structlog.contextvars.bound_contextvars(**ids):
             yield
 
     def _trace_of(self, event: ev.Event) -> dict[str, str]:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.cli import main
+from sidecar.core import events as ev
 from sidecar.core.content import BytesContent
+from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.glob import Glob
 from sidecar.core.hold import Hold
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Mode, Policy
-from sidecar.core.recording import MAX_EVENTS, NotRecordedError, RecordedContent
+from sidecar.core.recording import MAX_EVENTS, NotRecordedError, RecordedContent, Recording
 from sidecar.core.rules import May, Rule
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import IncidentReader
-from sidecar.store.recordings import RecordingStore, decode, encode, exported
+from sidecar.store.recordings import RecordingStore, decode, encode, exported, pack, unpack
 from tests.core.kit import CRON, FILE, WINDOW
 from tests.replay.stories import HERE, NOTE, Taped, fenced, text_of, written
 from tests.store.samples import NOON, Clock
@@ -265,6 +267,12 @@ def test_a_recording_comes_back_from_the_store_as_it_was_and_goes_with_its_incid
         assert store.recording(kept.incident.incident_id) is None
     finally:
         store.close()
+
+
+def test_names_that_are_no_utf8_come_back_from_a_recording() -> None:
+    odd = ev.FileMoved(file="/caf\udce9.jsonl", before=Fingerprint.absent(), fingerprint=Fingerprint.absent(), at_ns=1)
+    recording = Recording(WINDOW, Policy(), Mode.RECOVER, (odd,))
+    assert unpack(pack(recording)) == recording
 
 
 def test_a_window_with_too_many_events_is_exported_without_them() -> None:
