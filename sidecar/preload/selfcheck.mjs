@@ -26,6 +26,8 @@ const METHODS = ["releaseForPrompt", "withSessionWriteLock", "hasSessionTakeover
 const BOUND_TICKS = 50;
 const TICK_MS = 100;
 
+const O_TMPFILE = 0o20000000; // open(2); node:fs has no name for it
+
 const HEADER = { type: "session", version: 3, id: "self-check", timestamp: "2026-01-01T00:00:00.000Z", cwd: "/" };
 const trials = new AsyncLocalStorage();
 
@@ -144,11 +146,21 @@ class Nameless {
 
   /** A path that leads to a new, empty file. */
   create() {
-    const name = path.join(os.tmpdir(), `openclaw-sidecar-check-${process.pid}-${randomUUID()}`);
-    const opened = fs.openSync(name, "wx+", 0o600);
+    const opened = this.#open(os.tmpdir());
     this.#opened.push(opened);
-    fs.unlinkSync(name);
     return `/proc/self/fd/${opened}`;
+  }
+
+  #open(directory) {
+    try {
+      return fs.openSync(directory, O_TMPFILE | fs.constants.O_DIRECTORY | fs.constants.O_RDWR, 0o600);
+    } catch {
+      // This file system has no files without a name: then with one for a moment.
+    }
+    const name = path.join(directory, `openclaw-sidecar-check-${process.pid}-${randomUUID()}`);
+    const opened = fs.openSync(name, "wx+", 0o600);
+    fs.unlinkSync(name);
+    return opened;
   }
 
   close() {

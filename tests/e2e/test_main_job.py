@@ -493,6 +493,9 @@ async def test_a_policy_can_rest_on_the_kernels_word(seeing: Guard, session_key:
     assert turn.answered
     incident = await seeing.closed_incident(window.session_file)
     assert (incident["verdict"], incident["evidence"], incident["rule"]) == ("co_tenant", "kernel", "notes")
+    custody = await seeing.sidecar.custody(window.session_file.name)
+    [note] = [r for r in custody["ranges"] if r["writer"] and r["writer"]["kind"] == "inject"]
+    assert note["grade"] == "kernel"
     assert seeing.pages == []
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from inotify_simple import INotify, flags
 
 from sidecar.preload import preload_path
 from sidecar.wire import messages as wire
@@ -158,9 +160,26 @@ def test_a_program_that_ends_in_the_middle_of_the_check_leaves_nothing_behind(
     assert list(temporary.iterdir()) == []
 
 
-def test_a_check_leaves_no_file_open(start: Start, sidecar: Sidecar) -> None:
-    gateway = start()
+def test_a_check_leaves_no_file_open(start: Start, sidecar: Sidecar, tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    gateway = start(TMPDIR=str(temporary))
     _wait_for_adapter(sidecar, "swap")
     opened = [str(fd.readlink()) for fd in Path(f"/proc/{gateway.process.pid}/fd").iterdir()]
     assert opened
-    assert [name for name in opened if "openclaw-sidecar-check" in name] == []
+    assert [name for name in opened if name.startswith(str(temporary))] == []
+
+
+def test_the_files_of_a_check_never_have_a_name(start: Start, sidecar: Sidecar, tmp_path: Path) -> None:
+    """Between making a file and taking its name away, a process can be killed too."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    try:
+        os.close(os.open(temporary, os.O_TMPFILE | os.O_RDWR))
+    except OSError as error:
+        pytest.skip(f"this file system has no files without a name: {error}")
+    with INotify() as names:
+        names.add_watch(temporary, flags.CREATE)
+        start(TMPDIR=str(temporary))
+        _wait_for_adapter(sidecar, "swap")
+        assert names.read(timeout=0) == []
