@@ -211,19 +211,10 @@ class Warden:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _answer(self, session: LinkSession, message: wire.Ask, arrived: float) -> None:
-        fence = self._fence_of(message.window)
-        self._asking[message.window] += 1
-        try:
-            snapshot, heard = await self._look(message.file, session, SYNC_SECONDS)
-        finally:
-            self._asking[message.window] -= 1
-            if not self._asking[message.window]:
-                del self._asking[message.window]
-        if message.window in self._over or self._fence_of(message.window) != fence:
-            # The gateway has not waited for the answer and gone on: the question is about the past.
-            if message.window not in self._asking:
-                self._over.discard(message.window)
+        seen = await self._seen(session, message)
+        if seen is None:
             return
+        snapshot, heard = seen
         self.handle(
             ev.VerdictAsked(
                 ask=message.ask,
@@ -242,7 +233,10 @@ class Warden:
 
     async def _answer_lock(self, session: LinkSession, message: wire.LockAsked) -> None:
         arrived = asyncio.get_running_loop().time()
-        snapshot, heard = await self._look(message.file, session, SYNC_SECONDS)
+        seen = await self._seen(session, message)
+        if seen is None:
+            return
+        snapshot, heard = seen
         held = read_lock(Path(message.file + SUFFIX))
         self.handle(
             ev.LockTimedOut(
@@ -261,6 +255,27 @@ class Warden:
             )
         )
         self._listener.answered(asyncio.get_running_loop().time() - arrived)
+
+    async def _seen(self, session: LinkSession, message: wire.Ask | wire.LockAsked) -> tuple[Snapshot, bool] | None:
+        """Look at the file for a run that waits for an answer.
+
+        Returns:
+            As `_look`; None where the gateway has not waited and gone on, or is gone: the question is about the past.
+        """
+        window = message.window
+        fence = self._fence_of(window)
+        self._asking[window] += 1
+        try:
+            seen = await self._look(message.file, session, SYNC_SECONDS)
+        finally:
+            self._asking[window] -= 1
+            if not self._asking[window]:
+                del self._asking[window]
+        over = window in self._over
+        if window not in self._asking:
+            self._over.discard(window)
+        waits = any(s is session for s in self._links.open_sessions())
+        return seen if waits and not over and self._fence_of(window) == fence else None
 
     def _fence_of(self, window: str) -> Fingerprint | None:
         return next((w.fence for w in self._custodian.windows if w.window_id == window), None)

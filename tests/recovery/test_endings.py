@@ -8,6 +8,7 @@ import pytest
 
 from sidecar.core.verdict import Verdict
 from sidecar.recovery import warden
+from sidecar.watch.reading import fingerprint_of
 from tests.link.running import until
 from tests.recovery.kit import Desk, Gateway, desk, foreign_append
 
@@ -74,3 +75,55 @@ async def test_a_stopped_turn_of_a_process_that_is_gone_without_a_goodbye_proves
         await until(lambda: not stage.warden._endings.trips)
     assert stage.custodian.windows == ()
     assert stage.sinks.paged == []
+
+
+def question(stage: Desk, gateway: Gateway, fence: str, asked: str) -> None:
+    if asked == "check":
+        gateway.append(stage.file, "note")
+        gateway.ask(stage.file, fence)
+    else:
+        gateway.take(stage.file)
+        gateway.time_out(stage.file, fence)
+
+
+@pytest.mark.parametrize("asked", ["check", "lock"])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("meanwhile", ["window closed", "link lost", "goodbye"])
+async def test_a_question_of_a_run_that_waits_no_more_opens_no_window_again(
+    place: Path,
+    asked: str,
+    known: bool,  # noqa: FBT001 - a parameter of the test
+    meanwhile: str,
+) -> None:
+    """It would stay open for as long as the link lasts, or for ever, with an approval that nobody has heard."""
+    async with desk(place) as stage:
+        gateway, silent = await stage.link(), await stage.link()
+        fence = gateway.fence(stage.file) if known else fingerprint_of(stage.file).encode()
+        await stage.said()
+        silent.deaf = True
+        question(stage, gateway, fence, asked)
+        await until(lambda: stage.warden._asking)
+        if meanwhile == "window closed":
+            gateway.end(takeover=True)
+            await until(lambda: stage.warden._over)
+        else:
+            await gone(stage, gateway, clean=meanwhile == "goodbye")
+        silent.hear_again()
+        await until(lambda: not stage.warden._asking and not stage.warden._tasks)
+        assert stage.custodian.windows == ()
+        assert stage.sinks.saved == []
+        assert gateway.commands.empty()
+        assert not stage.warden._over
+
+
+async def test_a_run_whose_fence_has_moved_on_is_not_told_to_wait_for_the_lock_of_before(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway, silent, fence = await one_speaks_one_is_silent(stage)
+        question(stage, gateway, fence, "lock")
+        await until(lambda: stage.warden._asking)
+        stage.file.touch()
+        gateway.fence(stage.file)
+        silent.hear_again()
+        await until(lambda: not stage.warden._asking and not stage.warden._tasks)
+        assert gateway.commands.empty()
+        assert stage.sinks.saved == []
