@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WARM_UP_KEY = "agent:main:warm-up"
 WARM_UP_SECONDS = 240.0
-"""2026.5.22 is busy with itself for more than a minute after it says that it is ready."""
+"""The first turn of a gateway takes seconds, on a busy machine many."""
 
 
 class Rig:

@@ -87,6 +87,9 @@ Each of these reports is a column below, or two; the test fails where the run is
 - Real, from here: the preload in the gateway's process, the sidecar as a process of its own, and the page.
 - Driven: the run between them. `tests/compat/harness/run.mjs` opens, fences, appends and cleans up in the order of the
   bundle's `runEmbeddedAttempt`; there is no agent and no model in it. Whole gateways are run by `tests/e2e`.
+- It comes to its fence before each record. In a whole 2026.5.22 (and, as read, 2026.5.26 and 2026.5.27) it does so only
+  as the model's call begins: the agent of these releases has no more the method that the gateway guards. There no turn
+  is stopped and none recovered (`tests/e2e/test_unwatched_fence.py`).
 - Replaced: npm packages that the reached code imports. None does work in these scenarios, but to make identifiers:
   {stand_ins}.
 - A co-tenant writes in the gateway's process through `node:fs`, under the session lock, outside the run. A foreign

@@ -1,0 +1,141 @@
+"""A release whose runs do not come to their fence: no turn is lost there, and none can be stopped.
+
+2026.5.22 looks at its fence as the model's call begins, and not again before the turn's end. The gateway means to look
+before each record, through a method of its agent that the agent of this release (pi 0.75.4) has no more; and each
+record that the run writes sets the fence to whatever the file is by then. So the sidecar says what came in, pages for
+what came from outside, and has nothing to recover.
+
+Runs only with 2026.5.22 in OPENCLAW_SIDECAR_TEST_VERSIONS (`make test-releases`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.demo.foreign import ForeignVerb, act
+from sidecar.demo.guard import Guard
+from sidecar.demo.history import read_records
+from sidecar.demo.pager import PageReceiver
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sidecar.demo.rig import Rig
+
+UNWATCHED = "2026.5.22"
+ANSWER = "The answer."
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unwatched(version: str) -> None:
+    """Such a release; a skip for any other, before a gateway is started for it."""
+    if version != UNWATCHED:
+        pytest.skip("this release's runs come to their fence: test_main_job.py")
+
+
+@pytest.fixture
+def session_key(request: pytest.FixtureRequest) -> str:
+    """A session for each case of each test."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
+    return f"agent:main:{name[:80]}"
+
+
+@pytest.fixture(scope="module")
+def shared_guard(
+    unwatched: None,
+    runner: asyncio.Runner,
+    hooked: Rig,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Guard]:
+    """A gateway with the preload, and a sidecar; one for all tests."""
+    pager = PageReceiver()
+    runner.run(pager.__aenter__())
+    guard = Guard(hooked, pager, tmp_path_factory.mktemp("sidecar"), hooked.work_dir / "sidecar.sock")
+    runner.run(guard.start())
+    try:
+        yield guard
+    finally:
+        runner.run(guard.stop())
+        runner.run(pager.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def guard(shared_guard: Guard) -> Guard:
+    """The shared one, with no page so far."""
+    shared_guard.begin()
+    return shared_guard
+
+
+async def _command(rig: Rig, session_key: str) -> None:
+    end = await rig.client.chat_end(await rig.client.chat_send(session_key, "/status"))
+    assert (end.state, end.error) == ("final", "")
+
+
+def _texts(session_file: Path) -> list[str]:
+    return [record.text for record in read_records(session_file)]
+
+
+@pytest.mark.parametrize("foreign", [False, True], ids=["command", "foreign-append"])
+async def test_by_itself_it_loses_no_turn(stock: Rig, session_key: str, *, foreign: bool) -> None:
+    await stock.say(session_key)
+    async with stock.window(session_key) as window:
+        if foreign:
+            await act(ForeignVerb.APPEND, window.session_file)
+        else:
+            await _command(stock, session_key)
+        turn = await window.close(ANSWER)
+
+    assert (turn.answered, turn.text) == (True, ANSWER)
+    assert ANSWER in _texts(window.session_file)
+
+
+async def test_a_cotenant_is_named_and_nothing_needs_recovery(guard: Guard, session_key: str) -> None:
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await _command(rig, session_key)
+        before = _texts(window.session_file)
+        turn = await window.close(ANSWER)
+
+    assert (turn.answered, turn.text) == (True, ANSWER)
+    incident = await guard.closed_incident(window.session_file)
+    assert (incident["verdict"], incident["evidence"], incident["turn_lost"]) == ("co_tenant", "bytes", False)
+    assert incident["recovery"]["outcome"] != "effective"
+    assert set(before) <= set(_texts(window.session_file))
+    assert guard.pages == []
+
+
+async def test_a_foreign_append_is_external_and_paged_once_though_the_turn_goes_on(
+    guard: Guard, session_key: str
+) -> None:
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        foreign = await act(ForeignVerb.APPEND, window.session_file)
+        turn = await window.close(ANSWER)
+
+    assert turn.answered
+    incident = await guard.closed_incident(window.session_file)
+    assert (incident["verdict"], incident["evidence"], incident["turn_lost"]) == ("external", "bytes", False)
+    assert incident["recovery"]["outcome"] == "refused"
+    [unexplained] = incident["unexplained"]
+    assert (unexplained["offset"], unexplained["length"]) == (foreign.offset, foreign.length_bytes)
+    page = await guard.next_page()
+    assert incident["id"] in page.message
+    assert len(guard.pages) == 1
+
+
+async def test_the_same_bytes_cost_nothing(guard: Guard, session_key: str) -> None:
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        await act(ForeignVerb.TOUCH, window.session_file)
+        turn = await window.close(ANSWER)
+
+    assert (turn.answered, turn.text) == (True, ANSWER)
+    assert guard.pages == []
