@@ -3,7 +3,7 @@
 2026.5.22 looks at its fence as the model's call begins, and not again before the turn's end. The gateway means to look
 before each record, through a method of its agent that the agent of this release (pi 0.75.4) has no more; and each
 record that the run writes sets the fence to whatever the file is by then. What came in stays in the file, beside the
-line of history. So the sidecar says what it saw while the model was at work, and has no check at which it could recover.
+line of history. So the sidecar says what it saw before the run wrote, and has no check at which it could recover.
 
 Runs only with 2026.5.22 in OPENCLAW_SIDECAR_TEST_VERSIONS (`make test-releases`).
 """
