@@ -44,7 +44,7 @@ test: venv ## Run the tests (ARGS goes to pytest)
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-releases: venv ## Run the main job on whole gateways that make test leaves out
-	@echo "==> whole gateways of the releases that make test leaves out: about five minutes"
+	@echo "==> whole gateways of the releases that make test leaves out: about seven minutes"
 	@OPENCLAW_SIDECAR_TEST_VERSIONS=2026.5.22 $(BIN)/python -m pytest tests/e2e/test_unwatched_fence.py $(ARGS)
 	@OPENCLAW_SIDECAR_TEST_VERSIONS="2026.5.28 2026.6.8" $(BIN)/python -m pytest tests/e2e/test_main_job.py $(ARGS)
 	@OPENCLAW_SIDECAR_TEST_VERSIONS=2026.9.6 $(BIN)/python -m pytest tests/e2e/test_fenceless.py $(ARGS)
