@@ -106,16 +106,16 @@ class Answers:
             # Nothing is concluded from it: the gateway asks again, or its own fence stops the turn.
             return [_no(event, Verdict.UNATTRIBUTED, "the file changed again while it was looked at")]
         judgement = self._judge(window, event.snapshot)
-        return [*self._met(window, judgement, event.at_ns), *self._answered(window, judgement, event)]
+        return [*self._met(window, judgement, _heard_ns(event)), *self._answered(window, judgement, event)]
 
     def _answered(self, window: Window, judgement: Judgement, event: VerdictAsked) -> list[Decision]:
         judgement = self._observe(window, judgement, event.current, event.at_ns)
         if not judgement.may_recover:
             return [*self._refused(window, judgement), _no(event, judgement.verdict, judgement.reason)]
-        held = self._held(window, event.at_ns)
+        held = self._held(window, _heard_ns(event))
         if held is not None:
             return [*self._not_attempted(window, held), _no(event, judgement.verdict, held.reason)]
-        return self._approved(window, (event.fence, event.current), judgement, event.at_ns, event)
+        return self._approved(window, (event.fence, event.current), judgement, _heard_ns(event), event)
 
     def applied(self, event: RecoveryApplied) -> list[Decision]:
         """The preload obeyed a command, or refused it because something differed."""
@@ -141,7 +141,7 @@ class Answers:
         window.note(event.at_ns, "turn stopped", "by the gateway's own fence")
         outcome = window.incident.recovery.outcome if window.incident else Outcome.NONE
         judgement = self._judge(window, event.snapshot)
-        taken_back += self._met(window, judgement, event.at_ns)
+        taken_back += self._met(window, judgement, _heard_ns(event))
         # What was judged at the check, under the lock, stands, unless a takeover shows now.
         if window.incident is None or judgement.verdict is Verdict.EXTERNAL:
             foreign = self._registry.ledger(window.file).foreign
@@ -179,14 +179,14 @@ class Answers:
             )
         else:
             judgement = self._judge(window, event.snapshot)
-            taken_back = self._met(window, judgement, event.at_ns)
+            taken_back = self._met(window, judgement, _heard_ns(event))
         may = judgement.may_recover and not problem
         reason = f"the session lock was not had in {waited}: it was held by {problem or who}; {judgement.reason}"
         judgement = self._observe(window, replace(judgement, reason=reason, may_recover=may), current, event.at_ns)
         if not judgement.may_recover:
             return [*taken_back, *self._refused(window, judgement), _wait(event, judgement.reason, granted=False)]
         # No fence is moved, so no budget is asked.
-        held = self.brakes.held(self.policy, window.file, event.at_ns, paid=True)
+        held = self.brakes.held(self.policy, window.file, _heard_ns(event), paid=True)
         if held is not None:
             return [*taken_back, *self._not_attempted(window, held), _wait(event, held.reason, granted=False)]
         intent = window.amend(window.recovery(Outcome.APPROVED, self.mode, judgement.reason))
@@ -353,6 +353,11 @@ class Answers:
                 )
             withdrawn += taken_back
         return [*withdrawn, *saves]
+
+
+def _heard_ns(event: VerdictAsked | LockTimedOut | TurnTripped) -> int:
+    """When the sidecar heard it, by its own clock: the one that pauses, budgets and storms go by."""
+    return event.heard_ns or event.at_ns
 
 
 def _wait(event: LockTimedOut, reason: str, *, granted: bool) -> AnswerWait:

@@ -191,6 +191,10 @@ class VerdictAsked:
 
     The snapshot was taken after every report that came before the question, and while the run held the lock.
     ``unheard`` when another linked process may still have something to say about it.
+
+    Attributes:
+        at_ns: By the gateway's clock, which is that of the machine only as of the gateway's start.
+        heard_ns: By the sidecar's, which pauses, budgets and storms go by; 0 in recordings of before there was this.
     """
 
     ask: str
@@ -203,13 +207,15 @@ class VerdictAsked:
     snapshot: Snapshot
     at_ns: int
     unheard: bool = False
+    heard_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockTimedOut:
     """A fenced run did not get the session lock in time, and waits for word whether it may wait on.
 
-    The snapshot was taken after every report that came before the question; ``unheard`` as in `VerdictAsked`.
+    The snapshot was taken after every report that came before the question; ``unheard`` and ``heard_ns`` as in
+    `VerdictAsked`.
 
     Attributes:
         waited_ns: Since it first asked for the lock.
@@ -229,6 +235,7 @@ class LockTimedOut:
     holder_exe: str
     at_ns: int
     unheard: bool = False
+    heard_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +269,7 @@ class RecoveryApplied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnTripped:
-    """The gateway's own fence stopped the turn. ``unheard`` as in `VerdictAsked`."""
+    """The gateway's own fence stopped the turn. ``unheard`` and ``heard_ns`` as in `VerdictAsked`."""
 
     link: str
     window: str
@@ -272,6 +279,7 @@ class TurnTripped:
     snapshot: Snapshot
     at_ns: int
     unheard: bool = False
+    heard_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

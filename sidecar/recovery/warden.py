@@ -199,6 +199,7 @@ class Warden:
             snapshot=snapshot,
             at_ns=int(message.at),
             unheard=not heard,
+            heard_ns=self._now_ns(),
         )
 
     async def stop(self) -> None:
@@ -227,6 +228,7 @@ class Warden:
                 snapshot=snapshot,
                 at_ns=int(message.at),
                 unheard=not heard,
+                heard_ns=self._now_ns(),
             )
         )
         self._listener.answered(asyncio.get_running_loop().time() - arrived)
@@ -252,6 +254,7 @@ class Warden:
                 holder_exe=executable_of(held.pid) if held else "",
                 at_ns=int(message.at),
                 unheard=not heard,
+                heard_ns=self._now_ns(),
             )
         )
         self._listener.answered(asyncio.get_running_loop().time() - arrived)

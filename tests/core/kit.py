@@ -332,8 +332,9 @@ class Bench:
             )
         )
 
-    def time_out(self, pid: int = GATEWAY_PID, *, unheard: bool = False) -> list[Decision]:
+    def time_out(self, pid: int = GATEWAY_PID, *, unheard: bool = False, ahead_ns: int = 0) -> list[Decision]:
         """The run was told that the lock was not had; ``pid`` is what the lock file says."""
+        now_ns = self.now()
         window = next(w for w in self.custodian.windows if w.window_id == WINDOW)
         return self.handle(
             ev.LockTimedOut(
@@ -347,7 +348,8 @@ class Bench:
                 waited_ns=WAITED_NS,
                 holder_pid=pid,
                 holder_exe="/usr/bin/backup" if pid == STRANGER.pid else "",
-                at_ns=self.now(),
+                at_ns=now_ns + ahead_ns,
+                heard_ns=now_ns,
                 unheard=unheard,
             )
         )
@@ -363,8 +365,11 @@ class Bench:
         self.write(writer, data)
         self.release_lock(writer)
 
-    def ask(self, window: str = WINDOW, *, fence: Fingerprint | None = None, run: Run = RUN) -> Approve | Refuse:
-        """The run stands at its check; the one answer."""
+    def ask(
+        self, window: str = WINDOW, *, fence: Fingerprint | None = None, run: Run = RUN, ahead_ns: int = 0
+    ) -> Approve | Refuse:
+        """The run stands at its check; the one answer. The gateway's clock may be ahead of the sidecar's."""
+        now_ns = self.now()
         known = {w.window_id: w.fence for w in self.custodian.windows}
         made = self.handle(
             ev.VerdictAsked(
@@ -376,7 +381,8 @@ class Bench:
                 current=self.disk.fingerprint,
                 run=run,
                 snapshot=self.disk.snapshot,
-                at_ns=self.now(),
+                at_ns=now_ns + ahead_ns,
+                heard_ns=now_ns,
             )
         )
         (answer,) = [d for d in made if isinstance(d, Approve | Refuse)]

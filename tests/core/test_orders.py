@@ -13,7 +13,7 @@ from sidecar.core import events as ev
 from sidecar.core.budget import Limit, Limits, Scope, Spent
 from sidecar.core.change import Operation
 from sidecar.core.custodian import Custodian
-from sidecar.core.decisions import Approve, Decision, Page, ReadFile, Refuse, SaveIncident, Withdraw
+from sidecar.core.decisions import AnswerWait, Approve, Decision, Page, ReadFile, Refuse, SaveIncident, Withdraw
 from sidecar.core.gateway import Run
 from sidecar.core.hold import Hold, Pause
 from sidecar.core.incident import Outcome, Subject
@@ -211,6 +211,43 @@ def test_a_pause_gives_verdicts_and_no_commands_until_its_end() -> None:
     assert bench.incident.recovery.hold is Hold.NONE
 
 
+@pytest.mark.parametrize("ahead_ns", [HOUR, -HOUR], ids=["ahead", "behind"])
+def test_a_pause_goes_by_the_sidecars_clock_whatever_the_gateways_says(ahead_ns: int) -> None:
+    """A gateway's clock runs from its start on, through suspends and corrections of the machine's."""
+    bench = fenced()
+    pause(bench, HOUR // 2)
+    bench.cotenant(b"note\n")
+    assert isinstance(bench.ask(ahead_ns=ahead_ns), Refuse)
+    bench.take_lock(CRON)
+    assert not any(d.granted for d in bench.time_out(ahead_ns=ahead_ns) if isinstance(d, AnswerWait))
+
+    bench.pass_time(HOUR // 2)
+    assert any(d.granted for d in bench.time_out(ahead_ns=ahead_ns) if isinstance(d, AnswerWait))
+    assert isinstance(bench.ask(ahead_ns=ahead_ns), Approve)
+
+
+@pytest.mark.parametrize("ahead_ns", [2 * HOUR, -2 * HOUR], ids=["ahead", "behind"])
+def test_a_budget_is_spent_by_the_sidecars_clock(ahead_ns: int) -> None:
+    bench = Bench(policy=Policy(limits=Limits(session=Limit(1, HOUR))))
+    assert recovered(bench, ahead_ns)
+    spent_ns = [d.spent_at_ns for d in bench.made(SaveIncident) if d.spent_at_ns]
+    assert [at_ns <= bench.now() < at_ns + S for at_ns in spent_ns] == [True]
+    assert not recovered(bench, 0)
+    assert not recovered(bench, 2 * ahead_ns)
+    bench.pass_time(HOUR)
+    assert recovered(bench, ahead_ns)
+
+
+@pytest.mark.parametrize("by", ["asked", "stopped"])
+def test_a_storm_is_seen_by_the_sidecars_clock(by: str) -> None:
+    """Linked processes that were started at different times may be hours apart."""
+    town = Town(STORMY)
+    for number in range(3):
+        town.strike(number, by, ahead_ns=number * HOUR)
+    assert town.custodian.brakes.storm.active(town.now)
+    assert not town.custodian.brakes.storm.active(town.now + 60 * S)
+
+
 def test_a_pause_can_be_ended() -> None:
     bench = fenced()
     pause(bench)
@@ -226,11 +263,11 @@ def test_the_mode_observe_is_named_as_what_holds() -> None:
     assert bench.incident.recovery.hold is Hold.OBSERVE
 
 
-def recovered(bench: Bench) -> bool:
-    """One window that a co-tenant writes into."""
+def recovered(bench: Bench, ahead_ns: int = 0) -> bool:
+    """One window that a co-tenant writes into, of a gateway whose clock is that far ahead."""
     bench.fence()
     bench.cotenant(b"note\n")
-    answer = bench.ask()
+    answer = bench.ask(ahead_ns=ahead_ns)
     if isinstance(answer, Approve):
         bench.apply(answer)
     bench.close(takeover=not isinstance(answer, Approve))
@@ -329,7 +366,7 @@ class Town:
         made = self.handle(ev.SnapshotTaken(file=file, snapshot=disk.snapshot, at_ns=self.now), disk, file)
         assert any(isinstance(d, Approve) for d in made)
 
-    def strike(self, number: int, by: str) -> list[Decision]:
+    def strike(self, number: int, by: str, *, ahead_ns: int = 0) -> list[Decision]:
         """A stranger writes into a window of session ``number``, and that comes to light one way or another."""
         file, disk = f"/state/agents/main/sessions/{number}.jsonl", self.disks.setdefault(number, Disk())
         run, window, before = Run(run_id=f"turn-{number}", kind="user_turn"), f"s{number}", disk.fingerprint
@@ -337,6 +374,8 @@ class Town:
         disk.append(b"strange\n", foreign=1)
         of_window: dict[str, Any] = {"link": LINK, "window": window, "file": file, "fence": before, "run": run}
         seen: dict[str, Any] = {"snapshot": disk.snapshot, "at_ns": self.now}
+        of_window |= {"heard_ns": self.now} if by != "looked" else {}
+        seen["at_ns"] += ahead_ns
         events: dict[str, ev.Event] = {
             "looked": ev.SnapshotTaken(file=file, **seen),
             "asked": ev.VerdictAsked(ask="a", current=disk.fingerprint, **of_window, **seen),

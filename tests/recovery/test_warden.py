@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -155,6 +156,22 @@ async def test_an_approval_is_taken_back_though_that_can_not_be_recorded(place: 
         taken_back = await gateway.answer()
     assert isinstance(taken_back, wire.Refuse)
     assert (taken_back.ask, taken_back.reason) == ("", "taken back")
+
+
+@pytest.mark.parametrize("way", ["asked", "lock timeout", "stopped"])
+async def test_word_of_a_gateway_is_dated_by_the_sidecar_too(place: Path, way: str) -> None:
+    """Its own clock may be hours off; brakes go by ours."""
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(stage.file, "note")
+        before_ns = time.time_ns()
+        {"asked": gateway.ask, "lock timeout": gateway.time_out, "stopped": gateway.trip}[way](stage.file, fence)
+        await stage.said()
+        after_ns = time.time_ns()
+    [event] = [e for e in stage.sinks.events if isinstance(e, ev.VerdictAsked | ev.LockTimedOut | ev.TurnTripped)]
+    assert before_ns <= event.heard_ns <= after_ns
 
 
 async def test_a_page_that_is_made_up_for_tells_what_is_known_by_then(place: Path) -> None:

@@ -11,9 +11,10 @@ import pytest
 from sidecar.cli import main
 from sidecar.core import events as ev
 from sidecar.core.content import BytesContent
+from sidecar.core.decisions import Refuse
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.glob import Glob
-from sidecar.core.hold import Hold
+from sidecar.core.hold import Hold, Pause
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Mode, Policy
 from sidecar.core.recording import MAX_EVENTS, NotRecordedError, RecordedContent, Recording
@@ -205,6 +206,18 @@ def test_a_window_in_which_a_storm_took_an_approval_back_replays(about: tuple[Su
     assert exported(replace(kept.incident, recovery=stormy, paged_for=about), kept.recording)["replays"]
     taken = replace(kept.incident, recovery=stormy, paged_for=(*about, Subject.TAKEOVER))
     assert not exported(taken, kept.recording)["replays"]
+
+
+def test_a_window_of_a_gateway_whose_clock_is_off_replays_with_the_pause_it_met() -> None:
+    bench = fenced()
+    now_ns = bench.now()
+    bench.handle(ev.PauseChanged(pause=Pause("upgrade", now_ns, now_ns + 1_800_000_000_000), at_ns=now_ns))
+    bench.cotenant(NOTE, CRON)
+    assert isinstance(bench.ask(ahead_ns=3_600_000_000_000), Refuse)
+    bench.close(takeover=True)
+    kept = bench.kept[-1]
+    assert kept.incident.recovery.hold is Hold.PAUSE
+    assert exported(kept.incident, kept.recording)["replays"]
 
 
 def test_with_paths_the_names_stay() -> None:
