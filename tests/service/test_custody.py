@@ -68,6 +68,40 @@ def test_each_range_has_its_writer_before_any_fence_and_a_foreign_byte_is_found_
     asyncio.run(story())
 
 
+def test_a_stranger_between_two_turns_is_no_incident_the_next_fence_takes_it_in_and_custody_shows_it(
+    place: Place,
+) -> None:
+    """A limit that docs/alerts.md names: without a window no turn is at stake, and nobody is paged."""
+
+    async def story() -> None:
+        async with place.companion() as sidecar:
+            gateway = await place.gateway(sidecar)
+            gateway.append(place.file, "note")
+            assert (await place.ask("verify", "0a1b"))[0] == 0
+
+            foreign_append(place.file)
+            assert (await place.ask("verify", "0a1b"))[0] == 1, "verify tells of it until the next fence"
+            fence = gateway.fence(place.file)
+            assert (await place.ask("verify", "0a1b"))[0] == 0
+            gateway.append(place.file, "more", "note")
+            gateway.ask(place.file, fence)
+            assert isinstance(await gateway.answer(), wire.Approve)
+
+            code, body = await place.ask("custody", "0a1b")
+            assert code == 0
+            assert writers(body) == [
+                (0, OLD, None, "none"),
+                (OLD, NOTE, "cron digest", "bytes"),
+                (OLD + NOTE, len(FOREIGN), None, "none"),
+                (OLD + NOTE + len(FOREIGN), MORE, "cron digest", "bytes"),
+            ]
+            _, found = await place.ask("incidents")
+            assert [incident["verdict"] for incident in found["incidents"]] == ["co_tenant"]
+            await gateway.hang_up()
+
+    asyncio.run(story())
+
+
 def test_a_session_is_found_by_its_key_and_by_the_hash_that_incidents_show(place: Place) -> None:
     hashed = hashlib.sha256(KEY.encode()).hexdigest()[:16]
 
