@@ -250,6 +250,13 @@ class Window:
         recovery = self.recovery(Outcome.INEFFECTIVE, mode, reason) if reason else None
         return self.amend(recovery, turn_lost=True)
 
+    def left(self) -> None:
+        """The process is gone, and there will be no word of what came of a command (rule 6)."""
+        known = self.incident.recovery if self.incident else Recovery()
+        if known.outcome in {Outcome.APPROVED, Outcome.APPLIED}:
+            unknown = "the link was lost before the run was done: whether it went on is not known"
+            self.amend(replace(known, reason=f"{unknown}; {known.reason}"))
+
     def close(self, at_ns: int) -> Incident | None:
         """End the window; its incident, if it has one, gets its end."""
         self.closed_at_ns = at_ns

@@ -76,7 +76,8 @@ class Endings:
         trips = [trip for trip in self._trips.values() if trip.unheard.link == event.link]
         ending = {*windows, *(trip.unheard.window for trip in trips)}
         if event.clean:
-            before = {trip.look for trip in trips} | {self._closings[w] for w in ending if w in self._closings}
+            looks = {trip.look for trip in trips} | {self._closings[w] for w in ending if w in self._closings}
+            before = {look for look in looks if not look.done()}
             if before:
                 _ = self._spawn(self._lose(event, before))
                 return

@@ -89,6 +89,7 @@ class Warden:
         self._again: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._endings = Endings(self.handle, self._spawn)
+        self._stopped = False
         self._histories: set[asyncio.Task[None]] = set()
         self._asking: Counter[str] = Counter()
         self._over: set[str] = set()
@@ -204,6 +205,7 @@ class Warden:
 
     async def stop(self) -> None:
         """End what is under way, but for histories: a recovery without a look at its history has no outcome."""
+        self._stopped = True
         self._settle()
         await asyncio.gather(*self._histories, return_exceptions=True)
         tasks = [*self._tasks, *self._looks.values()]
@@ -407,7 +409,7 @@ class Warden:
             log.warning("history_unreadable", file=decision.file, error=str(error))
             self._lineage(decision, (), f"the history can't be read: {error.strerror or error}")
             return
-        if sum(map(len, lines)) <= LONG_BYTES:
+        if self._stopped or sum(map(len, lines)) <= LONG_BYTES:
             self._lineage(decision, _missing(lines, decision.records))
             return
         task = asyncio.create_task(self._check_long(decision, lines))

@@ -457,6 +457,48 @@ def test_one_line_of_history_leaves_the_recovery_effective() -> None:
     assert bench.pages == []
 
 
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_history_is_looked_at_though_the_link_is_lost_after_a_recovery(*, clean: bool) -> None:
+    """Rules 3 and 6: what became of the turn is not known, what became of the records is."""
+    bench = fenced()
+    bench.cotenant(b"note\n")
+    bench.apply(approved(bench.ask()), "r1")
+
+    decisions = bench.handle(ev.LinkLost(link=LINK, clean=clean, at_ns=bench.now()))
+
+    assert [type(d) for d in decisions].index(CheckLineage) == len(decisions) - 1
+    assert bench.checks == [CheckLineage(window=WINDOW, file=FILE, records=("r1",))]
+    assert bench.custodian.windows == ()
+    assert bench.incident.closed_at_ns
+    assert bench.incident.recovery.outcome is Outcome.APPLIED
+    assert "whether it went on is not known" in bench.incident.recovery.reason
+
+    bench.handle(ev.LineageChecked(window=WINDOW, missing=("r1",), at_ns=bench.now()))
+    assert [page.incident.recovery.outcome for page in bench.pages] == [Outcome.INEFFECTIVE]
+
+
+def test_a_command_of_which_nothing_was_heard_before_the_link_was_lost_says_so() -> None:
+    bench = fenced()
+    bench.cotenant(b"note\n")
+    approved(bench.ask())
+
+    bench.handle(ev.LinkLost(link=LINK, clean=False, at_ns=bench.now()))
+
+    assert bench.incident.recovery.outcome is Outcome.APPROVED
+    assert "whether it went on is not known" in bench.incident.recovery.reason
+    assert bench.checks == []
+
+
+def test_a_link_that_is_lost_leaves_the_reason_of_a_refusal() -> None:
+    bench = fenced()
+    bench.disk.append(FOREIGN, foreign=1)
+    reason = refused(bench.ask()).reason
+
+    bench.handle(ev.LinkLost(link=LINK, clean=True, at_ns=bench.now()))
+
+    assert bench.incident.recovery.reason == reason
+
+
 def test_a_window_that_is_closed_is_judged_no_more_while_its_history_is_looked_at() -> None:
     """What is written then belongs to no fence: no page for it, and no command."""
     bench = fenced()

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.core.incident import Outcome
 from sidecar.core.verdict import Verdict
 from sidecar.recovery import warden
 from sidecar.watch.reading import fingerprint_of
+from sidecar.wire import messages as wire
 from tests.link.running import until
-from tests.recovery.kit import Desk, Gateway, desk, foreign_append
+from tests.recovery.kit import Desk, Gateway, desk, foreign_append, record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,3 +129,29 @@ async def test_a_run_whose_fence_has_moved_on_is_not_told_to_wait_for_the_lock_o
         await until(lambda: not stage.warden._asking and not stage.warden._tasks)
         assert gateway.commands.empty()
         assert stage.sinks.saved == []
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_link_that_is_lost_after_a_recovery_has_its_history_looked_at(
+    place: Path,
+    stopped: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Also where the sidecar itself is about to stop, and has no more time for it in a thread."""
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(stage.file, "note")
+        gateway.ask(stage.file, fence)
+        assert isinstance(await gateway.answer(), wire.Approve)
+        gateway.applied(stage.file, fence, "note")
+        await stage.said()
+        foreign_append(stage.file, record("answer", "first"))
+        if stopped:
+            foreign_append(stage.file, b'{"type":"custom","text":"' + b"x" * warden.LONG_BYTES + b'"}\n')
+            await stage.warden.stop()
+        await gateway.hang_up()
+        await until(lambda: not tuple(stage.roster.open_sessions()))
+        assert stage.incident.recovery.outcome is Outcome.INEFFECTIVE
+        assert "note" in stage.incident.recovery.reason
+        assert len(stage.sinks.paged) == 1
