@@ -174,9 +174,8 @@ class Answers:
         current = event.snapshot.fingerprint
         taken_back: list[Decision] = []
         if current == event.fence == window.fence:
-            judgement = Judgement(
-                Verdict.UNCHANGED, Grade.BYTES, "the file is as it was at the fence", may_recover=True
-            )
+            at_fence = "the file is as it was at the fence"
+            judgement = Judgement(Verdict.UNCHANGED, Grade.BYTES, at_fence, may_recover=True, policy=self.policy.digest)
         else:
             judgement = self._judge(window, event.snapshot)
             taken_back = self._met(window, judgement, _heard_ns(event))

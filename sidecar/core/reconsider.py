@@ -110,8 +110,9 @@ def _would_have_allowed(incident: Incident, writers: tuple[WriterNow, ...], poli
         yield f"Grant {writer.deed.writer.label()} may = {writer.deed.did.value!r}: {_where(writer, policy)}."
     if refused:
         return
-    needs = [w.ruling.needs for w in writers if w.ruling is not None]
-    asked = max((policy.needs, *needs), key=lambda grade: grade.strength)
+    # The run's own bytes ask for the policy's evidence, a co-tenant's for that of its rule.
+    needs = [policy.needs if w.ruling is None else w.ruling.needs for w in writers]
+    asked = max(needs or [policy.needs], key=lambda grade: grade.strength)
     if asked.strength > incident.grade.strength:
         yield (
             f"Ask for evidence = {incident.grade.value!r} instead of {asked.value!r}, or give the sidecar that"

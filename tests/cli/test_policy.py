@@ -151,6 +151,29 @@ def test_explain_says_what_would_change_it_or_that_nothing_would(
     assert said in cli("policy", "explain", incident.incident_id).out
 
 
+KERNEL = (
+    '[default]\nevidence = "kernel"\n\n[[rule]]\nname = "jobs"\nkinds = ["cron"]\nmay = "append"\nevidence = "bytes"\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("writers", "said"),
+    [
+        ((CRON,), "Nothing more: by this policy every writer may do what it did."),
+        (DENIED.writers, "Ask for evidence = 'bytes' instead of 'kernel'"),
+    ],
+    ids=["a co-tenant alone", "the run too"],
+)
+def test_explain_asks_the_policys_evidence_only_for_the_runs_own_bytes(
+    cli: Command, store: IncidentStore, home: Path, writers: tuple[WriterShare, ...], said: str
+) -> None:
+    """As the verdict does: a co-tenant's rule says what its bytes need."""
+    path = home / "kernel.toml"
+    path.write_text(KERNEL)
+    store.save(replace(DENIED, writers=writers))
+    assert said in cli("policy", "explain", DENIED.incident_id, "--policy", str(path)).out
+
+
 def test_explain_of_an_incident_that_is_not_there_is_a_finding(cli: Command, store: IncidentStore) -> None:
     assert store.get("i9") is None
     result = cli("policy", "explain", "i9")

@@ -332,7 +332,9 @@ class Bench:
             )
         )
 
-    def time_out(self, pid: int = GATEWAY_PID, *, unheard: bool = False, ahead_ns: int = 0) -> list[Decision]:
+    def time_out(
+        self, pid: int = GATEWAY_PID, *, fence: Fingerprint | None = None, unheard: bool = False, ahead_ns: int = 0
+    ) -> list[Decision]:
         """The run was told that the lock was not had; ``pid`` is what the lock file says."""
         now_ns = self.now()
         window = next(w for w in self.custodian.windows if w.window_id == WINDOW)
@@ -342,7 +344,7 @@ class Bench:
                 link=LINK,
                 window=WINDOW,
                 file=FILE,
-                fence=window.fence,
+                fence=fence or window.fence,
                 run=RUN,
                 snapshot=self.disk.snapshot,
                 waited_ns=WAITED_NS,

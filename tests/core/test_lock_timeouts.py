@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sidecar.core import events as ev
@@ -176,6 +177,46 @@ def test_with_custody_lost_a_changed_file_is_not_waited_for() -> None:
     bench.write(CRON, RECORD)
     assert not granted(bench.time_out(unheard=True))
     assert bench.incident.verdict is Verdict.UNATTRIBUTED
+
+
+def test_with_another_fence_than_was_reported_a_changed_file_is_not_waited_for() -> None:
+    """Rule 5: word of a fence is missing, and what was written before it is not known."""
+    bench = Locked()
+    bench.take(CRON)
+    bench.write(CRON, RECORD)
+    elsewhere = bench.disk.fingerprint
+    bench.write(CRON, RECORD)
+    assert not granted(bench.time_out(fence=elsewhere))
+    assert bench.incident.verdict is Verdict.UNATTRIBUTED
+    assert "not the one that was reported" in bench.incident.reason
+
+
+def test_what_one_link_of_a_process_told_of_a_hold_ends_with_that_link() -> None:
+    """A worker thread is a link of its own, with the gateway's pid."""
+    bench = Locked()
+    bench.handle(ev.LinkOpened(gateway=gateway(OTHER_LINK), at_ns=bench.now()))
+    bench.take(CRON, link=OTHER_LINK)
+    bench.handle(ev.LinkLost(link=OTHER_LINK, clean=True, at_ns=bench.now()))
+    assert not granted(bench.time_out())
+    assert f"an unknown writer of process {GATEWAY_PID}" in bench.incident.reason
+
+
+def test_a_process_that_was_seen_with_the_lock_before_it_had_a_link_speaks_for_itself_from_then_on() -> None:
+    bench = Locked()
+    writer = replace(CRON, pid=300)
+    taken_ns = bench.now()
+    bench.handle(ev.LockFileSeen(file=FILE, pid=300, exe="/usr/bin/node", at_ns=bench.now()))
+    bench.handle(ev.LinkOpened(gateway=gateway(OTHER_LINK, 300), at_ns=bench.now()))
+    bench.handle(ev.LockTaken(file=FILE, hold="h2", writer=writer, wait_ns=0, at_ns=taken_ns, link=OTHER_LINK))
+    assert granted(bench.time_out(pid=0))
+    assert "cron daily-digest (process 300)" in bench.incident.reason
+
+
+def test_an_incident_of_a_lock_timeout_names_the_policy_in_force() -> None:
+    bench = Locked(policy=Policy(digest="0a1b2c3d4e5f"))
+    bench.take(CRON)
+    assert granted(bench.time_out())
+    assert bench.incident.policy == "0a1b2c3d4e5f"
 
 
 def test_a_rewrite_that_the_run_can_not_reload_is_not_waited_for() -> None:

@@ -248,6 +248,21 @@ def test_a_storm_is_seen_by_the_sidecars_clock(by: str) -> None:
     assert not town.custodian.brakes.storm.active(town.now + 60 * S)
 
 
+def test_a_takeover_that_shows_when_the_turn_is_stopped_counts_though_less_was_seen_before() -> None:
+    """Not what was judged at the check stands then, but what stopped the turn."""
+    bench = fenced()
+    pause(bench)
+    bench.cotenant(b"note\n")
+    bench.ask()
+    assert (bench.incident.verdict, bench.pages) == (Verdict.CO_TENANT, [])
+
+    bench.disk.append(b"strange\n", foreign=1)
+    bench.trip()
+    assert (bench.incident.verdict, bench.incident.recovery.outcome) == (Verdict.EXTERNAL, Outcome.REFUSED)
+    assert [(r.offset, r.length) for r in bench.incident.unexplained] == [(len(bench.disk.data) - 8, 8)]
+    assert [page.about for page in bench.pages] == [Subject.TAKEOVER]
+
+
 def test_a_pause_can_be_ended() -> None:
     bench = fenced()
     pause(bench)
