@@ -38,7 +38,8 @@ _INFO_PIDFD: Final = 4
 _METADATA: Final = struct.Struct("=IBBHQii")
 _METADATA_VERSION: Final = 3
 _INFO: Final = struct.Struct("=BBH")
-_FSID_BYTES: Final = 8
+_FSID: Final = struct.Struct("=II")
+_HALF: Final = 0xFFFF_FFFF
 _HANDLE: Final = struct.Struct("=Ii")
 _MAX_HANDLE_BYTES: Final = 128
 _BUFFER_BYTES: Final = 1 << 18
@@ -70,10 +71,13 @@ class Handle:
     """A directory as the kernel names it: the same for as long as the directory lives, whatever it is called.
 
     Attributes:
+        fsid: The first half of the file system's id: some C libraries tell no more. Handles are its own: the roots of
+            all ext4 have the same.
         kind: The file system's type of handle.
         data: Opaque.
     """
 
+    fsid: int
     kind: int
     data: bytes
 
@@ -178,7 +182,11 @@ class Fanotify:
         mount = ctypes.c_int()
         if self._libc.name_to_handle_at(_AT_FDCWD, name, ctypes.byref(found), ctypes.byref(mount), 0):
             raise self._error(f"name_to_handle_at {os.fsdecode(name)}")
-        return Handle(found.handle_type, bytes(found.f_handle[: found.handle_bytes]))
+        try:
+            fsid = os.statvfs(name).f_fsid
+        except OSError as error:
+            raise FanotifyError(error.errno, f"statvfs {os.fsdecode(name)}: {error.strerror}") from error
+        return Handle(fsid & _HALF, found.handle_type, bytes(found.f_handle[: found.handle_bytes]))
 
     def _error(self, what: str) -> FanotifyError:
         number = ctypes.get_errno()
@@ -207,6 +215,7 @@ def _events(buffer: bytes) -> Iterator[Raw]:
 
 def _place(body: bytes) -> tuple[Handle, bytes]:
     """The directory's handle and the name behind it, from an info record without its header."""
-    size, kind = _HANDLE.unpack_from(body, _FSID_BYTES)
-    begin = _FSID_BYTES + _HANDLE.size
-    return Handle(kind, body[begin : begin + size]), body[begin + size :].split(b"\0", 1)[0]
+    fsid, _ = _FSID.unpack_from(body)
+    size, kind = _HANDLE.unpack_from(body, _FSID.size)
+    begin = _FSID.size + _HANDLE.size
+    return Handle(fsid, kind, body[begin : begin + size]), body[begin + size :].split(b"\0", 1)[0]

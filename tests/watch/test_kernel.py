@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import struct
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from unittest import mock
 
 import pytest
 
 from sidecar.core.witness import Act, Process
+from sidecar.watch import fanotify
 from sidecar.watch.fanotify import Fanotify, Mask
 from sidecar.watch.identity import cgroup_of, container_of, identify, started
 from sidecar.watch.kernel import KernelEvidenceError, KernelWatch, prove
@@ -141,6 +146,49 @@ def test_every_way_to_change_a_session_file_has_a_name_behind_it(
                 shell.stdin.close()
         acts = {a for name, process, a in kernel.seen() if name == "a.jsonl"}
         assert act in acts
+
+
+@contextmanager
+def volumes(place: Path, *directories: Path) -> Iterator[None]:
+    """A file system of its own at each directory, as where every agent has a volume."""
+    with ExitStack() as stack:
+        for number, directory in enumerate(directories):
+            image = place / f"{number}.img"
+            image.write_bytes(b"")
+            os.truncate(image, 1 << 20)
+            for command in (
+                ("mkfs.ext4", "-q", "-O", "^has_journal", str(image)),
+                ("mount", "-o", "loop", str(image), str(directory)),
+            ):
+                if (
+                    shutil.which(command[0]) is None
+                    or subprocess.run(command, capture_output=True, check=False).returncode
+                ):
+                    pytest.skip(f"no {' '.join(command[:3])} here: it takes e2fsprogs, root and a loop device")
+            stack.callback(subprocess.run, ("umount", str(directory)), check=True)
+        yield
+
+
+def test_directories_that_are_volumes_of_their_own_are_told_apart(state: Path, sessions: Path, tmp_path: Path) -> None:
+    """The root of every ext4 has the same handle; only the file system tells them apart."""
+    other = state / "agents" / "other" / "sessions"
+    other.mkdir(parents=True)
+    with volumes(tmp_path, sessions, other), listening(state, sessions, other) as kernel:
+        paths: list[Path] = []
+        with mock.patch.object(kernel.told, "process_seen", lambda path, _process, _act: paths.append(path)):
+            for directory in (sessions, other, sessions):
+                subprocess.run(("sh", "-c", "echo x >> a.jsonl"), cwd=directory, check=True)
+                kernel.watch.drain()
+        assert kernel.watch.directories == 2
+        assert [path for path, _ in groupby(paths)] == [d / "a.jsonl" for d in (sessions, other, sessions)]
+
+
+def test_one_handle_on_two_file_systems_is_two_directories() -> None:
+    """As above, on a machine that mounts nothing: the records are made here as the kernel lays them out."""
+    handle = struct.pack("=Ii", 8, 1) + b"\2" + bytes(7) + b"a.jsonl\0"
+    (one, name), (two, _) = (fanotify._place(struct.pack("=Ii", fsid, 7) + handle) for fsid in (1, 2))
+    assert name == b"a.jsonl"
+    assert one != two
 
 
 def test_a_file_that_is_written_through_a_mapping_shows_as_open_for_writing(state: Path, sessions: Path) -> None:
