@@ -245,6 +245,7 @@ class Custodian:
             self._registry.windows[event.window] = window
             window.note(event.at_ns, "fence set", f"at {event.fence.size} bytes")
         else:
+            self._registry.own(window, event.link)
             window.note(event.at_ns, "fence moved", f"to {event.fence.size} bytes")
         window.run = event.run
         window.mark = self._registry.witness.mark()

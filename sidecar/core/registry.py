@@ -99,11 +99,17 @@ class Registry:
         """The window that a gateway speaks of. Custody of one whose beginning was not seen is unknown, and stays so."""
         known = self.windows.get(asked.window)
         if known is not None:
+            self.own(known, asked.link)
             return known
         window = Window(asked.window, self.gateway(asked.link), asked.file, asked.run, asked.fence, asked.at_ns)
         window.lose_custody(_RESTARTED)
         self.windows[asked.window] = window
         return window
+
+    def own(self, window: Window, link: str) -> None:
+        """The process on that link speaks of the window: a gateway that has linked anew takes its windows along."""
+        if window.gateway.link != link:
+            window.gateway = self.gateway(link)
 
     def lose_custody(self, reason: str, at_ns: int, file: str = "") -> None:
         """Nothing may be assumed of the time before (rule 5), be it of one file or of all."""

@@ -31,6 +31,8 @@ _STRANGERS: Final = {Verdict.EXTERNAL: WriterKind.FOREIGN, Verdict.UNATTRIBUTED:
 class _Tally:
     opened: FenceSet
     agent: str
+    link: str
+    """Whose window it is: of a gateway that has linked anew, the new one's."""
     verdict: str = NONE
     waiting: Counter[tuple[str, bool]] = field(default_factory=Counter)
     """Changes that nobody has judged, by kind of writer and whether it is the fenced run itself."""
@@ -52,8 +54,9 @@ class Tallies:
         """A fence was set, or moved: what came before it and met no verdict was let pass by the gateway's own fence."""
         known = self._open.get(event.window)
         if known is None:
-            self._open.put(event.window, _Tally(event, self._agents.of(event.file)))
+            self._open.put(event.window, _Tally(event, self._agents.of(event.file), event.link))
         else:
+            known.link = event.link
             self._passed(known)
 
     def changed(self, file: str, change: Change) -> None:
@@ -109,7 +112,7 @@ class Tallies:
 
     def on_link(self, link: str) -> list[str]:
         """The open windows of a link."""
-        return [tally.opened.window for tally in self._open.values() if tally.opened.link == link]
+        return [tally.opened.window for tally in self._open.values() if tally.link == link]
 
     def _passed(self, tally: _Tally) -> None:
         for (kind, own), count in tally.waiting.items():

@@ -169,6 +169,7 @@ class Tracing:
             self._windows.put(self._opened(event, event.fence.size))
             return
         window.run = event.run
+        window.link, window.gateway = event.link, self._gateways.get(event.link, window.gateway)
         window.let_pass()
         window.moves += 1
         window.note(event.at_ns, Moment.FENCE_MOVED, {Attribute.FENCE_SIZE: event.fence.size})

@@ -368,7 +368,13 @@ class Bench:
         self.release_lock(writer)
 
     def ask(
-        self, window: str = WINDOW, *, fence: Fingerprint | None = None, run: Run = RUN, ahead_ns: int = 0
+        self,
+        window: str = WINDOW,
+        *,
+        fence: Fingerprint | None = None,
+        run: Run = RUN,
+        ahead_ns: int = 0,
+        link: str = LINK,
     ) -> Approve | Refuse:
         """The run stands at its check; the one answer. The gateway's clock may be ahead of the sidecar's."""
         now_ns = self.now()
@@ -376,7 +382,7 @@ class Bench:
         made = self.handle(
             ev.VerdictAsked(
                 ask=f"a{self.seq()}",
-                link=LINK,
+                link=link,
                 window=window,
                 file=FILE,
                 fence=fence or known[window],
@@ -424,12 +430,12 @@ class Bench:
             )
         )
 
-    def trip(self, window: str = WINDOW, *, fence: Fingerprint | None = None) -> list[Decision]:
+    def trip(self, window: str = WINDOW, *, fence: Fingerprint | None = None, link: str = LINK) -> list[Decision]:
         """The gateway's own fence stops the turn."""
         known = {w.window_id: w.fence for w in self.custodian.windows}
         return self.handle(
             ev.TurnTripped(
-                link=LINK,
+                link=link,
                 window=window,
                 file=FILE,
                 fence=fence or known[window],

@@ -1067,6 +1067,38 @@ def test_a_link_that_is_lost_ends_its_windows_and_all_custody() -> None:
     assert refused(bench.ask()).verdict is Verdict.UNATTRIBUTED
 
 
+@pytest.mark.parametrize("told_by", ["fence", "trip"])
+def test_a_window_that_another_link_tells_of_is_that_links(told_by: str) -> None:
+    """A gateway links anew before the end of its old link was noticed: that end is not the window's."""
+    bench = fenced()
+    bench.handle(ev.LinkOpened(gateway=gateway(OTHER_LINK), at_ns=bench.now()))
+    if told_by == "fence":
+        bench.fence(link=OTHER_LINK)
+    else:
+        bench.disk.touch()
+        bench.trip(link=OTHER_LINK)
+    bench.handle(ev.LinkLost(link=LINK, clean=True, at_ns=bench.now()))
+
+    [window] = bench.custodian.windows
+    assert window.gateway.link == OTHER_LINK
+    bench.disk.append(FOREIGN, foreign=1)
+    assert refused(bench.ask(link=OTHER_LINK)).verdict is Verdict.EXTERNAL
+    assert len(bench.pages) == 1
+    bench.handle(ev.LinkLost(link=OTHER_LINK, clean=True, at_ns=bench.now()))
+    assert bench.custodian.windows == ()
+
+
+def test_rule_5_a_window_that_another_link_tells_of_loses_custody_with_the_old_link() -> None:
+    bench = fenced()
+    bench.handle(ev.LinkOpened(gateway=gateway(OTHER_LINK), at_ns=bench.now()))
+    bench.fence(link=OTHER_LINK)
+    bench.handle(ev.LinkLost(link=LINK, clean=False, at_ns=bench.now()))
+    bench.disk.append(FOREIGN, foreign=1)
+
+    assert refused(bench.ask(link=OTHER_LINK)).verdict is Verdict.UNATTRIBUTED
+    assert bench.pages == []
+
+
 def test_a_gateway_that_said_goodbye_leaves_custody_of_the_others_intact() -> None:
     bench = fenced()
     bench.handle(ev.LinkOpened(gateway=gateway(OTHER_LINK, 200), at_ns=bench.now()))

@@ -49,6 +49,17 @@ def test_a_gateway_that_says_goodbye_is_told_apart(bench: Bench) -> None:
     assert bench.value(Metric.CUSTODY_LOSSES) == 0
 
 
+def test_a_window_that_a_gateway_tells_of_on_a_new_link_outlives_the_old_one(bench: Bench) -> None:
+    anew = replace(GATEWAY, link="link-2")
+    bench.tell(facts.opened(), facts.fence(T0), facts.opened(gateway=anew))
+    bench.tell(replace(facts.fence(T0 + SECOND), link="link-2"), LOST)
+    assert not bench.spans("session.fence")
+    assert bench.value(Metric.WINDOWS_CLOSED) == 0
+    bench.tell(replace(LOST, link="link-2"))
+    assert fault(bench.span("session.fence"))[1] == "link_lost"
+    assert bench.value(Metric.WINDOWS_CLOSED, outcome="link_lost") == 1
+
+
 def test_another_link_of_the_same_process_keeps_its_locks(bench: Bench) -> None:
     worker = replace(GATEWAY, link="link-2")
     bench.tell(facts.opened(), facts.opened(gateway=worker), facts.taken(T0))
