@@ -138,12 +138,12 @@ class OpenWindow:
         self.unjudged.clear()
 
     def end(self, at_ns: int, ending: Ending) -> None:
-        """The window has ended; the first ending counts. The history is read only of a run that went on."""
+        """The window has ended; the first ending counts. No history is read of a run that was stopped."""
         if not self.ended_ns:
             self.let_pass()
             self.ended_ns = at_ns
             self.ending = ending
-            if ending is not Ending.ENDED:
+            if ending is Ending.TAKEOVER:
                 self.awaits = Awaited.NOTHING
 
     def recovered(self, event: RecoveryApplied) -> None:

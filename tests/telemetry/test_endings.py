@@ -112,6 +112,19 @@ def test_a_history_that_could_not_be_read_shows_on_the_window(bench: Bench) -> N
     assert dict(bench.span("session.fence").attributes or {})["openclaw.recovery.outcome"] == "ineffective"
 
 
+def test_a_history_that_forked_before_the_link_was_lost_shows_on_the_window(bench: Bench) -> None:
+    bench.tell(facts.opened(), facts.fence(T0), facts.asked(T0 + SECOND), SaveIncident(incident=facts.incident()))
+    bench.tell(facts.applied(T0 + SECOND + MS), LOST)
+    left = facts.incident(outcome=Outcome.APPLIED, closed_at_ns=T0 + 5 * SECOND)
+    bench.tell(SaveIncident(incident=left), CheckLineage(window="w1", file=FILE, records=("r1",)))
+    assert not bench.spans("session.fence"), "the word on its history was not awaited"
+    bench.tell(ev.LineageChecked(window="w1", missing=("r1",), at_ns=T0 + 6 * SECOND))
+    bench.tell(SaveIncident(incident=replace(left, recovery=replace(left.recovery, outcome=Outcome.INEFFECTIVE))))
+    span = bench.span("session.fence")
+    assert dict(span.attributes or {})["openclaw.recovery.outcome"] == "ineffective"
+    assert fault(span)[1] == "link_lost"
+
+
 def test_a_window_whose_incident_is_never_closed_ends_after_a_while(bench: Bench) -> None:
     bench.tell(facts.fence(T0), facts.asked(T0 + SECOND), SaveIncident(incident=facts.incident()))
     bench.tell(facts.closed(T0 + 2 * SECOND), facts.opened(T0 + 30 * SECOND))
