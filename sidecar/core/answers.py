@@ -76,9 +76,14 @@ class Answers:
             return []
         return self._withdraw_all("paused", event.pause.reason, event.at_ns)
 
-    def look(self, window: Window, snapshot: Snapshot, at_ns: int) -> list[Decision]:
-        """Judge a change that the gateway has not asked about yet; push an approval or find a takeover early."""
+    def look(self, window: Window, snapshot: Snapshot, at_ns: int, *, over: bool = False) -> list[Decision]:
+        """Judge a change that the gateway has not asked about yet; push an approval or find a takeover early.
+
+        Where the run is done with its window (``over``) there is no fence left to move, and only a takeover is told.
+        """
         judgement = self._judge(window, snapshot)
+        if over and judgement.verdict is not Verdict.EXTERNAL:
+            return []
         return [*self._met(window, judgement, at_ns), *self._looked(window, judgement, snapshot, at_ns)]
 
     def _looked(self, window: Window, judgement: Judgement, snapshot: Snapshot, at_ns: int) -> list[Decision]:

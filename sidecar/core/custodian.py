@@ -349,7 +349,8 @@ class Custodian:
         else:
             for window in windows:
                 if window.fence != event.snapshot.fingerprint:
-                    decisions += self._answers.look(window, event.snapshot, event.at_ns)
+                    over = window.window_id in event.over
+                    decisions += self._answers.look(window, event.snapshot, event.at_ns, over=over)
         ledger = self._registry.ledger(event.file)
         manifest = ledger.read(event.snapshot, event.at_ns, self._registry.account_testimony(event.file))
         if manifest is not None:

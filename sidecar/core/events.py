@@ -177,12 +177,14 @@ class SnapshotTaken:
         snapshot: What it holds.
         at_ns: When.
         settled: No reports were outstanding.
+        over: Windows that their runs were done with when it had been taken; word of that follows.
     """
 
     file: str
     snapshot: Snapshot
     at_ns: int
     settled: bool = True
+    over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

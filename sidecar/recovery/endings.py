@@ -43,6 +43,11 @@ class Endings:
         self._closings: dict[str, asyncio.Task[None]] = {}
 
     @property
+    def held(self) -> set[str]:
+        """The windows of which it is not told yet that they are over."""
+        return set(self._held)
+
+    @property
     def trips(self) -> tuple[Trip, ...]:
         """The stopped turns that are being looked at."""
         return tuple(self._trips.values())
@@ -58,17 +63,18 @@ class Endings:
 
         trip.look.add_done_callback(done)
 
-    def closed(self, event: ev.FenceClosed) -> None:
-        """A window is over."""
+    def closed(self, event: ev.FenceClosed, looks: set[asyncio.Task[None]]) -> None:
+        """A window is over. ``looks`` are those at its file that are under way."""
         trip = self._trips.get(event.window)
-        if trip is None:
+        before = looks if trip is None else {*looks, trip.look}
+        if not before:
             self._tell(event)
             return
         self._held[event.window] = event
-        self._closings[event.window] = self._spawn(self._close(event.window, {trip.look}))
+        self._closings[event.window] = self._spawn(self._close(event.window, before))
 
-    def lost(self, event: ev.LinkLost, windows: Iterable[str]) -> None:
-        """A link is gone. ``windows`` are those that it has left open.
+    def lost(self, event: ev.LinkLost, windows: Iterable[str], looks: set[asyncio.Task[None]]) -> None:
+        """A link is gone. ``windows`` are those that it has left open, ``looks`` those at their files.
 
         After a goodbye all that it did has been said, and the looks go on. Without one nothing that they show would
         prove anything (rule 5), and others must not go on in the belief that all is known.
@@ -76,8 +82,8 @@ class Endings:
         trips = [trip for trip in self._trips.values() if trip.unheard.link == event.link]
         ending = {*windows, *(trip.unheard.window for trip in trips)}
         if event.clean:
-            looks = {trip.look for trip in trips} | {self._closings[w] for w in ending if w in self._closings}
-            before = {look for look in looks if not look.done()}
+            closings = {self._closings[w] for w in ending if w in self._closings}
+            before = {task for task in (*looks, *closings, *(trip.look for trip in trips)) if not task.done()}
             if before:
                 _ = self._spawn(self._lose(event, before))
                 return
@@ -91,7 +97,8 @@ class Endings:
 
     async def _close(self, window: str, before: set[asyncio.Task[None]]) -> None:
         await asyncio.wait(before)
-        self._release(window)
+        if self._closings.get(window) is asyncio.current_task():  # else it was told again since, after a trip
+            self._release(window)
 
     async def _lose(self, event: ev.LinkLost, before: set[asyncio.Task[None]]) -> None:
         await asyncio.wait(before)

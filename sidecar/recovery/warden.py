@@ -169,11 +169,16 @@ class Warden:
         """A run is done with its window. What was said of the window before comes first."""
         if self._asking[event.window]:
             self._over.add(event.window)
-        self._endings.closed(event)
+        files = {w.file for w in self._custodian.windows if w.window_id == event.window}
+        self._endings.closed(event, self._looks_at(files))
 
     def lost(self, event: ev.LinkLost) -> None:
         """A link is gone. What it said of its windows before comes first."""
-        self._endings.lost(event, [w.window_id for w in self._custodian.windows if w.gateway.link == event.link])
+        left = [w for w in self._custodian.windows if w.gateway.link == event.link]
+        self._endings.lost(event, [w.window_id for w in left], self._looks_at({w.file for w in left}))
+
+    def _looks_at(self, files: set[str]) -> set[asyncio.Task[None]]:
+        return {look for file, look in self._looks.items() if file in files and not look.done()}
 
     async def _trip(self, session: LinkSession, message: wire.Tripped) -> None:
         snapshot, heard = await self._look(message.file, session, SYNC_SECONDS)
@@ -390,7 +395,14 @@ class Warden:
     async def _settled_look(self, file: str) -> None:
         snapshot, heard = await self._look(file, None, PATIENT_SECONDS)
         if heard and not snapshot.problem:
-            self.handle(ev.SnapshotTaken(file=file, snapshot=snapshot, at_ns=self._now_ns()))
+            over = self._endings.held | self._left_open()
+            windows = tuple(w.window_id for w in self._custodian.windows if w.file == file and w.window_id in over)
+            self.handle(ev.SnapshotTaken(file=file, snapshot=snapshot, at_ns=self._now_ns(), over=windows))
+
+    def _left_open(self) -> set[str]:
+        """The windows of links that are gone."""
+        linked = {session.name for session in self._links.open_sessions()}
+        return {w.window_id for w in self._custodian.windows if w.gateway.link not in linked}
 
     def _look_done(self, file: str) -> None:
         task = self._looks.pop(file, None)

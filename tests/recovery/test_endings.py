@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.core.events import FenceClosed
 from sidecar.core.incident import Outcome
 from sidecar.core.verdict import Verdict
 from sidecar.recovery import warden
@@ -155,3 +156,60 @@ async def test_a_link_that_is_lost_after_a_recovery_has_its_history_looked_at(
         assert stage.incident.recovery.outcome is Outcome.INEFFECTIVE
         assert "note" in stage.incident.recovery.reason
         assert len(stage.sinks.paged) == 1
+
+
+async def over(stage: Desk, gateway: Gateway, ending: str) -> None:
+    """The run is done with its window, without another check."""
+    if ending != "goodbye":
+        gateway.end()
+    if ending != "window closed":
+        await gone(stage, gateway)
+    else:
+        await until(lambda: any(isinstance(e, FenceClosed) for e in stage.sinks.events) or stage.warden._endings.held)
+
+
+@pytest.mark.parametrize("ending", ["window closed", "window closed, goodbye", "goodbye"])
+async def test_a_foreign_byte_that_is_being_looked_at_when_its_window_ends_is_a_takeover(
+    place: Path, ending: str
+) -> None:
+    async with desk(place) as stage:
+        gateway, silent, _fence = await one_speaks_one_is_silent(stage)
+        foreign_append(stage.file)
+        gateway.release(stage.file)
+        await until(lambda: stage.warden._looks)
+        await over(stage, gateway, ending)
+        silent.hear_again()
+        await until(lambda: stage.sinks.saved and not stage.custodian.windows)
+    assert stage.incident.verdict is Verdict.EXTERNAL
+    assert stage.incident.closed_at_ns
+    assert len(stage.sinks.paged) == 1
+
+
+@pytest.mark.parametrize("ending", ["window closed", "goodbye"])
+async def test_a_co_tenants_write_that_is_being_looked_at_when_its_window_ends_is_nothing(
+    place: Path, ending: str
+) -> None:
+    """There is no fence any more that could be moved across it: no command, no recovery that is counted."""
+    async with desk(place) as stage:
+        gateway, silent, _fence = await one_speaks_one_is_silent(stage)
+        gateway.append(stage.file, "note")
+        gateway.release(stage.file)
+        await until(lambda: stage.warden._looks)
+        await over(stage, gateway, ending)
+        silent.hear_again()
+        await until(lambda: not stage.custodian.windows and not stage.warden._looks)
+        assert gateway.commands.empty()
+    assert stage.sinks.saved == []
+
+
+async def test_a_window_does_not_wait_for_a_look_longer_than_that_waits_for_others(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warden, "PATIENT_SECONDS", 0.05)
+    async with desk(place) as stage:
+        gateway, _silent, _fence = await one_speaks_one_is_silent(stage)
+        foreign_append(stage.file)
+        gateway.release(stage.file)
+        gateway.end()
+        await until(lambda: not stage.custodian.windows)
+    assert stage.sinks.saved == []
