@@ -1187,6 +1187,18 @@ def test_an_unlinked_lock_holder_is_named_beside_the_bytes_that_nobody_reported(
     assert (unexplained.pid, unexplained.exe) == (4711, "/usr/bin/python3")
 
 
+@pytest.mark.parametrize(("linked", "accused"), [(200, 0), (300, 200)])
+def test_a_lock_holder_that_links_speaks_for_itself_and_is_accused_no_more(linked: int, accused: int) -> None:
+    """Its lock file was seen before its hello was read. Another process that links clears nobody but itself."""
+    bench = fenced()
+    bench.handle(ev.LockFileSeen(file=FILE, pid=200, exe="/usr/bin/node", at_ns=bench.now()))
+    bench.handle(ev.LinkOpened(gateway=gateway(OTHER_LINK, linked), at_ns=bench.now()))
+    bench.disk.append(FOREIGN, foreign=1)
+
+    assert refused(bench.ask()).verdict is Verdict.EXTERNAL
+    assert [u.pid for u in bench.incident.unexplained] == [accused]
+
+
 def test_a_lock_holder_from_before_the_window_is_not_accused() -> None:
     bench = Bench()
     bench.handle(ev.LockFileSeen(file=FILE, pid=4711, exe="/usr/bin/python3", at_ns=bench.now()))
