@@ -13,7 +13,7 @@ from sidecar.recovery import warden
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from tests.link.running import until
-from tests.recovery.kit import Desk, Gateway, desk, foreign_append, record
+from tests.recovery.kit import Desk, Gateway, desk, foreign_append, now, record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -213,3 +213,29 @@ async def test_a_window_does_not_wait_for_a_look_longer_than_that_waits_for_othe
         gateway.end()
         await until(lambda: not stage.custodian.windows)
     assert stage.sinks.saved == []
+
+
+async def test_a_turn_that_is_stopped_after_its_window_ended_is_judged_before_that_end(place: Path) -> None:
+    """A gateway tells of the end once more then; the first end was still waiting for a look."""
+    async with desk(place) as stage:
+        gateway, silent, fence = await one_speaks_one_is_silent(stage)
+        foreign_append(stage.file)
+        gateway.release(stage.file)
+        gateway.end()
+        await until(lambda: stage.warden._endings.held)
+        gateway.trip(stage.file, fence)
+        gateway.end(takeover=True)
+        await until(lambda: len(silent.unanswered) == 2)
+        look, trip = silent.unanswered
+        silent.unanswered.clear()
+        silent.say(wire.Synced(seq=silent.seq(), at=now(), sync=look.sync))
+        await until(lambda: not stage.warden._looks)
+        assert stage.custodian.windows
+        silent.say(wire.Synced(seq=silent.seq(), at=now(), sync=trip.sync))
+        await until(lambda: not stage.custodian.windows)
+        await until(lambda: not stage.warden._tasks)
+        assert stage.custodian.windows == ()
+    said = [m.what for m in stage.incident.timeline]
+    assert said.index("turn stopped") < said.index("window closed")
+    assert (stage.incident.verdict, stage.incident.turn_lost) == (Verdict.EXTERNAL, True)
+    assert len(stage.sinks.paged) == 1
