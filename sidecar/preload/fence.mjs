@@ -4,14 +4,14 @@
 // with the fence. Both functions are wrapped. When the reading differs from the fence, the sidecar is asked (or has
 // approved this very step already); when the comparison follows, with exactly the two fingerprints that were approved
 // and the file still as it was, the adapter moves the fence. In every other case the controller decides as always.
-import { AsyncLocalStorage } from "node:async_hooks";
 import { threadId } from "node:worker_threads";
 
 import { underWay } from "./account.mjs";
 import { ASK_BOUND_MS, within } from "./bounds.mjs";
+import { calls, insideRun, presentCall, reopenedAtRelease, wrapRecording } from "./calls.mjs";
 import { alone, shut } from "./company.mjs";
 import { encode, fingerprintOf } from "./fingerprint.mjs";
-import { reasonOf, safely, trouble } from "./guard.mjs";
+import { Refusal, reasonOf, safely, trouble } from "./guard.mjs";
 import { patient } from "./patience.mjs";
 import { sessionPath } from "./paths.mjs";
 import { currentRun, describeRun } from "./writers.mjs";
@@ -26,7 +26,6 @@ const RECORDING = [
   "publishValidatedSessionFileSnapshot",
 ];
 
-const calls = new AsyncLocalStorage();
 const windows = new Map();
 let nextWindow = 0;
 
@@ -302,6 +301,35 @@ export class Fences {
     return same;
   }
 
+  /** The run is about to append. Outside its controller's check, what is approved by now is taken in (append.mjs). */
+  atAppend(manager) {
+    const run = currentRun();
+    if (this.#adapter.reload || !this.#link.recovers || run?.manager?.() !== manager) return;
+    for (const state of run.windows) {
+      if (state.active && !state.closed && presentCall()?.state !== state) this.#takeIn(state, manager);
+    }
+  }
+
+  #takeIn(state, manager) {
+    const { approved, fence, file } = state;
+    const current = fingerprintOf(file);
+    if (current === fence || approved?.fence !== fence || approved.current !== current) return;
+    const step = { fence, current, pushed: true, since: process.hrtime.bigint(), prepared: undefined };
+    let reason = "";
+    try {
+      step.prepared = this.#adapter.prepare(state, fence, current);
+      // With nothing to be learnt the run needs nothing from us.
+      if (step.prepared.ids.length === 0 && manager.flushed !== false) return;
+      if (fingerprintOf(file) !== current) throw new Refusal("the file changed after the approval");
+      this.#adapter.apply(state, step.prepared);
+      if (fingerprintOf(file) !== current) throw new Refusal("the file changed while its records were learnt");
+    } catch (error) {
+      reason = reasonOf(error);
+    }
+    state.approved = undefined;
+    this.#applied(state, step, reason === "", reason);
+  }
+
   #applied(state, { fence, current, pushed, since, prepared }, ok, reason) {
     this.#link.send("applied", {
       window: state.id,
@@ -340,52 +368,10 @@ export class Fences {
   }
 }
 
-/** The call of a controller that this is part of; what a call has left behind is part of none. */
-function presentCall() {
-  const call = calls.getStore();
-  return call?.live ? call : undefined;
-}
-
 /**
  * A step that was answered with "same", and that the controller has not recorded yet: from 2026.5.22 it records a new
  * fingerprint only when the run itself has written, and until then compares with the fence that it had.
  */
 function isMoved(state, from, to) {
   return state.moved?.from === from && state.moved.to === to;
-}
-
-/** Cleaning up, a run is given the lock itself: it is alone until it gives that back. */
-function reopenedAtRelease(call, lock) {
-  const { reopen } = call;
-  if (!reopen || typeof lock?.release !== "function") return undefined;
-  call.reopen = undefined;
-  const release = async (...args) => {
-    try {
-      return await lock.release(...args);
-    } finally {
-      reopen();
-    }
-  };
-  return { ...lock, release };
-}
-
-/** What the run does under the lock is its own affair; readings of the file there are no checks. */
-function insideRun(call, run) {
-  return (...args) => {
-    const inside = { state: call.state, kind: "run", checked: true, pending: undefined, live: true };
-    return calls.run(inside, async () => {
-      try {
-        return await run(...args);
-      } finally {
-        inside.live = false;
-      }
-    });
-  };
-}
-
-function wrapRecording(outer, method, state) {
-  const { inner } = state;
-  if (typeof inner[method] !== "function") return;
-  const call = { state, kind: "record", checked: true, pending: undefined, live: true };
-  outer[method] = (...args) => calls.run(call, () => inner[method](...args));
 }

@@ -4,6 +4,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { repeatChanges } from "./account.mjs";
+import { beforeEntries, isGuarded } from "./append.mjs";
 import { listen, reduce, subscribe } from "./diagnostics.mjs";
 import { placeOf, runStarted, watchExporter } from "./exported.mjs";
 import { watchFileSystem } from "./filesystem.mjs";
@@ -84,7 +85,12 @@ function rememberManager(original) {
       if (run && params?.session) run.manager = () => params.session.sessionManager;
       nameCompactions(params?.session?.sessionManager);
     });
-    return original.call(this, params, ...rest);
+    const result = original.call(this, params, ...rest);
+    safely("append", () => {
+      if (isGuarded(params?.session)) return;
+      beforeEntries(params?.session?.sessionManager, (manager) => fences.atAppend(manager));
+    });
+    return result;
   };
 }
 

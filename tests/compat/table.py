@@ -89,7 +89,8 @@ Each of these reports is a column below, or two; the test fails where the run is
   bundle's `runEmbeddedAttempt`; there is no agent and no model in it. Whole gateways are run by `tests/e2e`.
 - It comes to its fence before each record. In a whole 2026.5.22 (and, as read, 2026.5.26 and 2026.5.27) it does so only
   as the model's call begins: the agent of these releases has no more the method that the gateway guards. There no turn
-  is stopped and none recovered, and what came in stays beside the line (`tests/e2e/test_unwatched_fence.py`).
+  is stopped. By itself such a run goes on beside what came in; with a sidecar, a co-tenant's record is on the line that
+  the run continues, if it was approved by then (`tests/e2e/test_unwatched_fence.py`).
 - Replaced: npm packages that the reached code imports. None does work in these scenarios, but to make identifiers:
   {stand_ins}.
 - A co-tenant writes in the gateway's process through `node:fs`, under the session lock, outside the run. A foreign

@@ -2,8 +2,9 @@
 
 2026.5.22 looks at its fence as the model's call begins, and not again before the turn's end. The gateway means to look
 before each record, through a method of its agent that the agent of this release (pi 0.75.4) has no more; and each
-record that the run writes sets the fence to whatever the file is by then. What came in stays in the file, beside the
-line of history. So the sidecar says what it saw before the run wrote, and has no check at which it could recover.
+record that the run writes sets the fence to whatever the file is by then. By itself it goes on beside what came in.
+With a sidecar a co-tenant's record, approved by the time that the run writes its own, is on the one line of history;
+for what came from outside the sidecar can only say what it saw before the run wrote.
 
 Runs only with 2026.5.22 in OPENCLAW_SIDECAR_TEST_VERSIONS (`make test-releases`).
 """
@@ -22,7 +23,7 @@ from sidecar.demo.history import off_path, read_records
 from sidecar.demo.pager import PageReceiver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from sidecar.demo.rig import Rig
@@ -76,6 +77,13 @@ async def _command(rig: Rig, session_key: str) -> None:
     assert (end.state, end.error) == ("final", "")
 
 
+async def _note(rig: Rig, session_key: str) -> None:
+    await rig.client.chat_inject(session_key, "The backup has run.")
+
+
+cotenant = pytest.mark.parametrize("write", [_note, _command], ids=["note", "command"])
+
+
 async def _seen(guard: Guard, session_file: Path) -> None:
     """Until the sidecar has an incident, by its own look at the file: no check of the run asks for one."""
     async with asyncio.timeout(15):
@@ -104,11 +112,16 @@ async def test_by_itself_it_loses_no_turn_and_goes_on_beside_what_came_in(
     assert len(off_path(read_records(window.session_file))) == 1
 
 
-async def test_a_cotenant_is_named_and_nothing_is_recovered(guard: Guard, session_key: str) -> None:
+@pytest.mark.parametrize("first_turn", [False, True], ids=["later-turn", "first-turn"])
+@cotenant
+async def test_a_cotenants_record_is_on_the_one_line_of_history(
+    guard: Guard, session_key: str, write: Callable[[Rig, str], Awaitable[None]], *, first_turn: bool
+) -> None:
     rig = guard.rig
-    await rig.say(session_key)
+    if not first_turn:
+        await rig.say(session_key)
     async with rig.window(session_key) as window:
-        await _command(rig, session_key)
+        await write(rig, session_key)
         await _seen(guard, window.session_file)
         before = _texts(window.session_file)
         turn = await window.close(ANSWER)
@@ -116,8 +129,14 @@ async def test_a_cotenant_is_named_and_nothing_is_recovered(guard: Guard, sessio
     assert (turn.answered, turn.text) == (True, ANSWER)
     incident = await guard.closed_incident(window.session_file)
     assert (incident["verdict"], incident["evidence"], incident["turn_lost"]) == ("co_tenant", "bytes", False)
-    assert incident["recovery"]["outcome"] != "effective"
-    assert set(before) <= set(_texts(window.session_file))
+    assert incident["recovery"]["outcome"] == "effective"
+    assert incident["recovery"]["pushed"] >= 1
+    records = read_records(window.session_file)
+    assert off_path(records) == ()
+    assert len({record.id for record in records}) == len(records)
+    assert {*before, ANSWER} <= set(_texts(window.session_file))
+    await rig.say(session_key)
+    assert off_path(read_records(window.session_file)) == ()
     assert guard.pages == []
 
 

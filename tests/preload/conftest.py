@@ -106,6 +106,13 @@ def older(node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair
         yield pair
 
 
+@pytest.fixture(scope="session")
+def unwatched(node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """A pair of the releases whose runs do not come to their fence."""
+    with linked(node, tmp_path_factory.mktemp("g"), "unwatched") as pair:
+        yield pair
+
+
 @contextmanager
 def linked(node: Path, directory: Path, model: str) -> Iterator[Pair]:
     """A gateway and its sidecar, linked."""

@@ -262,3 +262,34 @@ def test_a_reload_of_a_saved_session_is_a_reload(later: Evaluator, file: Path) -
     later.do("say('assistant', 'answer')")
     assert_one_line(file, ["hi", "ho", "n0", "answer"])
     assert_known(later, ["hi", "ho", "n0", "answer"])
+
+
+# The releases whose runs do not come to their check
+
+
+def test_pis_own_entries_go_on_from_what_is_learnt_as_they_are_appended(pi: Evaluator, file: Path) -> None:
+    """2026.5.22 has the same session manager; the preload stands in front of each of its entries."""
+    pi.do(
+        f"begin({str(file)!r}); const {{ beforeEntries }} = await import({PRELOAD.parent.as_uri()!r} + '/append.mjs');"
+        "beforeEntries(manager, teach); beforeEntries(manager, teach); say('user', 'hi')"
+    )
+    note(file, "n0")
+    pi.do("say('assistant', 'answer')")
+    assert_one_line(file, ["n0", "hi", "answer"])
+    note(file, "n1")
+    pi.do("say('user', 'more')")
+    note(file, "n2")
+    pi.do("say('assistant', 'again')")
+    assert_one_line(file, ["n0", "hi", "answer", "n1", "more", "n2", "again"])
+    assert_known(pi, ["n0", "hi", "answer", "n1", "more", "n2", "again"])
+
+
+def test_a_branch_with_a_summary_is_left_where_it_was_made(pi: Evaluator, file: Path) -> None:
+    pi.do(
+        f"begin({str(file)!r}); const {{ beforeEntries }} = await import({PRELOAD.parent.as_uri()!r} + '/append.mjs');"
+        "say('user', 'hi'); say('assistant', 'ho'); fence = fingerprintOf(file); beforeEntries(manager, teach)"
+    )
+    note(file, "n0")
+    parent = pi.do("const [first] = manager.getEntries(); manager.branchWithSummary(first.id, 'back'); return first.id")
+    assert records(file)[-1]["parentId"] == parent
+    assert pi.do("return manager.byId.has('n0')") is False

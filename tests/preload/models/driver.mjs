@@ -22,7 +22,12 @@ class Manager {
   byId = new Map();
   leafId = null;
   constructor() {
-    for (const line of fs.readFileSync(file, "utf8").trim().split("\n")) this.learn(JSON.parse(line));
+    if (fs.existsSync(file)) {
+      for (const line of fs.readFileSync(file, "utf8").trim().split("\n")) this.learn(JSON.parse(line));
+    } else {
+      this.flushed = false;
+      this.learn({ type: "session", id: "s1" });
+    }
   }
   getSessionFile() {
     return file;
@@ -34,9 +39,16 @@ class Manager {
     this.leafId = entry.id;
   }
   append(id) {
-    const entry = { type: "message", id, parentId: this.leafId };
+    this._appendEntry({ type: "message", id, parentId: this.leafId });
+  }
+  _appendEntry(entry) {
     this.learn(entry);
-    fs.appendFileSync(file, `${JSON.stringify(entry)}\n`);
+    this._persist(entry);
+  }
+  _persist(entry) {
+    const unsaved = this.flushed ? [entry] : this.fileEntries;
+    for (const each of unsaved) fs.appendFileSync(file, `${JSON.stringify(each)}\n`);
+    this.flushed = true;
   }
 }
 
@@ -45,7 +57,9 @@ function startRun(more = {}) {
   return new Promise((waiting, fail) => {
     const attempt = async () => {
       g.manager = new Manager();
-      bundle.installSessionEventWriteLock?.({ session: { sessionManager: g.manager } });
+      g.session = { sessionManager: g.manager, ...g.agent };
+      const withSessionWriteLock = (write) => g.controller.withSessionWriteLock(write);
+      bundle.installSessionEventWriteLock?.({ session: g.session, withSessionWriteLock });
       bundle.guardSessionManager?.(g.manager);
       const reload = () => Object.assign(g.manager, new Manager());
       g.lockOptions = { sessionFile: file };
@@ -76,6 +90,38 @@ async function endRun(write = () => g.manager.append("answer")) {
     (error) => (error instanceof bundle.Takeover ? "takeover" : String(error.stack)),
   );
   return { outcome, ms: performance.now() - started, takeover: g.controller.hasSessionTakeover() };
+}
+
+/** The model has answered, and the run writes with no check around it; each of its records sets the fence anew. */
+async function endUnwatched(ids = ["answer"], before = () => {}) {
+  g.rest = async () => {
+    before();
+    for (const id of ids) {
+      g.manager.append(id);
+      g.controller.refreshAfterOwnedSessionWrite();
+    }
+    await (await g.controller.acquireForCleanup()).release();
+  };
+  g.answer();
+  await g.run;
+  return g.controller.hasSessionTakeover() ? "takeover" : "answered";
+}
+
+/** The same for one record, after which the run waits again. */
+async function writeUnwatched(id) {
+  const waiting = new Promise((waits) => {
+    g.rest = async () => {
+      g.manager.append(id);
+      g.controller.refreshAfterOwnedSessionWrite();
+      await new Promise((answer) => {
+        g.answer = answer;
+        waits();
+      });
+      return await g.rest();
+    };
+  });
+  g.answer();
+  await waiting;
 }
 
 /** Another writer of this process, under the lock. */
