@@ -224,3 +224,31 @@ def test_a_change_while_the_records_are_read_is_refused_and_nothing_learnt(gatew
     assert lineage(gateway) == ["answer", "first"]
     [told] = sidecar.said("applied")
     assert (told["ok"], told["reason"], told["records"]) == (False, "the file changed after the approval", [])
+
+
+def test_an_approval_that_comes_within_the_check_is_left_to_the_check(gateway: Gateway, sidecar: Sidecar) -> None:
+    """There the controller looks at the file itself, and so does the adapter."""
+    begin(gateway, sidecar)
+    gateway.do(
+        "const go = new Promise((release) => { g.release = release; });"
+        "await new Promise((inside) => {"
+        " g.ending = endRun(async () => { inside(); await go; g.manager.append('answer'); }); })"
+    )
+    gateway.do("fs.appendFileSync(file, JSON.stringify({ type: 'message', id: 'note', parentId: 'first' }) + '\\n')")
+    push(sidecar, gateway)
+    assert gateway.do("g.release(); return await g.ending")["outcome"] == "answered"
+    sidecar.wait_for_said("fence.closed")
+    assert_untouched(gateway, sidecar)
+
+
+def test_a_session_manager_that_the_run_has_left_has_nothing_taken_in(gateway: Gateway, sidecar: Sidecar) -> None:
+    begin(gateway, sidecar)
+    gateway.do("await coTenant()")
+    push(sidecar, gateway)
+    end(
+        gateway,
+        sidecar,
+        before="const sessionManager = new Manager(); sessionManager.byId.delete('note');"
+        "bundle.installSessionEventWriteLock({ session: { sessionManager } })",
+    )
+    assert_untouched(gateway, sidecar)
