@@ -100,6 +100,35 @@ class Answers:
             return []
         return self._approved(window, step, judgement, at_ns)
 
+    def look_back(self, window: Window, snapshot: Snapshot, at_ns: int) -> list[Decision]:
+        """Judge what the fence has left behind. Nothing can be recovered there, but a takeover is not hidden.
+
+        The run writes, and what the file is then becomes its fence: a stranger's bytes that came in between, too.
+        """
+        left, window.unjudged = window.unjudged, None
+        if left is None or (window.incident is not None and window.incident.verdict is Verdict.EXTERNAL):
+            return []
+        judgement = judge(
+            Evidence(
+                run_id=window.run.run_id,
+                fence=left.fence,
+                trusted=left.trusted,
+                trusted_uid=left.trusted_uid,
+                changes=tuple(left.changes),
+                snapshot=snapshot,
+                broken="",
+                can_reload=False,
+                file=window.file,
+                session=window.run.session,
+            ),
+            self.policy,
+        )
+        if judgement.verdict is not Verdict.EXTERNAL:
+            return []
+        reason = f"{judgement.reason}; the run took it into its next fence, and no check came to it"
+        judgement = replace(judgement, reason=reason, policy=self.policy.digest)
+        return self._refused(window, self._observe(window, judgement, snapshot.fingerprint, at_ns))
+
     def asked(self, event: VerdictAsked) -> list[Decision]:
         """A gateway stands at its check and waits."""
         window = self._registry.window(event)

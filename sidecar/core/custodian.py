@@ -262,7 +262,9 @@ class Custodian:
             unowned = event.fence.exists and ledger.uid < 0
             return [*begin, ReadFile(file=event.file)] if unowned else begin
         self._registry.unsettled.add(event.file)
-        return [*begin, ReadFile(file=event.file)]
+        read: list[Decision] = [*begin, ReadFile(file=event.file)]
+        # What the fence has left behind is judged when all reports about it are in.
+        return read if window.unjudged is None else [*read, ReadFile(file=event.file, settle=True)]
 
     def _fence_closed(self, event: ev.FenceClosed) -> list[Decision]:
         window = self._registry.windows.pop(event.window, None)
@@ -348,6 +350,7 @@ class Custodian:
                 return decisions
         else:
             for window in windows:
+                decisions += self._answers.look_back(window, event.snapshot, event.at_ns)
                 if window.fence != event.snapshot.fingerprint:
                     over = window.window_id in event.over
                     decisions += self._answers.look(window, event.snapshot, event.at_ns, over=over)

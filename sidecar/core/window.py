@@ -51,6 +51,32 @@ _GRAVITY: Final = {
 
 
 @dataclass(slots=True)
+class Unjudged:
+    """A step that the run's fence has left behind unexplained: its own write took in what nobody had reported.
+
+    Attributes:
+        fence: Where the step began.
+        trusted: The bytes there.
+        trusted_uid: Their owner; -1 when not known.
+        changes: Reported since.
+    """
+
+    fence: Fingerprint
+    trusted: Manifest
+    trusted_uid: int
+    changes: list[Change]
+
+    def report(self, change: Change) -> bool:
+        """Take in a report. False where it can't be told whether it came before the step began."""
+        behind = change.came_after(self.fence, self.changes) if change.finished else True
+        if behind is False:
+            remove(self.changes, change)
+        else:
+            replace_or_append(self.changes, change)
+        return behind is not None
+
+
+@dataclass(slots=True)
 class Window:
     """A fence and all that was seen of it.
 
@@ -73,6 +99,7 @@ class Window:
         settled: Writers of the steps that earlier fences have left behind.
         moments: The timeline.
         closed_at_ns: When it ended; 0 while it is open.
+        unjudged: What the fence has left behind and nobody has judged; None while nothing.
         mark: Where word of the fence came between the kernel's sightings; None while these are not listened to.
     """
 
@@ -94,6 +121,7 @@ class Window:
     records: list[str] = field(default_factory=list)
     moments: list[Moment] = field(default_factory=list)
     closed_at_ns: int = 0
+    unjudged: Unjudged | None = None
     mark: Mark | None = None
 
     def note(self, at_ns: int, what: str, detail: str = "") -> None:
@@ -111,6 +139,8 @@ class Window:
             uid: Owner of the file.
             since: Reported already, and not part of the trusted bytes.
         """
+        if trusted is None and self.unjudged is None and self.trusted is not None and not self.broken:
+            self.unjudged = Unjudged(self.fence, self.trusted, self.trusted_uid, list(self.changes))
         self.fence = fence
         self.trusted = trusted
         self.trusted_uid = uid
@@ -127,6 +157,7 @@ class Window:
         if self.awaiting or not self.broken:
             self.broken = reason
         self.awaiting = False
+        self.unjudged = None
 
     def report(self, change: Change) -> None:
         """Take in a report, unless it is about something that the fence has left behind.
@@ -134,6 +165,8 @@ class Window:
         Reports of one link come in the order of the calls. Another link's may come after word of the fence that they
         led to, and so may the end of a call whose begin was not heard: there the fingerprints around the call decide.
         """
+        if self.unjudged is not None and not self.unjudged.report(change):
+            self.unjudged = None
         begun = any(c.change_id == change.change_id and c.link == change.link for c in self.changes)
         own_link = change.link == self.gateway.link
         behind: bool | None = True
@@ -167,9 +200,11 @@ class Window:
 
     def abandon(self, link: str) -> None:
         """Another link is gone; what its calls under way have done will never be known."""
-        left = [c for c in self.changes if c.finished or c.link != link]
-        if len(left) < len(self.changes):
-            self.changes = left
+        if self.unjudged is not None and any(c.link == link and not c.finished for c in self.unjudged.changes):
+            self.unjudged = None
+        kept = [c for c in self.changes if c.finished or c.link != link]
+        if len(kept) < len(self.changes):
+            self.changes = kept
             self.lose_custody("a process was gone before its write returned")
 
     def observe(self, judgement: Judgement, current: Fingerprint, foreign: ForeignHold | None, at_ns: int) -> Incident:

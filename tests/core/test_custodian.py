@@ -790,7 +790,7 @@ def test_a_gap_ahead_of_a_fence_has_the_file_read() -> None:
     bench.disk.touch()
     event = ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=bench.disk.fingerprint, run=RUN, at_ns=bench.now())
 
-    assert bench.custodian.handle(event) == [ReadFile(file=FILE)]
+    assert bench.custodian.handle(event) == [ReadFile(file=FILE), ReadFile(file=FILE, settle=True)]
 
 
 def test_bytes_that_slipped_in_beside_a_call_have_the_file_read() -> None:
@@ -802,7 +802,59 @@ def test_bytes_that_slipped_in_beside_a_call_have_the_file_read() -> None:
     bench.done(Operation.APPEND, OWN, b"answer\n", before=before)
     event = ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=bench.disk.fingerprint, run=RUN, at_ns=bench.now())
 
-    assert bench.custodian.handle(event) == [ReadFile(file=FILE)]
+    assert bench.custodian.handle(event) == [ReadFile(file=FILE), ReadFile(file=FILE, settle=True)]
+
+
+def test_a_strangers_bytes_that_a_fence_took_in_are_external_and_paged_once() -> None:
+    """The run writes, and its next fence is whatever the file is then: nobody had come to the check."""
+    bench = fenced()
+    before = len(bench.disk.data)
+    bench.disk.append(FOREIGN, foreign=1)
+    bench.write(OWN, b"answer\n")
+    bench.fence()
+    bench.look()
+    bench.write(OWN, b"more\n")
+    bench.fence()
+    bench.look()
+
+    incident = bench.incident
+    assert (incident.verdict, incident.grade, incident.turn_lost) == (Verdict.EXTERNAL, Grade.BYTES, False)
+    assert [(r.offset, r.length) for r in incident.unexplained] == [(before, len(FOREIGN))]
+    assert "took it into its next fence" in incident.reason
+    assert len(bench.pages) == 1
+
+
+def test_what_a_fence_took_in_is_judged_with_the_reports_that_came_since() -> None:
+    """A co-tenant of another process says late what it wrote: nobody is accused."""
+    bench = fenced()
+    bench.handle(ev.LinkOpened(gateway=gateway(OTHER_LINK, 200), at_ns=bench.now()))
+    before = bench.disk.fingerprint
+    bench.disk.append(b"theirs\n")
+    theirs = bench.disk.fingerprint
+    bench.write(OWN, b"answer\n")
+    bench.fence()
+    late = bench.begin(Operation.APPEND, CHANNEL, b"theirs\n", link=OTHER_LINK)
+    late = replace(late, before=before, after=theirs, ended=late.began)
+    bench.handle(ev.FileChanged(file=FILE, change=late))
+    bench.look()
+
+    assert bench.incidents == {}
+
+
+@pytest.mark.parametrize("loss", ["account", "link"])
+def test_rule_5_what_a_fence_took_in_is_nobodys_where_reports_were_lost(loss: str) -> None:
+    bench = fenced()
+    bench.handle(ev.LinkOpened(gateway=gateway(OTHER_LINK, 200), at_ns=bench.now()))
+    bench.disk.append(b"unreported\n")
+    bench.write(OWN, b"answer\n")
+    bench.fence()
+    if loss == "account":
+        bench.lose("2 reports are missing", Loss.GAP)
+    else:
+        bench.handle(ev.LinkLost(link=OTHER_LINK, clean=False, at_ns=bench.now()))
+    bench.look()
+
+    assert bench.incidents == {}
 
 
 def test_a_rewrite_inside_a_slow_call_has_the_file_read_at_the_next_fence() -> None:
