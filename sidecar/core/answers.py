@@ -106,7 +106,7 @@ class Answers:
         The run writes, and what the file is then becomes its fence: a stranger's bytes that came in between, too.
         """
         left, window.unjudged = window.unjudged, None
-        if left is None or (window.incident is not None and window.incident.verdict is Verdict.EXTERNAL):
+        if left is None or window.took_in:
             return []
         judgement = judge(
             Evidence(
@@ -127,7 +127,13 @@ class Answers:
             return []
         reason = f"{judgement.reason}; the run took it into its next fence, and no check came to it"
         judgement = replace(judgement, reason=reason, policy=self.policy.digest)
-        return self._refused(window, self._observe(window, judgement, snapshot.fingerprint, at_ns))
+        window.took_in = True
+        # An incident of its own: the window goes on from its new fence, and its verdicts do not rest on this look.
+        apart = window.apart(left)
+        foreign = self._registry.ledger(window.file).foreign
+        apart.observe(judgement, snapshot.fingerprint, foreign, at_ns)
+        apart.close(at_ns)
+        return self._refused(apart, judgement)
 
     def asked(self, event: VerdictAsked) -> list[Decision]:
         """A gateway stands at its check and waits."""

@@ -100,6 +100,7 @@ class Window:
         moments: The timeline.
         closed_at_ns: When it ended; 0 while it is open.
         unjudged: What the fence has left behind and nobody has judged; None while nothing.
+        took_in: A fence of this window took in a stranger's bytes, and a person was told.
         mark: Where word of the fence came between the kernel's sightings; None while these are not listened to.
     """
 
@@ -122,6 +123,7 @@ class Window:
     moments: list[Moment] = field(default_factory=list)
     closed_at_ns: int = 0
     unjudged: Unjudged | None = None
+    took_in: bool = False
     mark: Mark | None = None
 
     def note(self, at_ns: int, what: str, detail: str = "") -> None:
@@ -151,6 +153,20 @@ class Window:
         self.settled = self.incident.writers if self.incident else ()
         for change in since:
             self.report(change)
+
+    def apart(self, step: Unjudged) -> Window:
+        """The same window as it was at a step that its fence has left behind."""
+        return replace(
+            self,
+            window_id="",
+            fence=step.fence,
+            approved=None,
+            incident=None,
+            settled=(),
+            records=[],
+            moments=list(self.moments),
+            unjudged=None,
+        )
 
     def lose_custody(self, reason: str) -> None:
         """Nothing may be assumed of this window any more, until the fence moves."""

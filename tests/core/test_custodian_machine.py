@@ -57,6 +57,7 @@ class Fence:
         intruded: Somebody unknown changed bytes; true for the rest of the window.
         caught: A look has proven it; true for the rest of the window.
         pushed: The step that was approved ahead of a question.
+        acts: What known writers did since: the operation, who, the size of the file ahead of it, the bytes.
     """
 
     window: str
@@ -74,6 +75,7 @@ class Fence:
     intruded: bool = False
     caught: bool = False
     pushed: Approve | None = None
+    acts: list[tuple[Operation, Writer, int, bytes]] = field(default_factory=list)
 
     @property
     def placed(self) -> bool:
@@ -159,6 +161,8 @@ class Sessions(RuleBasedStateMachine):
         self.under_way: list[Call] = []
         self.late: list[Change] = []
         self.mapped = False
+        self.strangers = False
+        """Somebody unknown has changed bytes, ever."""
         self.start()
         self.open_window()
 
@@ -183,6 +187,8 @@ class Sessions(RuleBasedStateMachine):
     def change(self, operation: Operation, writer: Writer, data: bytes = b"", *, link: str = LINK) -> Change:
         """A report of a call that is about to be made."""
         number = self.next()
+        for fence in self.fences.values():
+            fence.acts.append((operation, writer, len(self.disk.data), data))
         return Change(
             change_id=f"c{number}",
             operation=operation,
@@ -407,6 +413,7 @@ class Sessions(RuleBasedStateMachine):
     def intrude(self) -> None:
         for fence in self.fences.values():
             fence.intruded = True
+            self.strangers = True
 
     def disturb(self) -> None:
         for fence in self.fences.values():
@@ -471,12 +478,14 @@ class Sessions(RuleBasedStateMachine):
         fence.ghost, fence.exists = self.disk.data, self.disk.exists
         fence.known = not self.under_way
         fence.unsettled = fence.replaced = False
+        fence.acts = []
         fence.overlapped = bool(self.under_way)
         fence.disturbed = bool(self.late)
         fence.gone = not self.disk.exists
         fence.pushed = None
         # Bytes under a mapping change unseen, also ahead of a fence.
         fence.intruded = fence.intruded or self.mapped
+        self.strangers = self.strangers or self.mapped
         self.fences[fence.window] = fence
         self.tell(
             ev.FenceSet(link=LINK, window=fence.window, file=FILE, fence=fence.at, run=fence.run, at_ns=self.disk.clock)
@@ -644,7 +653,18 @@ class Sessions(RuleBasedStateMachine):
             and not self.under_way
             and not (fence.replaced and (fence.disturbed or fence.overlapped or not self.can_reload))
             and fence.placed
+            and not self.left_out(fence)
         )
+
+    def left_out(self, fence: Fence) -> bool:
+        """Rule 3: a known writer did away with what another had added, which is not where it was."""
+        for number, (operation, writer, _size, _data) in enumerate(fence.acts):
+            if operation in {Operation.REWRITE, Operation.TRUNCATE, Operation.REMOVE}:
+                for added, other, offset, data in fence.acts[:number]:
+                    theirs = added in {Operation.APPEND, Operation.WRITE} and other.run_id != writer.run_id
+                    if theirs and data and self.disk.data[offset : offset + len(data)] != data:
+                        return True
+        return False
 
     def must_be_caught(self, fence: Fence) -> bool:
         """A foreign byte in the step, with a whole account of everybody else."""
@@ -686,6 +706,8 @@ class Sessions(RuleBasedStateMachine):
                 fence = self.fences.get(incident.window)
                 if fence is not None and not fence.intruded:
                     assert incident.verdict is not Verdict.EXTERNAL
+                if not incident.window:  # of a step that a fence has left behind
+                    assert self.strangers or incident.verdict is not Verdict.EXTERNAL
 
     @invariant()
     def commands_and_questions_leave_one_incident_for_each_window(self) -> None:
