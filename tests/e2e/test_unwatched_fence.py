@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -159,6 +159,32 @@ async def test_a_foreign_append_is_external_and_paged_once_though_the_turn_goes_
     page = await guard.next_page()
     assert incident["id"] in page.message
     assert len(guard.pages) == 1
+
+
+async def test_a_foreign_append_that_the_run_writes_behind_at_once_is_external_and_paged_once(
+    guard: Guard, session_key: str
+) -> None:
+    """The run's own record sets the fence to whatever the file is then: nobody came to look ahead of that."""
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        foreign = await act(ForeignVerb.APPEND, window.session_file)
+        turn = await window.close(ANSWER)
+
+    assert turn.answered
+    page = await guard.next_page()
+    async with asyncio.timeout(15):
+        while not (told := await _external(guard, window.session_file)):  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(0.02)
+    [incident] = told
+    assert (incident["evidence"], incident["turn_lost"]) == ("bytes", False)
+    assert (foreign.offset, foreign.length_bytes) in {(r["offset"], r["length"]) for r in incident["unexplained"]}
+    assert incident["id"] in page.message
+    assert len(guard.pages) == 1
+
+
+async def _external(guard: Guard, session_file: Path) -> list[dict[str, Any]]:
+    return [found for found in await guard.sidecar.incidents(session_file.name) if found["verdict"] == "external"]
 
 
 async def test_the_same_bytes_cost_nothing(guard: Guard, session_key: str) -> None:
