@@ -306,6 +306,7 @@ class Answers:
             fence=window.fence,
             trusted=window.trusted,
             trusted_uid=window.trusted_uid,
+            gateway_uid=window.gateway.uid,
             changes=tuple(window.changes),
             snapshot=snapshot,
             broken=window.broken,

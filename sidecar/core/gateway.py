@@ -42,6 +42,7 @@ class Gateway:
         can_reload: The adapter can make a run read its session file again.
         role: Whether it is a gateway at all.
         started_at_ns: When the process was started, nanoseconds since the epoch; 0 when not known.
+        uid: Its user, as the kernel told; -1 when not known.
     """
 
     link: str
@@ -51,6 +52,7 @@ class Gateway:
     can_reload: bool = False
     role: Role = Role.GATEWAY
     started_at_ns: int = 0
+    uid: int = -1
 
 
 @dataclass(frozen=True, slots=True)

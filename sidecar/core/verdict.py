@@ -52,6 +52,7 @@ class Evidence:
         file: Path of the session file.
         session: Hash of the session key; empty when not known.
         testimony: What the kernel says of who wrote since the fence.
+        gateway_uid: User of the gateway's process, whose files are its own; -1 when not known.
     """
 
     run_id: str
@@ -65,6 +66,7 @@ class Evidence:
     file: str = ""
     session: str = ""
     testimony: Testimony = NO_TESTIMONY
+    gateway_uid: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +273,9 @@ def _judge_explained(evidence: Evidence, found: Explanation, policy: Policy) -> 
 
 def _judge_unchanged(evidence: Evidence, found: Explanation, policy: Policy) -> Judgement:
     reason = "the bytes are the same; only metadata or the inode differs"
-    if evidence.fence.exists and evidence.trusted_uid < 0:
+    # An owner that nobody has looked up yet is the gateway's user, where the file still is of that user.
+    known = evidence.trusted_uid >= 0 or 0 <= evidence.gateway_uid == evidence.snapshot.uid
+    if evidence.fence.exists and not known:
         reason = f"{reason}, and the owner of the file at the fence is not known"
         return Judgement(Verdict.UNATTRIBUTED, Grade.BYTES, reason, manifest=found.manifest)
     refusal = policy.unchanged.refusal(evidence.testimony.touched)

@@ -142,6 +142,7 @@ def gateway_of(session: LinkSession) -> Gateway:
         can_reload=adapter.reload if adapter else False,
         role=session.role,
         started_at_ns=session.started_at_ns,
+        uid=session.peer.uid,
     )
 
 

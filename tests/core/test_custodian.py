@@ -1413,6 +1413,22 @@ def test_an_owner_that_could_not_be_looked_up_at_the_fence_makes_no_file_unchang
     assert isinstance(bench.ask(), Approve), "the next fence is not touched by it"
 
 
+@pytest.mark.parametrize(("owner", "verdict"), [(1000, "unchanged"), (0, "unattributed")])
+def test_an_owner_that_nobody_looked_up_is_the_gateways_user(owner: int, verdict: str) -> None:
+    """The file is born in a report of the gateway and changed at once, ahead of any reading."""
+    bench = born()
+    bench.handle(ev.LinkOpened(gateway=replace(gateway(), uid=1000), at_ns=bench.now()))
+    bench.at_read.append(bench.disk.rename_copy)
+    bench.disk.uid = owner
+    bench.fence()
+
+    answer = bench.ask()
+
+    assert isinstance(answer, Approve) == (verdict == "unchanged")
+    assert bench.incident.verdict == verdict
+    assert bench.pages == []
+
+
 def test_the_look_at_an_owner_concludes_nothing_from_bytes_whose_report_may_be_on_its_way() -> None:
     bench = born()
     bench.at_read.append(lambda: bench.disk.append(b"note\n"))
