@@ -106,7 +106,8 @@ class Answers:
         The run writes, and what the file is then becomes its fence: a stranger's bytes that came in between, too.
         """
         left, window.unjudged = window.unjudged, None
-        if left is None or window.took_in:
+        told = window.took_in or (window.incident is not None and window.incident.verdict is Verdict.EXTERNAL)
+        if left is None or told:
             return []
         judgement = judge(
             Evidence(

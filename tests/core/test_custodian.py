@@ -824,6 +824,18 @@ def test_a_strangers_bytes_that_a_fence_took_in_are_external_and_paged_once() ->
     assert len(bench.pages) == 1
 
 
+def test_a_takeover_that_was_told_and_that_the_gateway_forgave_is_not_told_again_when_a_fence_takes_it_in() -> None:
+    bench = fenced()
+    bench.disk.append(FOREIGN, foreign=1)
+    refused(bench.ask())
+    bench.write(OWN, b"answer\n")
+    bench.fence()
+    bench.look()
+
+    assert bench.incident.verdict is Verdict.EXTERNAL
+    assert len(bench.pages) == 1
+
+
 def test_what_a_fence_took_in_is_judged_with_the_reports_that_came_since() -> None:
     """A co-tenant of another process says late what it wrote: nobody is accused."""
     bench = fenced()
