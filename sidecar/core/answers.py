@@ -115,7 +115,7 @@ class Answers:
                 fence=left.fence,
                 trusted=left.trusted,
                 trusted_uid=left.trusted_uid,
-                changes=tuple(left.changes),
+                changes=left.changes,
                 snapshot=snapshot,
                 broken="",
                 can_reload=False,

@@ -50,7 +50,7 @@ _GRAVITY: Final = {
 }
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Unjudged:
     """A step that the run's fence has left behind unexplained: its own write took in what nobody had reported.
 
@@ -64,16 +64,17 @@ class Unjudged:
     fence: Fingerprint
     trusted: Manifest
     trusted_uid: int
-    changes: list[Change]
+    changes: tuple[Change, ...]
 
-    def report(self, change: Change) -> bool:
-        """Take in a report. False where it can't be told whether it came before the step began."""
-        behind = change.came_after(self.fence, self.changes) if change.finished else True
+    def reported(self, change: Change) -> Unjudged | None:
+        """With one more report. None where it can't be told whether it came before the step began."""
+        changes = list(self.changes)
+        behind = change.came_after(self.fence, changes) if change.finished else True
         if behind is False:
-            remove(self.changes, change)
+            remove(changes, change)
         else:
-            replace_or_append(self.changes, change)
-        return behind is not None
+            replace_or_append(changes, change)
+        return None if behind is None else replace(self, changes=tuple(changes))
 
 
 @dataclass(slots=True)
@@ -142,7 +143,7 @@ class Window:
             since: Reported already, and not part of the trusted bytes.
         """
         if trusted is None and self.unjudged is None and self.trusted is not None and not self.broken:
-            self.unjudged = Unjudged(self.fence, self.trusted, self.trusted_uid, list(self.changes))
+            self.unjudged = Unjudged(self.fence, self.trusted, self.trusted_uid, tuple(self.changes))
         self.fence = fence
         self.trusted = trusted
         self.trusted_uid = uid
@@ -181,8 +182,8 @@ class Window:
         Reports of one link come in the order of the calls. Another link's may come after word of the fence that they
         led to, and so may the end of a call whose begin was not heard: there the fingerprints around the call decide.
         """
-        if self.unjudged is not None and not self.unjudged.report(change):
-            self.unjudged = None
+        if self.unjudged is not None:
+            self.unjudged = self.unjudged.reported(change)
         begun = any(c.change_id == change.change_id and c.link == change.link for c in self.changes)
         own_link = change.link == self.gateway.link
         behind: bool | None = True

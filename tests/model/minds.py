@@ -109,6 +109,7 @@ def _knowledge(custodian: Custodian) -> tuple[Any, ...]:
         (
             *(w.window_id, w.fence, w.trusted, tuple(w.changes), w.broken, w.awaiting, w.approved),
             w.incident and w.incident.verdict is Verdict.EXTERNAL,
+            *(w.unjudged, w.took_in),
         )
         for w in registry.windows.values()
     )

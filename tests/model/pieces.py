@@ -195,4 +195,9 @@ def of_mind(custodian: Custodian, *, swapped: bool) -> Mind:
         if window.awaiting or not window.broken:
             pieces.manifest(window.trusted)
             pieces.changes(window.changes)
+        pieces.plain(window.took_in, window.unjudged is not None)
+        if window.unjudged is not None:
+            pieces.fingerprints(window.unjudged.fence)
+            pieces.manifest(window.unjudged.trusted)
+            pieces.changes(window.unjudged.changes)
     return Mind(pieces.done(), tuple(approved))
