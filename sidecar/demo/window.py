@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import json
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.demo.errors import TurnEndedError
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
     from sidecar.demo.gateway import Gateway, TurnResult
     from sidecar.demo.model import ModelCall, SlowModel
+
+
+_FIRST_TO_TAKE_IT_AGAIN: Final = "2026.5.22"
+_FIRST_WITHOUT_FILES: Final = "2026.8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,26 @@ class OpenWindow:
         """Let the model answer, and wait for what becomes of the turn."""
         self.call.answer(text)
         return await self._turn
+
+
+async def _lock_taken_again(lock: Path) -> None:
+    """Wait until the run has the session lock again, which it takes as its model's call begins, and holds.
+
+    A writer of the gateway's own process enters a lock that is held; one that asks for it in the very milliseconds in
+    which it is taken waits for the whole call, with the gateway by itself as well. A turn for which there is no such
+    lock is gone on with after two seconds.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(2.0):
+            while not _is_whole(lock):  # noqa: ASYNC110 - of another process
+                await asyncio.sleep(0.005)
+
+
+def _is_whole(lock: Path) -> bool:
+    try:
+        return isinstance(json.loads(lock.read_bytes()), dict)
+    except (OSError, ValueError):
+        return False
 
 
 @asynccontextmanager
@@ -64,8 +89,11 @@ async def open_window(
             result = turn.result()
             raise TurnEndedError(result.status, result.text or result.error)
         call = arrival.result()
+        session_file = gateway.session_file(session_key)
+        if _FIRST_TO_TAKE_IT_AGAIN <= gateway.package.version < _FIRST_WITHOUT_FILES:
+            await _lock_taken_again(session_file.with_name(session_file.name + ".lock"))
         try:
-            yield OpenWindow(call, gateway.session_file(session_key), turn)
+            yield OpenWindow(call, session_file, turn)
         finally:
             call.answer("")
     finally:

@@ -94,6 +94,12 @@ def _fetch(name: str, version: str, root: Path, cache_dir: Path) -> None:
 
 
 def _unpack(archive: Path, target: Path) -> None:
+    """Regular files only, and none outside: Python 3.11 has no filter for that before 3.11.4."""
     with tarfile.open(archive) as packed:
-        wanted = [m for m in packed if m.name == "package/package.json" or m.name.startswith("package/dist/")]
-        packed.extractall(target, wanted, filter="data")
+        for member in packed:
+            wanted = member.name == "package/package.json" or member.name.startswith("package/dist/")
+            data = packed.extractfile(member) if wanted and ".." not in member.name.split("/") else None
+            if data is not None and member.isfile():
+                path = target / member.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data.read())
