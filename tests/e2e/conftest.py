@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.demo.errors import NpmFailedError, NpmMissingError
+from sidecar.demo.guard import Guard
 from sidecar.demo.packages import default_cache_dir, ensure_gateway
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
@@ -34,6 +37,8 @@ MAIN_JOB_ONLY = () if _NAMED else ("2026.6.11",)
 """Releases that are put through the main job's table, and nothing else."""
 
 TEST_SECONDS = 60
+_TAIL = 12
+_WIDTH = 160
 RUNNER = pytest.StashKey[asyncio.Runner]()
 
 
@@ -136,14 +141,23 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:  # noqa: ANN401 - pytest's report
-    """Show the end of a gateway's own output beside a failure."""
+    """Show beside a failure what a gateway said last, and what its sidecar made of it.
+
+    Little of each, and a gateway once: what failed has to stay in sight.
+    """
     report = yield
     if report.failed:
-        for name, value in getattr(item, "funcargs", {}).items():
-            rig = getattr(value, "rig", value)  # of a test's own, or of what it stands in
-            if isinstance(rig, Rig):
-                lines = (*rig.gateway.stdout.tail(), "", *rig.gateway.stderr.tail())
-                report.sections.append((f"output of the gateway {name!r}", "\n".join(lines)))
+        values = list(getattr(item, "funcargs", {}).values())
+        rigs = {id(rig): rig for value in values if isinstance(rig := getattr(value, "rig", value), Rig)}
+        for rig in rigs.values():
+            lines = (*rig.gateway.stdout.tail(_TAIL), "", *rig.gateway.stderr.tail(_TAIL))
+            title = f"output of the gateway of {rig.package.version}"
+            report.sections.append((title, "\n".join(line[:_WIDTH] for line in lines)))
+        for guard in (value for value in values if isinstance(value, Guard) and value.sidecar.pid):
+            report.sections.append(("the sidecar's log", "\n".join(guard.sidecar.log.tail(_TAIL))))
+            with suppress(OSError, KeyError):
+                [newest, *_] = item.config.stash[RUNNER].run(guard.sidecar.incidents()) or [{}]
+                report.sections.append(("its newest incident", json.dumps(newest)))
     return report
 
 
