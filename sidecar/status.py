@@ -93,6 +93,7 @@ class WitnessStatus:
     Attributes:
         wanted: It was asked for.
         on: A canary has proven it, and it is listened to.
+        settled: It has been listened to everywhere for so long that a verdict can rest on it.
         reason: Why not, or not everywhere; empty when all is well.
         pidfd: The kernel gives a descriptor of the writing process, too.
         directories: Sessions directories listened to.
@@ -103,6 +104,7 @@ class WitnessStatus:
 
     wanted: bool = False
     on: bool = False
+    settled: bool = False
     reason: str = ""
     pidfd: bool = False
     directories: int = 0

@@ -75,7 +75,8 @@ def _kernel(kernel: Mapping[str, Any]) -> str:
     if not kernel.get("on"):
         return f"none: {_text(kernel, 'reason')}"
     counts = f"{_text(kernel, 'directories')} directories, {_text(kernel, 'events')} events"
-    return f"proven by a canary; {counts}, {_text(kernel, 'unknown')} of processes that were gone already"
+    begun = "" if kernel.get("settled") else " (verdicts can't rest on it yet)"
+    return f"proven by a canary{begun}; {counts}, {_text(kernel, 'unknown')} of processes that were gone already"
 
 
 def _orders(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ import structlog
 
 from sidecar.core import events as ev
 from sidecar.core.loss import Loss
+from sidecar.core.witness import LATE_NS
 from sidecar.status import Problem, WitnessStatus
 from sidecar.watch.kernel import KernelEvidenceError, KernelWatch
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from sidecar.core.drops import Drops
     from sidecar.core.witness import Act, Process
-    from sidecar.recovery.warden import Warden
 
 log = structlog.get_logger("sidecar.watch")
 
@@ -26,14 +26,19 @@ class Eyewitness:
     """The `KernelHandler` of the service."""
 
     def __init__(
-        self, warden: Warden, now_ns: Callable[[], int], lost: Callable[[Loss, str], None], drops: Drops | None = None
+        self,
+        tell: Callable[[ev.Event], None],
+        now_ns: Callable[[], int],
+        lost: Callable[[Loss, str], None],
+        drops: Drops | None = None,
     ) -> None:
         """Nothing is listened to; ``lost`` is called when sightings may be missing, ``drops`` loses some on purpose."""
-        self._warden = warden
+        self._tell = tell
         self._now_ns = now_ns
         self._lost = lost
         self._wanted = False
         self._reason = ""
+        self._whole_since_ns = 0
         self._watch = KernelWatch(self, drops)
         self._resolved: dict[Path, Path] = {}
 
@@ -77,22 +82,24 @@ class Eyewitness:
     def process_seen(self, path: Path, process: Process, act: Act) -> None:
         """A process touched a session file."""
         file = str(self._resolved.get(path.parent, path.parent) / path.name)
-        self._warden.handle(ev.KernelSaw(file=file, process=process, act=act, at_ns=self._now_ns()))
+        self._tell(ev.KernelSaw(file=file, process=process, act=act, at_ns=self._now_ns()))
 
     def kernel_listening(self, directory: Path) -> None:
         """What is done in this directory is heard from now on."""
         self._resolved[directory] = directory.resolve()
-        self._warden.handle(ev.KernelListening(directory=str(self._resolved[directory]), at_ns=self._now_ns()))
+        self._whole_since_ns = self._now_ns()
+        self._tell(ev.KernelListening(directory=str(self._resolved[directory]), at_ns=self._whole_since_ns))
 
     def kernel_overflowed(self) -> None:
         """Sightings are lost."""
         text = "fanotify's event queue was full"
-        self._warden.handle(ev.KernelDeaf(reason=text, at_ns=self._now_ns()))
+        self._whole_since_ns = self._now_ns()
+        self._tell(ev.KernelDeaf(reason=text, at_ns=self._whole_since_ns))
         self._lost(Loss.KERNEL_OVERFLOW, text)
 
     def kernel_heard(self) -> None:
         """The kernel's queue is empty."""
-        self._warden.handle(ev.KernelHeard(at_ns=self._now_ns()))
+        self._tell(ev.KernelHeard(at_ns=self._now_ns()))
 
     def status(self) -> WitnessStatus:
         """For ``status``."""
@@ -100,6 +107,7 @@ class Eyewitness:
         return WitnessStatus(
             wanted=self._wanted,
             on=watch.on,
+            settled=watch.on and self._now_ns() - self._whole_since_ns >= LATE_NS,
             reason=self._reason,
             pidfd=watch.canary is not None and watch.canary.pidfd,
             directories=watch.directories,

@@ -106,7 +106,7 @@ class Service:
             RecordingStore(self.store),
         )
         drops = Drops(settings.simulate_loss)
-        self.eyewitness = Eyewitness(self.warden, time.time_ns, self.lose, drops)
+        self.eyewitness = Eyewitness(self.warden.handle, time.time_ns, self.lose, drops)
         self.reception = Reception(
             self.warden, self.roster, self.telemetry, time.time_ns, self.lose, self.eyewitness.drain
         )

@@ -122,7 +122,7 @@ def test_a_runbook_has_the_four_parts_and_names_the_severity(page: Path) -> None
 
 
 @pytest.mark.timeout(300, func_only=True)  # `doctor` may have to fetch a gateway
-@pytest.mark.parametrize("line", _commands())
+@pytest.mark.parametrize("line", _commands(), ids=lambda line: re.sub(r"[^\w.=/-]+", "_", line))
 def test_a_command_of_a_runbook_runs(line: str, place: Place) -> None:
     path = [str(command().parent), os.environ["PATH"]]
     shown = place.adapted(line)

@@ -112,6 +112,8 @@ def test_kernel_evidence_is_proven_at_the_start_and_shown(
         assert (kernel["wanted"], kernel["on"], kernel["directories"], kernel["reason"]) == (True, True, 1, "")
         (sessions / "a.jsonl").write_text("{}\n")
         assert cli("status", "--json").json()["kernel"]["events"] > 0
+        while not cli("status", "--json").json()["kernel"]["settled"]:
+            assert "proven by a canary" in cli("status").out
         assert "proven by a canary; 1 directories" in cli("status").out
     assert [p.name for p in data_dir.iterdir() if p.name.startswith(".canary")] == []
 

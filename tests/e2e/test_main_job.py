@@ -484,7 +484,7 @@ async def test_a_policy_can_rest_on_the_kernels_word(seeing: Guard, session_key:
     """A rule that needs evidence of grade kernel gets it."""
     require_kernel_evidence(tmp_path)
     rig = seeing.rig
-    kernel = (await seeing.sidecar.status())["kernel"]
+    kernel = (await seeing.sidecar.wait_for(lambda status: status["kernel"]["settled"]))["kernel"]
     assert (kernel["on"], kernel["reason"]) == (True, "")
     await rig.say(session_key)
     async with rig.window(session_key) as window:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING
 
-from sidecar.core.witness import LATE_NS
 from sidecar.demo.companion import Companion
 from tests.kernel import require_kernel_evidence
 from tests.preload.conftest import node, package, packages
@@ -33,7 +31,7 @@ async def test_ranges_have_the_grade_of_the_evidence_and_keep_it_over_a_restart(
         await sidecar.start()
         try:
             await sidecar.wait_linked(gateway.process.pid)
-            await asyncio.sleep(2 * LATE_NS / 1e9)  # of the time before a fence, so much has to have been listened to
+            await sidecar.wait_for(lambda status: status["kernel"]["settled"])
             gateway.do("await startRun()")
             await sidecar.wait_for(lambda status: status["windows"] == 1 and status["custody_unknown"] == 0)
             gateway.do("await coTenant()")

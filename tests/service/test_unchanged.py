@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.witness import LATE_NS
 from sidecar.wire import messages as wire
 from tests.kernel import require_kernel_evidence
 
@@ -36,7 +35,7 @@ async def kernel_sidecar(place: Place, *executables: Path) -> AsyncIterator[tupl
     async with place.companion("--who", "kernel", "--policy", str(policy)) as sidecar:
         assert (await sidecar.status())["kernel"]["reason"] == ""
         gateway = await place.gateway(sidecar)
-        await asyncio.sleep(LATE_NS / 1e9)  # of the time before a fence, so much has to have been listened to
+        await sidecar.wait_for(lambda status: status["kernel"]["settled"])
         try:
             yield sidecar, gateway
         finally:
