@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 NS_PER_SECOND: Final = 1_000_000_000
 
+TAKEN_IN: Final = "+taken-in"
+"""Stands behind a window's id where a step is meant that its fence has left behind."""
+
 
 class Outcome(StrEnum):
     """What became of the recovery."""
@@ -169,7 +172,8 @@ class Incident:
         recovery: What was done.
         run: Whose window it is.
         gateway: Which process.
-        window: The fence controller's id; empty when no window could be seen.
+        window: The fence controller's id, with `TAKEN_IN` behind it where a step is meant that its fence has left
+            behind; empty when no window could be seen.
         turn_lost: The gateway stopped the turn.
         paged_for: What pages are due or were given for; at most one for each subject.
         timeline: What happened, oldest first.
@@ -200,6 +204,16 @@ class Incident:
     rule: str = ""
     policy: str = ""
     waited_ms: float = 0.0
+
+    @property
+    def controller(self) -> str:
+        """The fence controller's id."""
+        return self.window.removesuffix(TAKEN_IN)
+
+    @property
+    def taken_in(self) -> bool:
+        """It is of a step that a fence has left behind: the window may have another incident, of its last fence."""
+        return self.window.endswith(TAKEN_IN)
 
     @property
     def paged(self) -> bool:

@@ -32,7 +32,7 @@ class _Tape:
     events: list[ev.Event]
     digests: int = 0
     whole: bool = True
-    incident: Incident | None = None
+    incidents: dict[str, Incident] = field(default_factory=dict)
     on_file: set[str] = field(default_factory=set)
 
     def add(self, event: ev.Event) -> None:
@@ -44,8 +44,13 @@ class _Tape:
         elif self.whole:
             self.events.append(event)
 
-    def recording(self) -> Recording:
-        return Recording(self.window, self.policy, self.mode, tuple(self.events), self.whole)
+    def recordings(self) -> list[Decision]:
+        """What is kept of it: the same events for each incident that the window has met."""
+        events = tuple(self.events)
+        return [
+            KeepRecording(incident=incident, recording=Recording(name, self.policy, self.mode, events, self.whole))
+            for name, incident in self.incidents.items()
+        ]
 
 
 class Recorder:
@@ -85,9 +90,10 @@ class Recorder:
                 tape.add(kept)
         for decision in decisions:
             if isinstance(decision, SaveIncident):
-                met = self._open.get(decision.incident.window) or self._closed.get(decision.incident.window)
+                incident = decision.incident
+                met = self._open.get(incident.controller) or self._closed.get(incident.controller)
                 if met is not None:
-                    met.incident = decision.incident
+                    met.incidents[incident.window] = incident
         return [*decisions, *self._ended(event, decisions)]
 
     def _is_of(self, event: ev.Event, tape: _Tape) -> bool:
@@ -113,15 +119,9 @@ class Recorder:
             if window in checked:
                 self._closed[window] = tape
             else:
-                made += _kept(tape)
+                made += tape.recordings()
         if isinstance(event, ev.LineageChecked) and event.window in self._closed:
-            made += _kept(self._closed.pop(event.window))
+            made += self._closed.pop(event.window).recordings()
         if isinstance(event, ev.TurnTripped) and event.window in self._open:
-            made += _kept(self._open[event.window])
+            made += self._open[event.window].recordings()
         return made
-
-
-def _kept(tape: _Tape) -> list[Decision]:
-    if tape.incident is None:
-        return []
-    return [KeepRecording(incident=tape.incident, recording=tape.recording())]

@@ -90,7 +90,7 @@ class Recording:
     """A window, to be judged again.
 
     Attributes:
-        window: Its id.
+        window: Its id, as the incident has it that is brought out again.
         policy: The one in force when it opened.
         mode: Likewise.
         events: What was known when it opened, and what happened then, in order.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core.change import Operation
 from sidecar.core.hold import Hold
 from sidecar.core.incident import (
+    TAKEN_IN,
     Incident,
     Moment,
     Outcome,
@@ -159,7 +160,7 @@ class Window:
         """The same window as it was at a step that its fence has left behind."""
         return replace(
             self,
-            window_id="",
+            window_id=self.window_id + TAKEN_IN,
             fence=step.fence,
             approved=None,
             incident=None,

@@ -50,10 +50,19 @@ class Judgements:
 
     def saved(self, window: OpenWindow, incident: Incident) -> None:
         """The window's incident is new or has changed."""
+        if incident.taken_in:
+            self._taken_in(window, incident)
+            return
         known = window.incident
         window.judged(incident)
         if known is None or (known.verdict, known.grade) != (incident.verdict, incident.grade):
             self._unanswered[window.window_id] = _Unanswered(window, incident, self._clock())
+
+    def _taken_in(self, window: OpenWindow, incident: Incident) -> None:
+        if window.taken_in is None:
+            verdict = incident.verdict.value
+            window.children.append(_verdict_span(incident, verdict, NONE, window.looked_ns, self._clock()))
+        window.took_in(incident)
 
     def answered(self, window: OpenWindow, decision: Approve | Refuse) -> None:
         """The gateway gets its answer, asked for or ahead of the question."""

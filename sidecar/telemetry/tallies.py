@@ -69,14 +69,15 @@ class Tallies:
 
     def judged(self, incident: Incident) -> None:
         """The window's incident was saved: what waited for a verdict has it."""
-        tally = self._open.get(incident.window)
+        tally = self._open.get(incident.controller)
         if tally is None:
             return
         verdict = incident.verdict
-        tally.verdict = verdict.value
-        for (kind, _own), count in tally.waiting.items():
-            self._count(tally, verdict.value, kind, count)
-        tally.waiting.clear()
+        if not incident.taken_in:  # what waits came after that
+            tally.verdict = verdict.value
+            for (kind, _own), count in tally.waiting.items():
+                self._count(tally, verdict.value, kind, count)
+            tally.waiting.clear()
         stranger = _STRANGERS.get(verdict)
         if stranger is not None and verdict not in tally.strange:
             tally.strange.add(verdict)

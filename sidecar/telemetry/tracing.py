@@ -107,10 +107,10 @@ class Tracing:
         """Take in a decision, after the event that led to it."""
         match decision:
             case SaveIncident():
-                window = self._windows.get(decision.incident.window)
+                window = self._windows.get(decision.incident.controller)
                 if window is not None:
                     self._judgements.saved(window, decision.incident)
-                    if window.awaits is Awaited.SAVE:
+                    if window.awaits is Awaited.SAVE and not decision.incident.taken_in:
                         window.awaits = Awaited.NOTHING
             case Approve() | Refuse():
                 window = self._windows.get(decision.window)

@@ -66,6 +66,7 @@ class OpenWindow:
         unjudged: Attributes of the changes that no verdict was given on yet.
         strange: Bytes without a writer that have been told.
         incident: What it met.
+        taken_in: What its fence took in, of which a person was told.
         asked: When each question came that has no answer yet.
         looked_ns: When the last thing happened that made the core look.
         awaits: What must still come before the incident is final.
@@ -89,6 +90,7 @@ class OpenWindow:
     )
     strange: set[tuple[int, int]] = field(default_factory=set)
     incident: Incident | None = None
+    taken_in: Incident | None = None
     asked: dict[str, int] = field(default_factory=dict)
     looked_ns: int = 0
     awaits: Awaited = Awaited.NOTHING
@@ -117,6 +119,14 @@ class OpenWindow:
         for attributes in self.unjudged:
             attributes[Attribute.VERDICT] = incident.verdict.value
         self.unjudged.clear()
+        self._strangers(incident)
+
+    def took_in(self, incident: Incident) -> None:
+        """Its fence has taken in bytes without a writer; what it goes on to meet is another incident."""
+        self.taken_in = incident
+        self._strangers(incident)
+
+    def _strangers(self, incident: Incident) -> None:
         for item in incident.unexplained:
             if (item.offset, item.length) in self.strange:
                 continue

@@ -706,7 +706,7 @@ class Sessions(RuleBasedStateMachine):
                 fence = self.fences.get(incident.window)
                 if fence is not None and not fence.intruded:
                     assert incident.verdict is not Verdict.EXTERNAL
-                if not incident.window:  # of a step that a fence has left behind
+                if incident.taken_in:  # of a step that a fence has left behind
                     assert self.strangers or incident.verdict is not Verdict.EXTERNAL
 
     @invariant()

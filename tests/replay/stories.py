@@ -368,6 +368,17 @@ def two_runs_fenced_at_once() -> Taped:
     return bench
 
 
+@story("#84046: an append of the run's own comes to no check; here a stranger wrote just before it")
+def taken_in_by_the_next_fence() -> Taped:
+    bench = fenced()
+    bench.disk.append(NOTE, foreign=1)
+    bench.write(OWN, REPLY)
+    bench.fence()
+    bench.look()
+    bench.ends()
+    return bench
+
+
 @story("a write that is under way when the gateway asks, and a file that is cut and grown again to the same bytes")
 def cut_and_grown_again() -> Taped:
     bench = fenced()
@@ -384,7 +395,7 @@ def cut_and_grown_again() -> Taped:
 def written() -> Iterator[tuple[str, dict[str, Any]]]:
     """The name and the body of each case."""
     for case in _STORIES:
-        kept = [k for k in case.play().kept if k.incident.window == WINDOW]
+        kept = [k for k in case.play().kept if k.incident.controller == WINDOW]
         body = exported(kept[-1].incident, kept[-1].recording)
         yield case.name, {**body, "about": f"Upstream {case.about}."}
 

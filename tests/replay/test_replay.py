@@ -19,11 +19,12 @@ from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Mode, Policy
 from sidecar.core.recording import MAX_EVENTS, NotRecordedError, RecordedContent, Recording
 from sidecar.core.rules import May, Rule
+from sidecar.core.verdict import Verdict
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import IncidentReader
 from sidecar.store.recordings import RecordingStore, decode, encode, exported, pack, unpack
-from tests.core.kit import CRON, FILE, WINDOW
-from tests.replay.stories import HERE, NOTE, Taped, fenced, text_of, written
+from tests.core.kit import CRON, FILE, OWN, WINDOW
+from tests.replay.stories import ASKED, HERE, NOTE, REPLY, Taped, fenced, text_of, written
 from tests.store.samples import NOON, Clock
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ EXPECTED = {
     "plugin_write": ("co_tenant", "effective", False),
     "sessions_send": ("co_tenant", "effective", False),
     "sidecar_started_in_the_window": ("unattributed", "refused", False),
+    "taken_in_by_the_next_fence": ("external", "refused", True),
     "takeover_beside_a_cotenant": ("external", "refused", True),
     "two_runs_fenced_at_once": ("co_tenant", "effective", False),
 }
@@ -312,6 +314,23 @@ def test_an_incident_without_a_recording_says_that_it_can_not_be_replayed() -> N
 def test_a_digest_that_is_not_on_record_is_no_guess() -> None:
     with pytest.raises(NotRecordedError, match=r"3\.\.7"):
         RecordedContent(10, {"0+3": "aa"}).digest(3, 4)
+
+
+def test_what_a_fence_took_in_and_what_the_window_met_then_are_two_incidents_and_each_replays() -> None:
+    bench = fenced()
+    bench.disk.append(NOTE, foreign=1)
+    bench.write(OWN, REPLY)
+    bench.fence()
+    bench.look()
+    bench.cotenant(ASKED, CRON)
+    bench.recovers()
+    assert {(k.incident.verdict, k.incident.taken_in) for k in bench.kept} == {
+        (Verdict.EXTERNAL, True),
+        (Verdict.CO_TENANT, False),
+    }
+    assert {k.incident.controller for k in bench.kept} == {WINDOW}
+    for kept in bench.kept:
+        assert exported(kept.incident, kept.recording)["replays"]
 
 
 def test_windows_that_met_nothing_leave_nothing_behind() -> None:

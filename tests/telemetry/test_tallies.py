@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sidecar.core.decisions import SaveIncident
-from sidecar.core.incident import Outcome, UnexplainedRange
+from sidecar.core.incident import TAKEN_IN, Outcome, UnexplainedRange
 from sidecar.core.verdict import Verdict
 from sidecar.telemetry.names import Metric
 from tests.telemetry import facts
@@ -96,3 +96,21 @@ def test_foreign_bytes_are_a_change_on_the_span(bench: Bench) -> None:
     (event,) = (e for e in bench.span("session.fence").events if e.name == "session.change")
     attributes = dict(event.attributes or {})
     assert (attributes["openclaw.change.length_bytes"], attributes["openclaw.writer.pid"]) == (50, 77)
+
+
+def test_what_a_fence_took_in_is_told_on_the_span_and_what_the_window_meets_is_judged_by_itself(bench: Bench) -> None:
+    strange = (UnexplainedRange(offset=100, length=50, pid=77),)
+    foreign = facts.incident(Verdict.EXTERNAL, Outcome.REFUSED)
+    apart = replace(
+        foreign, incident_id="apart", window=foreign.window + TAKEN_IN, unexplained=strange, closed_at_ns=T0
+    )
+    met = facts.incident()
+    bench.tell(facts.fence(T0), facts.wrote(T0 + 1, OWN), facts.fence(T0 + 2), facts.wrote(T0 + 3))
+    bench.tell(SaveIncident(incident=apart), SaveIncident(incident=apart), SaveIncident(incident=met))
+    bench.tell(facts.closed(T0 + SECOND), SaveIncident(incident=replace(met, closed_at_ns=T0 + SECOND)))
+    assert changes(bench) == [("user_turn", "own"), ("inject", "co_tenant"), ("foreign", "external")]
+    (verdict,) = (s for s in bench.spans("session.verdict") if (s.attributes or {})["openclaw.verdict"] == "external")
+    assert (verdict.attributes or {})["openclaw.incident.id"] == "apart"
+    fence = bench.span("session.fence")
+    assert (fence.attributes or {})["openclaw.verdict"] == "co_tenant"
+    assert judged(bench) == {("own", "user_turn"): 1, ("co_tenant", "inject"): 1, ("external", "foreign"): 1}
