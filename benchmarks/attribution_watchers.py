@@ -235,7 +235,7 @@ def _at_the_end(act: Callable[[], None]) -> None:
 
 def _watchdog(directory: str) -> None:
     from watchdog.events import FileSystemEvent, FileSystemEventHandler  # noqa: PLC0415 - one tool for each process
-    from watchdog.observers import Observer  # noqa: PLC0415
+    from watchdog.observers import Observer  # noqa: PLC0415 - likewise
 
     class Handler(FileSystemEventHandler):
         def on_any_event(self, event: FileSystemEvent) -> None:

@@ -229,7 +229,7 @@ class Announcer:
                 return
             self._seq += 1
             try:
-                self._socket.sendall(encode(kind(seq=self._seq, at=str(time.time_ns()), **fields)))  # type: ignore[arg-type]
+                self._socket.sendall(encode(kind(seq=self._seq, at=str(time.time_ns()), **fields)))  # type: ignore[arg-type] # their fields differ
             except OSError as error:
                 self._broken = error.strerror or str(error)
 

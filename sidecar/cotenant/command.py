@@ -30,7 +30,7 @@ def output_of(command: Sequence[str], session_file: Path, environ: Mapping[str, 
     output = bytearray()
     try:
         assert process.stdout is not None  # noqa: S101 - PIPE was asked for
-        while chunk := process.stdout.read1(_CHUNK_BYTES):  # type: ignore[attr-defined]
+        while chunk := process.stdout.read1(_CHUNK_BYTES):  # type: ignore[attr-defined] # a BufferedReader, typed IO
             output += chunk
             if len(output) > MAX_OUTPUT_BYTES:
                 raise CommandError(f"COMMAND printed more than {MAX_OUTPUT_BYTES} bytes")

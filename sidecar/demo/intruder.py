@@ -116,4 +116,4 @@ VERBS = {
 
 if __name__ == "__main__":
     done = VERBS[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
-    print(json.dumps({"pid": os.getpid(), "exe": str(Path("/proc/self/exe").readlink()), **done}))  # noqa: T201
+    print(json.dumps({"pid": os.getpid(), "exe": str(Path("/proc/self/exe").readlink()), **done}))  # noqa: T201 - its answer

@@ -116,7 +116,7 @@ def _load(url: str, label: str) -> Apprise:
         # One of Apprise's services imports a module that Python has deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         # Apprise takes a third of a second to import, its services another: only those who use it pay.
-        from apprise import Apprise, AppriseAsset  # noqa: PLC0415
+        from apprise import Apprise, AppriseAsset  # noqa: PLC0415 - likewise
 
         apprise = Apprise(asset=AppriseAsset(app_id="openclaw-sidecar", app_desc="openclaw-sidecar"))
         if not apprise.add(url):

@@ -173,7 +173,7 @@ class CountedLogExporter(LogRecordExporter):
 
     def shutdown(self) -> None:
         """Stop."""
-        self._inner.shutdown()  # type: ignore[no-untyped-call]
+        self._inner.shutdown()  # type: ignore[no-untyped-call] # the SDK leaves it untyped
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Nothing is kept here."""
@@ -211,12 +211,12 @@ class CountedMetricExporter(MetricExporter):
         """Export through ``inner``, with the temporality and aggregation that it wants."""
         super().__init__(
             preferred_temporality=inner._preferred_temporality,  # noqa: SLF001 - the SDK's reader asks like this, too
-            preferred_aggregation=inner._preferred_aggregation,  # noqa: SLF001
+            preferred_aggregation=inner._preferred_aggregation,  # noqa: SLF001 - the SDK gives it no other way
         )
         self._inner = inner
         self._deliveries = deliveries
 
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:  # noqa: ANN401
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:  # noqa: ANN401 - as in the SDK
         """Export a collection."""
         with self._deliveries.watched(Signal.METRICS) as attempt:
             result = self._inner.export(metrics_data, timeout_millis, **kwargs)
@@ -227,6 +227,6 @@ class CountedMetricExporter(MetricExporter):
         """Nothing is kept here."""
         return self._inner.force_flush(timeout_millis)
 
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ANN401
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ANN401 - as in the SDK
         """Stop."""
         self._inner.shutdown(timeout_millis, **kwargs)

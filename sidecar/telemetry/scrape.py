@@ -38,7 +38,7 @@ class _Reader(PrometheusMetricReader):
         self.found: dict[str, dict[_Key, Exemplar]] = {}
         super().__init__(scope_info_enabled=False, registry=registry)
 
-    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:  # noqa: ANN401
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:  # noqa: ANN401 - as in the SDK
         for name, exemplars in _exemplars(metrics_data):
             self.found.setdefault(name, {}).update(exemplars)
         super()._receive_metrics(metrics_data, timeout_millis, **kwargs)

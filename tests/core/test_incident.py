@@ -65,7 +65,7 @@ def test_an_incident_is_plain_data() -> None:
 
 def test_an_incident_can_not_be_changed() -> None:
     with pytest.raises(AttributeError):
-        incident().paged_for = ()  # type: ignore[misc]
+        incident().paged_for = ()  # type: ignore[misc] # on purpose
 
 
 def test_a_recovery_counts_its_moves() -> None:

@@ -127,7 +127,7 @@ def test_what_was_approved_ahead_of_a_question_is_taken_back(give: object) -> No
     bench.look()
     assert len(bench.approvals) == 1
 
-    made = give(bench)  # type: ignore[operator]
+    made = give(bench)  # type: ignore[operator] # one of the parameters
 
     assert [type(d) for d in made] == [Withdraw, SaveIncident]
     assert made[0] == Withdraw(link=LINK, window=WINDOW)

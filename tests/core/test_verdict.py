@@ -468,7 +468,7 @@ def test_a_file_that_the_gateway_made_and_somebody_removed_is_external() -> None
 
 def elsewhere(scene: Scene, **known: object) -> None:
     """The last report came over another link."""
-    scene.changes[-1] = replace(scene.changes[-1], link=OTHER_LINK, **known)  # type: ignore[arg-type]
+    scene.changes[-1] = replace(scene.changes[-1], link=OTHER_LINK, **known)  # type: ignore[arg-type] # fields of a change
 
 
 def made_by_another_process(scene: Scene) -> None:

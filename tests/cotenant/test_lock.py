@@ -63,7 +63,7 @@ def _remade(hold: Hold) -> None:
 @pytest.mark.parametrize("change", [_rewritten, _remade])
 def test_a_lock_that_is_somebody_elses_now_is_left_alone(session_file: Path, change: object) -> None:
     hold = acquire(session_file, AT_ONCE)
-    change(hold)  # type: ignore[operator]
+    change(hold)  # type: ignore[operator] # one of the parameters
 
     assert not hold.is_ours()
     assert not hold.release()

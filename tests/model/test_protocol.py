@@ -62,7 +62,7 @@ BROKEN = {
 def test_no_interleaving_breaks_a_property(who: str, foreign: Foreign) -> None:
     found = search(foreign, CASTS[who])
 
-    print(f"{who}, a stranger's {foreign.name.lower()}: {found.states} states, {found.steps} steps")  # noqa: T201
+    print(f"{who}, a stranger's {foreign.name.lower()}: {found.states} states, {found.steps} steps")  # noqa: T201 - shown by -s
     assert found.wrong == "", "\n".join(found.path)
     assert found.complete
     assert found.ends > 0
@@ -74,7 +74,7 @@ def test_two_runs_two_cotenants_and_a_stranger_break_no_property_in_any_interlea
     """All of it, up to where both runs have compared; `python -m tests.model.search` goes on to the end of both."""
     found = search(foreign, Cast(), checks=True)
 
-    print(f"everybody, a stranger's {foreign.name.lower()}: {found.states} states, {found.steps} steps")  # noqa: T201
+    print(f"everybody, a stranger's {foreign.name.lower()}: {found.states} states, {found.steps} steps")  # noqa: T201 - shown by -s
     assert found.wrong == "", "\n".join(found.path)
     assert found.complete
     assert found.states > 100_000, "the search is not empty for want of steps"

@@ -38,7 +38,7 @@ def evaluator(node: Path, tmp_path: Path) -> Any:  # noqa: ANN401 - a generator 
         yield opened
 
 
-def place(evaluator: Evaluator, code: str, trace: dict[str, str]) -> Any:  # noqa: ANN401
+def place(evaluator: Evaluator, code: str, trace: dict[str, str]) -> Any:  # noqa: ANN401 - any JSON value
     return evaluator.do(
         f"const bus = {json.dumps(BUS)}; x.watchExporter(); {code}; return x.placeOf({json.dumps(trace)});"
     )

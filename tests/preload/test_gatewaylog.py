@@ -36,7 +36,7 @@ def sessions(tmp_path: Path) -> Path:
     return directory
 
 
-def consequence(evaluator: Evaluator, message: str, level: str = "ERROR", **event: object) -> Any:  # noqa: ANN401
+def consequence(evaluator: Evaluator, message: str, level: str = "ERROR", **event: object) -> Any:  # noqa: ANN401 - any JSON value
     return evaluator.do(f"return consequenceOf({json.dumps({'message': message, 'level': level, **event})});")
 
 

@@ -59,9 +59,9 @@ class Bench:
         """Events and decisions, as they are told apart by their module."""
         for fact in facts:
             if type(fact).__module__.endswith("decisions"):
-                self.telemetry.decision(fact)  # type: ignore[arg-type]
+                self.telemetry.decision(fact)  # type: ignore[arg-type] # by its module
             else:
-                self.telemetry.event(fact)  # type: ignore[arg-type]
+                self.telemetry.event(fact)  # type: ignore[arg-type] # by its module
 
     def spans(self, name: str = "") -> list[ReadableSpan]:
         return [s for s in self.exporter.get_finished_spans() if s.name.startswith(name)]

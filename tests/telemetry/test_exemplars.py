@@ -20,7 +20,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 def buckets(bench: Bench, name: str) -> dict[str, Sample]:
     body, content_type = bench.telemetry.render_metrics(OPENMETRICS)
     assert content_type.startswith("application/openmetrics-text")
-    families = text_string_to_metric_families(body.decode())  # type: ignore[no-untyped-call]
+    families = text_string_to_metric_families(body.decode())  # type: ignore[no-untyped-call] # the library leaves it untyped
     samples = [s for f in families if f.name == name for s in f.samples]
     return {s.labels["le"]: s for s in samples if s.name.endswith("_bucket") and s.exemplar}
 

@@ -110,7 +110,7 @@ def test_a_status_that_fails_keeps_the_counters_and_the_last_values(bench: Bench
     source = Source()
     bench.telemetry.bind_status(source)
     assert bench.value(Metric.WINDOWS_OPEN) == 3
-    source.value = None  # type: ignore[assignment]
+    source.value = None  # type: ignore[assignment] # on purpose
     assert bench.value(Metric.WINDOWS_OPEN) == 3
     assert bench.value(Metric.ERRORS) > 0
     assert bench.telemetry.last_error.startswith("AttributeError")

@@ -54,9 +54,9 @@ def test_an_error_inside_never_reaches_the_service(call: Callable[[Telemetry], N
 
 def test_an_error_inside_is_counted_and_shown() -> None:
     telemetry = Telemetry(open_pipeline())
-    telemetry.event(None)  # type: ignore[arg-type]
+    telemetry.event(None)  # type: ignore[arg-type] # on purpose
     assert telemetry.last_error == ""
-    telemetry.diagnostic(None, GATEWAY)  # type: ignore[arg-type]
+    telemetry.diagnostic(None, GATEWAY)  # type: ignore[arg-type] # on purpose
     body, _ = telemetry.render_metrics()
     assert b"openclaw_sidecar_telemetry_errors_total 1.0" in body
     assert telemetry.last_error.startswith("AttributeError at telemetry.py:")

@@ -20,7 +20,7 @@ def judged(bench: Bench) -> dict[tuple[str, str], float]:
     found = {}
     for point in bench.points(Metric.CHANGES_JUDGED):
         labels = point.attributes or {}
-        found[str(labels["verdict"]), str(labels["writer_kind"])] = point.value  # type: ignore[union-attr]
+        found[str(labels["verdict"]), str(labels["writer_kind"])] = point.value  # type: ignore[union-attr] # a counter
     return found
 
 

@@ -85,7 +85,7 @@ def test_a_dead_process(session: Path) -> None:
     ],
 )
 def test_what_the_payload_says(session: Path, payload: dict[str, object], expected: tuple[str, ...]) -> None:
-    lock(session, **payload)  # type: ignore[arg-type]
+    lock(session, **payload)  # type: ignore[arg-type] # its keys are the parameters
     assert reasons(session) == expected
 
 
@@ -135,8 +135,8 @@ class Link:
 def sweep(session: Path, told: list[str], *links: Link) -> LockSweep:
     roster = Roster()
     for link in links:
-        roster.sessions[link.name] = link  # type: ignore[assignment]
-    return LockSweep(Locked(session), roster, lambda: int(NOW * 1e9), told.append)  # type: ignore[arg-type]
+        roster.sessions[link.name] = link  # type: ignore[assignment] # a stand-in
+    return LockSweep(Locked(session), roster, lambda: int(NOW * 1e9), told.append)  # type: ignore[arg-type] # stand-ins
 
 
 def test_each_reason_is_told_once_for_each_lock(session: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_gateway_that_gave_the_lock_back_has_left_it_behind(session: Path) -> 
 def test_nothing_is_concluded_where_reports_may_be_missing(session: Path, more: dict[str, int]) -> None:
     told: list[str] = []
     lock(session)
-    sweep(session, told, Link(os.getpid(), Role.GATEWAY, **more)).sweep()  # type: ignore[arg-type]
+    sweep(session, told, Link(os.getpid(), Role.GATEWAY, **more)).sweep()  # type: ignore[arg-type] # its keys are the fields
     assert told == []
 
 
