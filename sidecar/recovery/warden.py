@@ -1,15 +1,8 @@
-"""Feeds the core and carries out what it decides.
-
-Everything runs in one thread, in the order of arrival. Reading a file so that a verdict may rest on it needs care: the
-bytes and the reports about them come over different ways. `Warden.settled` therefore reads the file first, then has
-every link say what it has done, then looks whether the file still is the same; only then are all reports about the
-bytes that were read known, and no report about later ones has any bytes to show.
-"""
+"""Feeds the core and carries out what it decides. Everything runs in one thread, in the order of arrival."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -22,15 +15,14 @@ from sidecar.core import events as ev
 from sidecar.core.content import Snapshot
 from sidecar.core.errors import SidecarError
 from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.lineage import off_path
 from sidecar.core.recorder import Recorder
 from sidecar.link import translate
 from sidecar.recovery.endings import Endings, Trip
+from sidecar.recovery.histories import Histories
+from sidecar.recovery.looks import Looks
 from sidecar.recovery.owed import OwedPages
 from sidecar.watch.lockfile import SUFFIX, read_lock
 from sidecar.watch.processes import executable_of
-from sidecar.watch.reading import fingerprint_of, take_snapshot
-from sidecar.watch.records import parse_records, read_lines
 from sidecar.wire import messages as wire
 
 if TYPE_CHECKING:
@@ -44,15 +36,7 @@ if TYPE_CHECKING:
 SYNC_SECONDS: Final = 0.15
 """How long an answer to a gateway may wait for other links in all; the gateway waits 250 ms."""
 
-PATIENT_SECONDS: Final = 1.0
-"""How long a look that nobody waits for may wait for links in all."""
-
-LONG_BYTES: Final = 1 << 20
-"""A longer history is understood in a thread (18 ms for each megabyte)."""
-
-_TRIES: Final = 3
 _UNHEARD: Final = "another linked process did not say in time what it had done"
-
 _UNWATCHED: Final = "no sidecar kept an account of this file meanwhile"
 
 log = structlog.get_logger("sidecar.recovery")
@@ -79,18 +63,15 @@ class Warden:
         self._pages = pages
         self._listener = listener
         self._links = links
-        self._drain = drain
         self._now_ns = now_ns
         self._chains = chains
         self._recordings = recordings
         self._recorder = Recorder(custodian)
         self._owed = OwedPages(incidents, pages)
-        self._looks: dict[str, asyncio.Task[None]] = {}
-        self._again: set[str] = set()
+        self._looks = Looks(links, drain, self._looked)
+        self._histories = Histories(self.handle, now_ns)
         self._tasks: set[asyncio.Task[None]] = set()
         self._endings = Endings(self.handle, self._spawn)
-        self._stopped = False
-        self._histories: set[asyncio.Task[None]] = set()
         self._asking: Counter[str] = Counter()
         self._over: set[str] = set()
         """Windows that have ended while a question about them was open."""
@@ -170,18 +151,15 @@ class Warden:
         if self._asking[event.window]:
             self._over.add(event.window)
         files = {w.file for w in self._custodian.windows if w.window_id == event.window}
-        self._endings.closed(event, self._looks_at(files))
+        self._endings.closed(event, self._looks.at(files))
 
     def lost(self, event: ev.LinkLost) -> None:
         """A link is gone. What it said of its windows before comes first."""
         left = [w for w in self._custodian.windows if w.gateway.link == event.link]
-        self._endings.lost(event, [w.window_id for w in left], self._looks_at({w.file for w in left}))
-
-    def _looks_at(self, files: set[str]) -> set[asyncio.Task[None]]:
-        return {look for file, look in self._looks.items() if file in files and not look.done()}
+        self._endings.lost(event, [w.window_id for w in left], self._looks.at({w.file for w in left}))
 
     async def _trip(self, session: LinkSession, message: wire.Tripped) -> None:
-        snapshot, heard = await self._look(message.file, session, SYNC_SECONDS)
+        snapshot, heard = await self._looks.look(message.file, session, SYNC_SECONDS)
         self.handle(self._tripped(session, message, snapshot, heard=heard))
 
     def _tripped(
@@ -210,13 +188,12 @@ class Warden:
 
     async def stop(self) -> None:
         """End what is under way, but for histories: a recovery without a look at its history has no outcome."""
-        self._stopped = True
         self._settle()
-        await asyncio.gather(*self._histories, return_exceptions=True)
-        tasks = [*self._tasks, *self._looks.values()]
-        for task in tasks:
+        await self._histories.stop()
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._looks.stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _answer(self, session: LinkSession, message: wire.Ask, arrived: float) -> None:
         seen = await self._seen(session, message)
@@ -270,13 +247,13 @@ class Warden:
         """Look at the file for a run that waits for an answer.
 
         Returns:
-            As `_look`; None where the gateway has not waited and gone on, or is gone: the question is about the past.
+            As `Looks.look`; None where the gateway has not waited and gone on, or is gone: it asks of the past.
         """
         window = message.window
         fence = self._fence_of(window)
         self._asking[window] += 1
         try:
-            seen = await self._look(message.file, session, SYNC_SECONDS)
+            seen = await self._looks.look(message.file, session, SYNC_SECONDS)
         finally:
             self._asking[window] -= 1
             if not self._asking[window]:
@@ -289,30 +266,6 @@ class Warden:
 
     def _fence_of(self, window: str) -> Fingerprint | None:
         return next((w.fence for w in self._custodian.windows if w.window_id == window), None)
-
-    async def _look(self, file: str, asking: LinkSession | None, bound_seconds: float) -> tuple[Snapshot, bool]:
-        """Read the file and hear every link but the asking one, whose reports are all in already.
-
-        Returns:
-            The snapshot, true at the moment of the return, and whether every link answered in time. A file that keeps
-            changing gives the last snapshot with a problem instead of content.
-        """
-        self._drain()
-        path = Path(file)
-        snapshot = take_snapshot(path)
-        heard = True
-        until = asyncio.get_running_loop().time() + bound_seconds
-        for _ in range(_TRIES):
-            others = [s for s in self._links.open_sessions() if s is not asking]
-            if not others:
-                return snapshot, True
-            left = max(0.0, until - asyncio.get_running_loop().time())
-            heard = all(await asyncio.gather(*(s.sync(left) for s in others)))
-            self._drain()
-            if _now(path) == snapshot.fingerprint:
-                return snapshot, heard
-            snapshot = take_snapshot(path)
-        return replace(snapshot, content=None, problem="it kept changing while it was looked at"), heard
 
     def _carry_out(self, decision: de.Decision) -> None:
         match decision:
@@ -337,14 +290,13 @@ class Warden:
             case de.Page():
                 self._pages.page(decision.incident, decision.about)
             case de.CheckLineage():
-                self._check_lineage(decision)
+                self._histories.check(decision)
             case de.RecallChain() | de.KeepChains() | de.KeepRecording():
                 self._remember(decision)
             case de.ReadFile(settle=True):
-                self._settled(decision.file)
+                self._looks.settle(decision.file)
             case de.ReadFile():
-                self._drain()
-                snapshot = take_snapshot(Path(decision.file))
+                snapshot = self._looks.now(decision.file)
                 at_ns = self._now_ns()
                 self.handle(ev.SnapshotTaken(file=decision.file, snapshot=snapshot, at_ns=at_ns, settled=False))
 
@@ -363,7 +315,7 @@ class Warden:
         """Read a file and hold it against its chain of custody; changes neither."""
         if file not in self._custodian.files:
             self._recall(file)
-        snapshot, heard = await self._look(file, None, PATIENT_SECONDS)
+        snapshot, heard = await self._looks.patient(file)
         if not heard:
             snapshot = replace(snapshot, content=None, problem=_UNHEARD)
         return self._custodian.chain(file, snapshot, self._now_ns())
@@ -383,60 +335,15 @@ class Warden:
             if session.name == link:
                 session.send(message)
 
-    def _settled(self, file: str) -> None:
-        """Look at a file when all reports about it are in. One look at a time; a request meanwhile causes one more."""
-        if file in self._looks:
-            self._again.add(file)
-            return
-        task = asyncio.create_task(self._settled_look(file))
-        self._looks[file] = task
-        task.add_done_callback(lambda _done: self._look_done(file))
-
-    async def _settled_look(self, file: str) -> None:
-        snapshot, heard = await self._look(file, None, PATIENT_SECONDS)
-        if heard and not snapshot.problem:
-            over = self._endings.held | self._left_open()
-            windows = tuple(w.window_id for w in self._custodian.windows if w.file == file and w.window_id in over)
-            self.handle(ev.SnapshotTaken(file=file, snapshot=snapshot, at_ns=self._now_ns(), over=windows))
+    def _looked(self, file: str, snapshot: Snapshot) -> None:
+        over = self._endings.held | self._left_open()
+        windows = tuple(w.window_id for w in self._custodian.windows if w.file == file and w.window_id in over)
+        self.handle(ev.SnapshotTaken(file=file, snapshot=snapshot, at_ns=self._now_ns(), over=windows))
 
     def _left_open(self) -> set[str]:
         """The windows of links that are gone."""
         linked = {session.name for session in self._links.open_sessions()}
         return {w.window_id for w in self._custodian.windows if w.gateway.link not in linked}
-
-    def _look_done(self, file: str) -> None:
-        task = self._looks.pop(file, None)
-        if task is not None and not task.cancelled() and task.exception() is not None:
-            log.error("look_failed", file=file, exc_info=task.exception())
-        if file in self._again:
-            self._again.discard(file)
-            if task is None or not task.cancelled():
-                self._settled(file)
-
-    def _check_lineage(self, decision: de.CheckLineage) -> None:
-        """The file is read now, as the run has left it. To understand a long one takes longer than others can wait."""
-        try:
-            lines = read_lines(Path(decision.file))
-        except OSError as error:
-            log.warning("history_unreadable", file=decision.file, error=str(error))
-            self._lineage(decision, (), f"the history can't be read: {error.strerror or error}")
-            return
-        if self._stopped or sum(map(len, lines)) <= LONG_BYTES:
-            self._lineage(decision, _missing(lines, decision.records))
-            return
-        task = asyncio.create_task(self._check_long(decision, lines))
-        self._histories.add(task)
-        task.add_done_callback(self._history_done)
-
-    async def _check_long(self, decision: de.CheckLineage, lines: list[bytes]) -> None:
-        self._lineage(decision, await asyncio.to_thread(_missing, lines, decision.records))
-
-    def _history_done(self, task: asyncio.Task[None]) -> None:
-        self._histories.discard(task)
-        self._finished(task)
-
-    def _lineage(self, decision: de.CheckLineage, missing: tuple[str, ...], problem: str = "") -> None:
-        self.handle(ev.LineageChecked(window=decision.window, missing=missing, problem=problem, at_ns=self._now_ns()))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -456,13 +363,3 @@ def _word(decision: de.Refuse | de.AnswerWait) -> wire.SidecarMessage:
         return wire.Wait(window=decision.window, ask=decision.ask)
     verdict = decision.verdict.value if isinstance(decision, de.Refuse) else ""
     return wire.Refuse(window=decision.window, ask=decision.ask, verdict=verdict, reason=decision.reason[:300])
-
-
-def _missing(lines: list[bytes], wanted: tuple[str, ...]) -> tuple[str, ...]:
-    return off_path(parse_records(lines)[0], wanted)
-
-
-def _now(path: Path) -> Fingerprint | None:
-    with contextlib.suppress(OSError):
-        return fingerprint_of(path)
-    return None

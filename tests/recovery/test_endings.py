@@ -9,7 +9,7 @@ import pytest
 from sidecar.core.events import FenceClosed
 from sidecar.core.incident import Outcome
 from sidecar.core.verdict import Verdict
-from sidecar.recovery import warden
+from sidecar.recovery import histories, looks, warden
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from tests.link.running import until
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What these tests put in an order must not depend on how fast the machine is."""
     monkeypatch.setattr(warden, "SYNC_SECONDS", 10.0)
-    monkeypatch.setattr(warden, "PATIENT_SECONDS", 10.0)
+    monkeypatch.setattr(looks, "PATIENT_SECONDS", 10.0)
 
 
 async def one_speaks_one_is_silent(stage: Desk) -> tuple[Gateway, Gateway, str]:
@@ -149,7 +149,7 @@ async def test_a_link_that_is_lost_after_a_recovery_has_its_history_looked_at(
         await stage.said()
         foreign_append(stage.file, record("answer", "first"))
         if stopped:
-            foreign_append(stage.file, b'{"type":"custom","text":"' + b"x" * warden.LONG_BYTES + b'"}\n')
+            foreign_append(stage.file, b'{"type":"custom","text":"' + b"x" * histories.LONG_BYTES + b'"}\n')
             await stage.warden.stop()
         await gateway.hang_up()
         await until(lambda: not tuple(stage.roster.open_sessions()))
@@ -176,7 +176,7 @@ async def test_a_foreign_byte_that_is_being_looked_at_when_its_window_ends_is_a_
         gateway, silent, _fence = await one_speaks_one_is_silent(stage)
         foreign_append(stage.file)
         gateway.release(stage.file)
-        await until(lambda: stage.warden._looks)
+        await until(lambda: stage.warden._looks.under_way)
         await over(stage, gateway, ending)
         silent.hear_again()
         await until(lambda: stage.sinks.saved and not stage.custodian.windows)
@@ -194,10 +194,10 @@ async def test_a_co_tenants_write_that_is_being_looked_at_when_its_window_ends_i
         gateway, silent, _fence = await one_speaks_one_is_silent(stage)
         gateway.append(stage.file, "note")
         gateway.release(stage.file)
-        await until(lambda: stage.warden._looks)
+        await until(lambda: stage.warden._looks.under_way)
         await over(stage, gateway, ending)
         silent.hear_again()
-        await until(lambda: not stage.custodian.windows and not stage.warden._looks)
+        await until(lambda: not stage.custodian.windows and not stage.warden._looks.under_way)
         assert gateway.commands.empty()
     assert stage.sinks.saved == []
 
@@ -205,7 +205,7 @@ async def test_a_co_tenants_write_that_is_being_looked_at_when_its_window_ends_i
 async def test_a_window_does_not_wait_for_a_look_longer_than_that_waits_for_others(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warden, "PATIENT_SECONDS", 0.05)
+    monkeypatch.setattr(looks, "PATIENT_SECONDS", 0.05)
     async with desk(place) as stage:
         gateway, _silent, _fence = await one_speaks_one_is_silent(stage)
         foreign_append(stage.file)
@@ -229,7 +229,7 @@ async def test_a_turn_that_is_stopped_after_its_window_ended_is_judged_before_th
         look, trip = silent.unanswered
         silent.unanswered.clear()
         silent.say(wire.Synced(seq=silent.seq(), at=now(), sync=look.sync))
-        await until(lambda: not stage.warden._looks)
+        await until(lambda: not stage.warden._looks.under_way)
         assert stage.custodian.windows
         silent.say(wire.Synced(seq=silent.seq(), at=now(), sync=trip.sync))
         await until(lambda: not stage.custodian.windows)

@@ -16,7 +16,7 @@ from sidecar.core.hold import Pause
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Mode
 from sidecar.core.verdict import Verdict
-from sidecar.recovery import warden
+from sidecar.recovery import histories, looks
 from sidecar.recovery.warden import SYNC_SECONDS
 from sidecar.watch.reading import fingerprint_of
 from sidecar.watch.records import parse_records
@@ -463,7 +463,7 @@ async def test_a_question_about_a_file_that_has_moved_on_is_answered_without_a_v
 async def test_nobody_concludes_anything_from_a_look_while_a_link_is_silent(
     place: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    monkeypatch.setattr(warden, "PATIENT_SECONDS", 0.05)
+    monkeypatch.setattr(looks, "PATIENT_SECONDS", 0.05)
     async with desk(place) as stage:
         gateway, silent = await two(stage)
         gateway.fence(stage.file)
@@ -471,8 +471,8 @@ async def test_nobody_concludes_anything_from_a_look_while_a_link_is_silent(
         silent.deaf = True
         meddle(stage, gateway, change)
         gateway.release(stage.file)
-        await until(lambda: stage.warden._looks)
-        await until(lambda: not stage.warden._looks)
+        await until(lambda: stage.warden._looks.under_way)
+        await until(lambda: not stage.warden._looks.under_way)
         assert stage.sinks.saved == stage.sinks.paged == []
         assert gateway.commands.empty()
 
@@ -629,9 +629,9 @@ async def test_while_a_long_history_is_understood_questions_are_answered(
         assert understood.wait(10)
         return parse(lines)
 
-    monkeypatch.setattr(warden, "parse_records", slowly)
+    monkeypatch.setattr(histories, "parse_records", slowly)
     async with desk(place) as stage:
-        long = b'{"type":"custom","text":"' + b"x" * warden.LONG_BYTES + b'"}\n'
+        long = b'{"type":"custom","text":"' + b"x" * histories.LONG_BYTES + b'"}\n'
         gateway = await recovered(stage, record("answer", "first"), long)
         assert stage.custodian.windows == ()
         fence = gateway.fence(stage.file, "w2")
@@ -647,7 +647,7 @@ async def test_while_a_long_history_is_understood_questions_are_answered(
 
 async def test_a_warden_that_stops_has_looked_at_every_history(place: Path) -> None:
     async with desk(place) as stage:
-        long = b'{"type":"custom","text":"' + b"x" * warden.LONG_BYTES + b'"}\n'
+        long = b'{"type":"custom","text":"' + b"x" * histories.LONG_BYTES + b'"}\n'
         await recovered(stage, record("answer", "first"), long)
         await stage.warden.stop()
         assert [incident.recovery.outcome for incident in stage.sinks.paged] == [Outcome.INEFFECTIVE]
@@ -703,9 +703,9 @@ async def test_a_warden_that_stops_leaves_nothing_under_way(place: Path) -> None
         gateway.append(stage.file, "note")
         gateway.release(stage.file)
         gateway.ask(stage.file, fence)
-        await until(lambda: stage.warden._tasks and stage.warden._looks)
+        await until(lambda: stage.warden._tasks and stage.warden._looks.under_way)
         await stage.warden.stop()
-        await until(lambda: not stage.warden._tasks and not stage.warden._looks)
+        await until(lambda: not stage.warden._tasks and not stage.warden._looks.under_way)
         assert gateway.commands.empty()
 
 

@@ -1,0 +1,69 @@
+"""The history of a session after a recovery: are the records that were taken in on the path to the root?"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from sidecar.core import events as ev
+from sidecar.core.lineage import off_path
+from sidecar.watch.records import parse_records, read_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.core.decisions import CheckLineage
+
+LONG_BYTES: Final = 1 << 20
+"""A longer history is understood in a thread (18 ms for each megabyte)."""
+
+log = structlog.get_logger("sidecar.recovery")
+
+
+class Histories:
+    """Reads histories as runs have left them, and tells what is missing."""
+
+    def __init__(self, tell: Callable[[ev.Event], None], now_ns: Callable[[], int]) -> None:
+        """Nothing is read; ``tell`` gets a `sidecar.core.events.LineageChecked` for each check."""
+        self._tell = tell
+        self._now_ns = now_ns
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
+
+    def check(self, decision: CheckLineage) -> None:
+        """The file is read now, as the run has left it. To understand a long one takes longer than others can wait."""
+        try:
+            lines = read_lines(Path(decision.file))
+        except OSError as error:
+            log.warning("history_unreadable", file=decision.file, error=str(error))
+            self._checked(decision, (), f"the history can't be read: {error.strerror or error}")
+            return
+        if self._stopped or sum(map(len, lines)) <= LONG_BYTES:
+            self._checked(decision, _missing(lines, decision.records))
+            return
+        task = asyncio.create_task(self._check_long(decision, lines))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    async def stop(self) -> None:
+        """Wait for what is under way: a recovery without a look at its history has no outcome."""
+        self._stopped = True
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _check_long(self, decision: CheckLineage, lines: list[bytes]) -> None:
+        self._checked(decision, await asyncio.to_thread(_missing, lines, decision.records))
+
+    def _checked(self, decision: CheckLineage, missing: tuple[str, ...], problem: str = "") -> None:
+        self._tell(ev.LineageChecked(window=decision.window, missing=missing, problem=problem, at_ns=self._now_ns()))
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("history_failed", exc_info=task.exception())
+
+
+def _missing(lines: list[bytes], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    return off_path(parse_records(lines)[0], wanted)

@@ -1,0 +1,128 @@
+"""Reading a session file so that a verdict may rest on it.
+
+The bytes and the reports about them come over different ways. A look therefore reads the file first, then has every
+link say what it has done, then looks whether the file still is the same; only then are all reports about the bytes that
+were read known, and no report about later ones has any bytes to show.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from sidecar.watch.reading import fingerprint_of, take_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.core.content import Snapshot
+    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.link.session import LinkSession
+    from sidecar.recovery.ports import Links
+
+PATIENT_SECONDS: Final = 1.0
+"""How long a look that nobody waits for may wait for links in all."""
+
+_TRIES: Final = 3
+
+log = structlog.get_logger("sidecar.recovery")
+
+
+class Looks:
+    """Looks at files, and has at most one look without a question under way for each."""
+
+    def __init__(self, links: Links, drain: Callable[[], None], seen: Callable[[str, Snapshot], None]) -> None:
+        """No look is under way.
+
+        Args:
+            links: Who has to say what was done.
+            drain: Takes in what the watch has to say so far.
+            seen: Told of the file after a look that `settle` asked for, if every link answered and it could be read.
+        """
+        self._links = links
+        self._drain = drain
+        self._seen = seen
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+
+    def now(self, file: str) -> Snapshot:
+        """Read the file, and wait for nobody."""
+        self._drain()
+        return take_snapshot(Path(file))
+
+    async def look(self, file: str, asking: LinkSession | None, bound_seconds: float) -> tuple[Snapshot, bool]:
+        """Read the file and hear every link but the asking one, whose reports are all in already.
+
+        Returns:
+            The snapshot, true at the moment of the return, and whether every link answered in time. A file that keeps
+            changing gives the last snapshot with a problem instead of content.
+        """
+        snapshot = self.now(file)
+        path = Path(file)
+        heard = True
+        until = asyncio.get_running_loop().time() + bound_seconds
+        for _ in range(_TRIES):
+            others = [s for s in self._links.open_sessions() if s is not asking]
+            if not others:
+                return snapshot, True
+            left = max(0.0, until - asyncio.get_running_loop().time())
+            heard = all(await asyncio.gather(*(s.sync(left) for s in others)))
+            self._drain()
+            if _fingerprint(path) == snapshot.fingerprint:
+                return snapshot, heard
+            snapshot = take_snapshot(path)
+        return replace(snapshot, content=None, problem="it kept changing while it was looked at"), heard
+
+    async def patient(self, file: str) -> tuple[Snapshot, bool]:
+        """A look that nobody waits for; returns as `look`."""
+        return await self.look(file, None, PATIENT_SECONDS)
+
+    @property
+    def under_way(self) -> bool:
+        """A look that `settle` asked for has not ended."""
+        return bool(self._under_way)
+
+    def settle(self, file: str) -> None:
+        """Look when all reports about the file are in. One look at a time; a request meanwhile causes one more."""
+        if file in self._under_way:
+            self._again.add(file)
+            return
+        task = asyncio.create_task(self._settle(file))
+        self._under_way[file] = task
+        task.add_done_callback(lambda _done: self._done(file))
+
+    def at(self, files: set[str]) -> set[asyncio.Task[None]]:
+        """The looks at these files that are under way."""
+        return {look for file, look in self._under_way.items() if file in files and not look.done()}
+
+    async def stop(self) -> None:
+        """End what is under way."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _settle(self, file: str) -> None:
+        snapshot, heard = await self.patient(file)
+        if heard and not snapshot.problem:
+            self._seen(file, snapshot)
+
+    def _done(self, file: str) -> None:
+        task = self._under_way.pop(file, None)
+        if task is not None and not task.cancelled() and task.exception() is not None:
+            log.error("look_failed", file=file, exc_info=task.exception())
+        if file in self._again:
+            self._again.discard(file)
+            if task is None or not task.cancelled():
+                self.settle(file)
+
+
+def _fingerprint(path: Path) -> Fingerprint | None:
+    with contextlib.suppress(OSError):
+        return fingerprint_of(path)
+    return None
