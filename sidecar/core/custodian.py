@@ -1,6 +1,6 @@
 """The state machine of the core: events in, decisions out.
 
-It keeps a `Registry` of what is known and has `Answers` judge it. Nothing happens without an event; the same events in
+It keeps a `Registry` of what is known and has a `Court` judge it. Nothing happens without an event; the same events in
 the same order give the same decisions. Times come with the events.
 """
 
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from sidecar.core import events as ev
 from sidecar.core.aftermath import Aftermath
-from sidecar.core.answers import Answers, saved
+from sidecar.core.answers import Answers
 from sidecar.core.chain import beginning, examine
+from sidecar.core.court import Court, saved
 from sidecar.core.decisions import CheckLineage, Decision, KeepChains, ReadFile, RecallChain
 from sidecar.core.gateway import Gateway
 from sidecar.core.ledger import ForeignHold, Ledger
 from sidecar.core.links import link_lost, link_opened
+from sidecar.core.lockwaits import LockWaits
 from sidecar.core.registry import Registry
 from sidecar.core.unlinked import UnlinkedChanges
 from sidecar.core.window import Window
@@ -50,32 +52,34 @@ class Custodian:
             spent: Recoveries of an earlier life, which count in the budgets.
         """
         self._registry = Registry()
-        self._answers = Answers(self._registry, policy, mode, spent)
+        self._court = Court(self._registry, policy, mode, spent)
+        self._answers = Answers(self._registry, self._court)
+        self._lock_waits = LockWaits(self._registry, self._court)
         self._unlinked = UnlinkedChanges()
         self._aftermath = Aftermath()
 
     @property
     def policy(self) -> Policy:
         """The rules in force."""
-        return self._answers.policy
+        return self._court.policy
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
-        self._answers.policy = policy
+        self._court.policy = policy
 
     @property
     def mode(self) -> Mode:
         """Whether commands are given."""
-        return self._answers.mode
+        return self._court.mode
 
     @mode.setter
     def mode(self, mode: Mode) -> None:
-        self._answers.mode = mode
+        self._court.mode = mode
 
     @property
     def brakes(self) -> Brakes:
         """What holds back recoveries."""
-        return self._answers.brakes
+        return self._court.brakes
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -131,9 +135,9 @@ class Custodian:
             case ev.VerdictAsked():
                 return self._answers.asked(event)
             case ev.LockTimedOut():
-                return self._answers.timed_out(event)
+                return self._lock_waits.timed_out(event)
             case ev.LockWaitEnded():
-                return self._answers.wait_ended(event)
+                return self._lock_waits.wait_ended(event)
             case ev.RecoveryApplied():
                 return self._answers.applied(event)
             case ev.TurnTripped():
@@ -153,9 +157,9 @@ class Custodian:
             case ev.Noted():
                 return self._noted(event)
             case ev.PolicyChanged():
-                return self._answers.policy_changed(event)
+                return self._court.policy_changed(event)
             case ev.PauseChanged():
-                return self._answers.pause_changed(event)
+                return self._court.pause_changed(event)
             case _:
                 assert_never(event)
 

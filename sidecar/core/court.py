@@ -1,0 +1,199 @@
+"""The rules in force, and what follows from each finding: approve, refuse, hold back, page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.brakes import Brakes, utc
+from sidecar.core.decisions import Approve, Decision, Page, SaveIncident, Withdraw
+from sidecar.core.hold import Held, Hold
+from sidecar.core.incident import Outcome, Subject
+from sidecar.core.policy import Grade
+from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.core.budget import Spent
+    from sidecar.core.content import Snapshot
+    from sidecar.core.events import LockTimedOut, PauseChanged, PolicyChanged, TurnTripped, VerdictAsked
+    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.incident import Incident
+    from sidecar.core.policy import Mode, Policy
+    from sidecar.core.registry import Registry
+    from sidecar.core.window import Window
+
+UNHEARD: Final = "another linked process did not say in time what it had done"
+
+
+class Court:
+    """Judges windows by the rules in force.
+
+    Attributes:
+        policy: Who is a co-tenant, and what recovery needs.
+        brakes: What holds back a recovery that the verdict allows.
+    """
+
+    def __init__(self, registry: Registry, policy: Policy, mode: Mode, spent: Iterable[Spent] = ()) -> None:
+        """Judge what the registry knows; ``spent`` are the recoveries of an earlier life."""
+        self._registry = registry
+        self.policy = policy
+        self.brakes = Brakes(mode, spent)
+
+    @property
+    def mode(self) -> Mode:
+        """Whether commands are given."""
+        return self.brakes.mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self.brakes.mode = mode
+
+    def policy_changed(self, event: PolicyChanged) -> list[Decision]:
+        """From now on this policy holds, for what was approved and not acted upon as well."""
+        self.policy = event.policy
+        return self.withdraw_all("policy changed", f"to {event.policy.digest}", event.at_ns)
+
+    def pause_changed(self, event: PauseChanged) -> list[Decision]:
+        """An operator asked for a pause, or ended one."""
+        self.brakes.pause = event.pause
+        if event.pause is None:
+            self.note("pause ended", "", event.at_ns)
+            return []
+        return self.withdraw_all("paused", event.pause.reason, event.at_ns)
+
+    def judge(self, window: Window, snapshot: Snapshot) -> Judgement:
+        """What the rules in force say of a file as it is now."""
+        evidence = Evidence(
+            run_id=window.run.run_id,
+            fence=window.fence,
+            trusted=window.trusted,
+            trusted_uid=window.trusted_uid,
+            gateway_uid=window.gateway.uid,
+            changes=tuple(window.changes),
+            snapshot=snapshot,
+            broken=window.broken,
+            can_reload=window.gateway.can_reload,
+            file=window.file,
+            session=window.run.session,
+            testimony=self._registry.testimony(window),
+        )
+        return replace(judge(evidence, self.policy), policy=self.policy.digest)
+
+    def unchanged(self, reason: str) -> Judgement:
+        """Nothing was done to the file."""
+        return Judgement(Verdict.UNCHANGED, Grade.BYTES, reason, may_recover=True, policy=self.policy.digest)
+
+    def met(self, window: Window, judgement: Judgement, at_ns: int) -> list[Decision]:
+        """A session met a change; if a storm begins with it, what was approved before is held back too, and told."""
+        if judgement.verdict is Verdict.OWN or not self.brakes.met(self.policy, window.file, at_ns):
+            return []
+        held_back = [w for w in self._registry.windows.values() if w.approved is not None and not told(w)]
+        until = f"recovery is stopped until {utc(self.brakes.storm.until_ns)}"
+        decisions = self.withdraw_all("storm", until, at_ns, Hold.STORM)
+        if held_back and self.brakes.storm.tell():
+            decisions += page(held_back[0], Subject.STORM)
+        return decisions
+
+    def held(self, window: Window, at_ns: int) -> Held | None:
+        """What holds back a recovery that the verdict allows; None when nothing does."""
+        paid = window.spent_at == window.fence
+        return self.brakes.held(self.policy, window.file, at_ns, paid=paid)
+
+    def observe(self, window: Window, judgement: Judgement, current: Fingerprint, at_ns: int) -> Judgement:
+        """Take a judgement into the window's incident.
+
+        Returns:
+            The judgement, or a refusal if a takeover was seen in this window before: that its bytes are gone again
+            does not mean that no one has read them.
+        """
+        incident = window.observe(judgement, current, self._registry.ledger(window.file).foreign, at_ns)
+        if incident.verdict is not Verdict.EXTERNAL or judgement.verdict is Verdict.EXTERNAL:
+            return judgement
+        reason = f"a foreign change was seen in this window before: {incident.reason}"
+        return replace(judgement, verdict=Verdict.EXTERNAL, reason=reason, may_recover=False, rule="")
+
+    def approved(
+        self,
+        window: Window,
+        step: tuple[Fingerprint, Fingerprint],
+        judgement: Judgement,
+        at_ns: int,
+        asked: VerdictAsked | None = None,
+    ) -> list[Decision]:
+        """The intent goes to disk first (rule 6), and with it that a recovery is counted, once for each fence."""
+        spent_at_ns = 0 if window.spent_at == window.fence else at_ns
+        if spent_at_ns:
+            window.spent_at = window.fence
+            self.brakes.budget.spend(window.file, at_ns)
+        window.approved = step
+        intent = window.amend(window.recovery(Outcome.APPROVED, self.mode, judgement.reason))
+        fence, current = step
+        link, ask = (asked.link, asked.ask) if asked else (window.gateway.link, "")
+        command = Approve(link=link, window=window.window_id, file=window.file, fence=fence, current=current, ask=ask)
+        return [SaveIncident(incident=intent, spent_at_ns=spent_at_ns), command]
+
+    def refused(self, window: Window, judgement: Judgement) -> list[Decision]:
+        """The verdict allows no recovery; a takeover is told."""
+        held = Held(Hold.POLICY, judgement.reason) if judgement.rule else None
+        incident = window.amend(window.recovery(Outcome.REFUSED, self.mode, judgement.reason, held=held))
+        paging = page(window, Subject.TAKEOVER) if incident.verdict is Verdict.EXTERNAL else []
+        return [*withdraw(window), SaveIncident(incident=window.snapshot()), *paging]
+
+    def not_attempted(self, window: Window, held: Held) -> list[Decision]:
+        """The verdict allows a recovery, and it is held back; a storm is told once."""
+        incident = window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, held.reason, held=held))
+        tell = held.hold is Hold.STORM and not told(window) and self.brakes.storm.tell()
+        return [*withdraw(window), SaveIncident(incident=incident), *(page(window, Subject.STORM) if tell else [])]
+
+    def note(self, what: str, detail: str, at_ns: int) -> None:
+        """Add a line to the timeline of every window."""
+        for window in self._registry.windows.values():
+            window.note(at_ns, what, detail)
+
+    def withdraw_all(self, what: str, detail: str, at_ns: int, hold: Hold = Hold.NONE) -> list[Decision]:
+        """Take back every approval that has not been seen applied."""
+        self.note(what, detail, at_ns)
+        reason = f"the approval was taken back: {what}; the next check is judged anew"
+        withdrawn: list[Decision] = []
+        saves: list[Decision] = []
+        for window in self._registry.windows.values():
+            taken_back = withdraw(window)
+            if taken_back and window.incident is not None:
+                saves += saved(
+                    window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, reason, held=Held(hold, reason)))
+                )
+            withdrawn += taken_back
+        return [*withdrawn, *saves]
+
+
+def heard_ns(event: VerdictAsked | LockTimedOut | TurnTripped) -> int:
+    """When the sidecar heard it, by its own clock: the one that pauses, budgets and storms go by."""
+    return event.heard_ns or event.at_ns
+
+
+def saved(incident: Incident | None) -> list[Decision]:
+    """Save an incident, if there is one."""
+    return [] if incident is None else [SaveIncident(incident=incident)]
+
+
+def withdraw(window: Window) -> list[Decision]:
+    """Ahead of every save of its batch: what can't be recorded ends the batch, and must not keep an approval alive."""
+    if window.approved is None:
+        return []
+    window.approved = None
+    return [Withdraw(link=window.gateway.link, window=window.window_id)]
+
+
+def told(window: Window) -> bool:
+    """A person was told of a storm in this window."""
+    return window.incident is not None and Subject.STORM in window.incident.paged_for
+
+
+def page(window: Window, about: Subject) -> list[Decision]:
+    """One page for each incident and subject: that a person was told of a storm must not hide a takeover."""
+    if window.incident is None or about in window.incident.paged_for:
+        return []
+    incident = window.amend(paged=about)
+    return [SaveIncident(incident=incident), Page(incident=incident, about=about)]

@@ -1,0 +1,103 @@
+"""A run that does not get the session lock in time: whether it may wait on, and what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.court import UNHEARD, heard_ns, saved
+from sidecar.core.decisions import AnswerWait, Decision, SaveIncident
+from sidecar.core.incident import Outcome
+from sidecar.core.rules import Deed, May
+
+if TYPE_CHECKING:
+    from sidecar.core.court import Court
+    from sidecar.core.events import LockTimedOut, LockWaitEnded
+    from sidecar.core.registry import Registry
+    from sidecar.core.window import Window
+
+_NS_PER_SECOND: Final = 1_000_000_000
+
+
+class LockWaits:
+    """Judges lock timeouts."""
+
+    def __init__(self, registry: Registry, court: Court) -> None:
+        """``court`` has the rules in force."""
+        self._registry = registry
+        self._court = court
+
+    def timed_out(self, event: LockTimedOut) -> list[Decision]:
+        """A run did not get the session lock in time. It may wait on where the holder and the file are explained.
+
+        The lock says nothing about the file: with the lock in hand, the run's own check comes as always.
+        """
+        window = self._registry.window(event)
+        if window.fence != event.fence:
+            window.lose_custody("the fence is not the one that was reported")
+        if event.unheard:
+            window.lose_custody(UNHEARD)
+        who, problem = self._holder(window, event)
+        waited = f"{event.waited_ns / _NS_PER_SECOND:.1f} s"
+        window.note(event.at_ns, "lock timeout", f"not had in {waited}; held by {who}")
+        current = event.snapshot.fingerprint
+        taken_back: list[Decision] = []
+        if current == event.fence == window.fence:
+            judgement = self._court.unchanged("the file is as it was at the fence")
+        else:
+            judgement = self._court.judge(window, event.snapshot)
+            taken_back = self._court.met(window, judgement, heard_ns(event))
+        may = judgement.may_recover and not problem
+        reason = f"the session lock was not had in {waited}: it was held by {problem or who}; {judgement.reason}"
+        judgement = self._court.observe(
+            window, replace(judgement, reason=reason, may_recover=may), current, event.at_ns
+        )
+        if not judgement.may_recover:
+            return [*taken_back, *self._court.refused(window, judgement), _wait(event, judgement.reason, granted=False)]
+        # No fence is moved, so no budget is asked.
+        held = self._court.brakes.held(self._court.policy, window.file, heard_ns(event), paid=True)
+        if held is not None:
+            return [*taken_back, *self._court.not_attempted(window, held), _wait(event, held.reason, granted=False)]
+        intent = window.amend(window.recovery(Outcome.APPROVED, self._court.mode, judgement.reason))
+        return [*taken_back, SaveIncident(incident=intent), _wait(event, judgement.reason, granted=True)]
+
+    def wait_ended(self, event: LockWaitEnded) -> list[Decision]:
+        """A run that was let wait on has the lock, or has given up."""
+        window = self._registry.windows.get(event.window)
+        if window is None or window.incident is None:
+            return []
+        waited = f"{event.waited_ns / _NS_PER_SECOND:.1f} s"
+        known = window.incident.recovery
+        if event.had:
+            window.note(event.at_ns, "lock had after all", f"{waited} after it was first asked for")
+            applied = window.recovery(Outcome.APPLIED, self._court.mode, known.reason)
+            return saved(window.amend(replace(applied, lock_waits=known.lock_waits + 1)))
+        window.note(event.at_ns, "lock not had", f"given up after {waited}")
+        if known.outcome is not Outcome.APPROVED:
+            return saved(window.snapshot())
+        reason = f"the run was let wait on, and did not get the session lock in {waited}: {known.reason}"
+        return saved(window.amend(window.recovery(Outcome.INEFFECTIVE, self._court.mode, reason)))
+
+    def _holder(self, window: Window, event: LockTimedOut) -> tuple[str, str]:
+        """Who held the lock, for people; and why that is nobody to wait for, empty for a known co-tenant."""
+        since_ns = event.at_ns - event.waited_ns
+        pid, exe = event.holder_pid, event.holder_exe
+        hold = self._registry.locks.holder(event.file, pid, since_ns)
+        foreign = self._registry.ledger(event.file).foreign
+        if not pid and foreign is not None and foreign.at_ns >= max(since_ns, hold.since_ns if hold else 0):
+            pid, exe, hold = foreign.pid, foreign.exe, None
+        if pid and pid not in self._registry.linked_pids():
+            who = f"process {pid} ({exe or 'unknown'})"
+            return who, f"{who}, which is no co-tenant"
+        if hold is None:
+            who = f"an unknown writer of process {pid}" if pid else "nobody that is known"
+            return who, who
+        who = f"{hold.writer.label()} (process {hold.writer.pid})"
+        own = bool(window.run.run_id) and hold.writer.run_id == window.run.run_id
+        deed = Deed(writer=hold.writer, did=May.APPEND, session=window.run.session, file=window.file)
+        known = own or self._court.policy.decide(deed).allows(deed.did)
+        return who, "" if known else f"{who}, which the policy does not let write here"
+
+
+def _wait(event: LockTimedOut, reason: str, *, granted: bool) -> AnswerWait:
+    return AnswerWait(link=event.link, window=event.window, ask=event.ask, granted=granted, reason=reason)
