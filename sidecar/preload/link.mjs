@@ -47,6 +47,7 @@ export class Link {
   #recovers = false;
   #seq = 0;
   #lost = 0;
+  #full = false;
   #early = [];
   #retryMs = FIRST_RETRY_MS;
   #said = false;
@@ -136,8 +137,9 @@ export class Link {
       lost: this.#lost,
       ...this.describe.hello(),
     });
+    const again = this.#early === null || this.#lost > 0;
     this.#lost = 0;
-    const again = this.#early === null;
+    this.#full = false;
     const early = this.#early ?? [];
     this.#early = null;
     for (const message of early) this.#write(message);
@@ -147,12 +149,17 @@ export class Link {
   #write(message) {
     if (this.#socket.writableLength > MAX_QUEUED_BYTES) {
       this.#lost += 1;
+      this.#full = true;
       return;
     }
     if (this.#lost > 0 && message.t !== "hello") {
       const count = this.#lost;
+      const full = this.#full;
       this.#lost = 0;
+      this.#full = false;
       this.#write({ t: "lost", seq: 0, at: nowNs(), count });
+      // What began meanwhile would look like a stranger's deed until it ends.
+      if (full) this.describe.missed();
     }
     message.seq = this.#seq += 1;
     const line = `${toJson(message)}\n`;

@@ -32,6 +32,7 @@ function start(from) {
         link.send("adapter", adapter);
         if (again) safely("reconnect", repeat);
       },
+      missed: () => safely("reconnect", repeat),
       disconnected: () => fences?.forgetApprovals(),
     },
     (message) => fitted?.whenActive(() => safely("command", () => fences.onCommand(message))),
@@ -42,7 +43,7 @@ function start(from) {
   link.connect();
 }
 
-/** Another link: what was said on the one before it may be lost on whoever listens now. Windows come last. */
+/** Another link, or reports that were dropped: who listens now may not know what is under way. Windows come last. */
 function repeat() {
   repeatChanges();
   repeatHolds((type, fields) => link.send(type, fields));

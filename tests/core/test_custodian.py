@@ -869,6 +869,21 @@ def test_rule_5_what_a_fence_took_in_is_nobodys_where_reports_were_lost(loss: st
     assert bench.incidents == {}
 
 
+def test_a_call_that_is_told_again_behind_a_loss_is_no_takeover_while_its_bytes_land() -> None:
+    bench = fenced()
+    bench.lose("2 reports are missing", Loss.GAP)
+    call = bench.begin(Operation.APPEND, CRON, b"note\n")
+    bench.fence()
+    bench.look()
+    bench.disk.append(b"note\n")
+    bench.look()
+    bench.end(call)
+    approved(bench.ask())
+
+    assert bench.incident.verdict is Verdict.CO_TENANT
+    assert bench.pages == []
+
+
 def test_a_rewrite_inside_a_slow_call_has_the_file_read_at_the_next_fence() -> None:
     """The chain of fingerprints leads past the rewrite, so it does not tell what the file holds."""
     bench = fenced()

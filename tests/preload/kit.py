@@ -28,6 +28,14 @@ PATIENCE_SECONDS: Final = 20.0
 
 PRELOAD: Final = preload_path()
 MODELS: Final = Path(__file__).parent / "models"
+
+SLOW_WRITE: Final = """
+  g.more = new Promise((resolve) => { g.goOn = resolve; });
+  g.writing = fsp.appendFile(file, (async function* () { await g.more; yield "x\\n"; })());
+  await new Promise((later) => setTimeout(later, 5));
+"""
+"""A write that is under way until `g.goOn()`."""
+
 HISTORY: Final = b'{"type":"session","id":"s1"}\n{"type":"message","id":"first","parentId":null}\n'
 """What a session file holds before a run."""
 

@@ -10,13 +10,24 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from sidecar.wire import messages as wire
-from tests.preload.kit import PATIENCE_SECONDS, PRELOAD, Answer, Connection, Sidecar, Told, clean_environment, welcome
+from tests.preload.kit import (
+    PATIENCE_SECONDS,
+    PRELOAD,
+    SLOW_WRITE,
+    Answer,
+    Connection,
+    Sidecar,
+    Told,
+    clean_environment,
+    welcome,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from tests.preload.conftest import Start
+    from tests.preload.kit import Gateway
 
 FIRST_NODE_WITH_HOOKS: Final = (22, 15)
 BOUND_MS: Final = 250
@@ -293,15 +304,20 @@ def test_the_adapter_that_fits_is_told_on_every_link(
         sidecar.wait_for(lambda: sidecar.link.closed, "the link's end")
 
 
+def fill(gateway: Gateway) -> None:
+    """More reports than the queue takes from a process whose sidecar does not read; 1500 writes."""
+    long_name = gateway.file.parent.joinpath(*["d" * 200] * 15, "sessions", "s.jsonl")  # makes for long reports
+    long_name.parent.mkdir(parents=True)
+    gateway.do(f"for (let i = 0; i < 1500; i += 1) fs.writeFileSync({str(long_name)!r}, 'x')")
+
+
 def test_a_sidecar_that_does_not_read_blocks_nothing_and_is_told_of_the_loss(start: Start, sidecar: Sidecar) -> None:
     """The queue is bounded: what does not fit is counted, and no number of the sequence is missing."""
     gateway = start()
     sidecar.wait_for(lambda: [m for m in sidecar.said("adapter") if m["adapter"] != "pending"], "the adapter")
     sidecar.sync()
     reading = sidecar.pause()
-    long_name = gateway.file.parent.joinpath(*["d" * 200] * 15, "sessions", "s.jsonl")  # makes for long reports
-    long_name.parent.mkdir(parents=True)
-    gateway.do(f"for (let i = 0; i < 1500; i += 1) fs.writeFileSync({str(long_name)!r}, 'x')")
+    fill(gateway)
     reading.set()
     written = 1500
     while not sidecar.said("lost"):  # told with the first message that fits again
@@ -311,3 +327,29 @@ def test_a_sidecar_that_does_not_read_blocks_nothing_and_is_told_of_the_loss(sta
     messages = sidecar.connections[0].messages
     assert [m.seq for m in messages] == list(range(1, len(messages) + 1))
     assert sum(m["count"] for m in sidecar.said("lost")) + len(sidecar.said("change")) == written
+
+
+def test_what_began_while_reports_were_dropped_is_told_behind_word_of_the_loss(start: Start, sidecar: Sidecar) -> None:
+    """A write whose begin nobody has heard looks like a stranger's until it returns."""
+    gateway = start()
+    sidecar.wait_for(lambda: [m for m in sidecar.said("adapter") if m["adapter"] != "pending"], "the adapter")
+    sidecar.sync()
+    reading = sidecar.pause()
+    fill(gateway)
+    gateway.do("await startRun()")
+    gateway.do(SLOW_WRITE)
+    reading.set()
+    while not sidecar.said("lost"):
+        gateway.do("fs.writeFileSync(file.replace('.j', '2.j'), ''); await new Promise((on) => setTimeout(on, 5))")
+    sidecar.sync()
+    told = sidecar.connections[0].told
+    behind = told[[m["t"] for m in told].index("lost") + 1 :]
+    assert [(m["t"], m.get("phase")) for m in behind[:2]] == [("change", "begin"), ("fence.set", None)]
+    assert {m["file"] for m in behind[:2]} == {str(gateway.file.resolve())}
+    gateway.do("g.goOn(); await g.writing")
+    sidecar.sync()
+    [ended] = [
+        m for m in sidecar.connections[0].told if (m.get("change"), m.get("phase")) == (behind[0]["change"], "end")
+    ]
+    sizes = [int(ended[when].split(":")[2]) for when in ("before", "after")]
+    assert sizes[1] - sizes[0] == len("x\n")

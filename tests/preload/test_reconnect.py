@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.preload.kit import SLOW_WRITE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.preload.conftest import Pair
     from tests.preload.kit import Gateway, Sidecar, Told
-
-SLOW_WRITE = """
-  g.more = new Promise((resolve) => { g.goOn = resolve; });
-  g.writing = fsp.appendFile(file, (async function* () { await g.more; yield "x\\n"; })());
-  await new Promise((later) => setTimeout(later, 5));
-"""
-"""A write that is under way until `g.goOn()`."""
 
 
 def again(pair: Pair, code: str = "") -> tuple[Gateway, Sidecar, Callable[[], list[Told]]]:
