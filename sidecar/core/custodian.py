@@ -347,7 +347,9 @@ class Custodian:
         waiting = [w for w in windows if w.may_be_read and w.fence == event.snapshot.fingerprint]
         for window in windows:
             window.owned(event.snapshot)
+        at_fence = bool(waiting)
         if event.file in self._registry.unsettled or not event.settled:
+            at_fence = True
             # Nothing can be concluded about other windows: reports of what was read may be on their way.
             self._registry.unsettled.discard(event.file)
             if not self._registry.ledger(event.file).may_take(event.snapshot, (w.fence for w in windows)):
@@ -359,7 +361,8 @@ class Custodian:
                     over = window.window_id in event.over
                     decisions += self._answers.look(window, event.snapshot, event.at_ns, over=over)
         ledger = self._registry.ledger(event.file)
-        manifest = ledger.read(event.snapshot, event.at_ns, self._registry.account_testimony(event.file))
+        testimony = self._registry.account_testimony(event.file)
+        manifest = ledger.read(event.snapshot, event.at_ns, testimony, at_fence=at_fence)
         if manifest is not None:
             ledger.mark = self._registry.witness.mark()
         for window in waiting:

@@ -170,12 +170,16 @@ class Ledger:
         """
         return self.manifest is None or snapshot.fingerprint in fences
 
-    def read(self, snapshot: Snapshot, at_ns: int, testimony: Testimony = NO_TESTIMONY) -> Manifest | None:
+    def read(
+        self, snapshot: Snapshot, at_ns: int, testimony: Testimony = NO_TESTIMONY, *, at_fence: bool = True
+    ) -> Manifest | None:
         """Move the head to a file as it was read, keeping the known writers of the parts that are explained.
 
         Args:
             snapshot: The file.
             at_ns: The time.
+            at_fence: A run goes on from the file as it was read, so that unexplained bytes are part of it from now on.
+                Else they are not taken in: `verify` tells of them until a fence does.
             testimony: What the kernel says of the time since the head was set.
 
         Returns:
@@ -189,6 +193,8 @@ class Ledger:
         manifest = Manifest()
         if snapshot.content is not None:
             found = explain(self._named(), self.changes, snapshot.content)
+            if found.unexplained and self.manifest is not None and not self._away and not at_fence:
+                return None
             manifest = found.manifest if found.unexplained else graded(found.manifest, self.manifest, testimony)
         elif not self._away:
             self.past = self._reported() or self.past

@@ -16,7 +16,7 @@ from sidecar.core.ledger import MAX_CHANGES, Ledger
 from sidecar.core.loss import Loss
 from sidecar.core.policy import Grade
 from sidecar.core.registry import IDLE_NS, MAX_LEDGERS
-from tests.core.kit import CHANNEL, CRON, FILE, LINK, OWN, RUN, Bench, Disk
+from tests.core.kit import CHANNEL, CRON, FILE, LINK, OTHER_RUN, OWN, RUN, Bench, Disk
 
 OLD = b'{"type":"session"}\n'
 
@@ -64,6 +64,26 @@ def test_to_look_changes_nothing() -> None:
 
     assert [chain(bench).differences for _ in range(2)] == [chain(bench).differences] * 2
     assert chain(bench).differences[0].offset == len(OLD)
+
+
+@pytest.mark.parametrize("seen", ["early", "at the check", "both"])
+def test_a_takeover_is_a_difference_until_a_fence_takes_it_in_whenever_it_was_seen(seen: str) -> None:
+    bench = Bench()
+    bench.fence()
+    bench.disk.append(b"foreign\n", foreign=1)
+    if seen != "at the check":
+        bench.look()
+    if seen != "early":
+        bench.ask()
+    bench.trip()
+    bench.close(takeover=True)
+    bench.look()
+
+    assert [(r.offset, r.length) for r in chain(bench).differences] == [(len(OLD), len(b"foreign\n"))]
+
+    bench.fence("another window", OTHER_RUN)
+    assert chain(bench).differences == ()
+    assert ranges(chain(bench)) == [(0, len(OLD) + len(b"foreign\n"), "", Grade.NONE)]
 
 
 @pytest.mark.parametrize("what", ["overwritten", "cut", "gone", "same bytes again", "renamed copy"])

@@ -153,7 +153,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             lines = (*rig.gateway.stdout.tail(_TAIL), "", *rig.gateway.stderr.tail(_TAIL))
             title = f"output of the gateway of {rig.package.version}"
             report.sections.append((title, "\n".join(line[:_WIDTH] for line in lines)))
-        for guard in (value for value in values if isinstance(value, Guard) and value.sidecar.pid):
+        for guard in {id(value): value for value in values if isinstance(value, Guard) and value.sidecar.pid}.values():
             report.sections.append(("the sidecar's log", "\n".join(guard.sidecar.log.tail(_TAIL))))
             with suppress(OSError, KeyError):
                 [newest, *_] = item.config.stash[RUNNER].run(guard.sidecar.incidents()) or [{}]

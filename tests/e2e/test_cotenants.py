@@ -96,14 +96,26 @@ async def _backup(guard: Guard, session: str, *options: str) -> dict[str, Any]:
     return report
 
 
-async def _assert_on_the_line(guard: Guard, session_file: Path, report: dict[str, Any]) -> None:
+async def _assert_on_the_line(guard: Guard, session_file: Path, report: dict[str, Any], answer: str = ANSWER) -> None:
     """Rule 3: the record is in the file, and on the path from the last record to the root."""
     records = read_records(session_file)
     assert not off_path(records)
     assert [r.text for r in records if r.id in report["records"]] == [NOTE]
-    assert any(record.text == ANSWER for record in records)
+    assert any(record.text == answer for record in records)
     [appended] = [r for r in records if r.id in report["records"]]
     assert (appended.offset, appended.length_bytes) == (report["offset"], report["length"])
+
+
+async def _assert_told(rig: Rig, session_key: str) -> None:
+    """The next turn's model hears of the note.
+
+    Later releases begin that turn beside a `user` record that nobody has answered, and put its text into the prompt.
+    Every other record is on the line of history.
+    """
+    async with rig.window(session_key, "Good morning.") as window:
+        assert window.call.mentions(NOTE)
+        assert (await window.close("Good morning.")).answered
+    assert {record.text for record in off_path(read_records(window.session_file))} <= {NOTE}
 
 
 async def _waits_for_the_lock(guard: Guard, after_bytes: int) -> None:
@@ -135,14 +147,21 @@ async def test_a_declared_cotenants_record_costs_nothing(guard: Guard, session_k
         # It may have met the last moment of the run, after the answer.
         for incident in await guard.sidecar.incidents(window.session_file.name):
             assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
-        assert (await rig.say(session_key)).answered
-        await _assert_on_the_line(guard, window.session_file, report)
+        await _assert_told(rig, session_key)
         return
     incident = await guard.closed_incident(window.session_file)
     assert (incident["verdict"], incident["evidence"]) == ("co_tenant", "bytes")
     assert incident["recovery"]["outcome"] == "effective"
     [declared] = [w for w in incident["writers"] if w["kind"] == "declared"]
     assert (declared["name"], declared["bytes"], declared["own"]) == ("nightly-backup", report["length"], False)
+
+
+async def test_a_record_between_turns_is_told_to_the_next_one(guard: Guard, session_key: str) -> None:
+    await guard.rig.say(session_key)
+    report = await _backup(guard, session_key)
+    await _assert_on_the_line(guard, Path(report["session_file"]), report, answer="Good morning.")
+    await _assert_told(guard.rig, session_key)
+    assert guard.pages == []
 
 
 async def test_the_same_record_without_the_announcement_is_external_and_pages_once(

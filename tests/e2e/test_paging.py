@@ -301,7 +301,7 @@ async def test_a_sidecar_that_is_killed_is_noticed(stack: Stack) -> None:
     """The way to on-call is open: the watchdog came. The alert itself takes two minutes, and is awaited at the end."""
     await stack.guard.sidecar.kill()
     await stack.wait_prometheus(f'max(up{{instance="{GATEWAY}"}}) == 0')
-    assert "/dead-man" in {path for path, _ in stack.on_call.posts}
+    assert await stack.wait_on_call(lambda: "/dead-man" in {path for path, _ in stack.on_call.posts}, 120)
 
 
 @pytest.mark.last
