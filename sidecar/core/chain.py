@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.change import Change
     from sidecar.core.content import Content, Segment, Snapshot
+    from sidecar.core.custody import Explanation
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.witness import Testimony
     from sidecar.core.writer import Writer
@@ -115,7 +116,11 @@ class Chain:
 
 
 def examine(
-    kept: KeptChain, changes: Sequence[Change], snapshot: Snapshot, testimony: Testimony = NO_TESTIMONY
+    kept: KeptChain,
+    changes: Sequence[Change],
+    snapshot: Snapshot,
+    testimony: Testimony = NO_TESTIMONY,
+    strange: Sequence[Range] = (),
 ) -> Chain:
     """Hold a file against its chain, and change neither.
 
@@ -124,6 +129,7 @@ def examine(
         changes: Reported since, and not part of the chain yet.
         snapshot: The file as it was read; no report about it is outstanding.
         testimony: What the kernel says of the time since the chain's end.
+        strange: What of the chain is a stranger's and in no run's fence yet.
     """
     here, content = snapshot.fingerprint, snapshot.content
     if content is None:
@@ -143,11 +149,21 @@ def examine(
         file=kept.file,
         fingerprint=here,
         ranges=tuple(_ranges(manifest.segments, content)),
-        differences=() if kept.manifest is None else found.unexplained,
+        differences=_different(kept, found, strange),
         settled=found.determinate,
         since_ns=kept.since_ns,
         gaps=kept.gaps,
     )
+
+
+def _different(kept: KeptChain, found: Explanation, strange: Sequence[Range]) -> tuple[Range, ...]:
+    """What is not as the chain says, in the order of the file, and nothing twice."""
+    if kept.manifest is None:
+        return ()
+    changed = found.unexplained
+    known = [r for r in strange if not any(r.offset < other.end and other.offset < r.end for other in changed)]
+    still = [r for r in known if r.end <= found.manifest.size]
+    return tuple(sorted({*still, *changed}, key=lambda r: r.offset))
 
 
 def graded(manifest: Manifest, before: Manifest | None, testimony: Testimony) -> Manifest:

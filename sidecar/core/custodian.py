@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sidecar.core.brakes import Brakes
     from sidecar.core.budget import Spent
     from sidecar.core.chain import Chain
-    from sidecar.core.content import Snapshot
+    from sidecar.core.content import Range, Snapshot
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Run
     from sidecar.core.policy import Mode, Policy
@@ -194,7 +194,8 @@ class Custodian:
         ledger = self._registry.ledgers.get(file)
         if ledger is None:
             return examine(beginning(file, at_ns), (), snapshot)
-        return examine(ledger.kept(file, at_ns), ledger.changes, snapshot, self._registry.account_testimony(file))
+        testimony = self._registry.account_testimony(file)
+        return examine(ledger.kept(file, at_ns), ledger.changes, snapshot, testimony, ledger.strange)
 
     def preamble(self, file: str, at_ns: int) -> list[ev.Event]:
         """The events that would lead a custodian that knows nothing to what is known now about this file."""
@@ -347,9 +348,8 @@ class Custodian:
         waiting = [w for w in windows if w.may_be_read and w.fence == event.snapshot.fingerprint]
         for window in windows:
             window.owned(event.snapshot)
-        at_fence = bool(waiting)
+        strange: list[Range] = []
         if event.file in self._registry.unsettled or not event.settled:
-            at_fence = True
             # Nothing can be concluded about other windows: reports of what was read may be on their way.
             self._registry.unsettled.discard(event.file)
             if not self._registry.ledger(event.file).may_take(event.snapshot, (w.fence for w in windows)):
@@ -360,9 +360,10 @@ class Custodian:
                 if window.fence != event.snapshot.fingerprint:
                     over = window.window_id in event.over
                     decisions += self._answers.look(window, event.snapshot, event.at_ns, over=over)
+                    strange += window.strange
         ledger = self._registry.ledger(event.file)
         testimony = self._registry.account_testimony(event.file)
-        manifest = ledger.read(event.snapshot, event.at_ns, testimony, at_fence=at_fence)
+        manifest = ledger.read(event.snapshot, event.at_ns, testimony, strange)
         if manifest is not None:
             ledger.mark = self._registry.witness.mark()
         for window in waiting:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sidecar.core.change import Change
-    from sidecar.core.content import Snapshot
+    from sidecar.core.content import Range, Snapshot
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.witness import Mark, Testimony
 
@@ -76,6 +76,7 @@ class Ledger:
         touched_ns: When it was spoken of last.
         unsaved: It has changed since it was kept last.
         asked: What was kept of it has been asked for.
+        strange: What of the bytes at ``head`` is a stranger's and in no run's fence yet: `verify` tells of it.
         mark: Where the head was set between the kernel's sightings; None where that is not known.
     """
 
@@ -91,6 +92,7 @@ class Ledger:
     touched_ns: int = 0
     unsaved: bool = False
     asked: bool = False
+    strange: tuple[Range, ...] = ()
     mark: Mark | None = None
 
     @classmethod
@@ -141,7 +143,7 @@ class Ledger:
         """
         if not fence.exists and not self.changes:
             # No file holds no bytes, whatever was known before.
-            self.manifest, self.head = Manifest(), fence
+            self.manifest, self.head, self.strange = Manifest(), fence, ()
             self.unsaved = True
             return self.manifest
         if self.head is not None:
@@ -157,7 +159,7 @@ class Ledger:
         if projected is None or projected.size != fence.size:
             return None
         projected = graded(projected, self.manifest, testimony)
-        self.manifest, self.head = projected, fence
+        self.manifest, self.head, self.strange = projected, fence, ()
         del self.changes[:reached]
         self.unsaved = self.unsaved or bool(reached)
         return projected
@@ -171,15 +173,14 @@ class Ledger:
         return self.manifest is None or snapshot.fingerprint in fences
 
     def read(
-        self, snapshot: Snapshot, at_ns: int, testimony: Testimony = NO_TESTIMONY, *, at_fence: bool = True
+        self, snapshot: Snapshot, at_ns: int, testimony: Testimony = NO_TESTIMONY, strange: Iterable[Range] = ()
     ) -> Manifest | None:
         """Move the head to a file as it was read, keeping the known writers of the parts that are explained.
 
         Args:
             snapshot: The file.
             at_ns: The time.
-            at_fence: A run goes on from the file as it was read, so that unexplained bytes are part of it from now on.
-                Else they are not taken in: `verify` tells of them until a fence does.
+            strange: What of it is a stranger's and in no run's fence yet.
             testimony: What the kernel says of the time since the head was set.
 
         Returns:
@@ -193,14 +194,13 @@ class Ledger:
         manifest = Manifest()
         if snapshot.content is not None:
             found = explain(self._named(), self.changes, snapshot.content)
-            if found.unexplained and self.manifest is not None and not self._away and not at_fence:
-                return None
             manifest = found.manifest if found.unexplained else graded(found.manifest, self.manifest, testimony)
         elif not self._away:
             self.past = self._reported() or self.past
         self._touch(at_ns)
         self.unsaved = self.unsaved or manifest != self.manifest
         self.manifest, self.head, self.gaps = manifest, snapshot.fingerprint, closed(self.gaps, at_ns)
+        self.strange = tuple(strange)
         self.changes = [change for change in self.changes if not change.finished]
         return manifest
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.change import Operation
+from sidecar.core.content import Range
 from sidecar.core.hold import Hold
 from sidecar.core.incident import (
     TAKEN_IN,
@@ -197,6 +198,13 @@ class Window:
         replace_or_append(self.changes, change)
         if behind is None:
             self.lose_custody("a write that was reported late may have come before the fence or after it")
+
+    @property
+    def strange(self) -> tuple[Range, ...]:
+        """Bytes of the file that are a takeover's."""
+        if self.incident is None or self.incident.verdict is not Verdict.EXTERNAL:
+            return ()
+        return tuple(Range(item.offset, item.length) for item in self.incident.unexplained)
 
     def owned(self, snapshot: Snapshot) -> None:
         """The file was read. If it still is as at the fence, so is its owner: a change of it shows in the ctime."""
