@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Gateway, Run
+from sidecar.core.grade import Grade
 from sidecar.core.incident import Incident, incident_id
-from sidecar.core.policy import Grade
 from sidecar.core.verdict import Verdict
 from sidecar.store.incidents import IncidentStore
 

@@ -17,7 +17,8 @@ from sidecar.config.policyfile import PolicyFile, RulePart
 from sidecar.config.positions import Positions
 from sidecar.core.budget import MAX_PERIOD_NS, Limit, Limits
 from sidecar.core.glob import Glob, GlobError
-from sidecar.core.policy import BUILT_IN, UNCHANGED_RULE, Grade, Policy, Unchanged
+from sidecar.core.grade import Grade
+from sidecar.core.policy import BUILT_IN, UNCHANGED_RULE, Policy, Unchanged
 from sidecar.core.rules import DEFAULT_RULE, NEVER_RULE, Rule, covers
 from sidecar.core.storm import StormLimit
 from sidecar.core.writer import WriterKind

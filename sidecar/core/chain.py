@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.content import Manifest, Range
 from sidecar.core.custody import explain
-from sidecar.core.policy import Grade
-from sidecar.core.witness import NO_TESTIMONY
+from sidecar.core.grade import Grade
+from sidecar.core.testimony import NO_TESTIMONY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sidecar.core.content import Content, Segment, Snapshot
     from sidecar.core.custody import Explanation
     from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.witness import Testimony
+    from sidecar.core.testimony import Testimony
     from sidecar.core.writer import Writer
 
 MAX_GAPS: Final = 50

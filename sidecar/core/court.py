@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.brakes import Brakes, utc
 from sidecar.core.decisions import Approve, Decision, Page, SaveIncident, Withdraw
+from sidecar.core.grade import Grade
 from sidecar.core.hold import Held, Hold
 from sidecar.core.incident import Outcome, Subject
-from sidecar.core.policy import Grade
 from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sidecar.core.ledger import Account
     from sidecar.core.loss import Loss
     from sidecar.core.policy import Policy
-    from sidecar.core.witness import Act, Process
+    from sidecar.core.process import Act, Process
     from sidecar.core.writer import Writer
 
 

@@ -9,14 +9,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.hold import Hold
-from sidecar.core.policy import Grade, Mode
+from sidecar.core.policy import Mode
 
 if TYPE_CHECKING:
     from sidecar.core.budget import Purse
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Gateway, Run
+    from sidecar.core.grade import Grade
+    from sidecar.core.process import Process
     from sidecar.core.verdict import Verdict
-    from sidecar.core.witness import Process
 
 NS_PER_SECOND: Final = 1_000_000_000
 

@@ -10,7 +10,7 @@ from sidecar.core.content import Manifest, Segment
 from sidecar.core.custody import explain
 from sidecar.core.overlap import laid_out
 from sidecar.core.projection import chained, project
-from sidecar.core.witness import NO_TESTIMONY
+from sidecar.core.testimony import NO_TESTIMONY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sidecar.core.change import Change
     from sidecar.core.content import Range, Snapshot
     from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.witness import Mark, Testimony
+    from sidecar.core.testimony import Mark, Testimony
 
 CALL_NS: Final = 60 * 1_000_000_000
 """No call takes so long."""

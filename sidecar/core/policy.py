@@ -11,13 +11,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.budget import Limits
+from sidecar.core.grade import Grade
 from sidecar.core.rules import DEFAULT_RULE, May, Ruling, decide
 
 if TYPE_CHECKING:
     from sidecar.core.glob import Glob
+    from sidecar.core.process import Process
     from sidecar.core.rules import Deed, Rule
     from sidecar.core.storm import StormLimit
-    from sidecar.core.witness import Process
 
 UNCHANGED_RULE: Final = "unchanged"
 """The name under which the part about changes without bytes decides."""
@@ -39,24 +40,6 @@ class Mode(StrEnum):
     """Approve re-fingerprinting where the verdict allows it."""
     OBSERVE = "observe"
     """Verdicts and telemetry only, no commands."""
-
-
-class Grade(StrEnum):
-    """How strong the evidence of a verdict is, weakest first."""
-
-    NONE = "none"
-    """Nothing but the fingerprint."""
-    BRACKET = "bracket"
-    """The change lies inside a lock hold of a known process."""
-    BYTES = "bytes"
-    """Every byte was compared with the account of who wrote it."""
-    KERNEL = "kernel"
-    """The kernel named the writing process."""
-
-    @property
-    def strength(self) -> int:
-        """A number that grows with the evidence."""
-        return list(Grade).index(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from sidecar.core.change import Change
     from sidecar.core.events import LockTimedOut, TurnTripped, VerdictAsked
-    from sidecar.core.witness import Process, Testimony
+    from sidecar.core.process import Process
+    from sidecar.core.testimony import Testimony
 
 IDLE_NS: Final = 6 * 3600 * 1_000_000_000
 """The account of a file that no one has spoken of for so long is put away; its chain was kept."""

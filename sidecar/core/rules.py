@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.change import Change
     from sidecar.core.glob import Glob
-    from sidecar.core.policy import Grade
+    from sidecar.core.grade import Grade
 
 DEFAULT_RULE: Final = "default"
 """The name under which the policy's default decides."""

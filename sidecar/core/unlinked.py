@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.decisions import Decision, SaveIncident
 from sidecar.core.gateway import Adapter, Gateway, Run
+from sidecar.core.grade import Grade
 from sidecar.core.incident import Incident, Moment, Outcome, Recovery, WriterShare, incident_id
-from sidecar.core.policy import Grade
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import WriterKind
 

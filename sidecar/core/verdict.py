@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.change import Change, Operation
 from sidecar.core.custody import Share, explain
+from sidecar.core.grade import Grade
 from sidecar.core.kept import left_out
-from sidecar.core.policy import UNCHANGED_RULE, Grade
+from sidecar.core.policy import UNCHANGED_RULE
 from sidecar.core.projection import seen_through
 from sidecar.core.rules import DEFAULT_RULE, NEVER_RULE, Deed, May, Ruling, deed_of
-from sidecar.core.witness import NO_TESTIMONY, Testimony
+from sidecar.core.testimony import NO_TESTIMONY, Testimony
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sidecar.core.custody import Explanation
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.policy import Policy
-    from sidecar.core.witness import Process
+    from sidecar.core.process import Process
     from sidecar.core.writer import Writer
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.change import Operation
 from sidecar.core.content import Range
+from sidecar.core.grade import Grade
 from sidecar.core.hold import Hold
 from sidecar.core.incident import (
     TAKEN_IN,
@@ -19,7 +20,6 @@ from sidecar.core.incident import (
     incident_id,
 )
 from sidecar.core.ledger import remove, replace_or_append
-from sidecar.core.policy import Grade
 from sidecar.core.rules import May
 from sidecar.core.verdict import Verdict
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from sidecar.core.incident import Subject
     from sidecar.core.ledger import ForeignHold
     from sidecar.core.policy import Mode
+    from sidecar.core.testimony import Mark
     from sidecar.core.verdict import Judgement, Ruled
-    from sidecar.core.witness import Mark
 
 MAX_MOMENTS: Final = 400
 """Lines of a timeline that are kept; when there are more, the oldest after the first few go."""

@@ -8,11 +8,11 @@ up to `LATE_NS` earlier may have been done after it, too. The first kind proves 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.events import KernelHeard, KernelListening, KernelSaw
+from sidecar.core.process import Act, Process
+from sidecar.core.testimony import NO_TESTIMONY, Mark, Testimony
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,85 +24,6 @@ LATE_NS: Final = 2 * 1_000_000_000
 
 MAX_SEEN: Final = 256
 """Processes remembered for each file; with more, nothing is concluded of the time before."""
-
-
-class Act(Enum):
-    """What a process was seen to do."""
-
-    WRITE = "write"
-    """It changed, moved or removed the file."""
-    CLOSE = "close"
-    """It had it open for writing. A mapped file is written without any other sign."""
-    METADATA = "metadata"
-    """Times, mode, owner or links."""
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process as it was found when the kernel named it.
-
-    Attributes:
-        pid: Process id; 0 when the kernel does not tell (it lives in another pid namespace).
-        started_at_ns: When it was started, nanoseconds since the epoch; 0 when it was gone before we could look.
-        exe: Its executable; empty likewise.
-        cgroup: Its control group; empty when it has none but the root.
-        container: Id of its container as the control group names it; empty outside one.
-        uid: Its effective user; -1 when it was gone before we could look.
-    """
-
-    pid: int
-    started_at_ns: int = 0
-    exe: str = ""
-    cgroup: str = ""
-    container: str = ""
-    uid: int = -1
-
-    def may_be(self, pid: int, started_at_ns: int) -> bool:
-        """Nothing speaks against this being the process with that id and start."""
-        return self.pid == pid != 0 and (not self.started_at_ns or started_at_ns in {0, self.started_at_ns})
-
-    def label(self) -> str:
-        """For people."""
-        return f"process {self.pid} ({self.exe})" if self.exe else f"process {self.pid}"
-
-
-@dataclass(frozen=True, slots=True)
-class Testimony:
-    """What the kernel says of the time since a fence.
-
-    Attributes:
-        whole: It was listened to without a gap.
-        known: Pids of known processes that were seen to write.
-        doubtful: Other processes that wrote, or had the file open for writing, or may have.
-        proven: Those of them that certainly wrote after the fence, and whose pid is known.
-        touched: Others that did anything to the file, its metadata included; None when not all of them are known.
-    """
-
-    whole: bool = False
-    known: frozenset[int] = frozenset()
-    doubtful: tuple[Process, ...] = ()
-    proven: tuple[Process, ...] = ()
-    touched: tuple[Process, ...] | None = None
-
-    def vouches_for(self, pids: frozenset[int]) -> bool:
-        """Each of these was seen to write, and nobody else may have."""
-        return self.whole and bool(pids) and 0 not in pids and pids <= self.known and not self.doubtful
-
-
-NO_TESTIMONY: Final = Testimony()
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Where word of a fence came between the sightings.
-
-    Attributes:
-        at_ns: When the kernel's queue was last emptied before it, the sidecar's clock.
-        number: The last sighting before it.
-    """
-
-    at_ns: int
-    number: int
 
 
 class Witness:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sidecar.core.drops import Drops
-    from sidecar.core.witness import Act, Process
+    from sidecar.core.process import Act, Process
 
 log = structlog.get_logger("sidecar.watch")
 

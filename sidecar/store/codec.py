@@ -11,11 +11,12 @@ import msgspec
 from sidecar.core.budget import Purse, Scope
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
+from sidecar.core.grade import Grade
 from sidecar.core.hold import Hold
 from sidecar.core.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
-from sidecar.core.policy import Grade, Mode
+from sidecar.core.policy import Mode
+from sidecar.core.process import Process
 from sidecar.core.verdict import Verdict
-from sidecar.core.witness import Process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

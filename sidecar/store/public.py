@@ -10,7 +10,7 @@ from sidecar.store.printable import clean_json
 if TYPE_CHECKING:
     from sidecar.core.budget import Purse
     from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.witness import Process
+    from sidecar.core.process import Process
     from sidecar.store.stored import PageRecord, StoredIncident
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

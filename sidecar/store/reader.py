@@ -12,8 +12,8 @@ from sidecar.core.verdict import Verdict
 from sidecar.store.codec import decode
 from sidecar.store.database import open_reader, reading
 from sidecar.store.errors import StoreCorruptError
-from sidecar.store.recordings import unpack
 from sidecar.store.stored import DuePage, OutcomeChange, PageKey, PageRecord, StoredIncident
+from sidecar.store.tapes import unpack
 
 if TYPE_CHECKING:
     import sqlite3

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
-from typing import TYPE_CHECKING, Any, Final, get_args
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.core.errors import SidecarError
-from sidecar.core.events import Event
-from sidecar.core.policy import Mode, Policy
 from sidecar.core.recording import NotRecordedError, Recording
 from sidecar.core.replay import compare, facts, replay
-from sidecar.store.facts import build, plain
 from sidecar.store.printable import one_line
+from sidecar.store.tapes import decode, encode, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from sidecar.core.incident import Incident
     from sidecar.store.incidents import IncidentStore
 
 FORMAT: Final = "openclaw-sidecar incident 1"
 """What an exported file says of itself."""
 
-_FAST: Final = 1
-"""Level of compression. Digests are most of a recording: the default level takes five times as long for 4 % (2,000 of
-them: 36 and 7 ms), and a gateway may be waiting."""
-
-_EVENTS: Final = {kind.__name__: kind for kind in get_args(Event)}
 _NAMES: Final = frozenset({"file", "session_file", "directory", "exe", "cgroup", "container"})
 """Fields that hold paths and the like. What they say is hashed wherever it occurs in an export."""
 
@@ -62,51 +50,6 @@ class RecordingStore:
         row = (incident.incident_id, pack(recording))
         with self._store.writing() as database:
             database.execute("INSERT OR REPLACE INTO recordings VALUES (?, ?)", row)
-
-
-def encode(recording: Recording) -> dict[str, Any]:
-    """Plain values. Digests in place of bytes: a content that was not heard has been left out before."""
-    return {
-        "window": recording.window,
-        "mode": recording.mode.value,
-        "policy": plain(recording.policy),
-        "whole": recording.whole,
-        "events": [{"event": type(event).__name__, **plain(event)} for event in recording.events],
-    }
-
-
-def decode(body: Any) -> Recording:  # noqa: ANN401 - any JSON value
-    """The inverse of `encode`.
-
-    Raises:
-        ValueError: This is no recording; the text names the place. So are KeyError and TypeError.
-    """
-    return Recording(
-        window=str(body["window"]),
-        policy=build(Policy, body["policy"]),
-        mode=Mode(body["mode"]),
-        events=tuple(_events(body["events"])),
-        whole=bool(body["whole"]),
-    )
-
-
-def pack(recording: Recording) -> bytes:
-    """A recording as it is on disk."""
-    body = encode(recording)
-    try:
-        text = msgspec.json.encode(body)
-    except UnicodeEncodeError:
-        text = json.dumps(body).encode()  # a name that is no UTF-8; this takes thirty times as long
-    return zlib.compress(text, _FAST)
-
-
-def unpack(packed: bytes) -> Recording:
-    """A recording as it is on disk.
-
-    Raises:
-        ValueError: It is none.
-    """
-    return decode(json.loads(zlib.decompress(packed)))
 
 
 def exported(incident: Incident, recording: Recording | None, *, paths: bool = False) -> dict[str, Any]:
@@ -164,15 +107,6 @@ def imported(where: str, text: bytes | str) -> tuple[dict[str, Any], Recording]:
     if not recording.whole:
         raise ExportError(where, f"recording: {_TOO_LONG}")
     return body["expected"], recording
-
-
-def _events(rows: Iterable[Any]) -> Iterator[Event]:
-    for number, row in enumerate(rows):
-        kind = _EVENTS.get(row["event"])
-        if kind is None:
-            message = f"events[{number}]: there is no event {row['event']!r}"
-            raise ValueError(message)
-        yield build(kind, {name: value for name, value in row.items() if name != "event"})
 
 
 def _why_not(body: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.core.drops import Drops
 from sidecar.core.errors import SidecarError
-from sidecar.core.witness import Act, Process
+from sidecar.core.process import Act, Process
 from sidecar.watch.fanotify import NO_PIDFD, Fanotify, FanotifyError, Handle, Mask, Raw
 from sidecar.watch.identity import identify
 from sidecar.watch.tree import Kind, is_plain, kind_of

@@ -16,7 +16,8 @@ from sidecar.config.policy import PolicyError, parse_policy, read_policy
 from sidecar.config.policyfile import json_schema
 from sidecar.config.positions import Positions
 from sidecar.core.budget import Limit, Limits
-from sidecar.core.policy import Grade, Policy
+from sidecar.core.grade import Grade
+from sidecar.core.policy import Policy
 from sidecar.core.rules import Deed, May
 from sidecar.core.storm import StormLimit
 from sidecar.core.writer import Writer, WriterKind

@@ -12,9 +12,9 @@ from sidecar.core.change import Operation
 from sidecar.core.custodian import MAX_KEPT_AT_ONCE
 from sidecar.core.decisions import KeepChains, ReadFile, RecallChain
 from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.grade import Grade
 from sidecar.core.ledger import MAX_CHANGES, Ledger
 from sidecar.core.loss import Loss
-from sidecar.core.policy import Grade
 from sidecar.core.registry import IDLE_NS, MAX_LEDGERS
 from tests.core.kit import CHANNEL, CRON, FILE, LINK, OTHER_RUN, OWN, RUN, Bench, Disk
 

@@ -11,10 +11,11 @@ from sidecar.core.change import Operation
 from sidecar.core.content import Snapshot
 from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFile, RecallChain, Refuse, SaveIncident
 from sidecar.core.gateway import Gateway
+from sidecar.core.grade import Grade
 from sidecar.core.incident import Outcome, UnexplainedRange
 from sidecar.core.ledger import CALL_NS
 from sidecar.core.loss import Loss
-from sidecar.core.policy import Grade, Mode, Policy
+from sidecar.core.policy import Mode, Policy
 from sidecar.core.unlinked import QUIET_NS
 from sidecar.core.verdict import Verdict
 from sidecar.core.window import MAX_MOMENTS

@@ -8,8 +8,8 @@ from dataclasses import fields
 import msgspec
 import pytest
 
+from sidecar.core.grade import Grade
 from sidecar.core.incident import NS_PER_SECOND, Incident, Outcome, Recovery, WriterShare, incident_id
-from sidecar.core.policy import Grade
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
 from tests.core.kit import Bench

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.core.glob import Glob
-from sidecar.core.policy import Grade, Policy, Unchanged
+from sidecar.core.grade import Grade
+from sidecar.core.policy import Policy, Unchanged
+from sidecar.core.process import Process
 from sidecar.core.rules import May, Rule
+from sidecar.core.testimony import NO_TESTIMONY
 from sidecar.core.verdict import Evidence, Verdict, judge
-from sidecar.core.witness import NO_TESTIMONY, Process
 from sidecar.core.writer import WriterKind
 from tests.core.kit import CHANNEL, CRON, HEARTBEAT
 from tests.core.test_verdict import Scene, scenes

@@ -9,7 +9,8 @@ import pytest
 
 from sidecar.core.change import Operation
 from sidecar.core.glob import Glob
-from sidecar.core.policy import Grade, Policy
+from sidecar.core.grade import Grade
+from sidecar.core.policy import Policy
 from sidecar.core.rules import Deed, Match, May, Rule, deed_of
 from sidecar.core.rules import covers as is_covered
 from sidecar.core.writer import Writer, WriterKind

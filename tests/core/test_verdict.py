@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sidecar.core.change import Change, Operation
 from sidecar.core.content import BytesContent, Manifest, Range, Snapshot
-from sidecar.core.policy import Grade, Policy, Unchanged
+from sidecar.core.grade import Grade
+from sidecar.core.policy import Policy, Unchanged
 from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
 from sidecar.core.writer import WriterKind
 from tests.core.kit import CHANNEL, CRON, HEARTBEAT, LINK, OTHER_LINK, OWN, RUN, STRANGER, Disk, digest, only

@@ -10,10 +10,12 @@ import pytest
 from sidecar.core import events as ev
 from sidecar.core.decisions import Approve, Refuse
 from sidecar.core.glob import Glob
+from sidecar.core.grade import Grade
 from sidecar.core.loss import Loss
-from sidecar.core.policy import Grade, Policy, Unchanged
+from sidecar.core.policy import Policy, Unchanged
+from sidecar.core.process import Act, Process
 from sidecar.core.verdict import Verdict
-from sidecar.core.witness import LATE_NS, MAX_SEEN, Act, Process
+from sidecar.core.witness import LATE_NS, MAX_SEEN
 from tests.core.kit import FILE, Bench
 from tests.core.kit import GATEWAY_PID as PID
 

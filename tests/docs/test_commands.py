@@ -20,8 +20,8 @@ from sidecar.core.chain import KeptChain
 from sidecar.core.content import Manifest, Segment
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Gateway, Run
+from sidecar.core.grade import Grade
 from sidecar.core.incident import Incident, incident_id
-from sidecar.core.policy import Grade
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.demo.packages import default_cache_dir, ensure_gateway

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from sidecar.core.gateway import Gateway, Run
+from sidecar.core.grade import Grade
 from sidecar.core.hold import Hold
 from sidecar.core.incident import Outcome, Recovery, Subject, UnexplainedRange
-from sidecar.core.policy import Grade
 from sidecar.core.verdict import Verdict
 from sidecar.notify import words
 from sidecar.notify.text import page_text

@@ -22,7 +22,8 @@ from sidecar.core.rules import May, Rule
 from sidecar.core.verdict import Verdict
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import IncidentReader
-from sidecar.store.recordings import RecordingStore, decode, encode, exported, pack, unpack
+from sidecar.store.recordings import RecordingStore, exported
+from sidecar.store.tapes import decode, encode, pack, unpack
 from tests.core.kit import CRON, FILE, OWN, WINDOW
 from tests.replay.stories import ASKED, HERE, NOTE, REPLY, Taped, fenced, text_of, written
 from tests.store.samples import NOON, Clock

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
+from sidecar.core.grade import Grade
 from sidecar.core.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
-from sidecar.core.policy import Grade, Mode
+from sidecar.core.policy import Mode
 from sidecar.core.verdict import Verdict
 
 SECOND: Final = 1_000_000_000

@@ -7,7 +7,7 @@ import pytest
 
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.incident import Subject, UnexplainedRange
-from sidecar.core.witness import Process
+from sidecar.core.process import Process
 from sidecar.store.codec import decode, encode
 from sidecar.store.public import incident_json, iso_utc
 from sidecar.store.stored import PageRecord, StoredIncident

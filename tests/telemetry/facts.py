@@ -9,8 +9,8 @@ from sidecar.core.change import Change, Operation
 from sidecar.core.content import Snapshot
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
+from sidecar.core.grade import Grade
 from sidecar.core.incident import Incident, Outcome, Recovery
-from sidecar.core.policy import Grade
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.wire.messages import Diagnostic, LockFailed, WireWriter
