@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,30 @@ def _imports(room: str) -> Iterator[tuple[Path, str]]:
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{path} imports by position"
                 yield path, node.module or ""
+
+
+def _modules() -> dict[str, set[str]]:
+    """Every module, and those that it names, be it for types only."""
+    paths = {
+        ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in ROOT.rglob("*.py")
+    }
+    found = {}
+    for name, path in paths.items():
+        named = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                below = {f"{node.module}.{alias.name}" for alias in node.names}
+                named |= below & paths.keys() or {node.module}
+        found[name] = named & paths.keys()
+    return found
+
+
+def test_no_module_leads_back_to_itself() -> None:
+    try:
+        TopologicalSorter(_modules()).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 def test_every_room_is_in_the_table() -> None:
