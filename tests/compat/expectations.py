@@ -63,7 +63,8 @@ def _known(scenario: Scenario, cell: Cell) -> list[str]:
             found.append(f"neither recovered nor refused with a reason: {cell.verdict} {cell.outcome}")
         return found
     if scenario.change is Change.LOCK_TIMEOUT and cell.outcome != "effective":
-        found.append(f"the wait for the lock is not on record: {cell.verdict} {cell.outcome}")
+        what = f"{cell.verdict} {cell.outcome} {cell.reason} {' '.join(cell.checks)}"
+        found.append(f"the wait for the lock is not on record: {what}".rstrip())
     if cell.tripped:
         found.append(f"the run was lost: {cell.verdict} {cell.outcome} {cell.reason} {' '.join(cell.checks)}".rstrip())
     if cell.lost:
