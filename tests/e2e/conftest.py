@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sidecar.demo.companion import Companion
 from sidecar.demo.errors import NpmFailedError, NpmMissingError
-from sidecar.demo.guard import Guard
 from sidecar.demo.packages import default_cache_dir, ensure_gateway
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
@@ -153,10 +153,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             lines = (*rig.gateway.stdout.tail(_TAIL), "", *rig.gateway.stderr.tail(_TAIL))
             title = f"output of the gateway of {rig.package.version}"
             report.sections.append((title, "\n".join(line[:_WIDTH] for line in lines)))
-        for guard in {id(value): value for value in values if isinstance(value, Guard) and value.sidecar.pid}.values():
-            report.sections.append(("the sidecar's log", "\n".join(guard.sidecar.log.tail(_TAIL))))
+        sidecars = {id(it): it for value in values if isinstance(it := getattr(value, "sidecar", None), Companion)}
+        for sidecar in (it for it in sidecars.values() if it.pid):
+            report.sections.append(("the sidecar's log", "\n".join(sidecar.log.tail(_TAIL))))
             with suppress(OSError, KeyError):
-                [newest, *_] = item.config.stash[RUNNER].run(guard.sidecar.incidents()) or [{}]
+                [newest, *_] = item.config.stash[RUNNER].run(sidecar.incidents()) or [{}]
                 report.sections.append(("its newest incident", json.dumps(newest)))
     return report
 

@@ -7,6 +7,7 @@ a sidecar says or does not say, the controller decides as it does unpatched.
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -560,6 +561,32 @@ def test_an_answer_that_comes_too_late_moves_nothing(swap: Gateway, sidecar: Sid
     sidecar.sync()
     assert swap.do("return g.controller.hasSessionTakeover()") is True
     assert sidecar.said("applied") == []
+
+
+def test_an_answer_in_time_counts_though_the_gateway_was_too_busy_to_hear_it(
+    gateway: Gateway, sidecar: Sidecar, tmp_path: Path
+) -> None:
+    """Its timers go before what has come in meanwhile: the bound of time is the sidecar's, not its own."""
+    asked, busy = tmp_path / "asked", tmp_path / "busy"
+
+    def told(connection: Connection, message: Told) -> Iterable[Answer]:
+        if message["t"] == "ask":
+            asked.touch()
+            while not busy.exists():
+                time.sleep(0.001)
+        yield from approving(connection, message)
+
+    sidecar.answer = told
+    code = f"""
+      await coTenant();
+      const ended = endRun();
+      while (!fs.existsSync({str(asked)!r})) await new Promise((on) => setImmediate(on));
+      fs.writeFileSync({str(busy)!r}, "");
+      const until = performance.now() + {BOUND_MS + SLACK_MS};
+      while (performance.now() < until);
+      return await ended;
+    """
+    assert gateway.do(code)["outcome"] == "answered"
 
 
 def test_a_link_that_breaks_while_a_question_waits_ends_the_wait(swap: Gateway, sidecar: Sidecar) -> None:
