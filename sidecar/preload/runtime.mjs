@@ -32,7 +32,7 @@ function start(from) {
         link.send("adapter", adapter);
         if (again) safely("reconnect", repeat);
       },
-      missed: () => safely("reconnect", repeat),
+      missed: () => safely("reconnect", repeatAccount),
       disconnected: () => fences?.forgetApprovals(),
     },
     (message) => fitted?.whenActive(() => safely("command", () => fences.onCommand(message))),
@@ -43,10 +43,16 @@ function start(from) {
   link.connect();
 }
 
-/** Another link, or reports that were dropped: who listens now may not know what is under way. Windows come last. */
+/** Another link: what was said on the one before it may be lost on whoever listens now. Windows come last. */
 function repeat() {
   repeatChanges();
   repeatHolds((type, fields) => link.send(type, fields));
+  fences?.repeat();
+}
+
+/** Reports were dropped on this link. Its holds are not said again: who has heard of one would count it twice. */
+function repeatAccount() {
+  repeatChanges();
   fences?.repeat();
 }
 

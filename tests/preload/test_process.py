@@ -333,7 +333,8 @@ def test_what_began_while_reports_were_dropped_is_told_behind_word_of_the_loss(s
     """A write whose begin nobody has heard looks like a stranger's until it returns."""
     gateway = start()
     sidecar.wait_for(lambda: [m for m in sidecar.said("adapter") if m["adapter"] != "pending"], "the adapter")
-    sidecar.sync()
+    gateway.do("g.lock = await bundle.acquireSessionWriteLock({ sessionFile: file.replace('.j', '2.j') })")
+    [held] = sidecar.wait_for_said("lock.taken")
     reading = sidecar.pause()
     fill(gateway)
     gateway.do("await startRun()")
@@ -346,7 +347,8 @@ def test_what_began_while_reports_were_dropped_is_told_behind_word_of_the_loss(s
     behind = told[[m["t"] for m in told].index("lost") + 1 :]
     assert [(m["t"], m.get("phase")) for m in behind[:2]] == [("change", "begin"), ("fence.set", None)]
     assert {m["file"] for m in behind[:2]} == {str(gateway.file.resolve())}
-    gateway.do("g.goOn(); await g.writing")
+    assert [m["hold"] for m in sidecar.said("lock.taken") if m["file"] == held["file"]] == [held["hold"]], "told twice"
+    gateway.do("g.goOn(); await g.writing; await g.lock.release()")
     sidecar.sync()
     [ended] = [
         m for m in sidecar.connections[0].told if (m.get("change"), m.get("phase")) == (behind[0]["change"], "end")
