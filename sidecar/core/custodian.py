@@ -348,22 +348,26 @@ class Custodian:
         waiting = [w for w in windows if w.may_be_read and w.fence == event.snapshot.fingerprint]
         for window in windows:
             window.owned(event.snapshot)
+        ledger = self._registry.ledger(event.file)
         strange: list[Range] = []
+        fenced = True
         if event.file in self._registry.unsettled or not event.settled:
             # Nothing can be concluded about other windows: reports of what was read may be on their way.
             self._registry.unsettled.discard(event.file)
-            if not self._registry.ledger(event.file).may_take(event.snapshot, (w.fence for w in windows)):
+            if not ledger.may_take(event.snapshot, (w.fence for w in windows)):
                 return decisions
         else:
+            fenced = bool(windows)
+            if ledger.head == event.snapshot.fingerprint:
+                strange += ledger.strange  # the file is as it was when they were seen
             for window in windows:
                 decisions += self._answers.look_back(window, event.snapshot, event.at_ns)
                 if window.fence != event.snapshot.fingerprint:
                     over = window.window_id in event.over
                     decisions += self._answers.look(window, event.snapshot, event.at_ns, over=over)
                     strange += window.strange
-        ledger = self._registry.ledger(event.file)
         testimony = self._registry.account_testimony(event.file)
-        manifest = ledger.read(event.snapshot, event.at_ns, testimony, strange)
+        manifest = ledger.read(event.snapshot, event.at_ns, testimony, strange, fenced=fenced)
         if manifest is not None:
             ledger.mark = self._registry.witness.mark()
         for window in waiting:

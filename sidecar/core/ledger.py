@@ -173,7 +173,13 @@ class Ledger:
         return self.manifest is None or snapshot.fingerprint in fences
 
     def read(
-        self, snapshot: Snapshot, at_ns: int, testimony: Testimony = NO_TESTIMONY, strange: Iterable[Range] = ()
+        self,
+        snapshot: Snapshot,
+        at_ns: int,
+        testimony: Testimony = NO_TESTIMONY,
+        strange: Iterable[Range] = (),
+        *,
+        fenced: bool = True,
     ) -> Manifest | None:
         """Move the head to a file as it was read, keeping the known writers of the parts that are explained.
 
@@ -181,6 +187,7 @@ class Ledger:
             snapshot: The file.
             at_ns: The time.
             strange: What of it is a stranger's and in no run's fence yet.
+            fenced: A run has a window on the file. Else all that is unexplained is in no run's fence yet.
             testimony: What the kernel says of the time since the head was set.
 
         Returns:
@@ -194,13 +201,15 @@ class Ledger:
         manifest = Manifest()
         if snapshot.content is not None:
             found = explain(self._named(), self.changes, snapshot.content)
+            if not fenced and self.manifest is not None:
+                strange = (*strange, *found.unexplained)
             manifest = found.manifest if found.unexplained else graded(found.manifest, self.manifest, testimony)
         elif not self._away:
             self.past = self._reported() or self.past
         self._touch(at_ns)
         self.unsaved = self.unsaved or manifest != self.manifest
         self.manifest, self.head, self.gaps = manifest, snapshot.fingerprint, closed(self.gaps, at_ns)
-        self.strange = tuple(strange)
+        self.strange = tuple(dict.fromkeys(strange))
         self.changes = [change for change in self.changes if not change.finished]
         return manifest
 

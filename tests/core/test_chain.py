@@ -77,7 +77,7 @@ def test_a_takeover_is_a_difference_until_a_fence_takes_it_in_whenever_it_was_se
         bench.ask()
     bench.trip()
     bench.close(takeover=True)
-    bench.look()
+    bench.read()
 
     assert [(r.offset, r.length) for r in chain(bench).differences] == [(len(OLD), len(b"foreign\n"))]
 
