@@ -15,7 +15,7 @@ from sidecar.demo.errors import SidecarStartError
 from sidecar.demo.logs import LogFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from types import TracebackType
 
 _POLL_SECONDS: Final = 0.02
@@ -133,15 +133,22 @@ class Companion:
         """The chain of custody of a session (path, id or hash)."""
         return await self._json(f"/v1/custody?session={session}")
 
-    async def closed_incident(self, session: str, timeout_seconds: float = 15.0) -> dict[str, Any]:
+    async def closed_incident(
+        self, session: str, timeout_seconds: float = 15.0, besides: Collection[str] = ()
+    ) -> dict[str, Any]:
         """Wait until the newest incident of a session has ended, and return it.
+
+        Args:
+            session: Path, id or hash.
+            timeout_seconds: How long to wait.
+            besides: The ids of its earlier incidents: the newest is another one, and may not be there yet.
 
         Raises:
             TimeoutError: There is none, or it does not end in time.
         """
         async with asyncio.timeout(timeout_seconds):
             while True:
-                found = await self.incidents(session)
+                found = [incident for incident in await self.incidents(session) if incident["id"] not in besides]
                 if found and found[0]["closed_at"]:
                     return found[0]
                 await asyncio.sleep(_POLL_SECONDS)

@@ -97,13 +97,17 @@ class Guard:
                     return found[0]
                 await asyncio.sleep(_POLL_SECONDS)
 
-    async def closed_incident(self, session_file: Path, timeout_seconds: float = 15.0) -> dict[str, Any]:
+    async def closed_incident(self, session_file: Path, *besides: str) -> dict[str, Any]:
         """Wait until the newest incident of a session has ended, and return it.
+
+        Args:
+            session_file: The session's.
+            besides: The ids of its earlier incidents.
 
         Raises:
             TimeoutError: There is none, or it does not end in time.
         """
-        return await self.sidecar.closed_incident(session_file.name, timeout_seconds)
+        return await self.sidecar.closed_incident(session_file.name, besides=besides)
 
     def open_for_writing(self, directory: Path) -> list[str]:
         """The files below a directory that the sidecar has open for writing now."""

@@ -472,7 +472,7 @@ async def test_a_policy_that_denies_a_writer_stops_the_turn_and_one_that_allows_
         await _note(rig, session_key)
         turn = await window.close(ANSWER)
     assert turn.answered
-    recovered = await ruled.closed_incident(window.session_file)
+    recovered = await ruled.closed_incident(window.session_file, incident["id"])
     assert (recovered["verdict"], recovered["rule"]) == ("co_tenant", "no-notes")
     assert recovered["recovery"]["outcome"] == "effective"
     await _assert_nothing_lost(rig, session_key, window.session_file)
@@ -511,7 +511,7 @@ async def test_a_budget_that_is_used_up_stops_recovery_and_outlives_a_restart(
         await _note(rig, session_key)
         turn = await window.close(ANSWER)
     assert turn.answered
-    await ruled.closed_incident(window.session_file)
+    recovered = await ruled.closed_incident(window.session_file)
 
     await ruled.restart()
     assert (await ruled.sidecar.status())["budgets"][0]["left"] == 0
@@ -519,7 +519,7 @@ async def test_a_budget_that_is_used_up_stops_recovery_and_outlives_a_restart(
         await _note(rig, session_key)
         turn = await window.close(ANSWER)
     assert not turn.answered
-    incident = await ruled.closed_incident(window.session_file)
+    incident = await ruled.closed_incident(window.session_file, recovered["id"])
     assert (incident["verdict"], incident["recovery"]["hold"]) == ("co_tenant", "session_budget")
     assert incident["recovery"]["budget"]["used"] == 1
     assert 'openclaw_sidecar_recovery_budget_remaining{scope="session"} 0.0' in await ruled.sidecar.metrics()

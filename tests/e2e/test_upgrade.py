@@ -111,13 +111,14 @@ async def test_a_preload_that_speaks_more_than_one_protocol_is_spoken_to_in_the_
 ) -> None:
     rig = newer.rig
     await newer.start()
+    told: list[str] = []
     for answer in ("Before the upgrade.", "After the upgrade."):
         await rig.say(session_key)
         async with rig.window(session_key, f"What comes {answer.split()[0].lower()}?") as window:
             await rig.client.chat_inject(session_key, "A note.")
             turn = await window.close(answer)
         assert (turn.answered, turn.text) == (True, answer)
-        await newer.closed_incident(window.session_file)
+        told.append((await newer.closed_incident(window.session_file, *told))["id"])
         await newer.restart()  # what an upgrade of the sidecar does to the gateway
     incidents = await newer.sidecar.incidents(window.session_file.name)
     assert [i["verdict"] for i in incidents] == ["co_tenant", "co_tenant"]

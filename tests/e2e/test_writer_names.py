@@ -78,6 +78,8 @@ class Stage:
     sidecar: Companion
     received: Received
     numbers: count[int]
+    before: set[str]
+    """The incidents of earlier tests: some tests share a session."""
 
     async def call(self, mentioning: str = "", timeout_seconds: float = PATIENCE_SECONDS) -> ModelCall:
         """The next call of the model in a conversation."""
@@ -118,7 +120,7 @@ class Stage:
 
     async def told(self, session_file: Path, run: Who, who: Who) -> dict[str, Any]:
         """The newest incident of a session names a run and a writer: by the API, by `explain`, and on its span."""
-        incident = await self.sidecar.closed_incident(session_file.name, PATIENCE_SECONDS)
+        incident = await self.sidecar.closed_incident(session_file.name, PATIENCE_SECONDS, self.before)
         explained = await self.asked("explain", incident["id"])
         for found in (incident, explained):
             assert (found["run"]["kind"], found["run"]["name"]) == run
@@ -237,13 +239,19 @@ def stage(runner: asyncio.Runner, version: str, packages: Callable[[str], Gatewa
             await rig.say("agent:other:main")  # the first turn of an agent takes its time too
             client = GatewayClient(rig.gateway.url, rig.gateway.token, PATIENCE_SECONDS)
             await stack.enter_async_context(client)
-            return Stage(rig, client, bot, sidecar, received, count(1))
+            return Stage(rig, client, bot, sidecar, received, count(1), set())
 
         stack = AsyncExitStack()
         try:
             yield runner.run(start(stack))
         finally:
             runner.run(stack.aclose())
+
+
+@pytest.fixture(autouse=True)
+def _apart(runner: asyncio.Runner, stage: Stage) -> None:
+    """What earlier tests left is none of this one's."""
+    stage.before.update(incident["id"] for incident in runner.run(stage.sidecar.incidents()))
 
 
 async def test_a_heartbeat_is_named_by_its_agent(stage: Stage) -> None:
