@@ -19,8 +19,12 @@ TAKEOVER = "EmbeddedAttemptSessionTakeoverError: session file changed while embe
 
 
 async def assert_lost(turn: TurnResult, rig: Rig, session_file: Path) -> None:
-    """The turn was stopped by the gateway's fence, on this file and for no other reason."""
-    assert turn.status == 500
+    """The turn was stopped by the gateway's fence, on this file and for no other reason.
+
+    That is 500 over HTTP. The error names the file, though, and a gateway that finds "429" anywhere in an error may
+    take it for a rate limit of the model (2026.5.18 does): about one session in a hundred has that in its random name.
+    """
+    assert turn.status in ({500, 429} if "429" in str(session_file) else {500})
     assert not turn.answered
     await rig.gateway.stderr.wait_for(TAKEOVER.format(session_file), timeout_seconds=5)
     assert all(record.text != "The answer." for record in read_records(session_file))
