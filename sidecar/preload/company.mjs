@@ -4,12 +4,19 @@
 // A recovered turn loses nothing (rule 3). So while a run makes the check at which its fence is moved, and writes on
 // from there, others of this process wait outside the lock, and those that are in already are waited for. Both for a
 // bounded time: what the bound does not cover is as without us.
+//
+// Nor may one be made to wait for a minute. A writer that may enter a lock finds it held, and is in at once; but where it
+// comes in the milliseconds in which the lock is being taken or given back, it looks again only now and then, with the
+// queue of the session's appends in its hands. The gateway, when its run is over, takes the lock and then waits for that
+// queue: each waits for the other. So who was kept outside goes in before anybody else asks for the lock again, and who
+// may enter a lock waits, for a bounded time as well, until nobody of this process is taking it or giving it back.
 import { ASK_BOUND_MS, GUESTS_BOUND_MS, within } from "./bounds.mjs";
 
 const APPENDS_WITHIN_MS = 5000; // who takes longer does something else, or has lost the lock without a word
 
 const guests = new Map(); // file -> Set of {run, since, left}: the holds of its lock
-const doors = new Map(); // file -> Set of {run, since, opened}: runs that want to be alone
+const doors = new Map(); // file -> Set of {run, since, opened, waiting}: runs that want to be alone
+const coming = new Map(); // file -> Set of {since, kept, settled}: the lock is being asked for, or given back
 
 function put(map, file, entry) {
   if (!map.has(file)) map.set(file, new Set());
@@ -46,9 +53,11 @@ export function shut(file, run) {
   const opened = new Promise((resolve) => {
     open = resolve;
   });
-  const remove = put(doors, file, { run, opened });
+  const waiting = new Set();
+  const remove = put(doors, file, { run, opened, waiting });
   return () => {
     remove();
+    for (const comes of waiting) comes();
     open();
   };
 }
@@ -60,9 +69,49 @@ export function alone(file, run) {
   return within(Promise.all(inside.map(({ left }) => left)), GUESTS_BOUND_MS);
 }
 
-/** A promise for when a run that is another may be joined, or the bound is over; undefined when it may be now. */
+/**
+ * Somebody wants in. Undefined when nobody wants to be alone; else `opened`, a promise for when all doors are open or the
+ * bound is over, and `settled()`, to be called when the lock was had, or was not.
+ */
 export function admitted(file, run) {
   const closed = others(doors, file, run);
   if (closed.length === 0) return undefined;
-  return within(Promise.all(closed.map(({ opened }) => opened)), ASK_BOUND_MS);
+  let settled;
+  const comes = () => {
+    settled ??= changes(file, true);
+  };
+  for (const { waiting } of closed) waiting.add(comes);
+  const opened = within(Promise.all(closed.map((door) => door.opened)), ASK_BOUND_MS);
+  return {
+    opened: opened.then(comes),
+    settled() {
+      for (const { waiting } of closed) waiting.delete(comes);
+      settled?.();
+    },
+  };
+}
+
+/** The lock is asked for, or given back. Gives what is called when it was had, or was not, or was given back. */
+export function changes(file, kept = false) {
+  let settle;
+  const settled = new Promise((resolve) => {
+    settle = resolve;
+  });
+  const remove = put(coming, file, { kept, settled });
+  return () => {
+    remove();
+    settle();
+  };
+}
+
+/**
+ * A promise for when those have the lock that were kept outside, or the bound is over; for who may enter a lock that is
+ * held, for when all have it, or have given it back, that came before. Undefined when there are none.
+ */
+export function ahead(file, mayEnter) {
+  const after = performance.now() - GUESTS_BOUND_MS;
+  const before = [...(coming.get(file) ?? [])].filter(({ since, kept }) => since > after && (kept || mayEnter));
+  if (before.length === 0) return undefined;
+  const boundMs = Math.max(...before.map(({ since }) => since)) - after;
+  return within(Promise.all(before.map(({ settled }) => settled)), boundMs);
 }

@@ -1,5 +1,5 @@
 // The session lock: who waited for it, how long, and how long it was held.
-import { admitted, enter } from "./company.mjs";
+import { admitted, ahead, changes, enter } from "./company.mjs";
 import { fingerprintOf } from "./fingerprint.mjs";
 import { safely } from "./guard.mjs";
 import { sessionPath } from "./paths.mjs";
@@ -24,14 +24,21 @@ function failure(error) {
   return name === "AbortError" ? "aborted" : "error";
 }
 
-/** Wrap `acquireSessionWriteLock`: same result, same errors; acquisition and release are reported. */
-export function wrapLock(original, send) {
+/**
+ * Wrap `acquireSessionWriteLock`: same result, same errors; acquisition and release are reported.
+ *
+ * @param recovers () => whether writers may be made to wait for each other
+ */
+export function wrapLock(original, send, recovers = () => false) {
   return async function acquireSessionWriteLock(params, ...rest) {
     const file = safely("lock", () => sessionPath(params?.sessionFile));
     if (!file) return await original.call(this, params, ...rest);
     const asked = process.hrtime.bigint();
     const admission = safely("lock", () => admitted(file, currentRun()));
-    if (admission) await admission;
+    const mayEnter = params.allowReentrant === true && recovers();
+    const first = admission?.opened ?? safely("lock", () => ahead(file, mayEnter));
+    const settled = admission?.settled ?? safely("lock", () => changes(file));
+    if (first) await first;
     let lock;
     try {
       lock = await original.call(this, params, ...rest);
@@ -40,6 +47,8 @@ export function wrapLock(original, send) {
         send("lock.failed", { file, writer: currentWriter(), wait: elapsedNs(asked), reason: failure(error) }),
       );
       throw error;
+    } finally {
+      settled?.();
     }
     return safely("lock", () => held(lock, file, asked, send)) ?? lock;
   };
@@ -60,9 +69,11 @@ function held(lock, file, asked, send) {
     async release(...args) {
       const after = safely("lock", () => fingerprintOf(file));
       taken.delete(hold);
+      const settled = safely("lock", () => changes(file));
       try {
         return await lock.release(...args);
       } finally {
+        settled?.();
         leave();
         safely("lock", () => {
           if (released || after === undefined) return;

@@ -126,7 +126,7 @@ export function install(points, from, fence) {
     if (!link) start(from);
     const send = (type, fields) => link.send(type, fields);
     if (functions.acquireSessionWriteLock) {
-      points.acquireSessionWriteLock.set(wrapLock(functions.acquireSessionWriteLock, send));
+      points.acquireSessionWriteLock.set(wrapLock(functions.acquireSessionWriteLock, send, () => link.recovers));
     }
     if (functions.createEmbeddedAttemptSessionLockController) installFence(points);
     else if (functions.runEmbeddedAttempt && !fitted) {

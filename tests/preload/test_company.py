@@ -1,0 +1,162 @@
+"""Who is in a session's lock together, and in which order.
+
+On a model of the lock of 2026.5.22 and later: it may be entered by who asks for that while it is held, and whoever did
+not get it looks again only after a while. The gateways that this is there for are driven in tests/e2e.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.preload.kit import PRELOAD, Evaluator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROGRAM: Final = """
+const { ahead, shut } = await import(PRELOAD + "/company.mjs");
+const { wrapLock } = await import(PRELOAD + "/locks.mjs");
+const file = SESSION_FILE;
+const run = { run: "r1" };
+const order = [];
+const pause = (ms) => new Promise((later) => setTimeout(later, ms));
+const promptly = () => new Promise((later) => setImmediate(later));
+let file_there = false; // the lock's own file, which comes first and goes last
+let held = 0;
+let stuck = false;
+async function model({ name, allowReentrant }) {
+  await promptly();
+  if (!allowReentrant || held === 0) {
+    while (file_there || (stuck && name === "note")) await pause(30);
+    file_there = true;
+    await pause(5);
+  }
+  held += 1;
+  order.push(name);
+  return {
+    release: async () => {
+      held -= 1;
+      await promptly();
+      if (held === 0) file_there = false;
+    },
+  };
+}
+const acquire = wrapLock(model, () => {}, () => recovers);
+let recovers = true;
+const ask = (name, allowReentrant = false) => acquire({ sessionFile: file, name, allowReentrant });
+const within = (promise, ms) => Promise.race([promise.then(() => true), pause(ms).then(() => false)]);
+"""
+
+
+@pytest.fixture
+def lock(node: Path, tmp_path: Path) -> Iterator[Evaluator]:
+    """A Node program with a session's lock that the preload watches, and a run that shuts the door."""
+    sessions = tmp_path / "agents" / "main" / "sessions"
+    sessions.mkdir(parents=True)
+    session_file = sessions / "s.jsonl"
+    session_file.write_text("")
+    program = PROGRAM.replace("PRELOAD", repr(str(PRELOAD.parent))).replace("SESSION_FILE", repr(str(session_file)))
+    with Evaluator(node, tmp_path, program) as evaluator:
+        yield evaluator
+
+
+def test_who_was_kept_outside_has_the_lock_before_it_is_taken_again(lock: Evaluator) -> None:
+    """Or it would meet a lock that was taken a moment ago, again and again, until the run has long been over."""
+    order = lock.do("""
+        const open = shut(file, run);
+        const note = ask("note");
+        await promptly();
+        open();
+        const again = ask("run");
+        await (await note).release();
+        await (await again).release();
+        return order;
+    """)
+    assert order == ["note", "run"]
+
+
+def test_the_run_waits_a_bounded_time_for_who_was_kept_outside_and_nobody_waits_again(lock: Evaluator) -> None:
+    order, waited, waits_again = lock.do("""
+        stuck = true;
+        const open = shut(file, run);
+        const note = ask("note");
+        await promptly();
+        open();
+        const since = performance.now();
+        await (await ask("run")).release();
+        const waited = performance.now() - since;
+        const waitsAgain = ahead(file, false) !== undefined;
+        await (await ask("next")).release();
+        stuck = false;
+        await (await note).release();
+        return [order, waited, waitsAgain];
+    """)
+    assert order == ["run", "next", "note"]
+    assert waited >= 95
+    assert not waits_again
+
+
+def test_who_did_not_get_the_lock_is_waited_for_no_more(lock: Evaluator) -> None:
+    said = lock.do("""
+        const failing = wrapLock(async () => { throw new Error("no"); }, () => {});
+        const open = shut(file, run);
+        const note = failing({ sessionFile: file }).catch(() => "failed");
+        await promptly();
+        open();
+        const before = ahead(file, false) !== undefined;
+        return [before, await note, ahead(file, false) !== undefined];
+    """)
+    assert said == [True, "failed", False]
+
+
+def test_who_may_enter_the_lock_does_so_though_it_asks_in_the_moment_in_which_it_is_taken(lock: Evaluator) -> None:
+    """Or it would look again only after a while, and again, with the session's queue in its hands."""
+    entered = lock.do("""
+        const holder = ask("run");
+        while (!file_there) await promptly();
+        const note = ask("note", true);
+        const lock = await holder;
+        const entered = await within(note, 2000);
+        await lock.release();
+        await (await note).release();
+        return entered;
+    """)
+    assert entered
+
+
+def test_who_asks_while_the_lock_is_given_back_has_it_before_whoever_may_enter_it(lock: Evaluator) -> None:
+    order = lock.do("""
+        const released = (await ask("run")).release();
+        const note = ask("note", true);
+        await released;
+        const last = await ask("persisted", true);
+        await (await note).release();
+        await last.release();
+        return order;
+    """)
+    assert order == ["run", "note", "persisted"]
+
+
+def test_a_sidecar_that_only_looks_makes_nobody_wait(lock: Evaluator) -> None:
+    entered = lock.do("""
+        recovers = false;
+        const holder = ask("run");
+        while (!file_there) await promptly();
+        const note = ask("note", true);
+        const lock = await holder;
+        const entered = await within(note, 100);
+        await lock.release();
+        await (await note).release();
+        return entered;
+    """)
+    assert not entered
+
+
+def test_who_meets_no_shut_door_waits_for_nobody(lock: Evaluator) -> None:
+    assert lock.do('await (await ask("note")).release(); await (await ask("run")).release(); return order') == [
+        "note",
+        "run",
+    ]
