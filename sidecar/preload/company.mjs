@@ -14,19 +14,29 @@ import { ASK_BOUND_MS, GUESTS_BOUND_MS, within } from "./bounds.mjs";
 
 const APPENDS_WITHIN_MS = 5000; // who takes longer does something else, or has lost the lock without a word
 
-const guests = new Map(); // file -> Set of {run, since, left}: the holds of its lock
-const doors = new Map(); // file -> Set of {run, since, opened, waiting}: runs that want to be alone
-const coming = new Map(); // file -> Set of {since, kept, settled}: the lock is being asked for, or given back
+const guests = new Map(); // file -> Set of {run, since, over}: the holds of its lock
+const doors = new Map(); // file -> Set of {run, since, over, waiting}: runs that want to be alone
+const coming = new Map(); // file -> Set of {since, over, kept}: the lock is being asked for, or given back
 
-function put(map, file, entry) {
+/** Something begins. Gives what ends it: then it is there no more, and its promise `over` is kept. */
+function begin(map, file, fields) {
+  let resolve;
+  const over = new Promise((end) => {
+    resolve = end;
+  });
+  const entry = { ...fields, over, since: performance.now() };
   if (!map.has(file)) map.set(file, new Set());
   const set = map.get(file);
-  entry.since = performance.now();
   set.add(entry);
   return () => {
     set.delete(entry);
     if (set.size === 0 && map.get(file) === set) map.delete(file);
+    resolve();
   };
+}
+
+function allOver(entries, boundMs) {
+  return within(Promise.all(entries.map(({ over }) => over)), boundMs);
 }
 
 function others(map, file, run) {
@@ -36,27 +46,14 @@ function others(map, file, run) {
 
 /** Somebody has the lock now, in a run or in none. Gives what is called when it is given back. */
 export function enter(file, run) {
-  let leave;
-  const left = new Promise((resolve) => {
-    leave = resolve;
-  });
-  const remove = put(guests, file, { run, left });
-  return () => {
-    remove();
-    leave();
-  };
+  return begin(guests, file, { run });
 }
 
 /** A run wants to be alone. Gives what is called when others may come in again. */
 export function shut(file, run) {
-  let open;
-  const opened = new Promise((resolve) => {
-    open = resolve;
-  });
   const waiting = new Set();
-  const remove = put(doors, file, { run, opened, waiting });
+  const open = begin(doors, file, { run, waiting });
   return () => {
-    remove();
     for (const comes of waiting) comes();
     open();
   };
@@ -65,8 +62,7 @@ export function shut(file, run) {
 /** A promise for when all others have left the lock, or the bound is over; undefined when there are none. */
 export function alone(file, run) {
   const inside = others(guests, file, run);
-  if (inside.length === 0) return undefined;
-  return within(Promise.all(inside.map(({ left }) => left)), GUESTS_BOUND_MS);
+  return inside.length === 0 ? undefined : allOver(inside, GUESTS_BOUND_MS);
 }
 
 /**
@@ -81,9 +77,8 @@ export function admitted(file, run) {
     settled ??= changes(file, true);
   };
   for (const { waiting } of closed) waiting.add(comes);
-  const opened = within(Promise.all(closed.map((door) => door.opened)), ASK_BOUND_MS);
   return {
-    opened: opened.then(comes),
+    opened: allOver(closed, ASK_BOUND_MS).then(comes),
     settled() {
       for (const { waiting } of closed) waiting.delete(comes);
       settled?.();
@@ -93,15 +88,7 @@ export function admitted(file, run) {
 
 /** The lock is asked for, or given back. Gives what is called when it was had, or was not, or was given back. */
 export function changes(file, kept = false) {
-  let settle;
-  const settled = new Promise((resolve) => {
-    settle = resolve;
-  });
-  const remove = put(coming, file, { kept, settled });
-  return () => {
-    remove();
-    settle();
-  };
+  return begin(coming, file, { kept });
 }
 
 /**
@@ -111,7 +98,5 @@ export function changes(file, kept = false) {
 export function ahead(file, mayEnter) {
   const after = performance.now() - GUESTS_BOUND_MS;
   const before = [...(coming.get(file) ?? [])].filter(({ since, kept }) => since > after && (kept || mayEnter));
-  if (before.length === 0) return undefined;
-  const boundMs = Math.max(...before.map(({ since }) => since)) - after;
-  return within(Promise.all(before.map(({ settled }) => settled)), boundMs);
+  return before.length === 0 ? undefined : allOver(before, Math.max(...before.map(({ since }) => since)) - after);
 }

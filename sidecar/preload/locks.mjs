@@ -29,14 +29,14 @@ function failure(error) {
  *
  * @param recovers () => whether writers may be made to wait for each other
  */
-export function wrapLock(original, send, recovers = () => false) {
+export function wrapLock(original, send, recovers) {
   return async function acquireSessionWriteLock(params, ...rest) {
     const file = safely("lock", () => sessionPath(params?.sessionFile));
     if (!file) return await original.call(this, params, ...rest);
     const asked = process.hrtime.bigint();
     const admission = safely("lock", () => admitted(file, currentRun()));
-    const mayEnter = params.allowReentrant === true && recovers();
-    const first = admission?.opened ?? safely("lock", () => ahead(file, mayEnter));
+    const mayEnter = () => params.allowReentrant === true && recovers();
+    const first = admission?.opened ?? safely("lock", () => ahead(file, mayEnter()));
     const settled = admission?.settled ?? safely("lock", () => changes(file));
     if (first) await first;
     let lock;
