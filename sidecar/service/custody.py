@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.chain import Chain
     from sidecar.core.custodian import Custodian
-    from sidecar.recovery.warden import Warden
+    from sidecar.driver.driver import Driver
     from sidecar.store.chains import ChainStore
     from sidecar.watch.watcher import Watcher
 
@@ -33,14 +33,14 @@ class CustodyDesk:
     def __init__(
         self,
         custodian: Custodian,
-        warden: Warden,
+        driver: Driver,
         chains: ChainStore,
         watcher: Callable[[], Watcher],
         now_ns: Callable[[], int],
     ) -> None:
         """Nothing is read yet."""
         self._custodian = custodian
-        self._warden = warden
+        self._driver = driver
         self._chains = chains
         self._watcher = watcher
         self._now_ns = now_ns
@@ -59,7 +59,7 @@ class CustodyDesk:
 
     async def chain(self, file: str) -> Chain:
         """The chain of custody of a file, held against what it is now."""
-        return await self._warden.chain(file)
+        return await self._driver.chain(file)
 
     async def keep(self) -> None:
         """Write down what has changed, and until when we have watched. Gateways are answered in between.
@@ -73,10 +73,10 @@ class CustodyDesk:
 
     def _parts(self) -> Iterator[None]:
         """Keep some chains, and some more, until all are kept."""
-        self._warden.handle(ev.TimePassed(at_ns=self._now_ns()))
+        self._driver.handle(ev.TimePassed(at_ns=self._now_ns()))
         while self._custodian.unsaved:
             yield
-            self._warden.handle(ev.TimePassed(at_ns=self._now_ns()))
+            self._driver.handle(ev.TimePassed(at_ns=self._now_ns()))
 
     def _note_watch(self) -> None:
         now_ns = self._now_ns()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.content import Snapshot
     from sidecar.core.fingerprint import Fingerprint
-    from sidecar.recovery.warden import Warden
+    from sidecar.driver.driver import Driver
     from sidecar.web.hooks import HookBegin, HookEnd, HookRange
 
 EXPIRY_SECONDS: Final = 60.0
@@ -62,7 +62,7 @@ class Hooks:
 
     def __init__(  # noqa: PLR0917 - made of its ports
         self,
-        warden: Warden,
+        driver: Driver,
         state_dir: Path,
         token_file: Path,
         now_ns: Callable[[], int],
@@ -72,14 +72,14 @@ class Hooks:
         """No hook is open.
 
         Args:
-            warden: Is told of the reports.
+            driver: Is told of the reports.
             state_dir: Where sessions are.
             token_file: Holds the secret.
             now_ns: The time.
             refuse: Counts bad input and says one line about it.
             expiry_seconds: When a begin without an end is given up.
         """
-        self._warden = warden
+        self._driver = driver
         self._state_dir = state_dir
         self._token_file = token_file
         self._now_ns = now_ns
@@ -134,7 +134,7 @@ class Hooks:
         )
         expiry = asyncio.get_running_loop().call_later(self._expiry_seconds, self._expired, hook)
         self._open[hook] = _Open(change, file, before, expiry)
-        self._warden.handle(ev.FileChanged(file=str(file), change=change))
+        self._driver.handle(ev.FileChanged(file=str(file), change=change))
         log.info("hook_begun", hook=hook, name=begin.name, file=printable(str(file)))
         return {"hook": hook, "session_file": str(file), "size": before.size, "expires_seconds": self._expiry_seconds}
 
@@ -206,11 +206,11 @@ class Hooks:
             )
             made.append(nothing)
         for done in made:
-            self._warden.handle(ev.FileChanged(file=file, change=done))
+            self._driver.handle(ev.FileChanged(file=file, change=done))
         log.info("hook_ended", name=change.writer.name, file=printable(file), ranges=len(ranges))
         if after != opened.before:
             moved = ev.FileMoved(file=file, before=opened.before, fingerprint=after, at_ns=self._now_ns())
-            self._warden.look_again(moved)
+            self._driver.look_again(moved)
 
     def _expired(self, hook: str) -> None:
         opened = self._open.pop(hook, None)
@@ -218,7 +218,7 @@ class Hooks:
             return
         log.warning("hook_expired", hook=hook, name=opened.change.writer.name, file=printable(str(opened.file)))
         self._refuse(_REFUSED, f"{opened.change.writer.name} began a write to {opened.file} and never ended it")
-        self._warden.handle(ev.LinkLost(link=opened.change.link, clean=True, at_ns=self._now_ns()))
+        self._driver.handle(ev.LinkLost(link=opened.change.link, clean=True, at_ns=self._now_ns()))
 
 
 def _writer(begin: HookBegin) -> Writer:

@@ -28,10 +28,10 @@ from sidecar.core.drops import Drops
 from sidecar.core.errors import SidecarError
 from sidecar.core.incident import NS_PER_SECOND
 from sidecar.core.loss import Loss
+from sidecar.driver.driver import Driver
 from sidecar.link.server import LinkServer
 from sidecar.notify.destination import destinations_of
 from sidecar.notify.pager import Pager
-from sidecar.recovery.warden import Warden
 from sidecar.service.chores import Chores
 from sidecar.service.clocks import Clocks, read_clocks
 from sidecar.service.custody import CustodyDesk
@@ -94,7 +94,7 @@ class Service:
         self.roster = Roster()
         self.watcher: Watcher
         self.chains = ChainStore(self.store)
-        self.warden = Warden(
+        self.driver = Driver(
             self.custodian,
             self.store,
             self.pager,
@@ -106,14 +106,14 @@ class Service:
             RecordingStore(self.store),
         )
         drops = Drops(settings.simulate_loss)
-        self.eyewitness = Eyewitness(self.warden.handle, time.time_ns, self.lose, drops)
+        self.eyewitness = Eyewitness(self.driver.handle, time.time_ns, self.lose, drops)
         self.reception = Reception(
-            self.warden, self.roster, self.telemetry, time.time_ns, self.lose, self.eyewitness.drain
+            self.driver, self.roster, self.telemetry, time.time_ns, self.lose, self.eyewitness.drain
         )
         self.lookout = Lookout(
-            self.warden, self.roster, self.eyewitness, time.time_ns, self.lose, self.reception.refuse
+            self.driver, self.roster, self.eyewitness, time.time_ns, self.lose, self.reception.refuse
         )
-        self.custody = CustodyDesk(self.custodian, self.warden, self.chains, lambda: self.watcher, time.time_ns)
+        self.custody = CustodyDesk(self.custodian, self.driver, self.chains, lambda: self.watcher, time.time_ns)
         self.watcher = Watcher(settings.state_dir, self.lookout, drops)
         self.sweep = LockSweep(self.watcher, self.roster, time.time_ns, self.telemetry.stale_lock)
         self.reception.locks = self.sweep
@@ -134,7 +134,7 @@ class Service:
             self.pager.take_up,
         )
         self.hooks = Hooks(
-            self.warden, settings.state_dir, settings.hooks_token_file, time.time_ns, self.reception.refuse
+            self.driver, settings.state_dir, settings.hooks_token_file, time.time_ns, self.reception.refuse
         )
         self.web = WebServer(
             create_app(self, self.store, self.telemetry.render_metrics, custody=self.custody, hooks=self.hooks),
@@ -155,7 +155,7 @@ class Service:
             stack.callback(self.store.close)
             stack.callback(self.chains.close)
             await stack.enter_async_context(self.pager)
-            self.rulebook.start(self.warden.handle)
+            self.rulebook.start(self.driver.handle)
             stack.callback(self.rulebook.stop)
             if self.settings.who is Who.KERNEL:
                 self.eyewitness.start(self.settings.state_dir, (self.settings.data_dir, self.settings.socket.parent))
@@ -166,7 +166,7 @@ class Service:
             stack.callback(self.lookout.stop)
             await self.links.start()
             stack.push_async_callback(self.links.stop)
-            stack.push_async_callback(self.warden.stop)
+            stack.push_async_callback(self.driver.stop)
             self.http = await self.web.start()
             stack.callback(self.hooks.stop)
             stack.push_async_callback(self.web.stop)
@@ -199,7 +199,7 @@ class Service:
         at_ns = time.time_ns()
         touched = [file] if file or loss not in NARROW else self._touched()
         for path in touched:
-            self.warden.handle(ev.AccountBroken(loss=loss, reason=text, at_ns=at_ns, file=path))
+            self.driver.handle(ev.AccountBroken(loss=loss, reason=text, at_ns=at_ns, file=path))
         if not touched:
             self.telemetry.spared(loss)
 
@@ -283,10 +283,10 @@ class Service:
                 f" {self.file_system.blind}",
                 remedy="keep the state directory on a local file system of the machine that the gateway runs on",
             )
-        if self.warden.unsaved:
+        if self.driver.unsaved:
             yield Problem(
                 code="store_failing",
-                what=f"{self.warden.unsaved} decision(s) were not carried out: {self.warden.last_error}",
+                what=f"{self.driver.unsaved} decision(s) were not carried out: {self.driver.last_error}",
                 remedy=f"see that {self.settings.data_dir} has room and can be written to",
             )
         if self.ready and self.watcher.directories == 0:

@@ -19,7 +19,7 @@ from sidecar.watch.tree import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.recovery.warden import Warden
+    from sidecar.driver.driver import Driver
     from sidecar.service.eyewitness import Eyewitness
     from sidecar.service.reception import Losing
     from sidecar.service.roster import Roster
@@ -37,7 +37,7 @@ class Lookout:
 
     def __init__(  # noqa: PLR0917 - made of its ports
         self,
-        warden: Warden,
+        driver: Driver,
         roster: Roster,
         eyewitness: Eyewitness,
         now_ns: Callable[[], int],
@@ -45,7 +45,7 @@ class Lookout:
         refuse: Callable[[str, str], None],
     ) -> None:
         """``lost`` is called when file events may be missing, ``refuse`` for names that are left alone."""
-        self._warden = warden
+        self._driver = driver
         self._roster = roster
         self._eyewitness = eyewitness
         self._now_ns = now_ns
@@ -90,13 +90,13 @@ class Lookout:
             return
         exe = executable_of(pid)
         self._roster.noticed(pid, exe, "it took a session lock")
-        self._warden.handle(ev.LockFileSeen(file=self._key(path), pid=pid, exe=exe, at_ns=self._now_ns()))
+        self._driver.handle(ev.LockFileSeen(file=self._key(path), pid=pid, exe=exe, at_ns=self._now_ns()))
 
     def lock_gone(self, path: Path) -> None:
         """A session lock was given back. What was written under it is looked at first."""
         if path in self._dirty:
             self.look(path)
-        self._warden.handle(ev.LockFileGone(file=self._key(path), at_ns=self._now_ns()))
+        self._driver.handle(ev.LockFileGone(file=self._key(path), at_ns=self._now_ns()))
 
     def watch_overflowed(self, reason: str) -> None:
         """File events are lost."""
@@ -123,18 +123,18 @@ class Lookout:
         self._last[path] = current
         self._hint(path)
         event = ev.FileMoved(file=self._key(path), before=before, fingerprint=current, at_ns=self._now_ns())
-        self._warden.handle(event)
+        self._driver.handle(event)
 
     def _hint(self, path: Path) -> None:
         """Who has a fenced file open for writing, besides its gateways: a line for people, on which nothing rests."""
         file, now = self._key(path), time.monotonic()
-        if now < self._hint_again or not self._warden.is_fenced(file):
+        if now < self._hint_again or not self._driver.is_fenced(file):
             return
         self._hint_again = now + HINT_SECONDS
         for pid in open_for_writing(Path(file)):
             if pid not in self._roster.linked_pids():
                 detail = f"process {pid} ({executable_of(pid)}) has the file open for writing; that proves nothing"
-                self._warden.handle(ev.Noted(file=file, run_id="", what="hint", detail=detail, at_ns=self._now_ns()))
+                self._driver.handle(ev.Noted(file=file, run_id="", what="hint", detail=detail, at_ns=self._now_ns()))
 
     def _check(self, path: Path) -> None:
         """Say once of a file that it is no JSONL. Its bytes are accounted for all the same."""

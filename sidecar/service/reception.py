@@ -1,4 +1,4 @@
-"""Receives what gateways say and passes it on: custody matters to the warden, the rest to telemetry."""
+"""Receives what gateways say and passes it on: custody matters to the driver, the rest to telemetry."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.core.gateway import Gateway
+    from sidecar.driver.driver import Driver
     from sidecar.link.session import LinkSession
-    from sidecar.recovery.warden import Warden
 
 log = structlog.get_logger("sidecar.link")
 
@@ -86,7 +86,7 @@ class Reception:
 
     def __init__(  # noqa: PLR0917 - made of its ports
         self,
-        warden: Warden,
+        driver: Driver,
         roster: Roster,
         telemetry: LinkTelemetry,
         now_ns: Callable[[], int],
@@ -96,7 +96,7 @@ class Reception:
         """``lost`` is called when reports may be missing, ``hear`` takes in what the kernel has to say so far."""
         self.rejected: Counter[str] = Counter()
         self.locks: LockHolds | None = None
-        self._warden = warden
+        self._driver = driver
         self._roster = roster
         self._telemetry = telemetry
         self._now_ns = now_ns
@@ -108,7 +108,7 @@ class Reception:
         self._roster.opened(session)
         hello = session.hello
         at_ns = int(hello.at) if hello else 0
-        self._warden.handle(ev.LinkOpened(gateway=gateway_of(session), at_ns=at_ns))
+        self._driver.handle(ev.LinkOpened(gateway=gateway_of(session), at_ns=at_ns))
         if hello is not None and session.role is Role.COTENANT:
             log.info("cotenant_linked", pid=session.pid, name=hello.name, link=session.name)
         else:
@@ -147,7 +147,7 @@ class Reception:
         log.info(gone, pid=session.pid, clean=clean, link=session.name)
         if self.locks is not None and session.pid not in self._roster.linked_pids():
             self.locks.gone(session.pid)
-        self._warden.lost(ev.LinkLost(link=session.name, clean=clean, at_ns=self._now_ns()))
+        self._driver.lost(ev.LinkLost(link=session.name, clean=clean, at_ns=self._now_ns()))
 
     def refuse(self, reason: str, text: str, **where: object) -> None:
         """Count bad input of any kind and say one line about it."""
@@ -163,32 +163,32 @@ class Reception:
             case wire.Changed():
                 if message.failed:
                     self._lost(Loss.WRITE_FAILED, f"a write of process {pid} failed half-way", message.file)
-                self._warden.handle(ev.FileChanged(file=message.file, change=session.changes.read(message)))
+                self._driver.handle(ev.FileChanged(file=message.file, change=session.changes.read(message)))
             case wire.LockTaken():
                 if self.locks is not None:
                     self.locks.taken(pid, message.file)
-                self._warden.handle(translate.lock_taken(message, speaker, session.name))
+                self._driver.handle(translate.lock_taken(message, speaker, session.name))
             case wire.LockReleased():
                 if self.locks is not None:
                     self.locks.released(pid, message.file)
-                self._warden.handle(translate.lock_released(message, speaker, session.name))
+                self._driver.handle(translate.lock_released(message, speaker, session.name))
             case wire.LockFailed():
                 self._telemetry.lock_failed(message)
             case wire.FenceSet():
                 self._hear()  # what the kernel tells after this came after the fence
-                self._warden.handle(translate.fence_set(message, session.name))
+                self._driver.handle(translate.fence_set(message, session.name))
             case wire.FenceClosed():
-                self._warden.closed(ev.FenceClosed(window=message.window, takeover=message.takeover, at_ns=at_ns))
+                self._driver.closed(ev.FenceClosed(window=message.window, takeover=message.takeover, at_ns=at_ns))
             case wire.Ask():
-                await self._warden.asked(session, message)
+                await self._driver.asked(session, message)
             case wire.LockAsked():
-                await self._warden.lock_asked(session, message)
+                await self._driver.lock_asked(session, message)
             case wire.LockWaited():
-                self._warden.handle(translate.lock_waited(message))
+                self._driver.handle(translate.lock_waited(message))
             case wire.Applied():
-                self._warden.handle(translate.applied(message))
+                self._driver.handle(translate.applied(message))
             case wire.Tripped():
-                await self._warden.tripped(session, message)
+                await self._driver.tripped(session, message)
             case wire.AdapterFound():
                 self._adapter(session, message, at_ns)
             case wire.Diagnostic():
@@ -207,7 +207,7 @@ class Reception:
     def _adapter(self, session: LinkSession, message: wire.AdapterFound, at_ns: int) -> None:
         known = session.adapter
         session.adapter = message
-        self._warden.handle(ev.LinkOpened(gateway=gateway_of(session), at_ns=at_ns))
+        self._driver.handle(ev.LinkOpened(gateway=gateway_of(session), at_ns=at_ns))
         if known is None or known.adapter != message.adapter:
             log.info("adapter", pid=session.pid, adapter=message.adapter, reason=message.reason)
 
@@ -215,7 +215,7 @@ class Reception:
         self._telemetry.diagnostic(message, gateway_of(session))
         told = translate.turn_told(message)
         if told is not None:
-            self._warden.handle(told)
+            self._driver.handle(told)
         noted = translate.noted(message)
         if noted is not None:
-            self._warden.handle(noted)
+            self._driver.handle(noted)

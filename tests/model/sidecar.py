@@ -1,6 +1,6 @@
 """The sidecar: it hears the link in order, looks at the file, and has the product's custodian decide.
 
-Written after `sidecar/recovery/warden.py`: an answer reads the file at once; a look reads, has the link say what it has
+Written after `sidecar/driver/driver.py`: an answer reads the file at once; a look reads, has the link say what it has
 done, and looks whether the file still is the same.
 """
 
@@ -54,7 +54,7 @@ class Sidecar(Gateway):
     def _may_look(self, world: World) -> bool:
         """A look that nobody waits for may conclude now.
 
-        The warden reads the file, has the link say what it has done, and concludes only if the file still is the same.
+        The driver reads the file, has the link say what it has done, and concludes only if the file still is the same.
         So whenever it does conclude, the file is what it was when the link spoke, and everything that was said before
         the file's last change has been heard. Looks that conclude nothing have no effect. Here one may come at any
         moment at which a window is open, whether or not anything asks for it.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.demo.companion import Companion, command
 from sidecar.service.clocks import Reading
 from sidecar.wire import messages as wire
+from tests.driver.kit import HEADER, Gateway
 from tests.link.kit import AT
-from tests.recovery.kit import HEADER, Gateway
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ import pytest
 
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.wire import messages as wire
+from tests.driver.kit import FOREIGN, HEADER, RUN, foreign_append, record
 from tests.link.kit import AT
-from tests.recovery.kit import FOREIGN, HEADER, RUN, foreign_append, record
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.demo.companion import command
 from sidecar.wire import messages as wire
-from tests.recovery.kit import foreign_append
+from tests.driver.kit import foreign_append
 
 if TYPE_CHECKING:
     from tests.service.kit import Place

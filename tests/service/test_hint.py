@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from sidecar.wire import messages as wire
-from tests.recovery.kit import foreign_append
+from tests.driver.kit import foreign_append
 from tests.service.kit import opened_incident
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ NOTE = b'{"type":"custom"}\n'
 
 @dataclass
 class Place:
-    """A session, its hooks, and what the warden and the log were told."""
+    """A session, its hooks, and what the driver and the log were told."""
 
     state_dir: Path
     file: Path
@@ -46,10 +46,10 @@ class Place:
         self.looks.append(moved)
 
     def hooks(self, expiry_seconds: float = 60.0) -> Hooks:
-        warden: Any = self
+        driver: Any = self
         token_file = self.state_dir / "hooks.token"
         return Hooks(
-            warden, self.state_dir, token_file, lambda: 7, lambda code, _: self.refused.append(code), expiry_seconds
+            driver, self.state_dir, token_file, lambda: 7, lambda code, _: self.refused.append(code), expiry_seconds
         )
 
     @property

@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 from sidecar.demo.companion import Companion
+from tests.driver.kit import foreign_append
 from tests.kernel import require_kernel_evidence
 from tests.preload.conftest import node, package, packages
 from tests.preload.kit import Gateway
-from tests.recovery.kit import foreign_append
 
 if TYPE_CHECKING:
     from pathlib import Path

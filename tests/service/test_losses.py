@@ -14,8 +14,8 @@ import pytest
 from sidecar.config.settings import Settings
 from sidecar.service.lifecycle import Service
 from sidecar.wire import messages as wire
+from tests.driver.kit import foreign_append
 from tests.link.running import until
-from tests.recovery.kit import foreign_append
 from tests.service.kit import Turning
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sidecar.status import Status
-    from tests.recovery.kit import Gateway
+    from tests.driver.kit import Gateway
     from tests.service.kit import Place
 
 

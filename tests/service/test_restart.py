@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.demo.companion import Companion
+from tests.driver.kit import foreign_append
 from tests.preload.conftest import node, package, packages
 from tests.preload.kit import Gateway
-from tests.recovery.kit import foreign_append
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.wire import messages as wire
+from tests.driver.kit import foreign_append
 from tests.link.kit import AT
-from tests.recovery.kit import foreign_append
 
 if TYPE_CHECKING:
     from tests.service.kit import Place

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sidecar.demo.companion import Companion
-    from tests.recovery.kit import Gateway
+    from tests.driver.kit import Gateway
     from tests.service.kit import Place
 
 TOUCH: Final = "import os, sys; os.utime(sys.argv[1]); print(flush=True); sys.stdin.read()"

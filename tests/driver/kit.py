@@ -1,4 +1,4 @@
-"""A warden with a real link server, real files and sinks in memory; and gateways that say what they do."""
+"""A driver with a real link server, real files and sinks in memory; and gateways that say what they do."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sidecar.core.custodian import Custodian
 from sidecar.core.errors import SidecarError
 from sidecar.core.events import AccountBroken, Event
 from sidecar.core.policy import Mode, Policy
+from sidecar.driver.driver import Driver
 from sidecar.link.server import LinkServer
-from sidecar.recovery.warden import Warden
 from sidecar.service.reception import Reception
 from sidecar.service.roster import Roster
 from sidecar.watch.reading import fingerprint_of
@@ -221,13 +221,13 @@ class Gateway(Client):
 
 @dataclass
 class Desk:
-    """The warden and all that it needs."""
+    """The driver and all that it needs."""
 
     file: Path
     path: Path
     sinks: Sinks
     custodian: Custodian
-    warden: Warden
+    driver: Driver
     roster: Roster
     losses: Counter[str]
     gateways: list[Gateway] = field(default_factory=list)
@@ -259,21 +259,21 @@ async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
     """A desk at work on one session file."""
     sinks, roster, losses = Sinks(), Roster(), Counter[str]()
     custodian = Custodian(Policy(), mode)
-    warden = Warden(custodian, sinks, sinks, sinks, roster, lambda: None, time.time_ns)
+    driver = Driver(custodian, sinks, sinks, sinks, roster, lambda: None, time.time_ns)
 
     def lose(loss: Loss, text: str, file: str = "") -> None:
         losses[loss.value] += 1
-        warden.handle(AccountBroken(loss=loss, reason=text, at_ns=time.time_ns(), file=file))
+        driver.handle(AccountBroken(loss=loss, reason=text, at_ns=time.time_ns(), file=file))
 
-    reception = Reception(warden, roster, sinks, time.time_ns, lose, lambda: None)
+    reception = Reception(driver, roster, sinks, time.time_ns, lose, lambda: None)
     server = LinkServer(place / "s.sock", reception, version="1", mode=mode.value)
     await server.start()
-    opened = Desk(place / "sessions" / "s.jsonl", place / "s.sock", sinks, custodian, warden, roster, losses)
+    opened = Desk(place / "sessions" / "s.jsonl", place / "s.sock", sinks, custodian, driver, roster, losses)
     opened.file.write_bytes(HEADER)
     try:
         yield opened
     finally:
-        await warden.stop()
+        await driver.stop()
         await server.stop()
         for gateway in opened.gateways:
             await gateway.hang_up()

@@ -21,7 +21,7 @@ class Trip:
     """A stopped turn that is being looked at.
 
     Attributes:
-        look: Looks, and then tells of it.
+        look: SyncedReads, and then tells of it.
         unheard: What there is to tell when nothing more can be concluded from a look.
     """
 
@@ -29,7 +29,7 @@ class Trip:
     unheard: ev.TurnTripped
 
 
-class Endings:
+class WindowEnds:
     """Tells of the ends of windows and links, each in its turn."""
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.core.incident import Outcome
 from sidecar.wire import messages as wire
-from tests.recovery.kit import desk, lock_file
+from tests.driver.kit import desk, lock_file
 
 if TYPE_CHECKING:
     from pathlib import Path

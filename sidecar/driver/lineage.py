@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 LONG_BYTES: Final = 1 << 20
 """A longer history is understood in a thread (18 ms for each megabyte)."""
 
-log = structlog.get_logger("sidecar.recovery")
+log = structlog.get_logger("sidecar.driver")
 
 
-class Histories:
+class LineageCheck:
     """Reads histories as runs have left them, and tells what is missing."""
 
     def __init__(self, tell: Callable[[ev.Event], None], now_ns: Callable[[], int]) -> None:

@@ -9,11 +9,11 @@ import pytest
 from sidecar.core.events import FenceClosed
 from sidecar.core.incident import Outcome
 from sidecar.core.verdict import Verdict
-from sidecar.recovery import histories, looks, warden
+from sidecar.driver import driver, lineage, reads
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
+from tests.driver.kit import Desk, Gateway, desk, foreign_append, now, record
 from tests.link.running import until
-from tests.recovery.kit import Desk, Gateway, desk, foreign_append, now, record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What these tests put in an order must not depend on how fast the machine is."""
-    monkeypatch.setattr(warden, "SYNC_SECONDS", 10.0)
-    monkeypatch.setattr(looks, "PATIENT_SECONDS", 10.0)
+    monkeypatch.setattr(driver, "SYNC_SECONDS", 10.0)
+    monkeypatch.setattr(reads, "PATIENT_SECONDS", 10.0)
 
 
 async def one_speaks_one_is_silent(stage: Desk) -> tuple[Gateway, Gateway, str]:
@@ -70,12 +70,12 @@ async def test_a_stopped_turn_of_a_process_that_is_gone_without_a_goodbye_proves
         foreign_append(stage.file)
         gateway.trip(stage.file, fence)
         gateway.end(takeover=True)
-        await until(lambda: stage.warden._endings.trips)
+        await until(lambda: stage.driver._ends.trips)
         await gone(stage, gateway, clean=False)
         assert stage.custodian.windows == ()
         assert (stage.incident.verdict, stage.incident.turn_lost) == (Verdict.UNATTRIBUTED, True)
         assert stage.incident.closed_at_ns
-        await until(lambda: not stage.warden._endings.trips)
+        await until(lambda: not stage.driver._ends.trips)
     assert stage.custodian.windows == ()
     assert stage.sinks.paged == []
 
@@ -105,29 +105,29 @@ async def test_a_question_of_a_run_that_waits_no_more_opens_no_window_again(
         await stage.said()
         silent.deaf = True
         question(stage, gateway, fence, asked)
-        await until(lambda: stage.warden._asking)
+        await until(lambda: stage.driver._asking)
         if meanwhile == "window closed":
             gateway.end(takeover=True)
-            await until(lambda: stage.warden._over)
+            await until(lambda: stage.driver._over)
         else:
             await gone(stage, gateway, clean=meanwhile == "goodbye")
         silent.hear_again()
-        await until(lambda: not stage.warden._asking and not stage.warden._tasks)
+        await until(lambda: not stage.driver._asking and not stage.driver._tasks)
         assert stage.custodian.windows == ()
         assert stage.sinks.saved == []
         assert gateway.commands.empty()
-        assert not stage.warden._over
+        assert not stage.driver._over
 
 
 async def test_a_run_whose_fence_has_moved_on_is_not_told_to_wait_for_the_lock_of_before(place: Path) -> None:
     async with desk(place) as stage:
         gateway, silent, fence = await one_speaks_one_is_silent(stage)
         question(stage, gateway, fence, "lock")
-        await until(lambda: stage.warden._asking)
+        await until(lambda: stage.driver._asking)
         stage.file.touch()
         gateway.fence(stage.file)
         silent.hear_again()
-        await until(lambda: not stage.warden._asking and not stage.warden._tasks)
+        await until(lambda: not stage.driver._asking and not stage.driver._tasks)
         assert gateway.commands.empty()
         assert stage.sinks.saved == []
 
@@ -149,8 +149,8 @@ async def test_a_link_that_is_lost_after_a_recovery_has_its_history_looked_at(
         await stage.said()
         foreign_append(stage.file, record("answer", "first"))
         if stopped:
-            foreign_append(stage.file, b'{"type":"custom","text":"' + b"x" * histories.LONG_BYTES + b'"}\n')
-            await stage.warden.stop()
+            foreign_append(stage.file, b'{"type":"custom","text":"' + b"x" * lineage.LONG_BYTES + b'"}\n')
+            await stage.driver.stop()
         await gateway.hang_up()
         await until(lambda: not tuple(stage.roster.open_sessions()))
         assert stage.incident.recovery.outcome is Outcome.INEFFECTIVE
@@ -165,7 +165,7 @@ async def over(stage: Desk, gateway: Gateway, ending: str) -> None:
     if ending != "window closed":
         await gone(stage, gateway)
     else:
-        await until(lambda: any(isinstance(e, FenceClosed) for e in stage.sinks.events) or stage.warden._endings.held)
+        await until(lambda: any(isinstance(e, FenceClosed) for e in stage.sinks.events) or stage.driver._ends.held)
 
 
 @pytest.mark.parametrize("ending", ["window closed", "window closed, goodbye", "goodbye"])
@@ -176,7 +176,7 @@ async def test_a_foreign_byte_that_is_being_looked_at_when_its_window_ends_is_a_
         gateway, silent, _fence = await one_speaks_one_is_silent(stage)
         foreign_append(stage.file)
         gateway.release(stage.file)
-        await until(lambda: stage.warden._looks.under_way)
+        await until(lambda: stage.driver._reads.under_way)
         await over(stage, gateway, ending)
         silent.hear_again()
         await until(lambda: stage.sinks.saved and not stage.custodian.windows)
@@ -194,10 +194,10 @@ async def test_a_co_tenants_write_that_is_being_looked_at_when_its_window_ends_i
         gateway, silent, _fence = await one_speaks_one_is_silent(stage)
         gateway.append(stage.file, "note")
         gateway.release(stage.file)
-        await until(lambda: stage.warden._looks.under_way)
+        await until(lambda: stage.driver._reads.under_way)
         await over(stage, gateway, ending)
         silent.hear_again()
-        await until(lambda: not stage.custodian.windows and not stage.warden._looks.under_way)
+        await until(lambda: not stage.custodian.windows and not stage.driver._reads.under_way)
         assert gateway.commands.empty()
     assert stage.sinks.saved == []
 
@@ -205,7 +205,7 @@ async def test_a_co_tenants_write_that_is_being_looked_at_when_its_window_ends_i
 async def test_a_window_does_not_wait_for_a_look_longer_than_that_waits_for_others(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looks, "PATIENT_SECONDS", 0.05)
+    monkeypatch.setattr(reads, "PATIENT_SECONDS", 0.05)
     async with desk(place) as stage:
         gateway, _silent, _fence = await one_speaks_one_is_silent(stage)
         foreign_append(stage.file)
@@ -222,18 +222,18 @@ async def test_a_turn_that_is_stopped_after_its_window_ended_is_judged_before_th
         foreign_append(stage.file)
         gateway.release(stage.file)
         gateway.end()
-        await until(lambda: stage.warden._endings.held)
+        await until(lambda: stage.driver._ends.held)
         gateway.trip(stage.file, fence)
         gateway.end(takeover=True)
         await until(lambda: len(silent.unanswered) == 2)
         look, trip = silent.unanswered
         silent.unanswered.clear()
         silent.say(wire.Synced(seq=silent.seq(), at=now(), sync=look.sync))
-        await until(lambda: not stage.warden._looks.under_way)
+        await until(lambda: not stage.driver._reads.under_way)
         assert stage.custodian.windows
         silent.say(wire.Synced(seq=silent.seq(), at=now(), sync=trip.sync))
         await until(lambda: not stage.custodian.windows)
-        await until(lambda: not stage.warden._tasks)
+        await until(lambda: not stage.driver._tasks)
         assert stage.custodian.windows == ()
     said = [m.what for m in stage.incident.timeline]
     assert said.index("turn stopped") < said.index("window closed")

@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
     from sidecar.core.content import Snapshot
     from sidecar.core.fingerprint import Fingerprint
+    from sidecar.driver.ports import Links
     from sidecar.link.session import LinkSession
-    from sidecar.recovery.ports import Links
 
 PATIENT_SECONDS: Final = 1.0
 """How long a look that nobody waits for may wait for links in all."""
 
 _TRIES: Final = 3
 
-log = structlog.get_logger("sidecar.recovery")
+log = structlog.get_logger("sidecar.driver")
 
 
-class Looks:
-    """Looks at files, and has at most one look without a question under way for each."""
+class SyncedReads:
+    """SyncedReads at files, and has at most one look without a question under way for each."""
 
     def __init__(self, links: Links, drain: Callable[[], None], seen: Callable[[str, Snapshot], None]) -> None:
         """No look is under way.

@@ -1,4 +1,4 @@
-"""What the warden needs from the other rooms."""
+"""What the driver needs from the other rooms."""
 
 from __future__ import annotations
 

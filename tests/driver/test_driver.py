@@ -1,4 +1,4 @@
-"""The warden: reports over sockets, bytes in files, in whatever order they come. Real links, real files."""
+"""The driver: reports over sockets, bytes in files, in whatever order they come. Real links, real files."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sidecar.core.hold import Pause
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Mode
 from sidecar.core.verdict import Verdict
-from sidecar.recovery import histories, looks
-from sidecar.recovery.warden import SYNC_SECONDS
+from sidecar.driver import lineage, reads
+from sidecar.driver.driver import SYNC_SECONDS
 from sidecar.watch.reading import fingerprint_of
 from sidecar.watch.records import parse_records
 from sidecar.wire import messages as wire
+from tests.driver.kit import FOREIGN, Desk, Gateway, desk, foreign_append, record
 from tests.link.running import until
-from tests.recovery.kit import FOREIGN, Desk, Gateway, desk, foreign_append, record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,7 +107,7 @@ async def test_what_can_not_be_recorded_is_not_done(place: Path) -> None:
         gateway.ask(stage.file, fence)
         await stage.said()
         assert gateway.commands.empty()
-        assert stage.warden.unsaved > 0
+        assert stage.driver.unsaved > 0
         stage.sinks.full = False
         gateway.ask(stage.file, fence, ask="0.2")
         answer = await gateway.answer()
@@ -125,21 +125,21 @@ async def test_a_takeover_that_could_not_be_saved_is_paged_as_soon_as_there_is_r
         stage.sinks.full = True
         gateway.ask(stage.file, fence)
         await stage.said()
-        stage.warden.handle(ev.TimePassed(at_ns=1))
+        stage.driver.handle(ev.TimePassed(at_ns=1))
         assert stage.sinks.saved == stage.sinks.paged == []
         stage.sinks.full = False
         if then == "next save":
             gateway.trip(stage.file, fence)
             await stage.said()
         elif then == "time":
-            stage.warden.handle(ev.TimePassed(at_ns=2))
+            stage.driver.handle(ev.TimePassed(at_ns=2))
         else:
-            await stage.warden.stop()
+            await stage.driver.stop()
         assert [incident.verdict for incident in stage.sinks.paged] == [Verdict.EXTERNAL]
         assert stage.sinks.saved[-1].paged_for == (Subject.TAKEOVER,)
         assert stage.sinks.saved[-1].turn_lost == (then == "next save")
 
-        stage.warden.handle(ev.TimePassed(at_ns=3))
+        stage.driver.handle(ev.TimePassed(at_ns=3))
         assert len(stage.sinks.paged) == 1
 
 
@@ -152,7 +152,7 @@ async def test_an_approval_is_taken_back_though_that_can_not_be_recorded(place: 
         gateway.release(stage.file)
         assert isinstance(await gateway.answer(), wire.Approve)
         stage.sinks.full = True
-        stage.warden.handle(ev.PauseChanged(pause=Pause("upgrade", 1, 2), at_ns=1))
+        stage.driver.handle(ev.PauseChanged(pause=Pause("upgrade", 1, 2), at_ns=1))
         taken_back = await gateway.answer()
     assert isinstance(taken_back, wire.Refuse)
     assert (taken_back.ask, taken_back.reason) == ("", "taken back")
@@ -186,7 +186,7 @@ async def test_a_page_that_is_made_up_for_tells_what_is_known_by_then(place: Pat
         gateway.end(takeover=True)
         await stage.said()
         stage.sinks.full = False
-        stage.warden.handle(ev.TimePassed(at_ns=2))
+        stage.driver.handle(ev.TimePassed(at_ns=2))
         [incident] = stage.sinks.paged
         assert incident == stage.incident
         assert incident.turn_lost
@@ -404,9 +404,9 @@ async def test_a_question_that_a_gateway_has_given_up_is_not_answered_about_the_
         silent.deaf = True
         gateway.append(stage.file, "note")
         gateway.ask(stage.file, fence)
-        await until(lambda: stage.warden._asking)
+        await until(lambda: stage.driver._asking)
         gateway.end(takeover=True)
-        await until(lambda: not stage.warden._asking)
+        await until(lambda: not stage.driver._asking)
         assert stage.custodian.windows == ()
         assert gateway.commands.empty()
 
@@ -419,9 +419,9 @@ async def test_a_question_about_a_fence_that_has_moved_on_costs_the_new_one_noth
         silent.deaf = True
         gateway.append(stage.file, "note")
         gateway.ask(stage.file, fence)
-        await until(lambda: stage.warden._asking)
+        await until(lambda: stage.driver._asking)
         moved = gateway.fence(stage.file)
-        await until(lambda: not stage.warden._asking)
+        await until(lambda: not stage.driver._asking)
         silent.deaf = False
         gateway.append(stage.file, "other", "note")
         gateway.ask(stage.file, moved, ask="0.2")
@@ -463,7 +463,7 @@ async def test_a_question_about_a_file_that_has_moved_on_is_answered_without_a_v
 async def test_nobody_concludes_anything_from_a_look_while_a_link_is_silent(
     place: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    monkeypatch.setattr(looks, "PATIENT_SECONDS", 0.05)
+    monkeypatch.setattr(reads, "PATIENT_SECONDS", 0.05)
     async with desk(place) as stage:
         gateway, silent = await two(stage)
         gateway.fence(stage.file)
@@ -471,8 +471,8 @@ async def test_nobody_concludes_anything_from_a_look_while_a_link_is_silent(
         silent.deaf = True
         meddle(stage, gateway, change)
         gateway.release(stage.file)
-        await until(lambda: stage.warden._looks.under_way)
-        await until(lambda: not stage.warden._looks.under_way)
+        await until(lambda: stage.driver._reads.under_way)
+        await until(lambda: not stage.driver._reads.under_way)
         assert stage.sinks.saved == stage.sinks.paged == []
         assert gateway.commands.empty()
 
@@ -629,9 +629,9 @@ async def test_while_a_long_history_is_understood_questions_are_answered(
         assert understood.wait(10)
         return parse(lines)
 
-    monkeypatch.setattr(histories, "parse_records", slowly)
+    monkeypatch.setattr(lineage, "parse_records", slowly)
     async with desk(place) as stage:
-        long = b'{"type":"custom","text":"' + b"x" * histories.LONG_BYTES + b'"}\n'
+        long = b'{"type":"custom","text":"' + b"x" * lineage.LONG_BYTES + b'"}\n'
         gateway = await recovered(stage, record("answer", "first"), long)
         assert stage.custodian.windows == ()
         fence = gateway.fence(stage.file, "w2")
@@ -645,11 +645,11 @@ async def test_while_a_long_history_is_understood_questions_are_answered(
     assert "note" in stage.sinks.paged[0].recovery.reason
 
 
-async def test_a_warden_that_stops_has_looked_at_every_history(place: Path) -> None:
+async def test_a_driver_that_stops_has_looked_at_every_history(place: Path) -> None:
     async with desk(place) as stage:
-        long = b'{"type":"custom","text":"' + b"x" * histories.LONG_BYTES + b'"}\n'
+        long = b'{"type":"custom","text":"' + b"x" * lineage.LONG_BYTES + b'"}\n'
         await recovered(stage, record("answer", "first"), long)
-        await stage.warden.stop()
+        await stage.driver.stop()
         assert [incident.recovery.outcome for incident in stage.sinks.paged] == [Outcome.INEFFECTIVE]
 
 
@@ -694,7 +694,7 @@ async def test_a_link_that_is_lost_takes_the_custody_of_all_with_it(place: Path)
     assert stage.sinks.paged == []
 
 
-async def test_a_warden_that_stops_leaves_nothing_under_way(place: Path) -> None:
+async def test_a_driver_that_stops_leaves_nothing_under_way(place: Path) -> None:
     async with desk(place) as stage:
         gateway, silent = await two(stage)
         fence = gateway.fence(stage.file)
@@ -703,9 +703,9 @@ async def test_a_warden_that_stops_leaves_nothing_under_way(place: Path) -> None
         gateway.append(stage.file, "note")
         gateway.release(stage.file)
         gateway.ask(stage.file, fence)
-        await until(lambda: stage.warden._tasks and stage.warden._looks.under_way)
-        await stage.warden.stop()
-        await until(lambda: not stage.warden._tasks and not stage.warden._looks.under_way)
+        await until(lambda: stage.driver._tasks and stage.driver._reads.under_way)
+        await stage.driver.stop()
+        await until(lambda: not stage.driver._tasks and not stage.driver._reads.under_way)
         assert gateway.commands.empty()
 
 

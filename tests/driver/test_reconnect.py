@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sidecar.core.verdict import Verdict
 from sidecar.wire import messages as wire
+from tests.driver.kit import desk, foreign_append
 from tests.link.running import until
-from tests.recovery.kit import desk, foreign_append
 
 if TYPE_CHECKING:
     from pathlib import Path

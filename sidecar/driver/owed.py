@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from sidecar.core.decisions import Decision
     from sidecar.core.incident import Incident, Subject
-    from sidecar.recovery.ports import IncidentSink, PageSink
+    from sidecar.driver.ports import IncidentSink, PageSink
 
 MAX_OWED: Final = 1_000
 """Pages that are kept in mind; of more, the oldest are given up."""
 
-log = structlog.get_logger("sidecar.recovery")
+log = structlog.get_logger("sidecar.driver")
 
 
 class OwedPages:

@@ -16,11 +16,11 @@ from sidecar.core.content import Snapshot
 from sidecar.core.errors import SidecarError
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.recorder import Recorder
+from sidecar.driver.lineage import LineageCheck
+from sidecar.driver.owed import OwedPages
+from sidecar.driver.reads import SyncedReads
+from sidecar.driver.window_ends import Trip, WindowEnds
 from sidecar.link import translate
-from sidecar.recovery.endings import Endings, Trip
-from sidecar.recovery.histories import Histories
-from sidecar.recovery.looks import Looks
-from sidecar.recovery.owed import OwedPages
 from sidecar.watch.lockfile import SUFFIX, read_lock
 from sidecar.watch.processes import executable_of
 from sidecar.wire import messages as wire
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from sidecar.core.chain import Chain
     from sidecar.core.custodian import Custodian
+    from sidecar.driver.ports import ChainSink, IncidentSink, Links, Listener, PageSink, RecordingSink
     from sidecar.link.session import LinkSession
-    from sidecar.recovery.ports import ChainSink, IncidentSink, Links, Listener, PageSink, RecordingSink
 
 SYNC_SECONDS: Final = 0.15
 """How long an answer to a gateway may wait for other links in all; the gateway waits 250 ms."""
@@ -39,10 +39,10 @@ SYNC_SECONDS: Final = 0.15
 _UNHEARD: Final = "another linked process did not say in time what it had done"
 _UNWATCHED: Final = "no sidecar kept an account of this file meanwhile"
 
-log = structlog.get_logger("sidecar.recovery")
+log = structlog.get_logger("sidecar.driver")
 
 
-class Warden:
+class Driver:
     """The one who drives the `Custodian`."""
 
     def __init__(  # noqa: PLR0917 - a hub is made of its ports
@@ -68,10 +68,10 @@ class Warden:
         self._recordings = recordings
         self._recorder = Recorder(custodian)
         self._owed = OwedPages(incidents, pages)
-        self._looks = Looks(links, drain, self._looked)
-        self._histories = Histories(self.handle, now_ns)
+        self._reads = SyncedReads(links, drain, self._looked)
+        self._lineage = LineageCheck(self.handle, now_ns)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._endings = Endings(self.handle, self._spawn)
+        self._ends = WindowEnds(self.handle, self._spawn)
         self._asking: Counter[str] = Counter()
         self._over: set[str] = set()
         """Windows that have ended while a question about them was open."""
@@ -142,7 +142,7 @@ class Warden:
         """
         if any(s is not session for s in self._links.open_sessions()):
             unheard = self._tripped(session, message, None, heard=False)
-            self._endings.tripped(Trip(self._spawn(self._trip(session, message)), unheard))
+            self._ends.tripped(Trip(self._spawn(self._trip(session, message)), unheard))
         else:
             await self._trip(session, message)
 
@@ -151,15 +151,15 @@ class Warden:
         if self._asking[event.window]:
             self._over.add(event.window)
         files = {w.file for w in self._custodian.windows if w.window_id == event.window}
-        self._endings.closed(event, self._looks.at(files))
+        self._ends.closed(event, self._reads.at(files))
 
     def lost(self, event: ev.LinkLost) -> None:
         """A link is gone. What it said of its windows before comes first."""
         left = [w for w in self._custodian.windows if w.gateway.link == event.link]
-        self._endings.lost(event, [w.window_id for w in left], self._looks.at({w.file for w in left}))
+        self._ends.lost(event, [w.window_id for w in left], self._reads.at({w.file for w in left}))
 
     async def _trip(self, session: LinkSession, message: wire.Tripped) -> None:
-        snapshot, heard = await self._looks.look(message.file, session, SYNC_SECONDS)
+        snapshot, heard = await self._reads.look(message.file, session, SYNC_SECONDS)
         self.handle(self._tripped(session, message, snapshot, heard=heard))
 
     def _tripped(
@@ -189,10 +189,10 @@ class Warden:
     async def stop(self) -> None:
         """End what is under way, but for histories: a recovery without a look at its history has no outcome."""
         self._settle()
-        await self._histories.stop()
+        await self._lineage.stop()
         for task in self._tasks:
             task.cancel()
-        await self._looks.stop()
+        await self._reads.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _answer(self, session: LinkSession, message: wire.Ask, arrived: float) -> None:
@@ -247,13 +247,13 @@ class Warden:
         """Look at the file for a run that waits for an answer.
 
         Returns:
-            As `Looks.look`; None where the gateway has not waited and gone on, or is gone: it asks of the past.
+            As `SyncedReads.look`; None where the gateway has not waited and gone on, or is gone: it asks of the past.
         """
         window = message.window
         fence = self._fence_of(window)
         self._asking[window] += 1
         try:
-            seen = await self._looks.look(message.file, session, SYNC_SECONDS)
+            seen = await self._reads.look(message.file, session, SYNC_SECONDS)
         finally:
             self._asking[window] -= 1
             if not self._asking[window]:
@@ -290,13 +290,13 @@ class Warden:
             case de.Page():
                 self._pages.page(decision.incident, decision.about)
             case de.CheckLineage():
-                self._histories.check(decision)
+                self._lineage.check(decision)
             case de.RecallChain() | de.KeepChains() | de.KeepRecording():
                 self._remember(decision)
             case de.ReadFile(settle=True):
-                self._looks.settle(decision.file)
+                self._reads.settle(decision.file)
             case de.ReadFile():
-                snapshot = self._looks.now(decision.file)
+                snapshot = self._reads.now(decision.file)
                 at_ns = self._now_ns()
                 self.handle(ev.SnapshotTaken(file=decision.file, snapshot=snapshot, at_ns=at_ns, settled=False))
 
@@ -315,7 +315,7 @@ class Warden:
         """Read a file and hold it against its chain of custody; changes neither."""
         if file not in self._custodian.files:
             self._recall(file)
-        snapshot, heard = await self._looks.patient(file)
+        snapshot, heard = await self._reads.patient(file)
         if not heard:
             snapshot = replace(snapshot, content=None, problem=_UNHEARD)
         return self._custodian.chain(file, snapshot, self._now_ns())
@@ -336,7 +336,7 @@ class Warden:
                 session.send(message)
 
     def _looked(self, file: str, snapshot: Snapshot) -> None:
-        over = self._endings.held | self._left_open()
+        over = self._ends.held | self._left_open()
         windows = tuple(w.window_id for w in self._custodian.windows if w.file == file and w.window_id in over)
         self.handle(ev.SnapshotTaken(file=file, snapshot=snapshot, at_ns=self._now_ns(), over=windows))
 
