@@ -84,7 +84,7 @@ class Answers:
         window.took_in = True
         # An incident of its own: the window goes on from its new fence, and its verdicts do not rest on this look.
         apart = window.apart(left)
-        foreign = self._registry.ledger(window.file).foreign
+        foreign = self._registry.locks.foreign(window.file)
         apart.observe(judgement, snapshot.fingerprint, foreign, at_ns)
         apart.close(at_ns)
         return self._court.refused(apart, judgement)
@@ -140,7 +140,7 @@ class Answers:
         taken_back += self._court.met(window, judgement, heard_ns(event))
         # What was judged at the check, under the lock, stands, unless a takeover shows now.
         if window.incident is None or judgement.verdict is Verdict.EXTERNAL:
-            foreign = self._registry.ledger(window.file).foreign
+            foreign = self._registry.locks.foreign(window.file)
             window.observe(judgement, event.snapshot.fingerprint, foreign, event.at_ns)
         incident = window.amend(turn_lost=True)
         if incident.verdict is Verdict.EXTERNAL:

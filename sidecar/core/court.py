@@ -108,7 +108,7 @@ class Court:
             The judgement, or a refusal if a takeover was seen in this window before: that its bytes are gone again
             does not mean that no one has read them.
         """
-        incident = window.observe(judgement, current, self._registry.ledger(window.file).foreign, at_ns)
+        incident = window.observe(judgement, current, self._registry.locks.foreign(window.file), at_ns)
         if incident.verdict is not Verdict.EXTERNAL or judgement.verdict is Verdict.EXTERNAL:
             return judgement
         reason = f"a foreign change was seen in this window before: {incident.reason}"

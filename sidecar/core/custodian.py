@@ -15,7 +15,7 @@ from sidecar.core.chain import beginning, examine
 from sidecar.core.court import Court, saved
 from sidecar.core.decisions import CheckLineage, Decision, KeepChains, ReadFile, RecallChain
 from sidecar.core.gateway import Gateway
-from sidecar.core.ledger import ForeignHold, Ledger
+from sidecar.core.ledger import Ledger
 from sidecar.core.links import link_lost, link_opened
 from sidecar.core.lockwaits import LockWaits
 from sidecar.core.registry import Registry
@@ -55,7 +55,7 @@ class Custodian:
         self._court = Court(self._registry, policy, mode, spent)
         self._answers = Answers(self._registry, self._court)
         self._lock_waits = LockWaits(self._registry, self._court)
-        self._unlinked = UnlinkedChanges()
+        self._unlinked = UnlinkedChanges(self._registry.locks)
         self._aftermath = Aftermath()
 
     @property
@@ -95,7 +95,6 @@ class Custodian:
         """Take in one event."""
         match event:
             case ev.LinkOpened():
-                self._unlinked.linked(event.gateway.pid)
                 link_opened(self._registry, event)
                 return []
             case ev.LinkLost():
@@ -116,7 +115,8 @@ class Custodian:
             case ev.LockFileSeen():
                 return self._lock_file_seen(event)
             case ev.LockFileGone():
-                return list(self._unlinked.lock_gone(event))
+                self._registry.locks.gone(event)
+                return []
             case ev.FileMoved():
                 return self._file_moved(event)
             case ev.KernelListening():
@@ -326,10 +326,9 @@ class Custodian:
     def _lock_file_seen(self, event: ev.LockFileSeen) -> list[Decision]:
         if event.pid in self._registry.linked_pids():
             return []
-        self._registry.ledger(event.file).foreign = ForeignHold(event.pid, event.exe, event.at_ns)
+        self._registry.locks.seen(event)
         for window in self._registry.on_file(event.file):
             window.note(event.at_ns, "lock taken", f"by process {event.pid}, which has no link ({event.exe})")
-        self._unlinked.lock_seen(event)
         return []
 
     def _kernel_saw(self, event: ev.KernelSaw) -> list[Decision]:

@@ -31,15 +31,6 @@ _TOO_MANY: Final = "there were too many reports that lead nowhere"
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignHold:
-    """The last process seen to hold the lock without a link of its own."""
-
-    pid: int
-    exe: str
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class Account:
     """What a `Ledger` knows at one moment, as a value: all that verdicts rest on, and nothing of who wrote before.
 
@@ -48,14 +39,12 @@ class Account:
         head: The fingerprint at which the manifest was true.
         uid: Owner at the last reading; -1 when not known.
         changes: Reported since ``head``.
-        foreign: The last lock holder without a link.
     """
 
     manifest: Manifest | None
     head: Fingerprint | None
     uid: int
     changes: tuple[Change, ...]
-    foreign: ForeignHold | None
 
 
 @dataclass(slots=True)
@@ -69,7 +58,6 @@ class Ledger:
         head: The fingerprint at which the manifest was true.
         uid: Owner at the last reading; -1 when not known.
         changes: Reported since ``head``, in the order of their reports.
-        foreign: The last lock holder without a link.
         session: Hash of the session key, as far as a run told it.
         since_ns: When the chain begins; 0 before.
         gaps: Times without custody, oldest first.
@@ -85,7 +73,6 @@ class Ledger:
     head: Fingerprint | None = None
     uid: int = -1
     changes: list[Change] = field(default_factory=list)
-    foreign: ForeignHold | None = None
     session: str = ""
     since_ns: int = 0
     gaps: tuple[Gap, ...] = ()
@@ -98,19 +85,14 @@ class Ledger:
     @classmethod
     def of(cls, account: Account) -> Ledger:
         """A ledger that knows this much."""
-        return cls(account.manifest, None, account.head, account.uid, list(account.changes), account.foreign)
+        return cls(account.manifest, None, account.head, account.uid, list(account.changes))
 
     def account(self) -> Account:
         """What is known now. Recordings keep it, and the names of earlier writers have no part in a verdict."""
         manifest = None
         if self.manifest is not None:
             manifest = Manifest(tuple(Segment(s.offset, s.length, s.sha256) for s in self.manifest.segments))
-        return Account(manifest, self.head, self.uid, tuple(self.changes), self.foreign)
-
-    @property
-    def last_ns(self) -> int:
-        """When something was heard of the file last."""
-        return max(self.touched_ns, self.foreign.at_ns if self.foreign is not None else 0)
+        return Account(manifest, self.head, self.uid, tuple(self.changes))
 
     def report(self, change: Change) -> None:
         """Take in a report, unless it is a late one of what the head has left behind."""

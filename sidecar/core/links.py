@@ -16,9 +16,7 @@ def link_opened(registry: Registry, event: LinkOpened) -> None:
     """A process speaks for itself from now on, or has told more of itself."""
     gateway = event.gateway
     registry.gateways[gateway.link] = gateway
-    for ledger in registry.ledgers.values():
-        if ledger.foreign is not None and ledger.foreign.pid == gateway.pid:
-            ledger.foreign = None
+    registry.locks.linked(gateway.pid)
     for window in registry.on_link(gateway.link):
         window.gateway = gateway
 

@@ -83,7 +83,7 @@ class LockWaits:
         since_ns = event.at_ns - event.waited_ns
         pid, exe = event.holder_pid, event.holder_exe
         hold = self._registry.locks.holder(event.file, pid, since_ns)
-        foreign = self._registry.ledger(event.file).foreign
+        foreign = self._registry.locks.foreign(event.file)
         if not pid and foreign is not None and foreign.at_ns >= max(since_ns, hold.since_ns if hold else 0):
             pid, exe, hold = foreign.pid, foreign.exe, None
         if pid and pid not in self._registry.linked_pids():

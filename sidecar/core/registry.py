@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.gateway import Gateway
 from sidecar.core.ledger import Ledger
-from sidecar.core.locks import Locks
+from sidecar.core.lock_table import LockTable
 from sidecar.core.window import Window
 from sidecar.core.witness import Witness
 from sidecar.core.writer import WriterKind
@@ -47,7 +47,7 @@ class Registry:
         self.ledgers: dict[str, Ledger] = {}
         self.windows: dict[str, Window] = {}
         self.closed: dict[str, Window] = {}
-        self.locks = Locks()
+        self.locks = LockTable()
         self.unsettled: set[str] = set()
         self.witness = Witness()
 
@@ -82,10 +82,10 @@ class Registry:
     def prune(self, at_ns: int) -> None:
         """Put away the accounts of files without a window that were not spoken of for long, and the oldest of many."""
         fenced = {w.file for w in self.windows.values()}
-        idle = sorted((f for f in self.ledgers if f not in fenced), key=lambda f: self.ledgers[f].last_ns)
+        idle = sorted((f for f in self.ledgers if f not in fenced), key=lambda f: self.ledgers[f].touched_ns)
         many = max(0, len(self.ledgers) - MAX_LEDGERS)
         for count, file in enumerate(idle):
-            if count < many or at_ns - self.ledgers[file].last_ns > IDLE_NS:
+            if count < many or at_ns - self.ledgers[file].touched_ns > IDLE_NS:
                 del self.ledgers[file]
 
     def on_file(self, file: str) -> list[Window]:

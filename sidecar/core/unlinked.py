@@ -20,7 +20,8 @@ from sidecar.core.writer import WriterKind
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sidecar.core.events import FileMoved, LockFileGone, LockFileSeen
+    from sidecar.core.events import FileMoved
+    from sidecar.core.lock_table import ForeignHold, LockTable
     from sidecar.core.policy import Mode
 
 QUIET_NS: Final = 120 * 1_000_000_000
@@ -40,25 +41,12 @@ class _Burst:
 
 
 class UnlinkedChanges:
-    """Keeps the bursts and the present lock holders without a link."""
+    """Keeps the bursts."""
 
-    def __init__(self) -> None:
-        """Nothing seen yet."""
-        self._holders: dict[str, tuple[int, str]] = {}
+    def __init__(self, locks: LockTable) -> None:
+        """Nothing seen yet; ``locks`` says which process without a link holds a lock."""
+        self._locks = locks
         self._bursts: dict[str, _Burst] = {}
-
-    def lock_seen(self, event: LockFileSeen) -> None:
-        """A process without a link holds the lock."""
-        self._holders[event.file] = (event.pid, event.exe)
-
-    def linked(self, pid: int) -> None:
-        """The process has a link now: it speaks for itself."""
-        self._holders = {file: holder for file, holder in self._holders.items() if holder[0] != pid}
-
-    def lock_gone(self, event: LockFileGone) -> Iterable[Decision]:
-        """The lock was released."""
-        self._holders.pop(event.file, None)
-        return ()
 
     def changed(self, event: FileMoved, linked: set[int], mode: Mode) -> Iterable[Decision]:
         """The file changed while no window was open on it.
@@ -67,7 +55,9 @@ class UnlinkedChanges:
         linked at all: with one, its own reports tell of them.
         """
         file, at_ns = event.file, event.at_ns
-        holder = self._holders.get(file)
+        holder = self._locks.foreign(file)
+        if holder is not None and holder.until_ns is not None:
+            holder = None
         if holder is None and linked:
             return
         burst = self._bursts.get(file)
@@ -98,7 +88,7 @@ class UnlinkedChanges:
         )
 
 
-def _grown(incident: Incident, event: FileMoved, holder: tuple[int, str] | None) -> Incident:
+def _grown(incident: Incident, event: FileMoved, holder: ForeignHold | None) -> Incident:
     """The incident with one more change in it."""
     current = event.fingerprint
     grown = max(0, current.size - event.before.size)
@@ -106,10 +96,10 @@ def _grown(incident: Incident, event: FileMoved, holder: tuple[int, str] | None)
     changed = replace(incident, current=current, timeline=(*incident.timeline, moment)[-_MAX_MOMENTS:])
     if holder is None:
         return changed
-    pid, exe = holder
+    pid = holder.pid
     known = {w.pid: w for w in incident.writers}
     total = grown + (known[pid].bytes if pid in known else 0)
-    known[pid] = WriterShare(WriterKind.UNKNOWN.value, exe, pid, total)
+    known[pid] = WriterShare(WriterKind.UNKNOWN.value, holder.exe, pid, total)
     return replace(
         changed,
         grade=Grade.BRACKET,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.hold import Held
     from sidecar.core.incident import Subject
-    from sidecar.core.ledger import ForeignHold
+    from sidecar.core.lock_table import ForeignHold
     from sidecar.core.policy import Mode
     from sidecar.core.testimony import Mark
     from sidecar.core.verdict import Judgement, Ruled

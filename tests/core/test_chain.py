@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.core import events as ev
 from sidecar.core.chain import MAX_GAPS, Chain, Gap, KeptChain, widened
-from sidecar.core.change import Operation
+from sidecar.core.change import Change, Operation
 from sidecar.core.custodian import MAX_KEPT_AT_ONCE
 from sidecar.core.decisions import KeepChains, ReadFile, RecallChain
 from sidecar.core.fingerprint import Fingerprint
@@ -256,9 +256,10 @@ def test_accounts_are_put_away_by_age_and_count_but_never_under_an_open_window()
     bench = Bench()
     bench.fence()
     for n in range(MAX_LEDGERS + 5):
-        file = f"/state/{n}.jsonl"
-        bench.handle(ev.LockFileSeen(file=file, pid=7, exe="/bin/sh", at_ns=bench.now()))
-    bench.handle(ev.TimePassed(at_ns=bench.now()))
+        change = Change("c", Operation.METADATA, CRON, bench.now(), link=LINK, began=n, ended=n)
+        bench.custodian.handle(ev.FileChanged(file=f"/state/{n}.jsonl", change=change))
+    while bench.custodian.unsaved:
+        bench.handle(ev.TimePassed(at_ns=bench.now()))
     assert len(bench.custodian.files) == MAX_LEDGERS
     assert FILE in bench.custodian.files
 

@@ -9,7 +9,6 @@ from sidecar.core import events as ev
 from sidecar.core.decisions import AnswerWait, Decision, Page, SaveIncident
 from sidecar.core.hold import Hold
 from sidecar.core.incident import Outcome
-from sidecar.core.locks import MAX_FILES, MAX_HOLDS, Locks
 from sidecar.core.policy import Mode, Policy
 from sidecar.core.rules import May, Rule
 from sidecar.core.verdict import Verdict
@@ -282,13 +281,3 @@ def test_a_window_that_was_not_seen_to_open_may_wait_where_the_file_is_as_at_the
 
 def test_the_end_of_a_wait_in_a_window_that_is_gone_is_nothing() -> None:
     assert Bench().handle(ev.LockWaitEnded(window="w0", had=True, waited_ns=1, at_ns=1)) == []
-
-
-def test_holds_that_never_end_are_forgotten_in_the_end() -> None:
-    locks = Locks()
-    for number in range(MAX_HOLDS + 5):
-        locks.taken(ev.LockTaken(file=FILE, hold=f"h{number}", writer=CRON, wait_ns=0, at_ns=number, link=LINK))
-    for number in range(MAX_FILES + 5):
-        locks.taken(ev.LockTaken(file=f"f{number}", hold="h", writer=CRON, wait_ns=0, at_ns=number, link=LINK))
-    assert locks.holder(FILE, 0, 0) is None
-    assert locks.holder(f"f{MAX_FILES}", 0, 0) is not None

@@ -1,0 +1,68 @@
+"""The one table of lock holds: what is known of holders, for how long it is kept, and how a recording retells it."""
+
+from __future__ import annotations
+
+from sidecar.core import events as ev
+from sidecar.core.lock_table import MAX_FILES, MAX_HOLDS, LockTable
+from tests.core.kit import CRON, FILE, LINK, OTHER_LINK
+
+SEEN = ev.LockFileSeen(file=FILE, pid=4711, exe="/usr/bin/python3", at_ns=5)
+TAKEN = ev.LockTaken(file=FILE, hold="h", writer=CRON, wait_ns=0, at_ns=3, link=LINK)
+
+
+def table(*events: ev.LockTaken | ev.LockFileSeen | ev.LockFileGone) -> LockTable:
+    locks = LockTable()
+    for event in events:
+        match event:
+            case ev.LockTaken():
+                locks.taken(event)
+            case ev.LockFileSeen():
+                locks.seen(event)
+            case ev.LockFileGone():
+                locks.gone(event)
+    return locks
+
+
+def test_holds_that_never_end_are_forgotten_in_the_end() -> None:
+    locks = LockTable()
+    for number in range(MAX_HOLDS + 5):
+        locks.taken(ev.LockTaken(file=FILE, hold=f"h{number}", writer=CRON, wait_ns=0, at_ns=number, link=LINK))
+    for number in range(MAX_FILES + 5):
+        locks.taken(ev.LockTaken(file=f"f{number}", hold="h", writer=CRON, wait_ns=0, at_ns=number, link=LINK))
+    assert locks.holder(FILE, 0, 0) is None
+    assert locks.holder(f"f{MAX_FILES}", 0, 0) is not None
+
+
+def test_a_hold_is_that_of_the_link_which_reported_it() -> None:
+    locks = table(TAKEN)
+    assert locks.is_held(FILE, {LINK})
+    assert not locks.is_held(FILE, {OTHER_LINK})
+    locks.lost(OTHER_LINK)
+    assert locks.is_held(FILE, {LINK})
+    locks.lost(LINK)
+    assert not locks.is_held(FILE, {LINK})
+
+
+def test_a_foreign_hold_has_ended_when_the_lock_file_is_gone_and_is_still_known() -> None:
+    locks = table(SEEN, ev.LockFileGone(file=FILE, at_ns=8), ev.LockFileGone(file=FILE, at_ns=9))
+    foreign = locks.foreign(FILE)
+    assert foreign is not None
+    assert (foreign.pid, foreign.at_ns, foreign.until_ns) == (4711, 5, 8)
+
+
+def test_a_process_that_links_is_no_foreign_holder_any_more() -> None:
+    locks = table(TAKEN, SEEN)
+    locks.linked(12)
+    assert locks.foreign(FILE) is not None
+    locks.linked(4711)
+    assert locks.foreign(FILE) is None
+    assert locks.is_held(FILE, {LINK})
+
+
+def test_the_holds_that_a_recording_retells_lead_to_the_same_table() -> None:
+    for gone in ((), (ev.LockFileGone(file=FILE, at_ns=8),)):
+        locks = table(TAKEN, SEEN, *gone)
+        told = table(*locks.recount(FILE))
+        assert told.foreign(FILE) == locks.foreign(FILE)
+        assert told.holder(FILE, 0, 0) == locks.holder(FILE, 0, 0)
+    assert locks.recount("another file") == []
