@@ -281,7 +281,6 @@ class Custodian:
         if event.takeover:
             self._aftermath.remember(window)
         if window.records and not event.takeover:
-            # The last of its batch: the answer may come at once, and what it changes must be saved after the above.
             self._registry.closed[window.window_id] = window
             decisions.append(CheckLineage(window=window.window_id, file=window.file, records=tuple(window.records)))
         return decisions

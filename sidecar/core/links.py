@@ -31,7 +31,6 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
         registry.witness.ended(gateway.pid, gateway.started_at_ns)
     registry.locks.lost(event.link)
     decisions: list[Decision] = []
-    checks: list[Decision] = []
     for window in registry.on_link(event.link):
         window.note(event.at_ns, "link lost", "the gateway ended" if event.clean else "without a goodbye")
         window.left()
@@ -41,7 +40,7 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
         del registry.windows[window.window_id]
         if window.records:
             registry.closed[window.window_id] = window
-            checks.append(CheckLineage(window=window.window_id, file=window.file, records=tuple(window.records)))
+            decisions.append(CheckLineage(window=window.window_id, file=window.file, records=tuple(window.records)))
     for ledger in registry.ledgers.values():
         ledger.abandon(event.link, event.at_ns)
     for window in registry.windows.values():
@@ -49,5 +48,4 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
     announced = gateway is not None and gateway.role is Role.COTENANT
     if not event.clean and not announced:
         registry.lose_custody("a gateway's link was lost without a goodbye", event.at_ns)
-    # The last of their batch: the answers may come at once, and what they change must be saved after the above.
-    return [*decisions, *checks]
+    return decisions

@@ -1,9 +1,12 @@
-"""Feeds the core and carries out what it decides. Everything runs in one thread, in the order of arrival."""
+"""Feeds the core and carries out what it decides: one event at a time, all decisions of one before the next.
+
+docs/driving-the-core.md is the contract that this keeps. Everything runs in one thread.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -72,6 +75,10 @@ class Driver:
         self._lineage = LineageCheck(self.handle, now_ns)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends = WindowEnds(self.handle, self._spawn)
+        self._waiting: deque[ev.Event] = deque()
+        self._brought: list[ev.Event] = []
+        """Heard while the decisions of one event are carried out; told right after them."""
+        self._busy = False
         self._asking: Counter[str] = Counter()
         self._over: set[str] = set()
         """Windows that have ended while a question about them was open."""
@@ -79,9 +86,27 @@ class Driver:
         self.last_error = ""
 
     def handle(self, event: ev.Event) -> None:
-        """Tell the core, and carry out what it decides, in order."""
-        with self._listener.within(event):
-            self._handle(event)
+        """Tell the core, and carry out what it decides, in order.
+
+        While that is done for one event, a further one is only taken note of: it is told when all decisions of the one
+        are carried out, in the order of arrival, ahead of everything that waited before.
+        """
+        if self._busy:
+            self._brought.append(event)
+            return
+        self._waiting.append(event)
+        while self._waiting:
+            self._take(self._waiting.popleft())
+
+    def _take(self, event: ev.Event) -> None:
+        self._busy = True
+        try:
+            with self._listener.within(event):
+                self._handle(event)
+        finally:
+            self._busy = False
+            self._waiting.extendleft(reversed(self._brought))
+            self._brought.clear()
 
     def _handle(self, event: ev.Event) -> None:
         self._listener.event(event)

@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections import Counter
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +27,7 @@ from sidecar.wire import messages as wire
 from tests.link.kit import AT, Client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from sidecar.core.decisions import Decision
@@ -55,6 +55,7 @@ class Sinks:
     answers: list[float] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
     full: bool = False
+    carrying_out: Event | None = None
 
     def save(self, incident: Incident, spent_at_ns: int = 0) -> None:
         if self.full:
@@ -67,8 +68,14 @@ class Sinks:
     def event(self, event: Event) -> None:
         self.events.append(event)
 
-    def within(self, event: Event) -> nullcontext[None]:
-        return nullcontext()
+    @contextmanager
+    def within(self, event: Event) -> Iterator[None]:
+        assert self.carrying_out is None, f"{event} entered the core while {self.carrying_out} was being carried out"
+        self.carrying_out = event
+        try:
+            yield
+        finally:
+            self.carrying_out = None
 
     def decision(self, decision: Decision) -> None:
         self.decisions.append(decision)
