@@ -11,7 +11,7 @@ fs.mkdirSync(sessions, { recursive: true });
 const line = `${JSON.stringify({ type: "message", id: "x", message: { role: "user", content: "y".repeat(1500) } })}\n`;
 let reports = 0;
 if (mode === "watched") {
-  const { watchFileSystem } = await import(`file://${preload}/filesystem.mjs`);
+  const { watchFileSystem } = await import(`file://${preload}/account/fs_hooks.mjs`);
   watchFileSystem(() => (reports += 1));
 }
 

@@ -11,7 +11,7 @@ function say(found) {
 }
 
 async function examine(file) {
-  const { fit } = await import("./selfcheck.mjs");
+  const { fit } = await import("./fence/selfcheck.mjs");
   let fence;
   globalThis[Symbol.for("openclaw-sidecar.preload")] = (points) => {
     if (points.createEmbeddedAttemptSessionLockController) fence ??= points;

@@ -19,7 +19,7 @@ export function reasonOf(error) {
   if (error instanceof Refusal) return error.message.slice(0, 300);
   const name = error instanceof Error ? error.constructor.name : typeof error;
   const code = typeof error?.code === "string" && /^[A-Z_0-9]{1,60}$/.test(error.code) ? ` ${error.code}` : "";
-  const place = /[/\\]preload[/\\](\w+\.mjs:\d+)/.exec(String(error?.stack ?? ""))?.[1];
+  const place = /[/\\]preload[/\\]((?:\w+[/\\])?\w+\.mjs:\d+)/.exec(String(error?.stack ?? ""))?.[1];
   return `${name}${code}${place ? ` at ${place}` : ""}`.slice(0, 300);
 }
 

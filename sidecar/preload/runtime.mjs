@@ -3,17 +3,17 @@ import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { repeatChanges } from "./account.mjs";
-import { beforeEntries, isGuarded } from "./append.mjs";
-import { listen, reduce, subscribe } from "./diagnostics.mjs";
-import { placeOf, runStarted, watchExporter } from "./exported.mjs";
-import { watchFileSystem } from "./filesystem.mjs";
+import { watchFileSystem } from "./account/fs_hooks.mjs";
+import { repeatChanges } from "./account/reports.mjs";
+import { listen, reduce, subscribe } from "./bus/diagnostics.mjs";
+import { placeOf, runStarted, watchExporter } from "./bus/otel_bridge.mjs";
+import { beforeEntries, isGuarded } from "./fence/append_hook.mjs";
+import { repeatHolds, wrapLock } from "./fence/lock_hooks.mjs";
+import { NO_MATCH, fit } from "./fence/selfcheck.mjs";
 import { onTrouble, safely } from "./guard.mjs";
 import { Link } from "./link.mjs";
-import { repeatHolds, wrapLock } from "./locks.mjs";
-import { NO_MATCH, fit } from "./selfcheck.mjs";
-import { WORK_POINTS, wrapWork } from "./work.mjs";
-import { AUTHOR_POINTS, currentRun, nameCompactions, traceRun, wrapAuthor, wrapRun } from "./writers.mjs";
+import { WORK_POINTS, wrapWork } from "./writers/entry_points.mjs";
+import { AUTHOR_POINTS, currentRun, nameCompactions, traceRun, wrapAuthor, wrapRun } from "./writers/writers.mjs";
 
 const NO_FENCE = "this release sets no file fence: there is nothing to recover";
 

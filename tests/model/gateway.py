@@ -1,7 +1,7 @@
 """The runs of a gateway, as the preload has them check their fences.
 
-Written after `sidecar/preload/fence.mjs` (reading, settling, comparing, applying, looking again), `account.mjs` (a
-fingerprint ahead of a call and one after it) and `link.mjs` (one stream each way, in order).
+Written after the preload: `fence/fence.mjs` (reading, settling, comparing, applying, looking again),
+`account/reports.mjs` (a fingerprint ahead of a call and one after it) and `link.mjs` (one stream each way, in order).
 """
 
 from __future__ import annotations

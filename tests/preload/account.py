@@ -36,7 +36,7 @@ import { finished, pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 IMPORTS
 const { onTrouble } = await import(process.argv[2] + "/guard.mjs");
-const { watchFileSystem } = await import(process.argv[2] + "/filesystem.mjs");
+const { watchFileSystem } = await import(process.argv[2] + "/account/fs_hooks.mjs");
 let reports = [];
 let troubles = [];
 onTrouble((where, reason) => troubles.push(`${where}: ${reason}`));

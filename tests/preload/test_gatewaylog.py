@@ -23,7 +23,7 @@ TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 @pytest.fixture(scope="module")
 def evaluator(node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evaluator]:
-    module = preload_path().with_name("gatewaylog.mjs").as_uri()
+    module = (preload_path().parent / "bus" / "gatewaylog.mjs").as_uri()
     program = f'import {{ consequenceOf }} from "{module}";\nglobalThis.consequenceOf = consequenceOf;'
     with Evaluator(node, tmp_path_factory.mktemp("log"), program) as opened:
         yield opened

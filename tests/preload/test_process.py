@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Final
@@ -191,6 +192,8 @@ def test_rule_5_writes_that_the_account_could_not_take_are_told_as_trouble_and_t
     assert sidecar.said("change") == []
     told = [message["where"] for message in sidecar.said("trouble")]
     assert told == ["account"] * 20, "no more than so many lines"
+    reasons = {message["reason"] for message in sidecar.said("trouble")}
+    assert all(re.fullmatch(r"Error at account/\w+\.mjs:\d+", reason) for reason in reasons), reasons
     assert sum(message["count"] for message in sidecar.said("lost")) == 5
 
 

@@ -15,7 +15,7 @@ function use(path) {
   g = {};
 }
 
-/** A MODEL of pi's SessionManager, as far as the preload touches it; test_history.py has the real one. */
+/** A MODEL of pi's SessionManager, as far as the preload touches it; test_session_manager.py has the real one. */
 class Manager {
   flushed = true;
   fileEntries = [];
@@ -148,7 +148,7 @@ function timersOf(ms, onSet = () => {}) {
   const { setTimeout } = globalThis;
   const notes = [];
   globalThis.setTimeout = (call, delay, ...rest) => {
-    const bounded = delay === ms && new Error().stack.includes("bounds.mjs");
+    const bounded = delay === ms && new Error().stack.includes("deadlines.mjs");
     if (!bounded) return setTimeout(call, delay, ...rest);
     const note = { rang: false };
     notes.push(note);

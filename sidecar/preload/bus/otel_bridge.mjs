@@ -1,7 +1,7 @@
 // The spans that the gateway's own OpenTelemetry plugin exports. Its events carry ids of a trace, but what it exports has
 // ids of the OpenTelemetry SDK's making; to hang spans below those, the two must be brought together. The plugin starts
 // the span of a run while the event that tells of the run is dispatched, and with the event's own time.
-import { safely } from "./guard.mjs";
+import { safely } from "../guard.mjs";
 
 const API = Symbol.for("opentelemetry.js.api.1"); // where @opentelemetry/api keeps what is registered in a process
 const TRACER = "openclaw";

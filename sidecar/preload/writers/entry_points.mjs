@@ -1,8 +1,8 @@
 // The functions of the gateway that begin a kind of work, each wrapped so that everything in it knows what it is. Which
 // of them a release has is found by name; what is missing leaves a coarser name and no more.
-import { safely } from "./guard.mjs";
-import { Remembered, agentOf, nameOf } from "./names.mjs";
-import { INTERNAL, nameOfChild, nameOfJob, rememberChild, rememberCommandLine, rememberJob } from "./runs.mjs";
+import { safely } from "../guard.mjs";
+import { Remembered, agentOf, nameOf } from "./redact.mjs";
+import { INTERNAL, nameOfChild, nameOfJob, rememberChild, rememberCommandLine, rememberJob } from "./run_names.mjs";
 import { KEEPS_ITS_NAME, inContext, presentContext } from "./writers.mjs";
 
 const REMEMBERED = 512;

@@ -1,12 +1,12 @@
 // Who is writing: carried by AsyncLocalStorage from the function that starts the work to the call that writes.
 //
-// A context is {kind, name, run?, runContext?, channel?, origin?, live}. What begins work makes one (work.mjs);
+// A context is {kind, name, run?, runContext?, channel?, origin?, live}. What begins work makes one (entry_points.mjs);
 // a run and a function that writes for somebody in particular make theirs here. Nothing looks at the bytes.
 import { AsyncLocalStorage } from "node:async_hooks";
 
-import { safely } from "./guard.mjs";
-import { Remembered, nameOf, sessionHash } from "./names.mjs";
-import { identify } from "./runs.mjs";
+import { safely } from "../guard.mjs";
+import { Remembered, nameOf, sessionHash } from "./redact.mjs";
+import { identify } from "./run_names.mjs";
 
 const storage = new AsyncLocalStorage();
 

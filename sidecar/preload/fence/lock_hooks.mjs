@@ -1,9 +1,9 @@
 // The session lock: who waited for it, how long, and how long it was held.
-import { admitted, ahead, changes, enter } from "./company.mjs";
-import { fingerprintOf } from "./fingerprint.mjs";
-import { safely } from "./guard.mjs";
-import { sessionPath } from "./paths.mjs";
-import { currentRun, currentWriter } from "./writers.mjs";
+import { fingerprintOf } from "../fingerprint.mjs";
+import { safely } from "../guard.mjs";
+import { sessionPath } from "../paths.mjs";
+import { currentRun, currentWriter } from "../writers/writers.mjs";
+import { admitted, ahead, changes, enter } from "./exclusion.mjs";
 
 let holds = 0;
 const taken = new Map(); // hold -> what was said of it, for those that have not been given back

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROGRAM: Final = """
-const { ahead, shut } = await import(PRELOAD + "/company.mjs");
-const { wrapLock } = await import(PRELOAD + "/locks.mjs");
+const { ahead, shut } = await import(PRELOAD + "/fence/exclusion.mjs");
+const { wrapLock } = await import(PRELOAD + "/fence/lock_hooks.mjs");
 const file = SESSION_FILE;
 const run = { run: "r1" };
 const order = [];

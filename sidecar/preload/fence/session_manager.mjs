@@ -2,8 +2,8 @@
 // writes next continues one line of history. Called under the session lock, with the file exactly as it was approved.
 import fs from "node:fs";
 
-import { inodeOf, sizeOf } from "./fingerprint.mjs";
-import { Refusal, safely } from "./guard.mjs";
+import { inodeOf, sizeOf } from "../fingerprint.mjs";
+import { Refusal, safely } from "../guard.mjs";
 
 const MAX_BYTES = 4 << 20; // reading and parsing block the gateway: some 50 ms for so much
 

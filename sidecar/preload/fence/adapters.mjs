@@ -1,8 +1,8 @@
 // One adapter for each generation of the fence. Each moves the fence of one controller from exactly F0 to exactly F1,
 // and is called at the gateway's own comparison, under the session lock.
-import { Refusal } from "./guard.mjs";
-import { isTeachable, recordsSince, reloadKeepingUnsaved, savingOf, teach, unknownTo } from "./history.mjs";
-import { sessionPath } from "./paths.mjs";
+import { Refusal } from "../guard.mjs";
+import { sessionPath } from "../paths.mjs";
+import { isTeachable, recordsSince, reloadKeepingUnsaved, savingOf, teach, unknownTo } from "./session_manager.mjs";
 
 /**
  * Releases without a reload (2026.5.18 to 6.8): the comparison is answered with "same" for the approved step; the

@@ -8,9 +8,9 @@
 // `actual(result, report)` what its result corrects, and `composite` says that it calls other watched functions.
 import { AsyncLocalStorage } from "node:async_hooks";
 
-import { fingerprintOf } from "./fingerprint.mjs";
-import { safely } from "./guard.mjs";
-import { currentWriter } from "./writers.mjs";
+import { fingerprintOf } from "../fingerprint.mjs";
+import { safely } from "../guard.mjs";
+import { currentWriter } from "../writers/writers.mjs";
 
 const NOTHING = { op: "metadata", length: 0, sha256: "", offset: -1 };
 

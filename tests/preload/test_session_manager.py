@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 HEADER: Final = {"type": "session", "version": 3, "id": "s", "timestamp": "2026-01-01T00:00:00.000Z", "cwd": "/"}
 
+APPEND_HOOK: Final = (PRELOAD.parent / "fence" / "append_hook.mjs").as_uri()
 PROGRAM: Final = """
 const { fingerprintOf } = await import(PRELOAD + "/fingerprint.mjs");
-const history = await import(PRELOAD + "/history.mjs");
+const history = await import(PRELOAD + "/fence/session_manager.mjs");
 let file;
 let manager;
 let fence;
@@ -270,7 +271,7 @@ def test_a_reload_of_a_saved_session_is_a_reload(later: Evaluator, file: Path) -
 def test_pis_own_entries_go_on_from_what_is_learnt_as_they_are_appended(pi: Evaluator, file: Path) -> None:
     """2026.5.22 has the same session manager; the preload stands in front of each of its entries."""
     pi.do(
-        f"begin({str(file)!r}); const {{ beforeEntries }} = await import({PRELOAD.parent.as_uri()!r} + '/append.mjs');"
+        f"begin({str(file)!r}); const {{ beforeEntries }} = await import({APPEND_HOOK!r});"
         "beforeEntries(manager, teach); beforeEntries(manager, teach); say('user', 'hi')"
     )
     note(file, "n0")
@@ -286,7 +287,7 @@ def test_pis_own_entries_go_on_from_what_is_learnt_as_they_are_appended(pi: Eval
 
 def test_a_branch_with_a_summary_is_left_where_it_was_made(pi: Evaluator, file: Path) -> None:
     pi.do(
-        f"begin({str(file)!r}); const {{ beforeEntries }} = await import({PRELOAD.parent.as_uri()!r} + '/append.mjs');"
+        f"begin({str(file)!r}); const {{ beforeEntries }} = await import({APPEND_HOOK!r});"
         "say('user', 'hi'); say('assistant', 'ho'); fence = fingerprintOf(file); beforeEntries(manager, teach)"
     )
     note(file, "n0")

@@ -10,7 +10,7 @@
 // queue of the session's appends in its hands. The gateway, when its run is over, takes the lock and then waits for that
 // queue: each waits for the other. So who was kept outside goes in before anybody else asks for the lock again, and who
 // may enter a lock waits, for a bounded time as well, until nobody of this process is taking it or giving it back.
-import { ASK_BOUND_MS, GUESTS_BOUND_MS, within } from "./bounds.mjs";
+import { ASK_BOUND_MS, GUESTS_BOUND_MS, within } from "./deadlines.mjs";
 
 const APPENDS_WITHIN_MS = 5000; // who takes longer does something else, or has lost the lock without a word
 

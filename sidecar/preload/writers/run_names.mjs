@@ -1,6 +1,6 @@
 // What a run is: from what the gateway itself says of it (trigger, job, provenance, session key, channel), and from
 // what began it.
-import { Remembered, agentOf, isToken, nameOf } from "./names.mjs";
+import { Remembered, agentOf, isToken, nameOf } from "./redact.mjs";
 
 const REMEMBERED = 512;
 

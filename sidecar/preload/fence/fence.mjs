@@ -6,15 +6,15 @@
 // and the file still as it was, the adapter moves the fence. In every other case the controller decides as always.
 import { threadId } from "node:worker_threads";
 
-import { underWay } from "./account.mjs";
-import { ASK_BOUND_MS, within } from "./bounds.mjs";
-import { calls, insideRun, presentCall, reopenedAtRelease, wrapRecording } from "./calls.mjs";
-import { alone, shut } from "./company.mjs";
-import { encode, fingerprintOf } from "./fingerprint.mjs";
-import { Refusal, reasonOf, safely, trouble } from "./guard.mjs";
-import { patient } from "./patience.mjs";
-import { sessionPath } from "./paths.mjs";
-import { currentRun, describeRun } from "./writers.mjs";
+import { underWay } from "../account/reports.mjs";
+import { encode, fingerprintOf } from "../fingerprint.mjs";
+import { Refusal, reasonOf, safely, trouble } from "../guard.mjs";
+import { sessionPath } from "../paths.mjs";
+import { currentRun, describeRun } from "../writers/writers.mjs";
+import { calls, insideRun, presentCall, reopenedAtRelease, wrapRecording } from "./controller_calls.mjs";
+import { ASK_BOUND_MS, within } from "./deadlines.mjs";
+import { alone, shut } from "./exclusion.mjs";
+import { patient } from "./lock_retry.mjs";
 
 const MAX_ID = 200; // as the wire has it
 const CHECKING = ["withSessionWriteLock", "reacquireAfterPrompt", "acquireForCleanup"];
@@ -301,7 +301,7 @@ export class Fences {
     return same;
   }
 
-  /** The run is about to append. Outside its controller's check, what is approved by now is taken in (append.mjs). */
+  /** The run is about to append. Outside its controller's check, what is approved by now is taken in (append_hook.mjs). */
   atAppend(manager) {
     const run = currentRun();
     if (this.#adapter.reload || !this.#link.recovers || run?.manager?.() !== manager) return;

@@ -10,13 +10,13 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 
+import { fingerprintOf } from "../fingerprint.mjs";
+import { safely } from "../guard.mjs";
+import { sessionPath } from "../paths.mjs";
+import { wrapRun } from "../writers/writers.mjs";
 import { chooseAdapter } from "./adapters.mjs";
 import { Fences } from "./fence.mjs";
-import { fingerprintOf } from "./fingerprint.mjs";
-import { safely } from "./guard.mjs";
-import { recordsSince } from "./history.mjs";
-import { sessionPath } from "./paths.mjs";
-import { wrapRun } from "./writers.mjs";
+import { recordsSince } from "./session_manager.mjs";
 
 export const NO_MATCH = "this release has a fence that no adapter of this preload matches";
 

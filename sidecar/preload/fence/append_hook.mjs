@@ -5,7 +5,7 @@
 //
 // There the last moment to do so is the run's own append. It is synchronous, so nothing can be asked: what the sidecar
 // has approved by then is taken in, and anything else is as it is without us. No fence is moved here.
-import { safely } from "./guard.mjs";
+import { safely } from "../guard.mjs";
 
 const GUARDED = "__openclawSessionEventWriteLockInstalled"; // the gateway's own mark on a session with its check
 const WATCHED = Symbol("openclaw-sidecar.append");

@@ -33,7 +33,7 @@ EXPORTED: Final = {"traceId": "1" * 32, "spanId": "2" * 16, "exported": True, "s
 
 @pytest.fixture
 def evaluator(node: Path, tmp_path: Path) -> Any:  # noqa: ANN401 - a generator of one
-    module = preload_path().with_name("exported.mjs").as_uri()
+    module = (preload_path().parent / "bus" / "otel_bridge.mjs").as_uri()
     with Evaluator(node, tmp_path, f'import * as x from "{module}";\nglobalThis.x = x;\n{SDK}') as opened:
         yield opened
 

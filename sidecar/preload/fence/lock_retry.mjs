@@ -5,10 +5,10 @@
 // window the sidecar is asked whether the holder is a known co-tenant and the file is explained. On yes the lock is
 // tried again, a bounded number of times; on anything else the controller gets the very error that it would have got.
 // Nothing is decided about the file by that: with the lock in hand the controller makes its check as always.
-import { underWay } from "./account.mjs";
-import { ASK_BOUND_MS, within } from "./bounds.mjs";
-import { safely, trouble } from "./guard.mjs";
-import { describeRun } from "./writers.mjs";
+import { underWay } from "../account/reports.mjs";
+import { safely, trouble } from "../guard.mjs";
+import { describeRun } from "../writers/writers.mjs";
+import { ASK_BOUND_MS, within } from "./deadlines.mjs";
 
 const MAX_QUESTIONS = 5;
 // Beyond the first timeout. So long may a writer hold the lock: then the gateway's own watchdog takes it away.

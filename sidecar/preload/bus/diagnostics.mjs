@@ -1,9 +1,9 @@
 // The gateway's diagnostics bus: model calls, runs, session states and stalls, with the ids of the gateway's own trace.
 // Only the fields named here leave the process; there is text in others.
-import { placeOf } from "./exported.mjs";
+import { safely } from "../guard.mjs";
+import { sessionHash } from "../writers/redact.mjs";
 import { consequenceOf } from "./gatewaylog.mjs";
-import { safely } from "./guard.mjs";
-import { sessionHash } from "./names.mjs";
+import { placeOf } from "./otel_bridge.mjs";
 
 const BUS = Symbol.for("openclaw.diagnosticEvents.state.v1");
 const WANTED = [

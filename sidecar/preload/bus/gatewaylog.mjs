@@ -1,7 +1,7 @@
 // Lines of the gateway's own log that tell what a user had of it. They come over the diagnostics bus as text; only what
 // class a line is of, ids, numbers and the path of a session file leave the process.
-import { sessionPath } from "./paths.mjs";
-import { sessionHash } from "./names.mjs";
+import { sessionPath } from "../paths.mjs";
+import { sessionHash } from "../writers/redact.mjs";
 
 const TAKEOVER = "session file changed while embedded prompt lock was released";
 const LANE = /^lane task error: lane=(\S+) durationMs=(\d{1,15}) error="/;

@@ -1,12 +1,12 @@
-// Which functions of node:fs change a file, and how each is watched (account.mjs says what a report holds).
+// Which functions of node:fs change a file, and how each is watched (reports.mjs says what a report holds).
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 
-import { isNested, reportTo, watchAsync, watchCallback, watchSync } from "./account.mjs";
+import { ABSENT, fingerprintOf, sizeOf } from "../fingerprint.mjs";
+import { safely } from "../guard.mjs";
+import { sessionPath } from "../paths.mjs";
 import { encodingOf, flagOf, joined, modeOf, natural, sha256, slice, toBytes } from "./arguments.mjs";
-import { ABSENT, fingerprintOf, sizeOf } from "./fingerprint.mjs";
-import { safely } from "./guard.mjs";
-import { sessionPath } from "./paths.mjs";
+import { isNested, reportTo, watchAsync, watchCallback, watchSync } from "./reports.mjs";
 
 const { fstatSync, readFileSync } = fs;
 
