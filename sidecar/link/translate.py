@@ -9,6 +9,7 @@ from sidecar.core import events as ev
 from sidecar.core.change import Change, Operation
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Run
+from sidecar.core.reports import Diagnostic, LockFailed
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.wire.codec import WireError
 
@@ -159,6 +160,42 @@ def applied(message: wire.Applied) -> ev.RecoveryApplied:
         latency_ns=int(message.latency),
         reason=message.reason,
         records=message.records,
+        at_ns=int(message.at),
+    )
+
+
+def diagnostic(message: wire.Diagnostic) -> Diagnostic:
+    """An event of the gateway's diagnostics bus."""
+    return Diagnostic(
+        event=message.event,
+        at_ns=int(message.at),
+        run=message.run,
+        call=message.call,
+        session=message.session,
+        provider=message.provider,
+        model=message.model,
+        duration_ms=message.duration_ms,
+        trace=message.trace,
+        span=message.span,
+        parent=message.parent,
+        exported=message.exported,
+        unsampled=message.unsampled,
+        state=message.state,
+        reason=message.reason,
+        error=message.error,
+        input_tokens=message.input_tokens,
+        output_tokens=message.output_tokens,
+        file=message.file,
+    )
+
+
+def lock_failed(message: wire.LockFailed, speaker: Speaker) -> LockFailed:
+    """A lock that was not acquired."""
+    return LockFailed(
+        file=message.file,
+        writer=writer_of(message.writer, speaker),
+        wait_ns=int(message.wait),
+        reason=message.reason,
         at_ns=int(message.at),
     )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.core.gateway import Gateway
+    from sidecar.core.reports import Diagnostic, LockFailed
     from sidecar.driver.driver import Driver
     from sidecar.link.session import LinkSession
 
@@ -32,11 +33,11 @@ _ACCOUNT: Final = "account"  # what the preload calls its watch over node:fs
 class LinkTelemetry(Protocol):
     """What telemetry wants to know of the links. Never raises, never blocks."""
 
-    def diagnostic(self, message: wire.Diagnostic, gateway: Gateway) -> None:
+    def diagnostic(self, message: Diagnostic, gateway: Gateway) -> None:
         """An event of a gateway's diagnostics bus."""
         ...
 
-    def lock_failed(self, message: wire.LockFailed) -> None:
+    def lock_failed(self, message: LockFailed) -> None:
         """A session lock was not had."""
         ...
 
@@ -173,7 +174,7 @@ class Reception:
                     self.locks.released(pid, message.file)
                 self._driver.handle(translate.lock_released(message, speaker, session.name))
             case wire.LockFailed():
-                self._telemetry.lock_failed(message)
+                self._telemetry.lock_failed(translate.lock_failed(message, speaker))
             case wire.FenceSet():
                 self._hear()  # what the kernel tells after this came after the fence
                 self._driver.handle(translate.fence_set(message, session.name))
@@ -212,7 +213,7 @@ class Reception:
             log.info("adapter", pid=session.pid, adapter=message.adapter, reason=message.reason)
 
     def _diagnostic(self, session: LinkSession, message: wire.Diagnostic) -> None:
-        self._telemetry.diagnostic(message, gateway_of(session))
+        self._telemetry.diagnostic(translate.diagnostic(message), gateway_of(session))
         told = translate.turn_told(message)
         if told is not None:
             self._driver.handle(told)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.core.gateway import Gateway
-    from sidecar.wire.messages import Diagnostic
+    from sidecar.core.reports import Diagnostic
 
 MAX_CALLS: Final = 1_024
 
@@ -67,8 +67,8 @@ class Calls:
         if message.event not in {COMPLETED, ERROR}:
             return None
         begun = self._open.pop(key)
-        end_ns = int(message.at)
-        start_ns = int(begun.message.at) if begun else end_ns - _duration_ns(message)
+        end_ns = message.at_ns
+        start_ns = begun.message.at_ns if begun else end_ns - _duration_ns(message)
         attributes = _attributes(message, gateway)
         attributes[Attribute.CALL_DURATION] = (_duration_ns(message) or end_ns - start_ns) / 1e9
         failed = message.event == ERROR
@@ -106,7 +106,7 @@ def place(message: Diagnostic) -> TraceRef | None:
 
 
 def _broken(call: _Open, at_ns: int, ending: Ending) -> CallSpan:
-    start_ns = int(call.message.at)
+    start_ns = call.message.at_ns
     attributes = _attributes(call.message, call.gateway)
     fact = _span(call.message, start_ns, at_ns, attributes, error=ending.value, description=ending.sentence)
     return CallSpan(fact, call.message.run, place(call.message))

@@ -62,7 +62,7 @@ class PolicySource(StrEnum):
 
 
 class LockFailure(StrEnum):
-    """Why a lock was not had, in the words of `sidecar.wire.messages.LockFailed`."""
+    """Why a lock was not had, in the words of `sidecar.core.reports.LockFailed`."""
 
     TIMEOUT = "timeout"
     STALE = "stale"

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.core.events import LockReleased, LockTaken
+    from sidecar.core.reports import LockFailed
     from sidecar.core.writer import Writer
-    from sidecar.wire.messages import LockFailed
 
 MAX_HOLDS: Final = 1_024
 MAX_FILES: Final = 4_096
@@ -70,9 +70,9 @@ class Locks:
         taken, previous = held
         return LockSpan(_span(taken, previous, event.at_ns, hold), event.file, taken.writer)
 
-    def failed(self, message: LockFailed, writer: Writer) -> LockSpan:
+    def failed(self, message: LockFailed) -> LockSpan:
         """A lock was not had."""
-        at_ns, wait_ns = int(message.at), int(message.wait)
+        at_ns, wait_ns = message.at_ns, message.wait_ns
         fact = SpanFact(
             name=Span.LOCK,
             start_ns=at_ns - wait_ns,
@@ -80,13 +80,13 @@ class Locks:
             attributes={
                 Attribute.FILE_PATH: message.file,
                 Attribute.LOCK_WAIT: wait_ns / NS_PER_SECOND,
-                **of_writer(writer),
+                **of_writer(message.writer),
                 **_previous(self._last.get(message.file)),
             },
             error=error_type(message.reason),
             description=f"the session lock was not had: {token(message.reason)}",
         )
-        return LockSpan(fact, message.file, writer)
+        return LockSpan(fact, message.file, message.writer)
 
     def lost(self, pid: int, at_ns: int, ending: Ending) -> list[LockSpan]:
         """The holds of a process that is gone."""

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from sidecar.core.change import Change
     from sidecar.core.gateway import Gateway
     from sidecar.core.incident import Incident
+    from sidecar.core.reports import Diagnostic, LockFailed
     from sidecar.core.writer import Writer
     from sidecar.telemetry.runs import RunTraces
     from sidecar.telemetry.series import Meters
-    from sidecar.wire.messages import Diagnostic, LockFailed
 
 MAX_REMEMBERED: Final = 4_096
 """Calls and incidents of which it is remembered what has been counted."""
@@ -136,7 +136,7 @@ class Metrics:
         if message.reason != _TAKEOVER:
             return
         if message.file:
-            self._takeovers.logged(message.file, int(message.at))
+            self._takeovers.logged(message.file, message.at_ns)
         if event == LogEvent.LANE_TASK_ERROR and message.session:
             seconds = message.duration_ms / _MS_PER_SECOND
             self._meters.record(Metric.TURN_LOST_WAIT, seconds, where=TraceRef.parse(message.trace, message.span))

@@ -9,7 +9,7 @@ from sidecar.telemetry.table import OpenTable
 
 if TYPE_CHECKING:
     from sidecar.core.gateway import Run
-    from sidecar.wire.messages import Diagnostic
+    from sidecar.core.reports import Diagnostic
 
 MAX_RUNS: Final = 4_096
 """Runs whose trace is remembered."""

@@ -16,8 +16,8 @@ from sidecar.telemetry.names import Label, Metric
 from sidecar.telemetry.table import OpenTable
 
 if TYPE_CHECKING:
+    from sidecar.core.reports import Diagnostic
     from sidecar.telemetry.series import Meters
-    from sidecar.wire.messages import Diagnostic
 
 MAX_EPISODES: Final = 1_024
 
@@ -51,7 +51,7 @@ class Stalls:
             if message.event in _ENDS:
                 self._open.pop(key)
             return
-        at_ns = int(message.at)
+        at_ns = message.at_ns
         known = self._open.get(key)
         if known is None or known.state is not stall or _is_over(known, at_ns):
             self._meters.add(Metric.STALLS, labels={Label.STATE: stall.value})

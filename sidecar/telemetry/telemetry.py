@@ -15,7 +15,6 @@ from prometheus_client.exposition import choose_encoder
 
 from sidecar.core import events as ev
 from sidecar.core.decisions import SaveIncident
-from sidecar.core.writer import Writer, WriterKind
 from sidecar.status import Problem
 from sidecar.telemetry.custodytime import CustodyTime
 from sidecar.telemetry.delivery import Signal
@@ -38,10 +37,10 @@ if TYPE_CHECKING:
     from sidecar.core.decisions import Decision
     from sidecar.core.gateway import Gateway
     from sidecar.core.loss import Loss
+    from sidecar.core.reports import Diagnostic, LockFailed
     from sidecar.status import ExportStatus
     from sidecar.telemetry.labels import OtlpDrop, PageOutcome, Rejection, StaleLock
     from sidecar.telemetry.span import TraceRef
-    from sidecar.wire.messages import Diagnostic, LockFailed
 
 SHUTDOWN_SECONDS: Final = 3.0
 """What a backend gets to take the last spans and metrics."""
@@ -170,9 +169,7 @@ class Telemetry:
         """A writer did not get the session lock."""
         self._metrics.lock_failed(message)
         if self._tracing is not None:
-            wire = message.writer
-            writer = Writer(kind=WriterKind.of(wire.kind), name=wire.name, run_id=wire.run)
-            self._tracing.lock_failed(message, writer)
+            self._tracing.lock_failed(message)
 
     @_guarded
     def rejected(self, reason: Rejection | str) -> None:

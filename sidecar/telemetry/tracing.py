@@ -23,12 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sidecar.core.gateway import Gateway
-    from sidecar.core.writer import Writer
+    from sidecar.core.reports import Diagnostic, LockFailed
     from sidecar.telemetry.calls import CallSpan
     from sidecar.telemetry.locks import LockSpan
     from sidecar.telemetry.names import Span
     from sidecar.telemetry.traces import Traces
-    from sidecar.wire.messages import Diagnostic, LockFailed
 
 _PATIENCE_NS: Final = 60 * 1_000_000_000
 """After so long an ended window becomes spans although its incident was never closed."""
@@ -127,13 +126,13 @@ class Tracing:
             self._traces.put_root(run)
         ended = self._calls.diagnostic(message, gateway)
         if ended is not None:
-            self._put_call(ended, int(message.at))
+            self._put_call(ended, message.at_ns)
         if message.event == STARTED:
-            self._traces.settle(int(message.at))
+            self._traces.settle(message.at_ns)
 
-    def lock_failed(self, message: LockFailed, writer: Writer) -> None:
+    def lock_failed(self, message: LockFailed) -> None:
         """A lock was not had."""
-        self._put_lock(self._locks.failed(message, writer), int(message.at))
+        self._put_lock(self._locks.failed(message), message.at_ns)
 
     def close(self) -> None:
         """Write all that is open, as ended by the end of the sidecar."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.core.gateway import Gateway
-    from sidecar.wire.messages import Diagnostic
+    from sidecar.core.reports import Diagnostic
 
 MAX_RUNS: Final = 1_024
 
@@ -54,9 +54,9 @@ class Turns:
         if message.event != COMPLETED:
             return None
         begun = self._open.pop(key)
-        end_ns = int(message.at)
+        end_ns = message.at_ns
         duration_ns = int(max(0.0, min(message.duration_ms, 1e12)) * _NS_PER_MS)
-        start_ns = int(begun[0].at) if begun else end_ns - duration_ns
+        start_ns = begun[0].at_ns if begun else end_ns - duration_ns
         error = error_type(message.error) if message.state in _LOST else ""
         return _span(message, gateway, start_ns, end_ns, error, "the run failed" if error else "")
 
@@ -76,7 +76,7 @@ def _ids(message: Diagnostic) -> TraceRef | None:
 
 def _broken(run: tuple[Diagnostic, Gateway], at_ns: int, ending: Ending) -> SpanFact:
     message, gateway = run
-    return _span(message, gateway, int(message.at), at_ns, ending.value, ending.sentence)
+    return _span(message, gateway, message.at_ns, at_ns, ending.value, ending.sentence)
 
 
 def _span(  # noqa: PLR0917 - what a span is made of

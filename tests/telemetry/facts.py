@@ -11,9 +11,9 @@ from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
 from sidecar.core.grade import Grade
 from sidecar.core.incident import Incident, Outcome, Recovery
+from sidecar.core.reports import Diagnostic, LockFailed
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
-from sidecar.wire.messages import Diagnostic, LockFailed, WireWriter
 
 SECOND: Final = 1_000_000_000
 MS: Final = 1_000_000
@@ -147,7 +147,7 @@ def diagnostic(event: str, at_ns: int, **more: str | float) -> Diagnostic:
         "span": CALL_SPAN,
         "parent": RUN_SPAN,
     }
-    return Diagnostic(seq=1, at=str(at_ns), event=event, **{**known, **more})
+    return Diagnostic(at_ns=at_ns, event=event, **{**known, **more})
 
 
 def run_started(at_ns: int) -> Diagnostic:
@@ -160,5 +160,5 @@ def run_completed(at_ns: int, **more: str | float) -> Diagnostic:
 
 
 def lock_failed(at_ns: int, reason: str = "timeout", run: str = "run-1") -> LockFailed:
-    writer = WireWriter(kind="heartbeat", name="main", run=run)
-    return LockFailed(seq=1, at=str(at_ns), file=FILE, writer=writer, wait=str(60 * SECOND), reason=reason)
+    writer = Writer(WriterKind.HEARTBEAT, "main", run_id=run)
+    return LockFailed(at_ns=at_ns, file=FILE, writer=writer, wait_ns=60 * SECOND, reason=reason)

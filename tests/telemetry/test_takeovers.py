@@ -12,7 +12,7 @@ from tests.telemetry import facts
 from tests.telemetry.facts import FILE, GATEWAY, RUN, SECOND, T0
 
 if TYPE_CHECKING:
-    from sidecar.wire.messages import Diagnostic
+    from sidecar.core.reports import Diagnostic
     from tests.telemetry.conftest import Bench
 
 OTHER_FILE = FILE.replace("0a1b", "2c3d")

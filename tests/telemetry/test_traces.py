@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pytest
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from sidecar.wire.messages import Diagnostic
+    from sidecar.core.reports import Diagnostic
     from tests.telemetry.conftest import Bench
 
 
@@ -125,4 +125,4 @@ def test_ids_that_are_none_are_not_taken_for_a_trace(bench: Bench) -> None:
 
 
 def replace_run(message: Diagnostic, run: str, trace: str) -> Diagnostic:
-    return facts.diagnostic(message.event, int(message.at), run=run, trace=trace, span=message.span, parent="")
+    return facts.diagnostic(message.event, message.at_ns, run=run, trace=trace, span=message.span, parent="")

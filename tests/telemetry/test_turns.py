@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 from opentelemetry.trace import StatusCode
 
 from sidecar.core import events as ev
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     import pytest
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from sidecar.wire.messages import Diagnostic
+    from sidecar.core.reports import Diagnostic
 
 OTHER_TRACE = "5" * 32
 OTHER_SPAN = "7" * 16
@@ -53,12 +52,12 @@ def test_the_model_call_has_the_id_that_the_provider_is_told(bench: Bench) -> No
 
 
 def test_a_run_that_the_gateway_exports_is_left_to_it(bench: Bench) -> None:
-    placed = {"trace": OTHER_TRACE, "exported": True}
-    started = msgspec.structs.replace(facts.run_started(T0), **placed, span=OTHER_SPAN)
+    placed: dict[str, Any] = {"trace": OTHER_TRACE, "exported": True}
+    started = replace(facts.run_started(T0), **placed, span=OTHER_SPAN)
     tell(bench, started)
     bench.tell(facts.fence(T0 + 1), facts.closed(T0 + SECOND))
-    call = msgspec.structs.replace(facts.diagnostic("model.call.completed", T0 + 2), **placed, parent=OTHER_SPAN)
-    tell(bench, call, msgspec.structs.replace(facts.run_completed(T0 + SECOND), **placed, span=OTHER_SPAN))
+    call = replace(facts.diagnostic("model.call.completed", T0 + 2), **placed, parent=OTHER_SPAN)
+    tell(bench, call, replace(facts.run_completed(T0 + SECOND), **placed, span=OTHER_SPAN))
     assert bench.spans("invoke_agent") == []
     for name in ("session.fence", "chat"):
         trace, span, parent = ids(bench.span(name))
@@ -67,7 +66,7 @@ def test_a_run_that_the_gateway_exports_is_left_to_it(bench: Bench) -> None:
 
 
 def test_a_turn_that_the_gateways_sampler_leaves_out_is_left_out_here_too(bench: Bench) -> None:
-    started = msgspec.structs.replace(facts.run_started(T0), exported=True, unsampled=True)
+    started = replace(facts.run_started(T0), exported=True, unsampled=True)
     tell(bench, started)
     bench.tell(facts.fence(T0 + 1), facts.closed(T0 + SECOND))
     assert bench.spans() == []
@@ -82,10 +81,10 @@ def test_a_sampled_turn_is_kept_as_a_whole_or_not_at_all(monkeypatch: pytest.Mon
         trace = f"{number * 0x0600_0000_0000_0001:032x}"
         span, run_id = f"{number:016x}", f"run-{number}"
         run = replace(facts.RUN, run_id=run_id, trace_id=trace, span_id=span)
-        more = {"trace": trace, "span": span, "run": run_id}
-        tell(bench, msgspec.structs.replace(facts.run_started(T0), **more))
+        more: dict[str, Any] = {"trace": trace, "span": span, "run": run_id}
+        tell(bench, replace(facts.run_started(T0), **more))
         bench.tell(facts.fence(T0, run=run, window=run_id), facts.closed(T0 + 1, window=run_id))
-        tell(bench, msgspec.structs.replace(facts.run_completed(T0 + SECOND), **more))
+        tell(bench, replace(facts.run_completed(T0 + SECOND), **more))
         names = {s.name for s in bench.spans() if ids(s)[0] == trace}
         assert names in (set(), {"invoke_agent", "session.fence"})
         kept += bool(names)

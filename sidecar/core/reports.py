@@ -1,0 +1,53 @@
+"""What a linked process reports beside the events that a verdict rests on. Times are nanoseconds since the epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.core.writer import Writer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostic:
+    """An event of the gateway's diagnostics bus, or a line of its log (``log.`` and what the line says).
+
+    Attributes:
+        event: The bus's own name, such as ``model.call.started``.
+        exported: The gateway exports the run's span itself; ``trace``, ``span`` and ``parent`` are its own.
+        unsampled: It would export the span, and has left this one out.
+        session: Hash of the session key.
+        file: The session file that a line of the log names.
+    """
+
+    event: str
+    at_ns: int
+    run: str = ""
+    call: str = ""
+    session: str = ""
+    provider: str = ""
+    model: str = ""
+    duration_ms: float = 0.0
+    trace: str = ""
+    span: str = ""
+    parent: str = ""
+    exported: bool = False
+    unsampled: bool = False
+    state: str = ""
+    reason: str = ""
+    error: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockFailed:
+    """A writer did not acquire the session lock: ``reason`` is timeout, stale, aborted or error."""
+
+    file: str
+    writer: Writer
+    wait_ns: int
+    reason: str
+    at_ns: int
