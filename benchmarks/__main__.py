@@ -8,12 +8,20 @@ import sys
 
 from benchmarks.account import measure_account
 from benchmarks.custody import measure_custody
+from benchmarks.idle import measure_idle
+from benchmarks.intake import measure_intake
 from benchmarks.store import measure_store
 
 
 def main() -> int:
     """Run the measurements that were named, or all of them."""
-    measurements = {"account": measure_account, "custody": measure_custody, "store": measure_store}
+    measurements = {
+        "account": measure_account,
+        "custody": measure_custody,
+        "store": measure_store,
+        "intake": measure_intake,
+        "idle": measure_idle,
+    }
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("name", nargs="*", choices=[*measurements, []], help="which (default: all)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
