@@ -169,7 +169,9 @@ class Bench:
         can_reload: bool = True,
         disk: Disk | None = None,
         linked: bool = True,
+        file: str = FILE,
     ) -> None:
+        self.file = file
         self.disk = disk or Disk()
         self.custodian = Custodian(policy or Policy(), mode)
         self.decisions: list[Decision] = []
@@ -220,7 +222,7 @@ class Bench:
     def read(self, snapshot: Snapshot | None = None, *, settled: bool = True) -> list[Decision]:
         """Deliver a reading of the file, as it is now unless told otherwise."""
         taken = snapshot or self.disk.snapshot
-        event = ev.SnapshotTaken(file=FILE, snapshot=taken, at_ns=self.now(), settled=settled)
+        event = ev.SnapshotTaken(file=self.file, snapshot=taken, at_ns=self.now(), settled=settled)
         made = self.tell(event)
         assert not [d for d in made if isinstance(d, ReadFile)]
         return made
@@ -229,7 +231,7 @@ class Bench:
         """The watch sees whether the file moved; the reading that the custodian wants is taken."""
         before, self._seen = self._seen, self.disk.fingerprint
         if before != self._seen:
-            self.handle(ev.FileMoved(file=FILE, before=before, fingerprint=self._seen, at_ns=self.now()))
+            self.handle(ev.FileMoved(file=self.file, before=before, fingerprint=self._seen, at_ns=self.now()))
         made: list[Decision] = []
         if self.reads:
             self.reads.clear()
@@ -240,7 +242,9 @@ class Bench:
     def fence(self, window: str = WINDOW, run: Run = RUN, link: str = LINK) -> list[Decision]:
         """A run records the file as it is."""
         return self.handle(
-            ev.FenceSet(link=link, window=window, file=FILE, fence=self.disk.fingerprint, run=run, at_ns=self.now())
+            ev.FenceSet(
+                link=link, window=window, file=self.file, fence=self.disk.fingerprint, run=run, at_ns=self.now()
+            )
         )
 
     def begin(self, operation: Operation, writer: Writer, data: bytes = b"", *, link: str = LINK) -> Change:
@@ -258,13 +262,13 @@ class Bench:
             began=self._seq,
             ended=None,
         )
-        self.handle(ev.FileChanged(file=FILE, change=change))
+        self.handle(ev.FileChanged(file=self.file, change=change))
         return change
 
     def end(self, change: Change) -> None:
         """Report that a call has returned."""
         done = change.finish(ended=self.seq(), length=change.length, sha256=change.sha256, after=self.disk.fingerprint)
-        self.handle(ev.FileChanged(file=FILE, change=done))
+        self.handle(ev.FileChanged(file=self.file, change=done))
 
     def done(
         self,
@@ -292,7 +296,7 @@ class Bench:
             began=self._seq,
             ended=self._seq,
         )
-        self.handle(ev.FileChanged(file=FILE, change=change))
+        self.handle(ev.FileChanged(file=self.file, change=change))
         return change
 
     def write(self, writer: Writer, data: bytes, *, link: str = LINK) -> Change:
@@ -319,33 +323,43 @@ class Bench:
         self.disk.remove()
         return self.done(Operation.REMOVE, writer, b"", before=before)
 
-    def take_lock(self, writer: Writer) -> None:
+    def take_lock(self, writer: Writer, link: str = LINK) -> None:
         """A linked process takes the session lock."""
-        self.handle(ev.LockTaken(link=LINK, file=FILE, hold="h1", writer=writer, wait_ns=2_000_000, at_ns=self.now()))
+        self.handle(
+            ev.LockTaken(link=link, file=self.file, hold="h1", writer=writer, wait_ns=2_000_000, at_ns=self.now())
+        )
 
-    def release_lock(self, writer: Writer) -> None:
+    def release_lock(self, writer: Writer, link: str = LINK) -> None:
         """A linked process gives the session lock back."""
         after = self.disk.fingerprint
         self.handle(
             ev.LockReleased(
-                link=LINK, file=FILE, hold="h1", writer=writer, after=after, held_ns=3_000_000, at_ns=self.now()
+                link=link, file=self.file, hold="h1", writer=writer, after=after, held_ns=3_000_000, at_ns=self.now()
             )
         )
 
     def time_out(
-        self, pid: int = GATEWAY_PID, *, fence: Fingerprint | None = None, unheard: bool = False, ahead_ns: int = 0
+        self,
+        pid: int = GATEWAY_PID,
+        *,
+        window: str = WINDOW,
+        fence: Fingerprint | None = None,
+        run: Run = RUN,
+        unheard: bool = False,
+        ahead_ns: int = 0,
+        link: str = LINK,
     ) -> list[Decision]:
-        """The run was told that the lock was not had; ``pid`` is what the lock file says."""
+        """The run did not acquire the lock in time; ``pid`` is what the lock file says."""
         now_ns = self.now()
-        window = next(w for w in self.custodian.windows if w.window_id == WINDOW)
+        known = {w.window_id: w.fence for w in self.custodian.windows}
         return self.handle(
             ev.LockTimedOut(
                 ask="a1",
-                link=LINK,
-                window=WINDOW,
-                file=FILE,
-                fence=fence or window.fence,
-                run=RUN,
+                link=link,
+                window=window,
+                file=self.file,
+                fence=fence or known[window],
+                run=run,
                 snapshot=self.disk.snapshot,
                 waited_ns=WAITED_NS,
                 holder_pid=pid,
@@ -356,9 +370,10 @@ class Bench:
             )
         )
 
-    def wait_ended(self, *, had: bool) -> list[Decision]:
+    def wait_ended(self, window: str = WINDOW, *, had: bool) -> list[Decision]:
+        """The run acquired the lock after all, or gave up."""
         return self.handle(
-            ev.LockWaitEnded(window=WINDOW, had=had, waited_ns=WAITED_NS + 2_000_000_000, at_ns=self.now())
+            ev.LockWaitEnded(window=window, had=had, waited_ns=WAITED_NS + 2_000_000_000, at_ns=self.now())
         )
 
     def cotenant(self, data: bytes, writer: Writer = CRON) -> None:
@@ -375,6 +390,7 @@ class Bench:
         run: Run = RUN,
         ahead_ns: int = 0,
         link: str = LINK,
+        unheard: bool = False,
     ) -> Approve | Refuse:
         """The run stands at its check; the one answer. The gateway's clock may be ahead of the sidecar's."""
         now_ns = self.now()
@@ -384,13 +400,14 @@ class Bench:
                 ask=f"a{self.seq()}",
                 link=link,
                 window=window,
-                file=FILE,
+                file=self.file,
                 fence=fence or known[window],
                 current=self.disk.fingerprint,
                 run=run,
                 snapshot=self.disk.snapshot,
                 at_ns=now_ns + ahead_ns,
                 heard_ns=now_ns,
+                unheard=unheard,
             )
         )
         (answer,) = [d for d in made if isinstance(d, Approve | Refuse)]
@@ -430,18 +447,27 @@ class Bench:
             )
         )
 
-    def trip(self, window: str = WINDOW, *, fence: Fingerprint | None = None, link: str = LINK) -> list[Decision]:
+    def trip(
+        self,
+        window: str = WINDOW,
+        *,
+        fence: Fingerprint | None = None,
+        run: Run = RUN,
+        link: str = LINK,
+        unheard: bool = False,
+    ) -> list[Decision]:
         """The gateway's own fence stops the turn."""
         known = {w.window_id: w.fence for w in self.custodian.windows}
         return self.handle(
             ev.TurnTripped(
                 link=link,
                 window=window,
-                file=FILE,
+                file=self.file,
                 fence=fence or known[window],
-                run=RUN,
+                run=run,
                 snapshot=self.disk.snapshot,
                 at_ns=self.now(),
+                unheard=unheard,
             )
         )
 

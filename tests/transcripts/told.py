@@ -1,0 +1,116 @@
+"""The core's decisions and incidents in few words and small numbers. The only module here that reads decisions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sidecar.core import decisions as de
+from sidecar.core.hold import Hold
+
+if TYPE_CHECKING:
+    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.incident import Incident
+
+
+class Labels:
+    """Short names of fingerprints, and whether a line must say which window or session it is about."""
+
+    def __init__(self) -> None:
+        self.windows: set[str] = set()
+        self.sessions = 0
+        self._labels: dict[Fingerprint, str] = {}
+
+    def learn(self, fingerprint: Fingerprint) -> str:
+        """The label of a fingerprint: its size, with a prime for each earlier one of that size."""
+        if fingerprint not in self._labels:
+            size = str(fingerprint.size) if fingerprint.exists else "gone"
+            primes = sum(label.rstrip("'") == size for label in self._labels.values())
+            self._labels[fingerprint] = size + "'" * primes
+        return self._labels[fingerprint]
+
+    def fingerprint(self, label: str) -> Fingerprint:
+        """The fingerprint with this label."""
+        return next(f for f, known in self._labels.items() if known == label)
+
+    def step(self, before: Fingerprint, after: Fingerprint) -> str:
+        """From one fingerprint to another."""
+        return f"{self.learn(before)} -> {self.learn(after)}"
+
+    def window(self, window: str) -> str:
+        """What stands ahead of a line about this window."""
+        return f"{window}: " if len(self.windows) > 1 else ""
+
+    def file(self, file: str) -> str:
+        """What stands ahead of a line about this file."""
+        return f"{Path(file).stem}: " if self.sessions > 1 else ""
+
+
+def line_of(decision: de.Decision, labels: Labels) -> list[str]:  # noqa: C901, PLR0911 - one case for each decision
+    """A decision in one line; none for what is kept in the background."""
+    match decision:
+        case de.ReadFile():
+            return [f"{labels.file(decision.file)}read{' when settled' if decision.settle else ''}"]
+        case de.SaveIncident():
+            counted = " counted" if decision.spent_at_ns else ""
+            return [f"{_of(decision.incident, labels)}save {_facts(decision.incident)}{counted}"]
+        case de.Approve():
+            step = labels.step(decision.fence, decision.current)
+            return [f"{labels.window(decision.window)}approve {step}{'' if decision.ask else ' ahead'}"]
+        case de.Withdraw():
+            return [f"{labels.window(decision.window)}withdraw"]
+        case de.Refuse():
+            return [f"{labels.window(decision.window)}refuse {decision.verdict.value}"]
+        case de.AnswerWait():
+            return [f"{labels.window(decision.window)}{'wait on' if decision.granted else 'do not wait'}"]
+        case de.Page():
+            return [f"{_of(decision.incident, labels)}page {decision.about.value}"]
+        case de.CheckLineage():
+            return [f"{labels.window(decision.window)}check history {' '.join(decision.records)}"]
+        case de.KeepRecording():
+            return [f"{_of(decision.incident, labels)}keep the recording"]
+        case de.KeepChains():
+            return [f"keep {len(decision.chains)} chains"]
+    return []
+
+
+def story_of(incident: Incident, labels: Labels) -> list[str]:
+    """What an incident says in the end, in a few lines."""
+    recovery = incident.recovery
+    lines = [f"{incident.window or 'no window'}: {_facts(incident)} {labels.step(incident.fence, incident.current)}"]
+    lines.append(f"  {incident.reason}")
+    if recovery.reason and recovery.reason != incident.reason:
+        lines.append(f"  recovery: {recovery.reason}")
+    if recovery.count or recovery.lock_waits:
+        counts = f"  fence moved {recovery.count} times, {recovery.pushed} ahead"
+        lines.append(counts + (f"; {recovery.lock_waits} waits for the lock" if recovery.lock_waits else ""))
+    for writer in incident.writers:
+        name = f"{writer.kind} {writer.name}".strip()
+        ruled = f", rule {writer.rule}" if writer.rule else ""
+        lines.append(f"  {name} of process {writer.pid}: {writer.bytes} bytes{', own' if writer.own else ''}{ruled}")
+    for lack in incident.unexplained:
+        by = f" by process {lack.pid} {lack.exe}".rstrip() if lack.pid else ""
+        lines.append(f"  unexplained: {lack.length} bytes at {lack.offset}{by}")
+    if incident.waited_ms:
+        lines.append(f"  the user had waited {incident.waited_ms:g} ms")
+    return lines + [f"  - {moment.what} {moment.detail}".rstrip() for moment in incident.timeline]
+
+
+def summary(incident: Incident) -> tuple[str, ...]:
+    """What a transcript expects of an incident."""
+    words = [incident.verdict.value, incident.recovery.outcome.value]
+    words += ["paged"] if incident.paged else []
+    return (*words, "lost") if incident.turn_lost else tuple(words)
+
+
+def _facts(incident: Incident) -> str:
+    words = [incident.verdict.value, incident.grade.value, incident.recovery.outcome.value]
+    if incident.recovery.hold is not Hold.NONE:
+        words.append(f"({incident.recovery.hold.value})")
+    if incident.turn_lost:
+        words.append("lost")
+    return " ".join([*words, *(f"paged:{about.value}" for about in incident.paged_for)])
+
+
+def _of(incident: Incident, labels: Labels) -> str:
+    return "taken in: " if incident.taken_in else labels.window(incident.window)
