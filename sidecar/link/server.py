@@ -137,7 +137,7 @@ class LinkServer:
         peer = Peer.of(connection)
         session = LinkSession(reader, writer, peer, self._handler, self._version, self._mode, self._drops)
         if peer.uid != os.geteuid():
-            await self._handler.link_rejected(
+            self._handler.link_rejected(
                 session,
                 "foreign_uid",
                 f"process {peer.pid} of uid {peer.uid} tried to link; only uid {os.geteuid()} may",

@@ -7,37 +7,49 @@ import asyncio
 import fcntl
 import itertools
 import termios
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sidecar.core.drops import Drops
 from sidecar.core.gateway import Role
+from sidecar.link.lines import LineReader
 from sidecar.link.translate import ChangeReader, Speaker
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import WireError, decode_from_gateway, encode, negotiated
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from sidecar.link.peer import Peer
 
 MAX_UNSENT_BYTES: Final = 1 << 20
 """A gateway that does not read its commands is cut off, rather than kept in memory."""
 
-OF_COTENANTS: Final = (wire.Changed, wire.LockTaken, wire.LockReleased, wire.LockFailed)
+OF_COTENANTS: Final = frozenset({wire.Changed, wire.LockTaken, wire.LockReleased, wire.LockFailed})
 """What a program outside of OpenClaw may report."""
+
+TURN_SECONDS: Final = 0.005
+"""How long the messages of one link may hold the event loop before others have their turn."""
+
+_EVERYTHING: Final = 4 * wire.MAX_LINE_BYTES
+"""More than asyncio buffers of a link: two lines of the maximum, and what one call reads beyond that."""
 
 _RESTART: Final = "restart the gateway so that it loads the preload of this version"
 _QUIET_TURNS: Final = 4
 """What the loop has read in one turn is taken in by the reading task in the next; one more for good measure each."""
 
-_REPORTS: Final = (
-    wire.Changed,
-    wire.LockTaken,
-    wire.LockReleased,
-    wire.FenceSet,
-    wire.FenceClosed,
-    wire.Applied,
-    wire.Tripped,
-    wire.Diagnostic,
+_REPORTS: Final = frozenset(
+    {
+        wire.Changed,
+        wire.LockTaken,
+        wire.LockReleased,
+        wire.FenceSet,
+        wire.FenceClosed,
+        wire.Applied,
+        wire.Tripped,
+        wire.Diagnostic,
+    }
 )
 """What simulated loss may drop."""
 
@@ -45,25 +57,32 @@ _links = itertools.count(1)
 
 
 class LinkHandler(Protocol):
-    """Who understands what a link says."""
+    """Understands what a link says."""
 
-    async def link_opened(self, session: LinkSession) -> None:
+    def link_opened(self, session: LinkSession) -> None:
         """A hello was accepted."""
         ...
 
-    async def link_message(self, session: LinkSession, message: wire.GatewayMessage) -> None:
-        """A message arrived, in order."""
+    def link_message(self, session: LinkSession, message: wire.GatewayMessage) -> Awaitable[None] | None:
+        """A message arrived, in order.
+
+        Returns:
+            What to wait for before the next message of this link; None when there is nothing to wait for.
+
+        Raises:
+            WireError: The message can't be accepted; the link goes on. Waiting may raise it, too.
+        """
         ...
 
-    async def link_gap(self, session: LinkSession, missing: int) -> None:
+    def link_gap(self, session: LinkSession, missing: int) -> None:
         """Messages are missing from the sequence, or the gateway had to drop some."""
         ...
 
-    async def link_rejected(self, session: LinkSession, reason: str, text: str) -> None:
+    def link_rejected(self, session: LinkSession, reason: str, text: str) -> None:
         """Input was refused; ``reason`` is a short stable word, ``text`` a line for people."""
         ...
 
-    async def link_closed(self, session: LinkSession, *, clean: bool) -> None:
+    def link_closed(self, session: LinkSession, *, clean: bool) -> None:
         """A link that had been opened is gone."""
         ...
 
@@ -80,6 +99,8 @@ class LinkSession:
         version: The sidecar's version, for the welcome.
         mode: The mode, for the welcome.
         drops: Loses reports on purpose.
+        speaker: The process whose reports these are.
+        changes: Joins the reports of one call.
     """
 
     reader: asyncio.StreamReader
@@ -96,6 +117,10 @@ class LinkSession:
     messages: int = 0
     gaps: int = 0
     lost: int = 0
+    speaker: Speaker = field(init=False)
+    changes: ChangeReader = field(init=False)
+    _lines: LineReader = field(default_factory=lambda: LineReader(wire.MAX_LINE_BYTES))
+    _waiting_bytes: int = 0
     _seq: int = 0
     _idle: bool = False
     _clean: bool = False
@@ -113,19 +138,17 @@ class LinkSession:
         return self.hello.role if self.hello else Role.GATEWAY
 
     @property
-    def speaker(self) -> Speaker:
-        """Whose reports these are."""
-        declared = self.hello.name if self.hello and self.role is Role.COTENANT else ""
-        return Speaker(self.peer.pid, self.peer.uid, self.peer.exe, declared)
-
-    @property
     def backlog_bytes(self) -> int:
         """What the gateway said and nobody has read yet, and commands that it has not read."""
         unread = len(self.reader._buffer)  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio tells it in no other way
-        return unread + self.writer.transport.get_write_buffer_size()
+        return unread + self._waiting_bytes + self.writer.transport.get_write_buffer_size()
 
     def __post_init__(self) -> None:
-        """Changes are joined per link."""
+        """Until a hello says otherwise, this is a gateway."""
+        self._speaks("")
+
+    def _speaks(self, declared: str) -> None:
+        self.speaker = Speaker(self.peer.pid, self.peer.uid, self.peer.exe, declared)
         self.changes = ChangeReader(self.name, self.speaker)
 
     async def serve(self) -> None:
@@ -141,7 +164,7 @@ class LinkSession:
                     waiting.set_result(self._clean)
             self.writer.close()
             if self.hello is not None:
-                await self.handler.link_closed(self, clean=self._clean)
+                self.handler.link_closed(self, clean=self._clean)
 
     def send(self, message: wire.SidecarMessage) -> bool:
         """Queue a message; False when the link is closing or the gateway does not read."""
@@ -199,88 +222,122 @@ class LinkSession:
         return size[0]
 
     async def _read(self) -> bool:
-        """Read and handle one line; False to end the link."""
-        self._idle = True  # it suspends only when there is no whole line
+        """Take in what has arrived, in turns with everything else; False to end the link."""
+        self._idle = True  # it suspends only when nothing has arrived
         try:
-            line = await self.reader.readline()
-        except ValueError:
-            await self._reject("too_large", f"a message of more than {wire.MAX_LINE_BYTES} bytes")
-            return False
+            arrived = await self.reader.read(_EVERYTHING)
         finally:
             self._idle = False
-        return line.endswith(b"\n") and await self._take(line)
+        lines = self._lines.cut(arrived)
+        until = time.monotonic() + TURN_SECONDS
+        for number, line in enumerate(lines, start=1):
+            going_on = self._take(line)
+            if going_on is not True and (going_on is False or not await going_on):
+                return False
+            if time.monotonic() >= until:
+                self._waiting_bytes = sum(map(len, lines[number:]))
+                await asyncio.sleep(0)
+                self._waiting_bytes = 0
+                until = time.monotonic() + TURN_SECONDS
+        if self._lines.too_long:
+            return self._reject("too_large", f"a message of more than {wire.MAX_LINE_BYTES} bytes")
+        return bool(arrived)
 
-    async def _take(self, line: bytes) -> bool:
-        """Handle one line; False to end the link."""
+    def _take(self, line: bytes) -> Awaitable[bool] | bool:
+        """Handle one line.
+
+        Returns:
+            False to end the link; where the handler has something to wait for, the same once it has waited.
+        """
         try:
             message = decode_from_gateway(line)
         except (WireError, RecursionError) as error:
-            await self._reject("malformed", str(error))
-            return False
+            return self._reject("malformed", str(error))
         self.messages += 1
         if self.hello is None:
-            return await self._greet(message)
-        if isinstance(message, _REPORTS) and self.drops.next():
+            return self._greet(message)
+        if self.drops.share and type(message) in _REPORTS and self.drops.next():
             return True  # the next message shows that one is missing
-        if message.seq != self._seq + 1:
-            missing = max(1, message.seq - self._seq - 1)
-            self.gaps += 1
-            await self.handler.link_gap(self, missing)
+        missing = message.seq - self._seq - 1
         self._seq = message.seq
-        return await self._dispatch(message)
+        if missing:
+            self.gaps += 1
+            self.handler.link_gap(self, max(1, missing))
+        taken = _OF_THE_LINK.get(type(message))
+        if taken is not None:
+            return taken(self, message)
+        if self.hello.role is Role.COTENANT and type(message) not in OF_COTENANTS:
+            return self._reject("not_a_gateway", f"{type(message).__name__} from a co-tenant that is no gateway")
+        try:
+            waiting = self.handler.link_message(self, message)
+        except WireError as error:
+            return self._left_out(error)
+        return True if waiting is None else self._wait_for(waiting)
 
-    async def _dispatch(self, message: wire.GatewayMessage) -> bool:
-        match message:
-            case wire.Synced():
-                waiting = self._syncs.get(message.sync)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(True)
-            case wire.Lost():
-                self.lost += message.count
-                await self.handler.link_gap(self, message.count)
-            case wire.Bye():
-                self._clean = True
-            case wire.Hello():
-                await self._reject("malformed", "a second hello on one link")
-                return False
-            case _ if self.role is Role.COTENANT and not isinstance(message, OF_COTENANTS):
-                await self._reject("not_a_gateway", f"{type(message).__name__} from a co-tenant that is no gateway")
-                return False
-            case _:
-                try:
-                    await self.handler.link_message(self, message)
-                except WireError as error:
-                    await self.handler.link_rejected(self, "malformed", str(error))
-                    # A report that is left out is as good as lost (rule 5).
-                    self.gaps += 1
-                    await self.handler.link_gap(self, 1)
+    async def _wait_for(self, waiting: Awaitable[None]) -> bool:
+        try:
+            await waiting
+        except WireError as error:
+            return self._left_out(error)
         return True
 
-    async def _greet(self, message: wire.GatewayMessage) -> bool:
+    def _left_out(self, error: WireError) -> bool:
+        """A report that is left out is as good as lost (rule 5)."""
+        self.handler.link_rejected(self, "malformed", str(error))
+        self.gaps += 1
+        self.handler.link_gap(self, 1)
+        return True
+
+    def _synced(self, message: wire.Synced) -> bool:
+        waiting = self._syncs.get(message.sync)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(True)
+        return True
+
+    def _dropped(self, message: wire.Lost) -> bool:
+        self.lost += message.count
+        self.handler.link_gap(self, message.count)
+        return True
+
+    def _said_goodbye(self, _message: wire.Bye) -> bool:
+        self._clean = True
+        return True
+
+    def _greeted_again(self, _message: wire.Hello) -> bool:
+        return self._reject("malformed", "a second hello on one link")
+
+    def _greet(self, message: wire.GatewayMessage) -> bool:
         if not isinstance(message, wire.Hello):
-            await self._reject("no_hello", "the first message is no hello")
-            return False
+            return self._reject("no_hello", "the first message is no hello")
         protocol = negotiated(message)
         if protocol is None:
             remedy = "update openclaw-sidecar" if message.protocol > wire.PROTOCOL else _RESTART
             text = f"process {self.peer.pid} speaks protocol {message.protocol}, this sidecar {wire.PROTOCOL}: {remedy}"
-            await self._reject("protocol_version", text)
-            return False
+            return self._reject("protocol_version", text)
         if not self.peer.may_be(message.pid):
-            await self._reject("pid_mismatch", f"process {self.peer.pid} calls itself {message.pid}")
-            return False
+            return self._reject("pid_mismatch", f"process {self.peer.pid} calls itself {message.pid}")
         if message.role is Role.COTENANT and not message.name:
-            await self._reject("malformed", f"process {self.peer.pid} is a co-tenant without a name")
-            return False
+            return self._reject("malformed", f"process {self.peer.pid} is a co-tenant without a name")
         self.hello = message
-        self.changes = ChangeReader(self.name, self.speaker)
+        self._speaks(message.name if message.role is Role.COTENANT else "")
         self._seq = message.seq
         self.lost = message.lost
         welcome = wire.Welcome(protocol=protocol, sidecar=self.version, mode=self.mode, answers=wire.ANSWERS)
         self.send(welcome)
-        await self.handler.link_opened(self)
+        self.handler.link_opened(self)
         return True
 
-    async def _reject(self, reason: str, text: str) -> None:
+    def _reject(self, reason: str, text: str) -> bool:
+        """Say why the link ends; always False."""
         self.send(wire.Reject(protocol=wire.PROTOCOL, reason=text[:300]))
-        await self.handler.link_rejected(self, reason, text)
+        self.handler.link_rejected(self, reason, text)
+        return False
+
+
+_OF_THE_LINK: Final[dict[type[wire.GatewayMessage], Callable[[LinkSession, Any], bool]]] = {
+    wire.Synced: LinkSession._synced,  # noqa: SLF001 - the link's own table
+    wire.Lost: LinkSession._dropped,  # noqa: SLF001
+    wire.Bye: LinkSession._said_goodbye,  # noqa: SLF001
+    wire.Hello: LinkSession._greeted_again,  # noqa: SLF001
+}
+"""Messages that are about the link itself."""

@@ -18,7 +18,7 @@ from sidecar.wire import messages as wire
 from sidecar.wire.codec import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from sidecar.core.gateway import Gateway
     from sidecar.core.reports import Diagnostic, LockFailed
@@ -104,7 +104,7 @@ class Reception:
         self._lost = lost
         self._hear = hear
 
-    async def link_opened(self, session: LinkSession) -> None:
+    def link_opened(self, session: LinkSession) -> None:
         """A gateway said hello."""
         self._roster.opened(session)
         hello = session.hello
@@ -118,30 +118,33 @@ class Reception:
             self._telemetry.lost(session.lost)
             self._lost(Loss.DROPPED, f"process {session.pid} dropped {session.lost} reports before it linked")
 
-    async def link_message(self, session: LinkSession, message: wire.GatewayMessage) -> None:
+    def link_message(self, session: LinkSession, message: wire.GatewayMessage) -> Awaitable[None] | None:
         """One message, in order.
+
+        Returns:
+            The answer that is given before the next message; None for what asks nothing.
 
         Raises:
             WireError: A field holds what no field of this protocol can hold; the message is refused, the link goes on.
         """
         self._telemetry.report(1)
         try:
-            await self._take(session, message)
+            return self._take(session, message)
         except FingerprintError as error:
             raise WireError(str(error)) from error
 
-    async def link_gap(self, session: LinkSession, missing: int) -> None:
+    def link_gap(self, session: LinkSession, missing: int) -> None:
         """Reports of this gateway are missing."""
         self._telemetry.gap(missing)
         self._lost(Loss.GAP, f"{missing} reports of process {session.pid} are missing")
 
-    async def link_rejected(self, session: LinkSession, reason: str, text: str) -> None:
+    def link_rejected(self, session: LinkSession, reason: str, text: str) -> None:
         """Something was refused: one line, counted."""
         if reason == "protocol_version" and not self._roster.refused(session.peer.pid, text):
             return  # it tries again each second, and `status` names it
         self.refuse(reason, text, pid=session.peer.pid)
 
-    async def link_closed(self, session: LinkSession, *, clean: bool) -> None:
+    def link_closed(self, session: LinkSession, *, clean: bool) -> None:
         """A gateway is gone."""
         self._roster.closed(session)
         gone = "cotenant_gone" if session.role is Role.COTENANT else "gateway_gone"
@@ -156,9 +159,9 @@ class Reception:
         self._telemetry.rejected(reason)
         log.warning("rejected", reason=reason, detail=printable(text), **where)
 
-    async def _take(  # noqa: C901, PLR0912 - one case for each message
+    def _take(  # noqa: C901, PLR0912 - one case for each message
         self, session: LinkSession, message: wire.GatewayMessage
-    ) -> None:
+    ) -> Awaitable[None] | None:
         pid, speaker, at_ns = session.pid, session.speaker, int(message.at)
         match message:
             case wire.Changed():
@@ -181,15 +184,15 @@ class Reception:
             case wire.FenceClosed():
                 self._driver.closed(ev.FenceClosed(window=message.window, takeover=message.takeover, at_ns=at_ns))
             case wire.Ask():
-                await self._driver.asked(session, message)
+                return self._driver.asked(session, message)
             case wire.LockAsked():
-                await self._driver.lock_asked(session, message)
+                return self._driver.lock_asked(session, message)
             case wire.LockWaited():
                 self._driver.handle(translate.lock_waited(message))
             case wire.Applied():
                 self._driver.handle(translate.applied(message))
             case wire.Tripped():
-                await self._driver.tripped(session, message)
+                return self._driver.tripped(session, message)
             case wire.AdapterFound():
                 self._adapter(session, message, at_ns)
             case wire.Diagnostic():
@@ -198,6 +201,7 @@ class Reception:
                 self._trouble(pid, message)
             case _:
                 pass
+        return None
 
     def _trouble(self, pid: int, message: wire.Trouble) -> None:
         """The preload caught an error of its own. In its account of writes, a report is missing for it (rule 5)."""

@@ -13,7 +13,7 @@ from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_sidecar, encode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
     from pathlib import Path
 
     from sidecar.link.session import LinkSession
@@ -53,25 +53,36 @@ class Recorder:
     sessions: list[LinkSession] = field(default_factory=list)
     told: asyncio.Queue[tuple[LinkSession, Happened]] = field(default_factory=asyncio.Queue)
     refusal: Exception | None = None
+    waits: bool = True
+    """There is something to wait for with each message."""
 
-    async def link_opened(self, session: LinkSession) -> None:
+    def link_opened(self, session: LinkSession) -> None:
         self.sessions.append(session)
         assert session.hello is not None
         self.told.put_nowait((session, session.hello))
 
-    async def link_message(self, session: LinkSession, message: wire.GatewayMessage) -> None:
-        await asyncio.sleep(0)  # whoever takes a message may have to wait
+    def link_message(self, session: LinkSession, message: wire.GatewayMessage) -> Awaitable[None] | None:
+        if self.waits:
+            return self._waited(session, message)
+        self._take(session, message)
+        return None
+
+    async def _waited(self, session: LinkSession, message: wire.GatewayMessage) -> None:
+        await asyncio.sleep(0)
+        self._take(session, message)
+
+    def _take(self, session: LinkSession, message: wire.GatewayMessage) -> None:
         if self.refusal is not None:
             raise self.refusal
         self.told.put_nowait((session, message))
 
-    async def link_gap(self, session: LinkSession, missing: int) -> None:
+    def link_gap(self, session: LinkSession, missing: int) -> None:
         self.told.put_nowait((session, Gap(missing)))
 
-    async def link_rejected(self, session: LinkSession, reason: str, text: str) -> None:
+    def link_rejected(self, session: LinkSession, reason: str, text: str) -> None:
         self.told.put_nowait((session, Rejected(reason, text)))
 
-    async def link_closed(self, session: LinkSession, *, clean: bool) -> None:
+    def link_closed(self, session: LinkSession, *, clean: bool) -> None:
         self.told.put_nowait((session, Closed(clean)))
 
     async def next(self) -> Happened:

@@ -36,9 +36,11 @@ async def test_a_hello_is_welcomed_with_version_and_mode(path: Path) -> None:
     assert (session.pid, session.peer.uid, session.lost) == (os.getpid(), os.geteuid(), 3)
 
 
-async def test_messages_come_in_the_order_in_which_they_were_sent(path: Path) -> None:
+@pytest.mark.parametrize("waits", [True, False])
+async def test_messages_come_in_the_order_in_which_they_were_sent(path: Path, *, waits: bool) -> None:
     async with serving(path) as stage:
         recorder = stage.recorder
+        recorder.waits = waits
         client = await stage.greeted()
         sent = [client.closed(f"w{number}") for number in range(200)]
         client.say(*sent)
@@ -462,3 +464,28 @@ async def test_after_a_goodbye_there_is_nothing_to_wait_for(path: Path) -> None:
         await client.hang_up()
         assert await stage.recorder.rest() == [Closed(clean=True)]
         assert await session.sync(60) is True
+
+
+async def test_a_link_that_says_much_leaves_others_their_turn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.link.session.TURN_SECONDS", 0.0)
+    async with serving(path) as stage:
+        stage.recorder.waits = False
+        loud, quiet = await stage.greeted(), await stage.greeted()
+        loud.say(*(loud.closed(f"w{number}") for number in range(2000)))
+        last = quiet.closed("quiet")
+        quiet.say(last)
+        told = [await stage.recorder.next() for _ in range(2001)]
+        assert told.index(last) < 1000, "it waited until the other had said everything"
+
+
+async def test_what_a_link_has_not_taken_in_yet_is_its_backlog(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.link.session.TURN_SECONDS", 0.0)
+    async with serving(path) as stage:
+        stage.recorder.waits = False
+        client = await stage.greeted()
+        [session] = stage.recorder.sessions
+        client.say(*(client.closed(f"w{number}") for number in range(2000)))
+        await stage.recorder.next()
+        assert session.backlog_bytes > 1000
+        await until(lambda: session.messages == 2001)
+        await until(lambda: session.backlog_bytes == 0)
