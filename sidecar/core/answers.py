@@ -9,6 +9,7 @@ from sidecar.core.change import Operation
 from sidecar.core.court import UNHEARD, heard_ns, page, saved, withdraw
 from sidecar.core.decisions import Decision, Refuse, SaveIncident
 from sidecar.core.incident import Outcome, Subject
+from sidecar.core.outcomes import RecoveryAnswered, WindowSettled
 from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
 
 if TYPE_CHECKING:
@@ -114,6 +115,17 @@ class Answers:
     def applied(self, event: RecoveryApplied) -> list[Decision]:
         """The preload obeyed a command, or refused it because something differed."""
         window = self._registry.windows.get(event.window)
+        self._registry.outcomes.add(
+            RecoveryAnswered(
+                window=event.window,
+                run=window.run if window is not None else None,
+                applied=event.applied,
+                pushed=event.pushed,
+                latency_ns=event.latency_ns,
+                records=len(event.records),
+                at_ns=event.at_ns,
+            )
+        )
         if window is None or window.incident is None:
             return []
         window.approved = None
@@ -143,6 +155,8 @@ class Answers:
             foreign = self._registry.locks.foreign(window.file)
             window.observe(judgement, event.snapshot.fingerprint, foreign, event.at_ns)
         incident = window.amend(turn_lost=True)
+        self._registry.outcomes.turn_lost(window.window_id, incident.verdict, event.at_ns)
+        self._registry.outcomes.tripped(window, event.at_ns)
         if incident.verdict is Verdict.EXTERNAL:
             if outcome is not Outcome.REFUSED:
                 window.amend(window.recovery(Outcome.REFUSED, self._court.mode, incident.reason))
@@ -167,6 +181,11 @@ class Answers:
         window = self._registry.closed.pop(event.window, None)
         if window is None or window.incident is None:
             return []
+        decisions = self._checked(window, event)
+        self._registry.outcomes.add(WindowSettled(window=event.window, incident=window.incident))
+        return decisions
+
+    def _checked(self, window: Window, event: LineageChecked) -> list[Decision]:
         if event.problem:
             return self._unproven(window, event)
         if not event.missing:

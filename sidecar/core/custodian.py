@@ -18,6 +18,7 @@ from sidecar.core.gateway import Gateway
 from sidecar.core.ledger import Ledger
 from sidecar.core.links import link_lost, link_opened
 from sidecar.core.lockwaits import LockWaits
+from sidecar.core.outcomes import Ending
 from sidecar.core.registry import Registry
 from sidecar.core.unlinked import UnlinkedChanges
 from sidecar.core.window import Window
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sidecar.core.content import Range, Snapshot
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Run
+    from sidecar.core.outcomes import AnyOutcome
     from sidecar.core.policy import Mode, Policy
     from sidecar.core.writer import Writer
 
@@ -91,8 +93,26 @@ class Custodian:
         """The linked processes."""
         return tuple(self._registry.gateways.values())
 
-    def handle(self, event: ev.Event) -> list[Decision]:  # noqa: C901, PLR0911, PLR0912 - one case for each event
+    @property
+    def outcomes(self) -> tuple[AnyOutcome, ...]:
+        """What came of the event that was handled last, in order. To be told, whatever becomes of its decisions."""
+        return tuple(self._registry.outcomes.made)
+
+    def run_of(self, window: str) -> Run | None:
+        """The run of a window that is open, or whose history is being read."""
+        known = self._registry.windows.get(window) or self._registry.closed.get(window)
+        return known.run if known is not None else None
+
+    def handle(self, event: ev.Event) -> list[Decision]:
         """Take in one event."""
+        outcomes = self._registry.outcomes
+        outcomes.made.clear()
+        decisions = self._decide(event)
+        at_ns = event.change.at_ns if isinstance(event, ev.FileChanged) else event.at_ns
+        outcomes.decided(decisions, self._registry.windows, at_ns)
+        return decisions
+
+    def _decide(self, event: ev.Event) -> list[Decision]:  # noqa: C901, PLR0911, PLR0912 - one case for each event
         match event:
             case ev.LinkOpened():
                 link_opened(self._registry, event)
@@ -100,7 +120,7 @@ class Custodian:
             case ev.LinkLost():
                 return link_lost(self._registry, event)
             case ev.AccountBroken():
-                self._registry.lose_custody(event.reason, event.at_ns, event.file)
+                self._registry.lose_custody(event.loss, event.reason, event.at_ns, event.file)
                 return []
             case ev.FenceSet():
                 return self._fence_set(event)
@@ -153,6 +173,8 @@ class Custodian:
             case ev.TimePassed():
                 return self._time_passed(event)
             case ev.TurnTold():
+                if event.takeover and event.file:
+                    self._registry.outcomes.takeover_logged(event.file, event.at_ns)
                 return self._aftermath.told(event, self._registry.windows.values())
             case ev.Noted():
                 return self._noted(event)
@@ -249,8 +271,10 @@ class Custodian:
             )
             self._registry.windows[event.window] = window
             window.note(event.at_ns, "fence set", f"at {event.fence.size} bytes")
+            self._registry.outcomes.opened(window)
         else:
             self._registry.own(window, event.link)
+            self._registry.outcomes.moved(window, event.fence.size, event.at_ns)
             window.note(event.at_ns, "fence moved", f"to {event.fence.size} bytes")
         window.run = event.run
         window.mark = self._registry.witness.mark()
@@ -272,15 +296,23 @@ class Custodian:
         return read if window.unjudged is None else [*read, ReadFile(file=event.file, settle=True)]
 
     def _fence_closed(self, event: ev.FenceClosed) -> list[Decision]:
+        outcomes = self._registry.outcomes
         window = self._registry.windows.pop(event.window, None)
         if window is None:
+            if event.takeover:
+                outcomes.turn_lost(event.window, None)
             return []
         window.note(event.at_ns, "window closed", "turn lost" if event.takeover else "")
+        if event.takeover:
+            outcomes.turn_lost(window.window_id, window.incident.verdict if window.incident else None)
         decisions = self._answers.lost(window) if event.takeover else saved(window.went_on(self.mode))
         decisions += saved(window.close(event.at_ns))
+        read_history = bool(window.records) and not event.takeover
+        outcomes.ended(window, Ending.TAKEOVER if event.takeover else Ending.ENDED, event.at_ns, final=not read_history)
         if event.takeover:
+            outcomes.tripped(window, event.at_ns)
             self._aftermath.remember(window)
-        if window.records and not event.takeover:
+        if read_history:
             self._registry.closed[window.window_id] = window
             decisions.append(CheckLineage(window=window.window_id, file=window.file, records=tuple(window.records)))
         return decisions
@@ -294,6 +326,7 @@ class Custodian:
         for window in windows:
             window.report(change)
             if change.finished:
+                window.tally.unjudged.append(change)
                 span = f" {change.length} bytes at {change.offset}" if change.length else ""
                 window.note(change.at_ns, "write", f"{change.operation.value}{span} by {change.writer.label()}")
         if not windows and change.finished and ledger.manifest is None:

@@ -334,6 +334,7 @@ class TurnTold:
         what: A short name for the line, such as ``lane task error``.
         waited_ns: How long the user had waited by then; 0 when the line does not tell.
         at_ns: When it was written.
+        takeover: It says that the gateway's own fence stopped the turn.
     """
 
     file: str
@@ -342,6 +343,7 @@ class TurnTold:
     what: str
     waited_ns: int
     at_ns: int
+    takeover: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

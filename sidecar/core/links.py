@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from sidecar.core.decisions import CheckLineage, Decision, SaveIncident
 from sidecar.core.gateway import Role
+from sidecar.core.loss import Loss
+from sidecar.core.outcomes import Ending
 
 if TYPE_CHECKING:
     from sidecar.core.events import LinkLost, LinkOpened
@@ -38,6 +40,8 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
         if incident is not None:
             decisions.append(SaveIncident(incident=incident))
         del registry.windows[window.window_id]
+        ending = Ending.GATEWAY_ENDED if event.clean else Ending.LINK_LOST
+        registry.outcomes.ended(window, ending, event.at_ns, final=not window.records)
         if window.records:
             registry.closed[window.window_id] = window
             decisions.append(CheckLineage(window=window.window_id, file=window.file, records=tuple(window.records)))
@@ -47,5 +51,5 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
         window.abandon(event.link)
     announced = gateway is not None and gateway.role is Role.COTENANT
     if not event.clean and not announced:
-        registry.lose_custody("a gateway's link was lost without a goodbye", event.at_ns)
+        registry.lose_custody(Loss.LINK_LOST, "a gateway's link was lost without a goodbye", event.at_ns)
     return decisions

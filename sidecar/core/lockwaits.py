@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core.court import UNHEARD, heard_ns, saved
 from sidecar.core.decisions import AnswerWait, Decision, SaveIncident
 from sidecar.core.incident import Outcome
+from sidecar.core.outcomes import LockTimeout, LockTimeoutSettled
 from sidecar.core.rules import Deed, May
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class LockWaits:
 
     def wait_ended(self, event: LockWaitEnded) -> list[Decision]:
         """A run that was let wait on has the lock, or has given up."""
+        result = LockTimeout.FORGIVEN if event.had else LockTimeout.GIVEN_UP
+        self._registry.outcomes.add(LockTimeoutSettled(result=result))
         window = self._registry.windows.get(event.window)
         if window is None or window.incident is None:
             return []

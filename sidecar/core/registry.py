@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core.gateway import Gateway
 from sidecar.core.ledger import Ledger
 from sidecar.core.lock_table import LockTable
+from sidecar.core.outcome_log import OutcomeLog
+from sidecar.core.outcomes import CustodyLost
 from sidecar.core.window import Window
 from sidecar.core.witness import Witness
 from sidecar.core.writer import WriterKind
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.change import Change
     from sidecar.core.events import LockTimedOut, TurnTripped, VerdictAsked
+    from sidecar.core.loss import Loss
     from sidecar.core.process import Process
     from sidecar.core.testimony import Testimony
 
@@ -39,6 +42,7 @@ class Registry:
         locks: Who holds the session locks.
         unsettled: Files that are read at once, before every link could say what it has done.
         witness: What the kernel says of who wrote.
+        outcomes: What came of the event in hand.
     """
 
     def __init__(self) -> None:
@@ -50,6 +54,7 @@ class Registry:
         self.locks = LockTable()
         self.unsettled: set[str] = set()
         self.witness = Witness()
+        self.outcomes = OutcomeLog()
 
     def gateway(self, link: str) -> Gateway:
         """The process on that link, as far as it is known."""
@@ -105,6 +110,7 @@ class Registry:
         window = Window(asked.window, self.gateway(asked.link), asked.file, asked.run, asked.fence, asked.at_ns)
         window.lose_custody(_RESTARTED)
         self.windows[asked.window] = window
+        self.outcomes.opened(window, partial=True)
         return window
 
     def own(self, window: Window, link: str) -> None:
@@ -112,11 +118,13 @@ class Registry:
         if window.gateway.link != link:
             window.gateway = self.gateway(link)
 
-    def lose_custody(self, reason: str, at_ns: int, file: str = "") -> None:
+    def lose_custody(self, loss: Loss, reason: str, at_ns: int, file: str = "") -> None:
         """Nothing may be assumed of the time before (rule 5), be it of one file or of all."""
         for path, ledger in self.ledgers.items():
             if file in {"", path}:
                 ledger.forget(reason, at_ns)
-        for window in self.on_file(file) if file else self.windows.values():
+        touched = self.on_file(file) if file else list(self.windows.values())
+        self.outcomes.add(CustodyLost(loss=loss, windows=tuple(w.window_id for w in touched), at_ns=at_ns))
+        for window in touched:
             window.lose_custody(reason)
             window.note(at_ns, "custody lost", reason)

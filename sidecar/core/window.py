@@ -21,6 +21,7 @@ from sidecar.core.incident import (
 )
 from sidecar.core.ledger import remove, replace_or_append
 from sidecar.core.rules import May
+from sidecar.core.tally import Tally
 from sidecar.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Window:
         unjudged: What the fence has left behind and nobody has judged; None while nothing.
         took_in: A fence of this window took in a stranger's bytes, and a person was told.
         mark: Where word of the fence came between the kernel's sightings; None while these are not listened to.
+        tally: What has been said of it as an outcome.
     """
 
     window_id: str
@@ -128,6 +130,7 @@ class Window:
     unjudged: Unjudged | None = None
     took_in: bool = False
     mark: Mark | None = None
+    tally: Tally = field(default_factory=Tally)
 
     def note(self, at_ns: int, what: str, detail: str = "") -> None:
         """Add a line to the timeline."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sidecar.wire import messages as wire
 
 _LOG: Final = "log."
+_TAKEOVER: Final = "takeover"
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -211,6 +212,7 @@ def turn_told(message: wire.Diagnostic) -> ev.TurnTold | None:
         what=message.event.removeprefix(_LOG).replace("_", " "),
         waited_ns=int(max(0.0, min(message.duration_ms, 1e12)) * _NS_PER_MS),
         at_ns=int(message.at),
+        takeover=message.reason == _TAKEOVER,
     )
 
 

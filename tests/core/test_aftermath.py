@@ -21,7 +21,16 @@ def told(
     bench: Bench, what: str = "lane task error", seconds: float = 9.0, about: dict[str, str] | None = None
 ) -> list[Decision]:
     known = {"file": "", "run_id": "", "session": "", **(about or {})}
-    return bench.handle(ev.TurnTold(**known, what=what, waited_ns=int(seconds * SECOND), at_ns=bench.now()))
+    return bench.handle(
+        ev.TurnTold(
+            file=known["file"],
+            run_id=known["run_id"],
+            session=known["session"],
+            what=what,
+            waited_ns=int(seconds * SECOND),
+            at_ns=bench.now(),
+        )
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,271 @@
+"""What came of things, in the past tense. Nothing has to be done about it: it is for whoever listens (telemetry).
+
+`sidecar.core.custodian.Custodian.outcomes` has those of the event that was handled last. The core decides what counts,
+and says each thing once; a listener translates and keeps no account of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.core.change import Change
+    from sidecar.core.gateway import Gateway, Run
+    from sidecar.core.hold import Hold
+    from sidecar.core.incident import Incident, UnexplainedRange
+    from sidecar.core.loss import Loss
+    from sidecar.core.verdict import Verdict
+
+
+class Ending(StrEnum):
+    """How a window ended, or anything else that a gateway began."""
+
+    ENDED = "ended"
+    """By itself."""
+    TAKEOVER = "takeover"
+    """The gateway's own fence stopped the turn."""
+    LINK_LOST = "link_lost"
+    """The link was lost without a goodbye."""
+    GATEWAY_ENDED = "gateway_ended"
+    """The link was closed with a goodbye."""
+    SIDECAR_STOPPED = "sidecar_stopped"
+    """It was open when the sidecar stopped, of which the core hears nothing."""
+
+
+class Answer(StrEnum):
+    """What a gateway was answered."""
+
+    APPROVED = "approved"
+    REFUSED = "refused"
+    NONE = "none"
+    """Nothing: it had not asked, and no command was given."""
+
+
+class LockTimeout(StrEnum):
+    """What came of a lock timeout inside a window."""
+
+    FORGIVEN = "forgiven"
+    """The run was allowed to wait on, and acquired the lock."""
+    GIVEN_UP = "given_up"
+    """The run was allowed to wait on, and did not acquire it all the same."""
+    REFUSED = "refused"
+    """It took its course: the holder or the file is not explained, or the mode is observe."""
+
+
+class TakeoverSource(StrEnum):
+    """How a gateway's takeover became known."""
+
+    FENCE = "fence"
+    """The preload saw the gateway's fence stop the turn."""
+    LOG = "log"
+    """Only the gateway's log reported it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowOpened:
+    """A run set its fence.
+
+    Attributes:
+        size_bytes: Of the file at the fence.
+        partial: The fence was set before the sidecar looked: this is the first word of it.
+    """
+
+    window: str
+    file: str
+    run: Run
+    size_bytes: int
+    at_ns: int
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceMoved:
+    """The run recorded a new fingerprint; ``size_bytes`` is that of the file then."""
+
+    window: str
+    size_bytes: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowEnded:
+    """A window is over.
+
+    Attributes:
+        gateway: Whose it was.
+        opened_at_ns: When it opened.
+        partial: Its beginning was not seen, so `opened_at_ns` is that of the first word of it.
+        incident: What it met; None when nothing.
+        final: Nothing more comes of it; else its history is read, and `WindowSettled` follows.
+    """
+
+    window: str
+    file: str
+    run: Run
+    gateway: Gateway
+    ending: Ending
+    opened_at_ns: int
+    at_ns: int
+    partial: bool
+    incident: Incident | None
+    final: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowSettled:
+    """The history after a window was read: this is what became of its incident."""
+
+    window: str
+    incident: Incident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesJudged:
+    """It is clear what came of these changes inside a window, each once.
+
+    Attributes:
+        verdict: On them; None where nobody had to judge: the gateway's own fence let them pass.
+        changes: Finished ones, oldest first.
+    """
+
+    window: str
+    file: str
+    run: Run
+    verdict: Verdict | None
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnexplainedFound:
+    """Bytes without a known writer were judged.
+
+    Attributes:
+        verdict: external or unattributed.
+        ranges: Those that had not been found before.
+        first: The first of this window under this verdict: together they are one change.
+        at_ns: When the file was looked at.
+    """
+
+    window: str
+    file: str
+    verdict: Verdict
+    ranges: tuple[UnexplainedRange, ...]
+    first: bool
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictGiven:
+    """A window's change was judged, and its gateway answered; without an answer, a verdict is said when it is new.
+
+    Attributes:
+        verdict: Of the answer; the incident's where there is none.
+        incident: As it was then; None where a question was refused for another reason.
+        asked_at_ns: When that came which led to it: the question, or the look at the file.
+    """
+
+    window: str
+    verdict: Verdict
+    answer: Answer
+    incident: Incident | None
+    asked_at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentChanged:
+    """An incident is new, or its verdict, its outcome, the loss of its turn or its end has changed.
+
+    Attributes:
+        new_verdict: It has this verdict for the first time.
+        new_outcome: Its recovery has this outcome for the first time.
+    """
+
+    incident: Incident
+    new_verdict: bool
+    new_outcome: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryWithheld:
+    """The evidence allowed a recovery, and something else held it back; once for each incident and reason."""
+
+    incident_id: str
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryAnswered:
+    """The preload obeyed a command to move a fence, or refused it.
+
+    Attributes:
+        pushed: The command came ahead of the question.
+        latency_ns: From the question, by the gateway's clock.
+        records: How many records came in between fence and now.
+    """
+
+    window: str
+    run: Run | None
+    applied: bool
+    pushed: bool
+    latency_ns: int
+    records: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnLost:
+    """The gateway's own fence stopped a turn; said once, however often the gateway reports it.
+
+    Attributes:
+        verdict: On the change; None when there is none.
+        at_ns: When it was stopped; 0 when only the end of the window told.
+    """
+
+    window: str
+    verdict: Verdict | None
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeoverReported:
+    """A gateway reported a takeover; once for each run and file, whichever way it is heard of first."""
+
+    file: str
+    source: TakeoverSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockTimeoutSettled:
+    """It is clear what came of a lock timeout inside a window."""
+
+    result: LockTimeout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustodyLost:
+    """Custody became unknown; ``windows`` are those open ones that it is about."""
+
+    loss: Loss
+    windows: tuple[str, ...]
+    at_ns: int
+
+
+AnyOutcome = (
+    WindowOpened
+    | FenceMoved
+    | WindowEnded
+    | WindowSettled
+    | ChangesJudged
+    | UnexplainedFound
+    | VerdictGiven
+    | IncidentChanged
+    | RecoveryWithheld
+    | RecoveryAnswered
+    | TurnLost
+    | TakeoverReported
+    | LockTimeoutSettled
+    | CustodyLost
+)
+"""The whole set. (`sidecar.core.incident.Outcome` is what became of a recovery.)"""
