@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sidecar.core.court import Court
     from sidecar.core.events import LineageChecked, RecoveryApplied, TurnTripped, VerdictAsked
     from sidecar.core.registry import Registry
-    from sidecar.core.window import Window
+    from sidecar.core.window import Unjudged, Window
 
 _NS_PER_MS: Final = 1_000_000
 
@@ -49,21 +49,34 @@ class Answers:
         held = self._court.held(window, at_ns)
         if held is not None:
             return self._court.not_attempted(window, held)
-        step = (window.fence, snapshot.fingerprint)
-        if window.approved == step:
+        if window.approved == snapshot.fingerprint:
             return []
-        return self._court.approved(window, step, judgement, at_ns)
+        return self._court.approved(window, snapshot.fingerprint, judgement, at_ns)
 
     def look_back(self, window: Window, snapshot: Snapshot, at_ns: int) -> list[Decision]:
         """Judge what the fence has left behind. Nothing can be recovered there, but a takeover is not hidden.
 
         The run writes, and what the file is then becomes its fence: a stranger's bytes that came in between, too.
         """
-        left, window.unjudged = window.unjudged, None
-        told = window.took_in or (window.incident is not None and window.incident.verdict is Verdict.EXTERNAL)
-        if left is None or told:
+        left = window.unjudged
+        if left is None:
             return []
-        judgement = judge(
+        told = window.incident is not None and window.incident.verdict is Verdict.EXTERNAL
+        judgement = None if told else self._judge_left(window, left, snapshot)
+        taken_in = judgement is not None and judgement.verdict is Verdict.EXTERNAL
+        window.looked_back(taken_in=taken_in)
+        if judgement is None or not taken_in:
+            return []
+        reason = f"{judgement.reason}; the run took it into its next fence, and no check came to it"
+        judgement = replace(judgement, reason=reason, policy=self._court.policy.digest)
+        # An incident of its own: the window goes on from its new fence, and its verdicts do not rest on this look.
+        apart = window.apart(left.fence)
+        apart.observe(judgement, snapshot.fingerprint, self._registry.locks.foreign(window.file), at_ns)
+        apart.close(at_ns)
+        return self._court.recorded(apart, judgement)
+
+    def _judge_left(self, window: Window, left: Unjudged, snapshot: Snapshot) -> Judgement:
+        return judge(
             Evidence(
                 run_id=window.run.run_id,
                 fence=left.fence,
@@ -78,17 +91,6 @@ class Answers:
             ),
             self._court.policy,
         )
-        if judgement.verdict is not Verdict.EXTERNAL:
-            return []
-        reason = f"{judgement.reason}; the run took it into its next fence, and no check came to it"
-        judgement = replace(judgement, reason=reason, policy=self._court.policy.digest)
-        window.took_in = True
-        # An incident of its own: the window goes on from its new fence, and its verdicts do not rest on this look.
-        apart = window.apart(left)
-        foreign = self._registry.locks.foreign(window.file)
-        apart.observe(judgement, snapshot.fingerprint, foreign, at_ns)
-        apart.close(at_ns)
-        return self._court.refused(apart, judgement)
 
     def asked(self, event: VerdictAsked) -> list[Decision]:
         """A gateway stands at its check and waits."""
@@ -99,18 +101,18 @@ class Answers:
             window.lose_custody(UNHEARD)
         if event.snapshot.fingerprint != event.current:
             # Nothing is concluded from it: the gateway asks again, or its own fence stops the turn.
-            return [_no(event, Verdict.UNATTRIBUTED, "the file changed again while it was looked at")]
+            return [refusal(event, Verdict.UNATTRIBUTED, "the file changed again while it was looked at")]
         judgement = self._court.judge(window, event.snapshot)
         return [*self._court.met(window, judgement, heard_ns(event)), *self._answered(window, judgement, event)]
 
     def _answered(self, window: Window, judgement: Judgement, event: VerdictAsked) -> list[Decision]:
         judgement = self._court.observe(window, judgement, event.current, event.at_ns)
         if not judgement.may_recover:
-            return [*self._court.refused(window, judgement), _no(event, judgement.verdict, judgement.reason)]
+            return [*self._court.refused(window, judgement), refusal(event, judgement.verdict, judgement.reason)]
         held = self._court.held(window, heard_ns(event))
         if held is not None:
-            return [*self._court.not_attempted(window, held), _no(event, judgement.verdict, held.reason)]
-        return self._court.approved(window, (event.fence, event.current), judgement, heard_ns(event), event)
+            return [*self._court.not_attempted(window, held), refusal(event, judgement.verdict, held.reason)]
+        return self._court.approved(window, event.current, judgement, heard_ns(event), event)
 
     def applied(self, event: RecoveryApplied) -> list[Decision]:
         """The preload obeyed a command, or refused it because something differed."""
@@ -128,7 +130,7 @@ class Answers:
         )
         if window is None or window.incident is None:
             return []
-        window.approved = None
+        window.answered()
         if not event.applied:
             window.note(event.at_ns, "recovery refused by the gateway's preload", event.reason)
             reason = f"the gateway's preload refused: {event.reason}"
@@ -144,6 +146,7 @@ class Answers:
         """The gateway's own fence stopped the turn."""
         window = self._registry.window(event)
         taken_back = withdraw(window)
+        window.stopped()
         if event.unheard:
             window.lose_custody(UNHEARD)
         window.note(event.at_ns, "turn stopped", "by the gateway's own fence")
@@ -179,7 +182,10 @@ class Answers:
     def lineage_checked(self, event: LineageChecked) -> list[Decision]:
         """The history after a recovery was read."""
         window = self._registry.closed.pop(event.window, None)
-        if window is None or window.incident is None:
+        if window is None:
+            return []
+        window.history_read()
+        if window.incident is None:
             return []
         decisions = self._checked(window, event)
         self._registry.outcomes.add(WindowSettled(window=event.window, incident=window.incident))
@@ -206,5 +212,6 @@ class Answers:
         return [SaveIncident(incident=window.snapshot()), *page(window, Subject.RECOVERY)]
 
 
-def _no(event: VerdictAsked, verdict: Verdict, reason: str) -> Refuse:
+def refusal(event: VerdictAsked, verdict: Verdict, reason: str) -> Refuse:
+    """The answer no: the gateway's own fence decides."""
     return Refuse(link=event.link, window=event.window, ask=event.ask, verdict=verdict, reason=reason)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.incident import Incident
     from sidecar.core.policy import Mode, Policy
+    from sidecar.core.record import Record
     from sidecar.core.registry import Registry
     from sidecar.core.window import Window
 
@@ -98,8 +99,7 @@ class Court:
 
     def held(self, window: Window, at_ns: int) -> Held | None:
         """What holds back a recovery that the verdict allows; None when nothing does."""
-        paid = window.spent_at == window.fence
-        return self.brakes.held(self.policy, window.file, at_ns, paid=paid)
+        return self.brakes.held(self.policy, window.file, at_ns, paid=window.counted)
 
     def observe(self, window: Window, judgement: Judgement, current: Fingerprint, at_ns: int) -> Judgement:
         """Take a judgement into the window's incident.
@@ -117,29 +117,33 @@ class Court:
     def approved(
         self,
         window: Window,
-        step: tuple[Fingerprint, Fingerprint],
+        current: Fingerprint,
         judgement: Judgement,
         at_ns: int,
         asked: VerdictAsked | None = None,
     ) -> list[Decision]:
         """The intent goes to disk first (rule 6), and with it that a recovery is counted, once for each fence."""
-        spent_at_ns = 0 if window.spent_at == window.fence else at_ns
+        spent_at_ns = 0 if window.counted else at_ns
+        window.approve(current)
         if spent_at_ns:
-            window.spent_at = window.fence
             self.brakes.budget.spend(window.file, at_ns)
-        window.approved = step
         intent = window.amend(window.recovery(Outcome.APPROVED, self.mode, judgement.reason))
-        fence, current = step
         link, ask = (asked.link, asked.ask) if asked else (window.gateway.link, "")
-        command = Approve(link=link, window=window.window_id, file=window.file, fence=fence, current=current, ask=ask)
+        command = Approve(
+            link=link, window=window.window_id, file=window.file, fence=window.fence, current=current, ask=ask
+        )
         return [SaveIncident(incident=intent, spent_at_ns=spent_at_ns), command]
 
     def refused(self, window: Window, judgement: Judgement) -> list[Decision]:
         """The verdict allows no recovery; a takeover is told."""
+        return [*withdraw(window), *self.recorded(window, judgement)]
+
+    def recorded(self, record: Record, judgement: Judgement) -> list[Decision]:
+        """Put a refusal on record, and wake a person where it is of a takeover."""
         held = Held(Hold.POLICY, judgement.reason) if judgement.rule else None
-        incident = window.amend(window.recovery(Outcome.REFUSED, self.mode, judgement.reason, held=held))
-        paging = page(window, Subject.TAKEOVER) if incident.verdict is Verdict.EXTERNAL else []
-        return [*withdraw(window), SaveIncident(incident=window.snapshot()), *paging]
+        incident = record.amend(record.recovery(Outcome.REFUSED, self.mode, judgement.reason, held=held))
+        paging = page(record, Subject.TAKEOVER) if incident.verdict is Verdict.EXTERNAL else []
+        return [SaveIncident(incident=record.snapshot()), *paging]
 
     def not_attempted(self, window: Window, held: Held) -> list[Decision]:
         """The verdict allows a recovery, and it is held back; a storm is told once."""
@@ -182,18 +186,18 @@ def withdraw(window: Window) -> list[Decision]:
     """Ahead of every save of its batch: what can't be recorded ends the batch, and must not keep an approval alive."""
     if window.approved is None:
         return []
-    window.approved = None
+    window.withdraw()
     return [Withdraw(link=window.gateway.link, window=window.window_id)]
 
 
-def told(window: Window) -> bool:
+def told(record: Record) -> bool:
     """A person was told of a storm in this window."""
-    return window.incident is not None and Subject.STORM in window.incident.paged_for
+    return record.incident is not None and Subject.STORM in record.incident.paged_for
 
 
-def page(window: Window, about: Subject) -> list[Decision]:
+def page(record: Record, about: Subject) -> list[Decision]:
     """One page for each incident and subject: that a person was told of a storm must not hide a takeover."""
-    if window.incident is None or about in window.incident.paged_for:
+    if record.incident is None or about in record.incident.paged_for:
         return []
-    incident = window.amend(paged=about)
+    incident = record.amend(paged=about)
     return [SaveIncident(incident=incident), Page(incident=incident, about=about)]

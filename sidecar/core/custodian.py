@@ -10,17 +10,28 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from sidecar.core import events as ev
 from sidecar.core.aftermath import Aftermath
-from sidecar.core.answers import Answers
+from sidecar.core.answers import Answers, refusal
 from sidecar.core.chain import beginning, examine
 from sidecar.core.court import Court, saved
-from sidecar.core.decisions import CheckLineage, Decision, KeepChains, ReadFile, RecallChain
+from sidecar.core.decisions import (
+    CheckLineage,
+    Decision,
+    KeepChains,
+    ReadFile,
+    RecallChain,
+    ReportIllegalStep,
+    Withdraw,
+)
+from sidecar.core.errors import IllegalStepError
 from sidecar.core.gateway import Gateway
 from sidecar.core.ledger import Ledger
 from sidecar.core.links import link_lost, link_opened
-from sidecar.core.lockwaits import LockWaits
-from sidecar.core.outcomes import Ending
+from sidecar.core.lockwaits import LockWaits, answer_wait
+from sidecar.core.loss import Loss
+from sidecar.core.outcomes import CustodyLost, Ending
 from sidecar.core.registry import Registry
 from sidecar.core.unlinked import UnlinkedChanges
+from sidecar.core.verdict import Verdict
 from sidecar.core.window import Window
 
 if TYPE_CHECKING:
@@ -104,13 +115,35 @@ class Custodian:
         return known.run if known is not None else None
 
     def handle(self, event: ev.Event) -> list[Decision]:
-        """Take in one event."""
+        """Take in one event. What a window's tables do not allow is answered with no, and loses its custody."""
         outcomes = self._registry.outcomes
         outcomes.made.clear()
-        decisions = self._decide(event)
         at_ns = event.change.at_ns if isinstance(event, ev.FileChanged) else event.at_ns
+        try:
+            decisions = self._decide(event)
+        except IllegalStepError as error:
+            decisions = self._refuse(event, error, at_ns)
         outcomes.decided(decisions, self._registry.windows, at_ns)
         return decisions
+
+    def _refuse(self, event: ev.Event, error: IllegalStepError, at_ns: int) -> list[Decision]:
+        reason = str(error)
+        decisions: list[Decision] = []
+        window = self._registry.windows.get(error.window)
+        if window is not None:
+            if window.approved is not None:
+                decisions.append(Withdraw(link=window.gateway.link, window=window.window_id))
+            window.give_up(reason)
+            window.note(at_ns, "custody lost", reason)
+        match event:
+            case ev.VerdictAsked():
+                decisions.append(refusal(event, Verdict.UNATTRIBUTED, reason))
+            case ev.LockTimedOut():
+                decisions.append(answer_wait(event, reason, granted=False))
+            case _:
+                pass
+        self._registry.outcomes.add(CustodyLost(loss=Loss.ILLEGAL_STEP, windows=(error.window,), at_ns=at_ns))
+        return [*decisions, ReportIllegalStep(window=error.window, reason=reason)]
 
     def _decide(self, event: ev.Event) -> list[Decision]:  # noqa: C901, PLR0911, PLR0912 - one case for each event
         match event:
@@ -306,13 +339,13 @@ class Custodian:
         if event.takeover:
             outcomes.turn_lost(window.window_id, window.incident.verdict if window.incident else None)
         decisions = self._answers.lost(window) if event.takeover else saved(window.went_on(self.mode))
-        decisions += saved(window.close(event.at_ns))
-        read_history = bool(window.records) and not event.takeover
-        outcomes.ended(window, Ending.TAKEOVER if event.takeover else Ending.ENDED, event.at_ns, final=not read_history)
+        unproven = bool(window.records) and not event.takeover
+        decisions += saved(window.end(event.at_ns, unproven=unproven))
+        outcomes.ended(window, Ending.TAKEOVER if event.takeover else Ending.ENDED, event.at_ns, final=not unproven)
         if event.takeover:
             outcomes.tripped(window, event.at_ns)
             self._aftermath.remember(window)
-        if read_history:
+        if unproven:
             self._registry.closed[window.window_id] = window
             decisions.append(CheckLineage(window=window.window_id, file=window.file, records=tuple(window.records)))
         return decisions
@@ -403,7 +436,7 @@ class Custodian:
             ledger.mark = self._registry.witness.mark()
         for window in waiting:
             if manifest is not None:
-                window.rebase(window.fence, manifest, event.snapshot.uid, window.changes)
+                window.read(manifest, event.snapshot.uid)
         return decisions
 
     def _noted(self, event: ev.Noted) -> list[Decision]:

@@ -127,6 +127,18 @@ class KeepRecording:
     recording: Recording
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportIllegalStep:
+    """A window was to take a step that its state does not allow; its custody is lost. Log it.
+
+    Attributes:
+        reason: Window, state and step.
+    """
+
+    window: str
+    reason: str
+
+
 Decision = (
     ReadFile
     | SaveIncident
@@ -139,4 +151,5 @@ Decision = (
     | RecallChain
     | KeepChains
     | KeepRecording
+    | ReportIllegalStep
 )

@@ -13,3 +13,12 @@ class FingerprintError(SidecarError, ValueError):
     def __init__(self, text: str) -> None:
         """Keep the start of the offending text."""
         super().__init__(f"not a fingerprint: {text[:80]!r}; expected 'absent' or 'dev:ino:size:mtime_ns:ctime_ns'")
+
+
+class IllegalStepError(SidecarError):
+    """A window was to take a step that its state does not allow."""
+
+    def __init__(self, window: str, state: str, step: str) -> None:
+        """Name the window, the state that refuses and the step."""
+        self.window = window
+        super().__init__(f"window {window}: no step {step!r} while it is {state!r}")

@@ -36,7 +36,7 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
     for window in registry.on_link(event.link):
         window.note(event.at_ns, "link lost", "the gateway ended" if event.clean else "without a goodbye")
         window.left()
-        incident = window.close(event.at_ns)
+        incident = window.end(event.at_ns, unproven=bool(window.records))
         if incident is not None:
             decisions.append(SaveIncident(incident=incident))
         del registry.windows[window.window_id]

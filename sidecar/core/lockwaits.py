@@ -54,13 +54,21 @@ class LockWaits:
             window, replace(judgement, reason=reason, may_recover=may), current, event.at_ns
         )
         if not judgement.may_recover:
-            return [*taken_back, *self._court.refused(window, judgement), _wait(event, judgement.reason, granted=False)]
+            return [
+                *taken_back,
+                *self._court.refused(window, judgement),
+                answer_wait(event, judgement.reason, granted=False),
+            ]
         # No fence is moved, so no budget is asked.
         held = self._court.brakes.held(self._court.policy, window.file, heard_ns(event), paid=True)
         if held is not None:
-            return [*taken_back, *self._court.not_attempted(window, held), _wait(event, held.reason, granted=False)]
+            return [
+                *taken_back,
+                *self._court.not_attempted(window, held),
+                answer_wait(event, held.reason, granted=False),
+            ]
         intent = window.amend(window.recovery(Outcome.APPROVED, self._court.mode, judgement.reason))
-        return [*taken_back, SaveIncident(incident=intent), _wait(event, judgement.reason, granted=True)]
+        return [*taken_back, SaveIncident(incident=intent), answer_wait(event, judgement.reason, granted=True)]
 
     def wait_ended(self, event: LockWaitEnded) -> list[Decision]:
         """A run that was let wait on has the lock, or has given up."""
@@ -102,5 +110,6 @@ class LockWaits:
         return who, "" if known else f"{who}, which the policy does not let write here"
 
 
-def _wait(event: LockTimedOut, reason: str, *, granted: bool) -> AnswerWait:
+def answer_wait(event: LockTimedOut, reason: str, *, granted: bool) -> AnswerWait:
+    """The answer to a run that waits for the lock."""
     return AnswerWait(link=event.link, window=event.window, ask=event.ask, granted=granted, reason=reason)

@@ -28,4 +28,6 @@ class Loss(StrEnum):
     """A preload could not account for a write: an error of its own."""
     WRITE_FAILED = "write_failed"
     """A write failed half-way: how much of it is in the file is not known. Touches that file only."""
+    ILLEGAL_STEP = "illegal_step"
+    """What was said of a window does not go with its state. Touches that window only."""
     OTHER = "other"

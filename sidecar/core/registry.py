@@ -28,8 +28,6 @@ IDLE_NS: Final = 6 * 3600 * 1_000_000_000
 MAX_LEDGERS: Final = 500
 """Accounts that are kept at hand, beside those of files with an open window."""
 
-_RESTARTED: Final = "the sidecar did not see this fence being set"
-
 
 class Registry:
     """Holds a `Ledger` for each session file and a `Window` for each fence.
@@ -108,7 +106,6 @@ class Registry:
             self.own(known, asked.link)
             return known
         window = Window(asked.window, self.gateway(asked.link), asked.file, asked.run, asked.fence, asked.at_ns)
-        window.lose_custody(_RESTARTED)
         self.windows[asked.window] = window
         self.outcomes.opened(window, partial=True)
         return window

@@ -6,23 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.change import Operation
-from sidecar.core.content import Range
-from sidecar.core.grade import Grade
-from sidecar.core.hold import Hold
-from sidecar.core.incident import (
-    TAKEN_IN,
-    Incident,
-    Moment,
-    Outcome,
-    Recovery,
-    UnexplainedRange,
-    WriterShare,
-    incident_id,
-)
 from sidecar.core.ledger import remove, replace_or_append
-from sidecar.core.rules import May
+from sidecar.core.life import Approval, Behind, Custody, State, Step
+from sidecar.core.record import Record
 from sidecar.core.tally import Tally
-from sidecar.core.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,27 +17,11 @@ if TYPE_CHECKING:
     from sidecar.core.change import Change
     from sidecar.core.content import Manifest, Snapshot
     from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.gateway import Gateway, Run
-    from sidecar.core.hold import Held
-    from sidecar.core.incident import Subject
-    from sidecar.core.lock_table import ForeignHold
-    from sidecar.core.policy import Mode
+    from sidecar.core.incident import Incident
     from sidecar.core.testimony import Mark
-    from sidecar.core.verdict import Judgement, Ruled
 
-MAX_MOMENTS: Final = 400
-"""Lines of a timeline that are kept; when there are more, the oldest after the first few go."""
-
-_FIRST_MOMENTS: Final = 20
-
-_GRAVITY: Final = {
-    Verdict.UNCHANGED: 0,
-    Verdict.OWN: 1,
-    Verdict.CO_TENANT: 2,
-    Verdict.RESET: 3,
-    Verdict.UNATTRIBUTED: 4,
-    Verdict.EXTERNAL: 5,
-}
+NOT_SEEN: Final = "the sidecar did not see this fence being set"
+_NOT_READ: Final = "what the file held at the fence could not be established"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,65 +52,45 @@ class Unjudged:
 
 
 @dataclass(slots=True)
-class Window:
+class Window(Record):
     """A fence and all that was seen of it.
 
     Attributes:
-        window_id: The controller's id.
-        gateway: Whose it is.
-        file: Path of the session file.
-        run: The fenced run.
-        fence: What the run recorded last.
-        opened_at_ns: When it was first set.
-        trusted: The bytes at the fence; None while custody is unknown.
+        state: Where it stands; see `sidecar.core.life`.
+        trusted: The bytes at the fence; None while they are not known.
         trusted_uid: Owner at the fence; -1 when not known.
         changes: Reported since the fence.
-        broken: Why the account since the fence has a gap; empty when unbroken.
-        awaiting: Custody is unknown and a reading of the file, still at the fence, would establish it.
+        broken: Why custody is not known; empty while it is.
+        approved: What a recovery was approved to; None while no approval stands.
+        unjudged: What the fence has left behind; None where there is nothing to be judged.
         records: Ids of the co-tenants' records that recoveries took in; they must stay on the path to the root.
-        approved: The step that was approved and has not been seen applied.
-        spent_at: The fence for which a recovery was counted last.
-        incident: What this window met; None while nothing.
-        settled: Writers of the steps that earlier fences have left behind.
-        moments: The timeline.
-        closed_at_ns: When it ended; 0 while it is open.
-        unjudged: What the fence has left behind and nobody has judged; None while nothing.
-        took_in: A fence of this window took in a stranger's bytes, and a person was told.
         mark: Where word of the fence came between the kernel's sightings; None while these are not listened to.
         tally: What has been said of it as an outcome.
     """
 
-    window_id: str
-    gateway: Gateway
-    file: str
-    run: Run
-    fence: Fingerprint
-    opened_at_ns: int
+    state: State = field(default_factory=State)
     trusted: Manifest | None = None
     trusted_uid: int = -1
     changes: list[Change] = field(default_factory=list)
-    broken: str = ""
-    awaiting: bool = False
-    approved: tuple[Fingerprint, Fingerprint] | None = None
-    spent_at: Fingerprint | None = None
-    incident: Incident | None = None
-    settled: tuple[WriterShare, ...] = ()
-    records: list[str] = field(default_factory=list)
-    moments: list[Moment] = field(default_factory=list)
-    closed_at_ns: int = 0
+    broken: str = NOT_SEEN
+    approved: Fingerprint | None = None
     unjudged: Unjudged | None = None
-    took_in: bool = False
+    records: list[str] = field(default_factory=list)
     mark: Mark | None = None
     tally: Tally = field(default_factory=Tally)
 
-    def note(self, at_ns: int, what: str, detail: str = "") -> None:
-        """Add a line to the timeline."""
-        if len(self.moments) == MAX_MOMENTS:
-            del self.moments[_FIRST_MOMENTS]
-        self.moments.append(Moment(at_ns, what, detail))
+    @property
+    def awaiting(self) -> bool:
+        """A reading of the transcript, still as at the fence, would establish custody."""
+        return self.state.custody is Custody.AWAITED
+
+    @property
+    def counted(self) -> bool:
+        """A recovery from the present fence is in the budgets."""
+        return self.state.approval is not Approval.NONE
 
     def rebase(self, fence: Fingerprint, trusted: Manifest | None, uid: int, since: Iterable[Change]) -> None:
-        """The run recorded a new fence; what came before it is settled.
+        """The run recorded a fence; what came before it is settled.
 
         Args:
             fence: What the run recorded.
@@ -147,39 +98,82 @@ class Window:
             uid: Owner of the file.
             since: Reported already, and not part of the trusted bytes.
         """
-        if trusted is None and self.unjudged is None and self.trusted is not None and not self.broken:
-            self.unjudged = Unjudged(self.fence, self.trusted, self.trusted_uid, tuple(self.changes))
+        if trusted is None and self.trusted is not None and self.state.custody is Custody.KNOWN:
+            self._leave_behind(self.trusted)
+        if fence != self.fence:
+            self._take(Step.FENCE_MOVED)
+        self._take(Step.UNESTABLISHED if trusted is None else Step.ESTABLISHED)
+        self._stand(fence, trusted, uid, since)
+
+    def read(self, trusted: Manifest, uid: int) -> None:
+        """The transcript was read, and still was as at the fence."""
+        self._take(Step.READ)
+        self._stand(self.fence, trusted, uid, self.changes)
+
+    def _stand(self, fence: Fingerprint, trusted: Manifest | None, uid: int, since: Iterable[Change]) -> None:
         self.fence = fence
         self.trusted = trusted
         self.trusted_uid = uid
         self.changes = []
-        self.broken = "" if trusted is not None else "what the file held at the fence could not be established"
-        self.awaiting = trusted is None
+        self.broken = "" if trusted is not None else _NOT_READ
         self.approved = None
         self.settled = self.incident.writers if self.incident else ()
         for change in since:
             self.report(change)
 
-    def apart(self, step: Unjudged) -> Window:
-        """The same window as it was at a step that its fence has left behind."""
-        return replace(
-            self,
-            window_id=self.window_id + TAKEN_IN,
-            fence=step.fence,
-            approved=None,
-            incident=None,
-            settled=(),
-            records=[],
-            moments=list(self.moments),
-            unjudged=None,
-        )
+    def _leave_behind(self, trusted: Manifest) -> None:
+        if self.state.behind is Behind.NOTHING:
+            self._take(Step.LEFT_BEHIND)
+            self.unjudged = Unjudged(self.fence, trusted, self.trusted_uid, tuple(self.changes))
+
+    def _take(self, step: Step) -> None:
+        self.state = self.state.after(step, self.window_id)
 
     def lose_custody(self, reason: str) -> None:
         """Nothing may be assumed of this window any more, until the fence moves."""
-        if self.awaiting or not self.broken:
+        first = self.state.custody is not Custody.LOST
+        self._take(Step.CUSTODY_LOST)
+        if first:
             self.broken = reason
-        self.awaiting = False
         self.unjudged = None
+
+    def give_up(self, reason: str) -> None:
+        """The core has lost its way in this window: whatever its state is, nothing is known of it any more."""
+        self.state = State()
+        self.broken, self.approved, self.unjudged = reason, None, None
+
+    def approve(self, current: Fingerprint) -> None:
+        """A recovery from the fence to this version is approved."""
+        self._take(Step.APPROVED)
+        self.approved = current
+
+    def withdraw(self) -> None:
+        """The approval that stands is taken back."""
+        self._take(Step.WITHDRAWN)
+        self.approved = None
+
+    def answered(self) -> None:
+        """The preload obeyed an approval, or refused it."""
+        self._take(Step.ANSWERED)
+        self.approved = None
+
+    def stopped(self) -> None:
+        """The gateway's own fence stopped the turn."""
+        self._take(Step.STOPPED)
+
+    def looked_back(self, *, taken_in: bool) -> None:
+        """What the fence has left behind was judged; ``taken_in`` where it is a stranger's, and a person is told."""
+        self._take(Step.TAKEN_IN if taken_in else Step.JUDGED)
+        self.unjudged = None
+
+    def end(self, at_ns: int, *, unproven: bool) -> Incident | None:
+        """The run is done. ``unproven`` where its history must be read before the last word of its incident."""
+        self._take(Step.ENDED_UNPROVEN if unproven else Step.ENDED)
+        return self.close(at_ns)
+
+    def history_read(self) -> None:
+        """The history was searched, or could not be."""
+        self._take(Step.HISTORY_READ)
 
     def report(self, change: Change) -> None:
         """Take in a report, unless it is about something that the fence has left behind.
@@ -189,6 +183,8 @@ class Window:
         """
         if self.unjudged is not None:
             self.unjudged = self.unjudged.reported(change)
+            if self.unjudged is None:
+                self._take(Step.JUDGED)
         begun = any(c.change_id == change.change_id and c.link == change.link for c in self.changes)
         own_link = change.link == self.gateway.link
         behind: bool | None = True
@@ -201,13 +197,6 @@ class Window:
         replace_or_append(self.changes, change)
         if behind is None:
             self.lose_custody("a write that was reported late may have come before the fence or after it")
-
-    @property
-    def strange(self) -> tuple[Range, ...]:
-        """Bytes of the file that are a takeover's."""
-        if self.incident is None or self.incident.verdict is not Verdict.EXTERNAL:
-            return ()
-        return tuple(Range(item.offset, item.length) for item in self.incident.unexplained)
 
     def owned(self, snapshot: Snapshot) -> None:
         """The file was read. If it still is as at the fence, so is its owner: a change of it shows in the ctime."""
@@ -230,181 +219,8 @@ class Window:
     def abandon(self, link: str) -> None:
         """Another link is gone; what its calls under way have done will never be known."""
         if self.unjudged is not None and any(c.link == link and not c.finished for c in self.unjudged.changes):
-            self.unjudged = None
+            self.looked_back(taken_in=False)
         kept = [c for c in self.changes if c.finished or c.link != link]
         if len(kept) < len(self.changes):
             self.changes = kept
             self.lose_custody("a process was gone before its write returned")
-
-    def observe(self, judgement: Judgement, current: Fingerprint, foreign: ForeignHold | None, at_ns: int) -> Incident:
-        """Take a judgement into the incident, opening it with the first one. The gravest verdict stays."""
-        known = self.incident
-        if known is None:
-            known = Incident(
-                incident_id=incident_id(at_ns, self.window_id, self.file),
-                session_file=self.file,
-                opened_at_ns=at_ns,
-                verdict=judgement.verdict,
-                grade=judgement.grade,
-                reason=judgement.reason,
-                fence=self.fence,
-                current=current,
-                run=self.run,
-                gateway=self.gateway,
-                window=self.window_id,
-                rule=judgement.rule,
-                policy=judgement.policy,
-            )
-        graver = _GRAVITY[judgement.verdict] >= _GRAVITY[known.verdict]
-        self.note(at_ns, "verdict", f"{judgement.verdict.value}: {judgement.reason}")
-        self.incident = replace(
-            known,
-            verdict=judgement.verdict if graver else known.verdict,
-            grade=_grade(known, judgement, settled=bool(self.settled)) if graver else known.grade,
-            reason=judgement.reason if graver else known.reason,
-            rule=judgement.rule if graver else known.rule,
-            policy=judgement.policy,
-            writers=_merged_writers(self.settled, judgement, self.run.run_id),
-            unexplained=_ranges(judgement, foreign, self.opened_at_ns) or known.unexplained,
-            fence=self.fence,
-            current=current,
-            run=self.run,
-            gateway=self.gateway,
-        )
-        return self.snapshot()
-
-    def amend(
-        self, recovery: Recovery | None = None, *, turn_lost: bool = False, paged: Subject | None = None
-    ) -> Incident:
-        """Change the open incident's outcome. There must be one."""
-        if self.incident is None:
-            message = f"window {self.window_id} has no incident to amend"
-            raise AssertionError(message)
-        known = self.incident.paged_for
-        self.incident = replace(
-            self.incident,
-            recovery=recovery or self.incident.recovery,
-            turn_lost=self.incident.turn_lost or turn_lost,
-            paged_for=known if paged is None or paged in known else (*known, paged),
-        )
-        return self.snapshot()
-
-    def went_on(self, mode: Mode) -> Incident | None:
-        """The run is done, and was not stopped."""
-        known = self.incident.recovery if self.incident else Recovery()
-        if known.outcome is Outcome.APPROVED and known.count == known.lock_waits == 0:
-            reason = "the gateway's own fence let the change pass; the approval was not needed"
-            return self.amend(self.recovery(Outcome.NONE, mode, reason))
-        if known.outcome in {Outcome.APPLIED, Outcome.APPROVED}:
-            done = "its fence was moved" if known.count else "it was let wait on for the session lock"
-            return self.amend(self.recovery(Outcome.EFFECTIVE, mode, f"the run went on after {done}"))
-        return None
-
-    def lost(self, mode: Mode) -> Incident | None:
-        """The gateway stopped the turn. After a command that means that the command had no effect (rule 6)."""
-        if self.incident is None:
-            return None
-        known = self.incident.recovery
-        done = "the fence was moved" if known.count else "the run was let wait on for the session lock"
-        given = {
-            Outcome.APPROVED: "the command was given, and the turn was lost all the same",
-            Outcome.APPLIED: f"{done}, and the turn was lost all the same",
-        }
-        reason = given.get(known.outcome)
-        recovery = self.recovery(Outcome.INEFFECTIVE, mode, reason) if reason else None
-        return self.amend(recovery, turn_lost=True)
-
-    def left(self) -> None:
-        """The process is gone, and there will be no word of what came of a command (rule 6)."""
-        known = self.incident.recovery if self.incident else Recovery()
-        if known.outcome in {Outcome.APPROVED, Outcome.APPLIED}:
-            unknown = "the link was lost before the run was done: whether it went on is not known"
-            self.amend(replace(known, reason=f"{unknown}; {known.reason}"))
-
-    def close(self, at_ns: int) -> Incident | None:
-        """End the window; its incident, if it has one, gets its end."""
-        self.closed_at_ns = at_ns
-        if self.incident is None:
-            return None
-        self.incident = replace(self.incident, closed_at_ns=at_ns)
-        return self.snapshot()
-
-    def snapshot(self) -> Incident:
-        """The incident with the timeline as it is now."""
-        if self.incident is None:
-            message = f"window {self.window_id} has no incident"
-            raise AssertionError(message)
-        self.incident = replace(self.incident, timeline=tuple(self.moments))
-        return self.incident
-
-    def recovery(
-        self, outcome: Outcome, mode: Mode, reason: str, latency_ms: float = 0.0, held: Held | None = None
-    ) -> Recovery:
-        """The recovery record with a new outcome, and what held it back; counters are kept."""
-        known = self.incident.recovery if self.incident else Recovery()
-        return replace(
-            known,
-            outcome=outcome,
-            mode=mode,
-            reason=reason,
-            latency_ms=latency_ms or known.latency_ms,
-            hold=held.hold if held else Hold.NONE,
-            purse=held.purse if held else None,
-        )
-
-
-def _grade(known: Incident, judgement: Judgement, *, settled: bool) -> Grade:
-    """The evidence behind a window: that of its weakest step, but for a takeover the strongest."""
-    same = judgement.verdict is known.verdict
-    if same and known.grade is not judgement.grade and Grade.KERNEL in {known.grade, judgement.grade}:
-        pick = max if judgement.verdict is Verdict.EXTERNAL else min if settled else None
-        if pick is not None:
-            return pick(known.grade, judgement.grade, key=lambda grade: grade.strength)
-    return judgement.grade
-
-
-def _merged_writers(known: tuple[WriterShare, ...], judgement: Judgement, run_id: str) -> tuple[WriterShare, ...]:
-    """Add the shares of the present step to those of the settled ones."""
-    merged = {(w.kind, w.name, w.pid, w.run_id): w for w in known}
-    ruled = {r.deed.writer: r for r in judgement.ruled}
-    for share in judgement.shares:
-        writer = share.writer
-        key = (writer.kind.value, writer.name, writer.pid, writer.run_id)
-        before = merged.get(key)
-        count = share.bytes + (before.bytes if before else 0)
-        own = bool(run_id) and writer.run_id == run_id
-        made = WriterShare(
-            kind=writer.kind.value,
-            name=writer.name,
-            pid=writer.pid,
-            bytes=count,
-            run_id=writer.run_id,
-            own=own,
-            exe=writer.exe,
-            uid=writer.uid,
-        )
-        merged[key] = _with_ruling(made, ruled.get(writer), before)
-    return tuple(merged.values())
-
-
-def _with_ruling(share: WriterShare, ruled: Ruled | None, before: WriterShare | None) -> WriterShare:
-    """What the policy said of this writer last, and the most that it did in all steps."""
-    if ruled is None:
-        return share if before is None else replace(before, bytes=share.bytes)
-    deed, ruling = ruled.deed, ruled.ruling
-    did = max((deed.did, *((May(before.did),) if before and before.did else ())), key=lambda may: may.strength)
-    return replace(share, did=did.value, may=ruling.may.value, rule=ruling.rule)
-
-
-def _ranges(judgement: Judgement, foreign: ForeignHold | None, since_ns: int) -> tuple[UnexplainedRange, ...]:
-    if judgement.strangers:
-        first = judgement.strangers[0]
-        return tuple(
-            UnexplainedRange(r.offset, r.length, first.pid, first.exe, judgement.strangers)
-            for r in judgement.unexplained
-        )
-    holder = foreign if foreign is not None and foreign.at_ns >= since_ns else None
-    return tuple(
-        UnexplainedRange(r.offset, r.length, holder.pid if holder else 0, holder.exe if holder else "")
-        for r in judgement.unexplained
-    )

@@ -292,7 +292,7 @@ class Driver:
     def _fence_of(self, window: str) -> Fingerprint | None:
         return next((w.fence for w in self._custodian.windows if w.window_id == window), None)
 
-    def _carry_out(self, decision: de.Decision) -> None:
+    def _carry_out(self, decision: de.Decision) -> None:  # noqa: C901 - one case for each decision
         match decision:
             case de.SaveIncident():
                 self._incidents.save(decision.incident, decision.spent_at_ns)
@@ -316,6 +316,8 @@ class Driver:
                 self._pages.page(decision.incident, decision.about)
             case de.CheckLineage():
                 self._lineage.check(decision)
+            case de.ReportIllegalStep():
+                log.error("illegal_step", window=decision.window, detail=decision.reason)
             case de.RecallChain() | de.KeepChains() | de.KeepRecording():
                 self._remember(decision)
             case de.ReadFile(settle=True):

@@ -16,9 +16,9 @@ from sidecar.core.incident import Outcome, UnexplainedRange
 from sidecar.core.ledger import CALL_NS
 from sidecar.core.loss import Loss
 from sidecar.core.policy import Mode, Policy
+from sidecar.core.record import MAX_MOMENTS
 from sidecar.core.unlinked import QUIET_NS
 from sidecar.core.verdict import Verdict
-from sidecar.core.window import MAX_MOMENTS
 from sidecar.core.writer import WriterKind
 from tests.core.kit import (
     CHANNEL,

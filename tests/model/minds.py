@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.core import events as ev
 from sidecar.core.custodian import Custodian
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from sidecar.core.decisions import Decision
     from sidecar.core.fingerprint import Fingerprint
     from tests.model.pieces import Mind
+
+_NAMES: Final[dict[type, tuple[str, ...]]] = {
+    kind: tuple(field.name for field in fields(kind)) for kind in (Ledger, Window)
+}
 
 
 class Minds:
@@ -92,7 +97,7 @@ def _forked(custodian: Custodian) -> Custodian:
 
 def _copy(value: Any, kind: type) -> Any:  # noqa: ANN401 - a dataclass with slots
     made: Any = object.__new__(kind)
-    for name in kind.__slots__:  # type: ignore[attr-defined] # both have them
+    for name in _NAMES[kind]:
         setattr(made, name, getattr(value, name))
     return made
 
@@ -107,9 +112,9 @@ def _knowledge(custodian: Custodian) -> tuple[Any, ...]:
     ledger = registry.ledgers[FILE]
     windows = tuple(
         (
-            *(w.window_id, w.fence, w.trusted, tuple(w.changes), w.broken, w.awaiting, w.approved),
+            *(w.window_id, w.fence, w.trusted, tuple(w.changes), w.broken, w.state, w.approved),
             w.incident and w.incident.verdict is Verdict.EXTERNAL,
-            *(w.unjudged, w.took_in),
+            w.unjudged,
         )
         for w in registry.windows.values()
     )

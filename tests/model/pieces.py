@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sidecar.core import events as ev
 from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.life import Behind
 from sidecar.core.verdict import Verdict
 from tests.core.kit import FILE
 from tests.model.world import MESSAGES, bytes_of
@@ -186,7 +187,7 @@ def of_mind(custodian: Custodian, *, swapped: bool) -> Mind:
     pieces.plain(bool(registry.unsettled))
     approved: list[int] = []
     for window in sorted(registry.windows.values(), key=lambda w: w.window_id, reverse=swapped):
-        approved.append(window.approved[1].ctime_ns if window.approved else -1)
+        approved.append(window.approved.ctime_ns if window.approved else -1)
         incident = window.incident
         pieces.name(window.window_id)
         pieces.plain(incident is not None, incident is not None and incident.verdict is Verdict.EXTERNAL)
@@ -195,7 +196,7 @@ def of_mind(custodian: Custodian, *, swapped: bool) -> Mind:
         if window.awaiting or not window.broken:
             pieces.manifest(window.trusted)
             pieces.changes(window.changes)
-        pieces.plain(window.took_in, window.unjudged is not None)
+        pieces.plain(window.state.behind is Behind.TOLD, window.unjudged is not None)
         if window.unjudged is not None:
             pieces.fingerprints(window.unjudged.fence)
             pieces.manifest(window.unjudged.trusted)
