@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -11,20 +12,22 @@ from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, V
 
 from sidecar.telemetry.instrument import Instrument, Kind
 from sidecar.telemetry.instruments import BY_NAME, INSTRUMENTS
-from sidecar.telemetry.names import Metric
+from sidecar.telemetry.names import Label, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter
+    from opentelemetry.metrics import CallbackOptions, Histogram, Meter
 
-    from sidecar.telemetry.names import Label
     from sidecar.telemetry.span import TraceRef
 
 MAX_SERIES: Final = 2_000
 """Time series in Prometheus' count: a label set of a histogram takes one for each bucket and three more."""
 
 _NO_LABELS: Final[dict[Label, str]] = {}
+_NOWHERE: Final = Context()
+
+_SeriesKey = tuple[str | tuple[str, str], ...]
 
 
 class Gauges(Protocol):
@@ -65,14 +68,33 @@ class Cap:
             return True
 
 
+@dataclass(slots=True, eq=False)
+class _Series:
+    """One time series of a counter, or one label set of a histogram.
+
+    Attributes:
+        labels: Closed, as the SDK wants them.
+        total: What was counted; a histogram is kept by the SDK.
+    """
+
+    labels: dict[str, str]
+    total: float = 0
+
+
 class Meters:
-    """All instruments of the sidecar."""
+    """All instruments of the sidecar.
+
+    Counters are added up here, for the SDK's own way of counting costs more than all else that is done for a message;
+    the SDK reads them at each collection.
+    """
 
     def __init__(self, meter: Meter, *, max_series: int = MAX_SERIES) -> None:
         """Create the instruments; counters with few label sets start at 0."""
         self._cap = Cap(max_series)
         self._gauges: Gauges | None = None
-        self._counters: dict[Metric, Counter] = {}
+        self._lock = Lock()
+        self._counters: dict[Metric, list[_Series]] = {}
+        self._by_labels: dict[_SeriesKey, _Series] = {}
         self._histograms: dict[Metric, Histogram] = {}
         # What tells of drops has its place before anything can be dropped.
         for instrument in sorted(INSTRUMENTS, key=lambda i: i.name is not Metric.SERIES_DROPPED):
@@ -84,10 +106,11 @@ class Meters:
         return self._cap.taken
 
     def add(self, name: Metric, amount: float = 1, labels: Mapping[Label, str] = _NO_LABELS) -> None:
-        """Count up."""
-        closed = self._admitted(BY_NAME[name], labels)
-        if closed is not None:
-            self._counters[name].add(amount, closed)
+        """Count up. Any thread may."""
+        series = self._by_labels.get((name, *labels.items())) or self._find(name, labels)
+        if series is not None:
+            with self._lock:
+                series.total += amount
 
     def record(
         self,
@@ -104,26 +127,45 @@ class Meters:
             labels: See `sidecar.telemetry.instruments`.
             where: The span that the measurement was made in, for an exemplar.
         """
-        closed = self._admitted(BY_NAME[name], labels)
-        if closed is not None:
-            self._histograms[name].record(max(0.0, value), closed, where.context() if where else Context())
+        series = self._by_labels.get((name, *labels.items())) or self._find(name, labels)
+        if series is not None:
+            self._histograms[name].record(max(0.0, value), series.labels, where.context() if where else _NOWHERE)
 
     def bind(self, gauges: Gauges) -> None:
         """Read the gauges here from now on."""
         self._gauges = gauges
 
+    def _find(self, name: Metric, labels: Mapping[Label, str]) -> _Series | None:
+        """The series of these labels; None where there is no room for it."""
+        instrument = BY_NAME[name]
+        closed = self._admitted(instrument, labels)
+        if closed is None:
+            return None
+        with self._lock:
+            series = self._by_labels.get((name, *closed.items()))
+            if series is None:
+                series = self._by_labels[name, *closed.items()] = _Series(closed)
+                if instrument.kind is Kind.COUNTER:
+                    self._counters[name].append(series)
+            if all(closed.get(label) == value for label, value in labels.items()):
+                # What is in no closed set is not remembered, so that no word of a gateway takes room.
+                self._by_labels[name, *labels.items()] = series
+        return series
+
     def _admitted(self, instrument: Instrument, labels: Mapping[Label, str]) -> dict[str, str] | None:
         closed = instrument.close(labels)
         if self._cap.admits(instrument, closed):
             return closed
-        self._counters[Metric.SERIES_DROPPED].add(1)
+        self.add(Metric.SERIES_DROPPED)
         return None
 
     def _create(self, meter: Meter, instrument: Instrument) -> None:
         match instrument.kind:
             case Kind.COUNTER:
-                counter = meter.create_counter(instrument.name.value, instrument.unit, instrument.help)
-                self._counters[instrument.name] = counter
+                self._counters[instrument.name] = []
+                meter.create_observable_counter(
+                    instrument.name.value, [self._counted(instrument.name)], instrument.unit, instrument.help
+                )
                 if instrument.zeroed:
                     for labels in _combinations(instrument):
                         self.add(instrument.name, 0, labels)
@@ -134,6 +176,13 @@ class Meters:
                 meter.create_observable_gauge(
                     instrument.name.value, [self._observer(instrument)], instrument.unit, instrument.help
                 )
+
+    def _counted(self, name: Metric) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def observe(_options: CallbackOptions) -> Iterable[Observation]:
+            with self._lock:
+                return [Observation(series.total, series.labels) for series in self._counters[name]]
+
+        return observe
 
     def _observer(self, instrument: Instrument) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_options: CallbackOptions) -> Iterable[Observation]:

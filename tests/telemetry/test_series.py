@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,6 +71,42 @@ def test_an_enum_and_its_word_are_the_same_label(bench: Bench) -> None:
     bench.telemetry.rejected("too_large")
     found = [line for line in lines(bench.telemetry) if 'reason="too_large"' in line]
     assert found == ['openclaw_sidecar_input_rejected_total{reason="too_large"} 2.0']
+
+
+def test_the_order_of_labels_makes_no_other_series() -> None:
+    pipeline = open_pipeline()
+    meters = Meters(pipeline.meter)
+    labels = {Label.AGENT: "main", Label.WRITER_KIND: "cron"}
+    for _ in range(2):
+        meters.add(Metric.WRITTEN, 5, labels)
+        meters.add(Metric.WRITTEN, 5, dict(reversed(labels.items())))
+    scrape = generate_latest(pipeline.registry).decode().splitlines()
+    assert 'openclaw_sidecar_written_bytes_total{agent="main",writer_kind="cron"} 20.0' in scrape
+
+
+def test_words_outside_of_the_closed_sets_take_no_room() -> None:
+    meters = Meters(open_pipeline().meter)
+    meters.add(Metric.REJECTED, labels={Label.REASON: "a word"})
+    before = len(meters._by_labels)
+    for number in range(100):
+        meters.add(Metric.REJECTED, labels={Label.REASON: f"word {number}"})
+    assert len(meters._by_labels) == before
+
+
+def test_threads_that_count_at_once_lose_nothing() -> None:
+    pipeline = open_pipeline()
+    meters = Meters(pipeline.meter)
+
+    def count() -> None:
+        for _ in range(20_000):
+            meters.add(Metric.REPORTS)
+
+    threads = [Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert "openclaw_sidecar_reports_total 80000.0" in generate_latest(pipeline.registry).decode().splitlines()
 
 
 def test_a_scrape_holds_no_series_twice(bench: Bench) -> None:
