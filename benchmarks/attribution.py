@@ -115,7 +115,7 @@ def _outcome(window: Played, incident: Incident | None) -> str:
         return RECOVERED
     if incident is None:
         return NO_INCIDENT
-    return LATE if incident.recovery.outcome is Outcome.INEFFECTIVE else incident.verdict.value
+    return LATE if incident.recovery.outcome is Outcome.LATE else incident.verdict.value
 
 
 def _seen(window: Played, incident: Incident | None) -> int:

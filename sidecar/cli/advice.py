@@ -43,6 +43,11 @@ def _about_the_change(incident: Incident) -> Iterator[str]:
         yield f"See what would change it: openclaw-sidecar policy explain {incident.incident_id}"
     elif outcome is Outcome.INEFFECTIVE:
         yield from _about_no_effect(incident)
+    elif outcome is Outcome.LATE:
+        yield (
+            "See why the sidecar did not run in time: a stopped process, too little CPU (the limit of its container), a"
+            " slow disk. `openclaw-sidecar status` says when it did not run."
+        )
     elif outcome in {Outcome.APPROVED, Outcome.APPLIED}:
         yield "See in the gateway whether the turn was answered: the sidecar was not there to see it."
     elif outcome is Outcome.NOT_ATTEMPTED and incident.recovery.mode is Mode.OBSERVE:

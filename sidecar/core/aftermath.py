@@ -37,6 +37,10 @@ class Aftermath:
         if len(self._windows) > MAX_WINDOWS:
             self._forget(self._windows.pop(0))
 
+    def window(self, window_id: str) -> Window | None:
+        """The newest one with this id; None when it is not remembered."""
+        return next((window for window in reversed(self._windows) if window.window_id == window_id), None)
+
     def told(self, event: TurnTold, open_windows: Iterable[Window]) -> list[Decision]:
         """The log spoke of a turn: the newest one that it can be about."""
         while self._windows and self._windows[0].closed_at_ns < event.at_ns - PATIENCE_NS:

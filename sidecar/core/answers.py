@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sidecar.core.content import Snapshot
     from sidecar.core.court import Court
     from sidecar.core.events import LineageChecked, RecoveryApplied, TurnTripped, VerdictAsked
+    from sidecar.core.late_answers import LateAnswers
     from sidecar.core.registry import Registry
     from sidecar.core.window import Unjudged, Window
 
@@ -25,10 +26,11 @@ _NS_PER_MS: Final = 1_000_000
 class Answers:
     """Judges what the registry knows, and says what follows."""
 
-    def __init__(self, registry: Registry, court: Court) -> None:
-        """``court`` has the rules in force."""
+    def __init__(self, registry: Registry, court: Court, late: LateAnswers) -> None:
+        """``court`` has the rules in force; ``late`` says what is too late."""
         self._registry = registry
         self._court = court
+        self._late = late
 
     def look(self, window: Window, snapshot: Snapshot, at_ns: int, *, over: bool = False) -> list[Decision]:
         """Judge a change that the gateway has not asked about yet; push an approval or find a takeover early.
@@ -112,6 +114,8 @@ class Answers:
         held = self._court.held(window, heard_ns(event))
         if held is not None:
             return [*self._court.not_attempted(window, held), refusal(event, judgement.verdict, held.reason)]
+        if window.late is not None and window.late.ask == event.ask:
+            return self._late.told(window, window.late)
         return self._court.approved(window, event.current, judgement, heard_ns(event), event)
 
     def applied(self, event: RecoveryApplied) -> list[Decision]:
@@ -167,6 +171,8 @@ class Answers:
         if outcome in {Outcome.APPROVED, Outcome.APPLIED}:
             return [*taken_back, *self.lost(window)]
         if outcome is Outcome.NONE:
+            if window.late is not None and judgement.may_recover and not self._court.held(window, heard_ns(event)):
+                return [*taken_back, *self._late.told(window, window.late)]
             reason = window.broken or "the gateway did not wait for a command"
             incident = window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self._court.mode, reason))
         return [*taken_back, SaveIncident(incident=incident)]

@@ -24,6 +24,7 @@ from sidecar.core.decisions import (
 )
 from sidecar.core.errors import IllegalStepError
 from sidecar.core.gateway import Gateway
+from sidecar.core.late_answers import LateAnswers
 from sidecar.core.ledger import Ledger
 from sidecar.core.links import link_lost, link_opened
 from sidecar.core.lockwaits import LockWaits, answer_wait
@@ -66,10 +67,11 @@ class Custodian:
         """
         self._registry = Registry()
         self._court = Court(self._registry, policy, mode, spent)
-        self._answers = Answers(self._registry, self._court)
-        self._lock_waits = LockWaits(self._registry, self._court)
-        self._unlinked = UnlinkedChanges(self._registry.locks)
         self._aftermath = Aftermath()
+        self._late = LateAnswers(self._registry, self._court, self._aftermath)
+        self._answers = Answers(self._registry, self._court, self._late)
+        self._lock_waits = LockWaits(self._registry, self._court, self._late)
+        self._unlinked = UnlinkedChanges(self._registry.locks)
 
     @property
     def policy(self) -> Policy:
@@ -191,6 +193,10 @@ class Custodian:
                 return self._lock_waits.timed_out(event)
             case ev.LockWaitEnded():
                 return self._lock_waits.wait_ended(event)
+            case ev.AnswerLate():
+                return self._late.late(event)
+            case ev.SidecarHalted():
+                return self._late.halted(event)
             case ev.RecoveryApplied():
                 return self._answers.applied(event)
             case ev.TurnTripped():

@@ -251,6 +251,34 @@ class LockWaitEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerLate:
+    """A gateway stopped waiting for the answer to a question, or the answer came after that. It was not obeyed.
+
+    Attributes:
+        ask: The question.
+        waited_ns: From the question until then.
+        heard_ns: When the sidecar heard it, by its own clock.
+    """
+
+    ask: str
+    window: str
+    waited_ns: int
+    at_ns: int
+    heard_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarHalted:
+    """The sidecar itself did not run from ``since_ns`` to ``at_ns``: it was stopped, or given no processor.
+
+    Both by its own clock. A machine that slept is `sidecar.core.loss.Loss.SUSPENDED` instead.
+    """
+
+    since_ns: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryApplied:
     """The preload obeyed a command, or refused it because something differed.
 
@@ -393,6 +421,8 @@ Event = (
     | VerdictAsked
     | LockTimedOut
     | LockWaitEnded
+    | AnswerLate
+    | SidecarHalted
     | RecoveryApplied
     | TurnTripped
     | LineageChecked

@@ -42,6 +42,8 @@ class Outcome(StrEnum):
     """The run went on past its check and the history is one line."""
     INEFFECTIVE = "ineffective"
     """The command was given and the turn was lost all the same, or no whole history shows (rules 3 and 6)."""
+    LATE = "late"
+    """The verdict allowed it, and the gateway had stopped waiting for the answer."""
 
 
 class Subject(StrEnum):

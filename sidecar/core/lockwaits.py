@@ -14,6 +14,7 @@ from sidecar.core.rules import Deed, May
 if TYPE_CHECKING:
     from sidecar.core.court import Court
     from sidecar.core.events import LockTimedOut, LockWaitEnded
+    from sidecar.core.late_answers import LateAnswers
     from sidecar.core.registry import Registry
     from sidecar.core.window import Window
 
@@ -23,10 +24,11 @@ _NS_PER_SECOND: Final = 1_000_000_000
 class LockWaits:
     """Judges lock timeouts."""
 
-    def __init__(self, registry: Registry, court: Court) -> None:
-        """``court`` has the rules in force."""
+    def __init__(self, registry: Registry, court: Court, late: LateAnswers) -> None:
+        """``court`` has the rules in force; ``late`` says what is too late."""
         self._registry = registry
         self._court = court
+        self._late = late
 
     def timed_out(self, event: LockTimedOut) -> list[Decision]:
         """A run did not get the session lock in time. It may wait on where the holder and the file are explained.
@@ -67,6 +69,8 @@ class LockWaits:
                 *self._court.not_attempted(window, held),
                 answer_wait(event, held.reason, granted=False),
             ]
+        if window.late is not None and window.late.ask == event.ask:
+            return [*taken_back, *self._late.told(window, window.late)]
         intent = window.amend(window.recovery(Outcome.APPROVED, self._court.mode, judgement.reason))
         return [*taken_back, SaveIncident(incident=intent), answer_wait(event, judgement.reason, granted=True)]
 

@@ -147,10 +147,10 @@ class Record:
     def went_on(self, mode: Mode) -> Incident | None:
         """The run is done, and was not stopped."""
         known = self.incident.recovery if self.incident else Recovery()
-        if known.outcome is Outcome.APPROVED and known.count == known.lock_waits == 0:
+        if known.outcome in {Outcome.APPROVED, Outcome.LATE} and known.count == known.lock_waits == 0:
             reason = "the gateway's own fence let the change pass; the approval was not needed"
             return self.amend(self.recovery(Outcome.NONE, mode, reason))
-        if known.outcome in {Outcome.APPLIED, Outcome.APPROVED}:
+        if known.outcome in {Outcome.APPLIED, Outcome.APPROVED, Outcome.LATE}:
             done = "its fence was moved" if known.count else "it was let wait on for the session lock"
             return self.amend(self.recovery(Outcome.EFFECTIVE, mode, f"the run went on after {done}"))
         return None

@@ -51,6 +51,21 @@ class Unjudged:
         return None if behind is None else replace(self, changes=tuple(changes))
 
 
+@dataclass(frozen=True, slots=True)
+class LateAnswer:
+    """A question that its gateway no longer waits for.
+
+    Attributes:
+        ask: The question.
+        waited_ns: How long the gateway waited.
+        reason: Why there was no answer in time, one sentence for a person.
+    """
+
+    ask: str
+    waited_ns: int
+    reason: str
+
+
 @dataclass(slots=True)
 class Window(Record):
     """A fence and all that was seen of it.
@@ -65,6 +80,7 @@ class Window(Record):
         unjudged: What the fence has left behind; None where there is nothing to be judged.
         records: Ids of the co-tenants' records that recoveries took in; they must stay on the path to the root.
         mark: Where word of the fence came between the kernel's sightings; None while these are not listened to.
+        late: The last question at this fence that the gateway stopped waiting for; None when there is none.
         tally: What has been said of it as an outcome.
     """
 
@@ -77,6 +93,7 @@ class Window(Record):
     unjudged: Unjudged | None = None
     records: list[str] = field(default_factory=list)
     mark: Mark | None = None
+    late: LateAnswer | None = None
     tally: Tally = field(default_factory=Tally)
 
     @property
@@ -103,6 +120,7 @@ class Window(Record):
         if fence != self.fence:
             self._take(Step.FENCE_MOVED)
         self._take(Step.UNESTABLISHED if trusted is None else Step.ESTABLISHED)
+        self.late = None
         self._stand(fence, trusted, uid, since)
 
     def read(self, trusted: Manifest, uid: int) -> None:

@@ -216,6 +216,17 @@ def turn_told(message: wire.Diagnostic) -> ev.TurnTold | None:
     )
 
 
+def answer_late(message: wire.Applied, heard_ns: int) -> ev.AnswerLate:
+    """A question that the gateway no longer waits for."""
+    return ev.AnswerLate(
+        ask=message.ask,
+        window=message.window,
+        waited_ns=int(message.latency),
+        at_ns=int(message.at),
+        heard_ns=heard_ns,
+    )
+
+
 def lock_waited(message: wire.LockWaited) -> ev.LockWaitEnded:
     """The end of a wait that was allowed to go on."""
     return ev.LockWaitEnded(window=message.window, had=message.ok, waited_ns=int(message.waited), at_ns=int(message.at))

@@ -41,10 +41,11 @@ OUTCOMES: Final = {
     Outcome.APPLIED: "the fence was moved; the effect is not yet proven",
     Outcome.EFFECTIVE: "the fence was moved and the run went on",
     Outcome.INEFFECTIVE: "the fence was moved, and it did not help",
+    Outcome.LATE: "nothing: the sidecar's answer came too late",
 }
 
 UNHEEDED: Final = "a command was given and had no effect"
-"""No fence was moved: the answer came too late, or nothing was seen of it."""
+"""No fence was moved, and the gateway did not say why."""
 
 _UNPROVEN: Final = "the fence was moved and the run went on; whether a record was lost could not be checked"
 

@@ -17,6 +17,7 @@ const MAX_LINE_BYTES = 1 << 20;
 const SAID = "OPENCLAW_SIDECAR_SAID";
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 1000;
+const MAX_LATE = 32; // questions that nobody waits for any more, and whose answer may still come
 
 /** Where the gateway keeps its state: it trims the variable and expands a leading tilde, and so do we. */
 export function stateDir() {
@@ -52,6 +53,7 @@ export class Link {
   #retryMs = FIRST_RETRY_MS;
   #said = false;
   #asks = new Map();
+  #late = new Map(); // question -> a function that reports it as late
   #nextAsk = 0;
   #buffer = "";
   #rejected = false;
@@ -95,15 +97,21 @@ export class Link {
   }
 
   /**
-   * Ask, and wait at most `boundMs`. Resolves to the answer, or undefined: then stock behaviour follows. An older
-   * sidecar does not know every question, and is not asked those.
+   * Ask, and wait at most `boundMs`. Resolves to the answer, or undefined: then stock behaviour follows, and the
+   * sidecar is told that its answer is late. An older sidecar does not know every question, and is not asked those.
    */
   ask(fields, boundMs, type = "ask") {
     if (!this.#welcome || !(type === "ask" || this.#answers.includes(type))) return Promise.resolve(undefined);
     const ask = `${threadId}.${(this.#nextAsk += 1)}`;
+    const since = process.hrtime.bigint();
+    const late = () => {
+      const { window, fence, current = fence } = fields;
+      const latency = String(process.hrtime.bigint() - since);
+      this.send("applied", { window, ok: false, fence, current, latency, ask, reason: "nobody waits for the answer" });
+    };
     return new Promise((resolve) => {
       // A busy process runs its timers ahead of what has come in meanwhile: an answer that is there is heard first.
-      const giveUp = () => setImmediate(() => this.#settle(ask, undefined));
+      const giveUp = () => setImmediate(() => this.#giveUp(ask, late));
       const timer = setTimeout(giveUp, boundMs);
       this.#asks.set(ask, { resolve, timer });
       this.send(type, { ask, ...fields });
@@ -222,9 +230,22 @@ export class Link {
     }
   }
 
+  /** Said ahead of all that the gateway does without an answer. */
+  #giveUp(ask, late) {
+    if (!this.#asks.has(ask)) return;
+    if (this.#late.size >= MAX_LATE) this.#late.delete(this.#late.keys().next().value);
+    this.#late.set(ask, late);
+    safely("link", late);
+    this.#settle(ask, undefined);
+  }
+
   #settle(ask, answer) {
     const waiting = this.#asks.get(ask);
-    if (!waiting) return;
+    if (!waiting) {
+      this.#late.get(ask)?.();
+      this.#late.delete(ask);
+      return;
+    }
     this.#asks.delete(ask);
     clearTimeout(waiting.timer);
     waiting.resolve(answer);
@@ -237,6 +258,7 @@ export class Link {
       this.#lost += this.#early.length;
       this.#early = null;
     }
+    this.#late.clear();
     for (const ask of [...this.#asks.keys()]) this.#settle(ask, undefined);
     this.describe.disconnected();
     if (this.#rejected) this.#retryMs = LAST_RETRY_MS;

@@ -189,8 +189,10 @@ class Reception:
                 return self._driver.lock_asked(session, message)
             case wire.LockWaited():
                 self._driver.handle(translate.lock_waited(message))
-            case wire.Applied():
+            case wire.Applied(ask=""):
                 self._driver.handle(translate.applied(message))
+            case wire.Applied():
+                self._driver.handle(translate.answer_late(message, self._now_ns()))
             case wire.Tripped():
                 return self._driver.tripped(session, message)
             case wire.AdapterFound():

@@ -198,7 +198,11 @@ class LockWaited(FromGateway, kw_only=True, frozen=True, tag="lock.waited"):
 
 
 class Applied(FromGateway, kw_only=True, frozen=True, tag="applied"):
-    """A command was obeyed (``ok``) or refused for ``reason``. ``latency`` is from question to effect."""
+    """A command was obeyed (``ok``) or refused for ``reason``. ``latency`` is from question to effect.
+
+    With ``ask``, no answer to that question came within ``latency``: the gateway has gone on, and obeys none. Said when
+    it stops waiting, and once more, with the time until then, when the answer comes.
+    """
 
     window: Id
     ok: bool
@@ -206,6 +210,7 @@ class Applied(FromGateway, kw_only=True, frozen=True, tag="applied"):
     current: Fp
     pushed: bool = False
     latency: Ns = "0"
+    ask: Id = ""
     reason: str = ""
     records: tuple[Id, ...] = ()
 

@@ -102,6 +102,7 @@ def test_a_takeover_is_told_with_the_bytes_the_process_and_the_steps(cli: Comman
         (recovered(recovery=Recovery(Outcome.INEFFECTIVE), current=recovered().fence), "keeps the session lock"),
         (recovered(recovery=Recovery(Outcome.INEFFECTIVE, count=1)), "off the line of history"),
         (recovered(recovery=Recovery(Outcome.INEFFECTIVE, count=1, unproven=True)), "could not be read"),
+        (recovered(recovery=Recovery(Outcome.LATE), turn_lost=True), "See why the sidecar did not run in time"),
         (recovered(recovery=Recovery(Outcome.APPROVED)), "See in the gateway whether the turn was answered"),
         (recovered(recovery=Recovery(Outcome.NOT_ATTEMPTED, Mode.OBSERVE)), "without --observe"),
         (recovered(verdict=Verdict.UNATTRIBUTED, recovery=Recovery(Outcome.REFUSED)), "has a gap"),

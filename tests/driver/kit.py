@@ -212,6 +212,23 @@ class Gateway(Client):
             )
         )
 
+    def stop_waiting(self, file: Path, fence: str, waited_ns: int = 250_000_000, ask: str = "0.1") -> None:
+        """Wait no longer for an answer; or, told of the same question once more, the answer has come after that."""
+        current = fingerprint_of(file).encode()
+        self.say(
+            wire.Applied(
+                seq=self.seq(),
+                at=now(),
+                window="w1",
+                ok=False,
+                fence=fence,
+                current=current,
+                latency=str(waited_ns),
+                ask=ask,
+                reason="nobody waits for the answer",
+            )
+        )
+
     def end(self, window: str = "w1", *, takeover: bool = False) -> None:
         """The run is done with its window."""
         self.say(wire.FenceClosed(seq=self.seq(), at=now(), window=window, takeover=takeover))

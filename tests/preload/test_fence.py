@@ -560,7 +560,10 @@ def test_an_answer_that_comes_too_late_moves_nothing(swap: Gateway, sidecar: Sid
     sidecar.link.say(approval(sidecar.said("ask")[0]))
     sidecar.sync()
     assert swap.do("return g.controller.hasSessionTakeover()") is True
-    assert sidecar.said("applied") == []
+    ask = sidecar.said("ask")[0]["ask"]
+    assert [(told["ok"], told["ask"]) for told in sidecar.said("applied")] == [(False, ask)] * 2
+    order = [message["t"] for message in sidecar.told if message["t"] in {"ask", "applied", "tripped"}]
+    assert order == ["ask", "applied", "tripped", "applied"], "nobody waits any more: said ahead of what follows"
 
 
 def test_an_answer_in_time_counts_though_the_gateway_was_too_busy_to_hear_it(

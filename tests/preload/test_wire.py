@@ -204,6 +204,24 @@ def test_every_message_of_a_sidecar_is_understood_by_the_preload(end: LinkEnd, s
     assert understood == FROM_SIDECAR
 
 
+def test_an_answer_that_nobody_waits_for_is_not_taken_and_is_reported_as_late(end: LinkEnd, sidecar: Sidecar) -> None:
+    ask = end.ask()
+    [first] = sidecar.wait_for_said("applied")
+    assert (first["ok"], first["ask"], first["window"]) == (False, ask, "w")
+    assert (first["fence"], first["current"]) == (ASK["fence"], ASK["current"])
+    assert int(first["latency"]) >= 249_000_000
+
+    sidecar.link.say(wire.Approve(window="w", fence="absent", current="1:2:3:4:5", ask=ask))
+    assert end.look()["answers"] == [None]
+    [_, second] = sidecar.wait_for_said("applied", 2)
+    assert (second["ok"], second["ask"]) == (False, ask)
+    assert int(second["latency"]) > int(first["latency"])
+
+    sidecar.link.say(wire.Approve(window="w", fence="absent", current="1:2:3:4:5", ask=ask))
+    assert end.look()["commands"] == []
+    assert len(sidecar.said("applied")) == 2
+
+
 def test_a_welcome_of_another_protocol_is_no_welcome(end: LinkEnd, sidecar: Sidecar) -> None:
     assert end.look()["ready"] is True
     sidecar.link.say(wire.Welcome(protocol=wire.PROTOCOL + 1, sidecar="x", mode="recover"))
