@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sidecar.core.content import Range, Snapshot
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Run
+    from sidecar.core.lock_table import LockTable
     from sidecar.core.outcomes import AnyOutcome
     from sidecar.core.policy import Mode, Policy
     from sidecar.core.writer import Writer
@@ -100,6 +101,15 @@ class Custodian:
     def windows(self) -> tuple[Window, ...]:
         """The open windows."""
         return tuple(self._registry.windows.values())
+
+    @property
+    def locks(self) -> LockTable:
+        """Who holds the session locks."""
+        return self._registry.locks
+
+    def linked_pids(self) -> set[int]:
+        """The processes that have a link."""
+        return self._registry.linked_pids()
 
     @property
     def gateways(self) -> tuple[Gateway, ...]:

@@ -19,6 +19,8 @@ from sidecar.wire.messages import MAX_LINE_BYTES
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sidecar.link.open_links import OpenLinks
+
 _PRIVATE_UMASK: Final = 0o177
 _CONNECT_SECONDS: Final = 1.0
 _CHUNK_BYTES: Final = 1 << 18
@@ -51,11 +53,18 @@ class LinkServer:
     """Accepts gateways of the same user on a socket of mode 0600."""
 
     def __init__(
-        self, path: Path, handler: LinkHandler, *, version: str, mode: str, drops: Drops | None = None
+        self,
+        path: Path,
+        handler: LinkHandler,
+        links: OpenLinks,
+        *,
+        version: str,
+        mode: str,
+        drops: Drops | None = None,
     ) -> None:
-        """Nothing is opened yet."""
+        """Nothing is opened yet; ``links`` is kept as the list of open links."""
         self.path = path
-        self.sessions: set[LinkSession] = set()
+        self._links = links
         self._handler = handler
         self._version = version
         self._mode = mode
@@ -86,8 +95,6 @@ class LinkServer:
             self.path.unlink()
         if self._server is not None:
             self._server.close()
-        for session in list(self.sessions):
-            session.writer.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -135,7 +142,7 @@ class LinkServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = writer.get_extra_info("socket")
         peer = Peer.of(connection)
-        session = LinkSession(reader, writer, peer, self._handler, self._version, self._mode, self._drops)
+        session = LinkSession(reader, writer, peer, self._handler, self._links, self._version, self._mode, self._drops)
         if peer.uid != os.geteuid():
             self._handler.link_rejected(
                 session,
@@ -148,14 +155,11 @@ class LinkServer:
         if task is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        self.sessions.add(session)
         try:
             await session.serve()
         except asyncio.CancelledError:
             # The server is stopping; asyncio's stream server would log a cancelled handler as an error.
             return
-        finally:
-            self.sessions.discard(session)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

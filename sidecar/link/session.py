@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sidecar.core.drops import Drops
-from sidecar.core.gateway import Role
+from sidecar.core.gateway import Adapter, Gateway, Role
 from sidecar.link.lines import LineReader
 from sidecar.link.translate import ChangeReader, Speaker
 from sidecar.wire import messages as wire
@@ -87,6 +87,18 @@ class LinkHandler(Protocol):
         ...
 
 
+class LinkList(Protocol):
+    """The list of open links."""
+
+    def add(self, session: LinkSession) -> None:
+        """A hello was accepted."""
+        ...
+
+    def remove(self, session: LinkSession) -> None:
+        """The link is closed."""
+        ...
+
+
 @dataclass(eq=False)
 class LinkSession:
     """The state of one link.
@@ -96,6 +108,7 @@ class LinkSession:
         writer: Outgoing lines.
         peer: Who connected, by the kernel's word.
         handler: Told of everything.
+        links: The list of open links; this one is in it from its hello to its end.
         version: The sidecar's version, for the welcome.
         mode: The mode, for the welcome.
         drops: Loses reports on purpose.
@@ -107,6 +120,7 @@ class LinkSession:
     writer: asyncio.StreamWriter
     peer: Peer
     handler: LinkHandler
+    links: LinkList
     version: str
     mode: str
     drops: Drops = field(default_factory=Drops)
@@ -138,6 +152,21 @@ class LinkSession:
         return self.hello.role if self.hello else Role.GATEWAY
 
     @property
+    def gateway(self) -> Gateway:
+        """The process, as the core knows it."""
+        hello, adapter = self.hello, self.adapter
+        return Gateway(
+            link=self.name,
+            pid=self.pid,
+            version=hello.openclaw if hello else "",
+            adapter=_adapter(adapter.adapter) if adapter else Adapter.PENDING,
+            can_reload=adapter.reload if adapter else False,
+            role=self.role,
+            started_at_ns=self.started_at_ns,
+            uid=self.peer.uid,
+        )
+
+    @property
     def backlog_bytes(self) -> int:
         """What the gateway said and nobody has read yet, and commands that it has not read."""
         unread = len(self.reader._buffer)  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio tells it in no other way
@@ -164,6 +193,7 @@ class LinkSession:
                     waiting.set_result(self._clean)
             self.writer.close()
             if self.hello is not None:
+                self.links.remove(self)
                 self.handler.link_closed(self, clean=self._clean)
 
     def send(self, message: wire.SidecarMessage) -> bool:
@@ -324,6 +354,7 @@ class LinkSession:
         self.lost = message.lost
         welcome = wire.Welcome(protocol=protocol, sidecar=self.version, mode=self.mode, answers=wire.ANSWERS)
         self.send(welcome)
+        self.links.add(self)
         self.handler.link_opened(self)
         return True
 
@@ -332,6 +363,13 @@ class LinkSession:
         self.send(wire.Reject(protocol=wire.PROTOCOL, reason=text[:300]))
         self.handler.link_rejected(self, reason, text)
         return False
+
+
+def _adapter(text: str) -> Adapter:
+    try:
+        return Adapter(text)
+    except ValueError:
+        return Adapter.UNKNOWN
 
 
 _OF_THE_LINK: Final[dict[type[wire.GatewayMessage], Callable[[LinkSession, Any], bool]]] = {

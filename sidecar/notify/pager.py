@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import structlog
 
+from sidecar.job import Job
 from sidecar.notify.errors import DeliveryError
 from sidecar.notify.text import page_text
 from sidecar.status import PageStatus, Problem
@@ -32,6 +33,9 @@ INTERVALS_SECONDS: Final = (10.0, 20.0, 40.0, 80.0, 160.0)
 
 STALE_NS: Final = 24 * 3600 * 1_000_000_000
 """A page that has waited so long, the sidecar down or without a destination, wakes nobody any more."""
+
+TAKE_UP_SECONDS: Final = 60
+"""How often pages that are due and that nobody delivers are taken up."""
 
 STOP_SECONDS: Final = 10.0
 """How long the end waits for deliveries under way, so that their success is on record."""
@@ -115,6 +119,11 @@ class Pager:
         """Pages that a destination has taken while the store did not."""
         self._counts = _Counts()
         self._told = told
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """What is to be done now and then."""
+        return (Job("due pages", TAKE_UP_SECONDS, self.take_up),)
 
     async def __aenter__(self) -> Self:
         """Take up the pages that were due when the sidecar stopped."""

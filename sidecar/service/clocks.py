@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.loss import Loss
+from sidecar.job import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 SUSPENDED_NS: Final = 1_000_000_000
 """A machine that slept for less did not sleep."""
 
 STEP_NS: Final = 250_000_000
 """Slewing moves a clock by 0.5 ms in a second (adjtimex(2)); more than this between two looks is a step."""
+
+CLOCKS_SECONDS: Final = 5
+"""How often the clocks are looked at. They are looked at ahead of each answer, too."""
 
 _NS_PER_SECOND: Final = 1_000_000_000
 
@@ -47,20 +51,22 @@ def read_clocks() -> Reading:
 class Clocks:
     """Compares the clocks with what they were at the last look."""
 
-    def __init__(self, read: Callable[[], Reading] = read_clocks) -> None:
-        """Take the first look."""
+    def __init__(self, lose: Callable[[Loss, str], None], read: Callable[[], Reading] = read_clocks) -> None:
+        """Take the first look; ``lose`` is called with what the next ones find."""
+        self._lose = lose
         self._read = read
         self._last = read()
+        self.jobs = (Job("clocks", CLOCKS_SECONDS, self.check),)
 
-    def look(self) -> Iterator[tuple[Loss, str]]:
-        """What has happened since the last look, in words."""
+    def check(self) -> None:
+        """Report what has happened since the last check."""
         last, now = self._last, self._read()
         self._last = now
         slept = (now.boot - now.monotonic) - (last.boot - last.monotonic)
         # While the machine sleeps, the time goes on: only what is more than that was set.
         stepped = (now.real - now.boot) - (last.real - last.boot)
         if slept > SUSPENDED_NS:
-            yield Loss.SUSPENDED, f"the machine was suspended for {slept / _NS_PER_SECOND:.1f} s"
+            self._lose(Loss.SUSPENDED, f"the machine was suspended for {slept / _NS_PER_SECOND:.1f} s")
         if abs(stepped) > STEP_NS:
             how = "forward" if stepped > 0 else "back"
-            yield Loss.CLOCK_STEP, f"the clock was set {how} by {abs(stepped) / _NS_PER_SECOND:.1f} s"
+            self._lose(Loss.CLOCK_STEP, f"the clock was set {how} by {abs(stepped) / _NS_PER_SECOND:.1f} s")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core import events as ev
+from sidecar.job import Job
 from sidecar.store.reader import session_hash
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class CustodyDesk:
         custodian: Custodian,
         driver: Driver,
         chains: ChainStore,
-        watcher: Callable[[], Watcher],
+        watcher: Watcher,
         now_ns: Callable[[], int],
     ) -> None:
         """Nothing is read yet."""
@@ -45,13 +46,14 @@ class CustodyDesk:
         self._watcher = watcher
         self._now_ns = now_ns
         self._noted_ns = 0
+        self.jobs = (Job("chains", KEEP_SECONDS, self.keep),)
 
     def files(self, session: str) -> tuple[str, ...]:
         """The session files that go by this name: a path, a name with or without its ending, a key or its hash."""
         known = self._custodian.files
         names = {session, session_hash(session)}
         found = {file for file, key in known.items() if key in names}
-        for file in {*known, *(str(path) for path in self._watcher().files)}:
+        for file in {*known, *(str(path) for path in self._watcher.files)}:
             path = Path(file)
             if names & {file, path.name, path.name.removesuffix(".jsonl")}:
                 found.add(file)

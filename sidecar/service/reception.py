@@ -12,7 +12,7 @@ from sidecar.core.errors import FingerprintError
 from sidecar.core.gateway import Role
 from sidecar.core.loss import Loss
 from sidecar.link import translate
-from sidecar.service.roster import Roster, gateway_of
+from sidecar.watch.identity import started
 from sidecar.watch.tree import printable
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import WireError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sidecar.core.reports import Diagnostic, LockFailed
     from sidecar.driver.driver import Driver
     from sidecar.link.session import LinkSession
+    from sidecar.service.roster import Roster
 
 log = structlog.get_logger("sidecar.link")
 
@@ -66,22 +67,6 @@ class Losing(Protocol):
         ...
 
 
-class LockHolds(Protocol):
-    """Who keeps account of the locks that linked processes hold."""
-
-    def taken(self, pid: int, file: str) -> None:
-        """A lock was taken."""
-        ...
-
-    def released(self, pid: int, file: str) -> None:
-        """A lock was given back."""
-        ...
-
-    def gone(self, pid: int) -> None:
-        """No link of this process is left."""
-        ...
-
-
 class Reception:
     """The `LinkHandler` of the service."""
 
@@ -96,7 +81,6 @@ class Reception:
     ) -> None:
         """``lost`` is called when reports may be missing, ``hear`` takes in what the kernel has to say so far."""
         self.rejected: Counter[str] = Counter()
-        self.locks: LockHolds | None = None
         self._driver = driver
         self._roster = roster
         self._telemetry = telemetry
@@ -106,10 +90,10 @@ class Reception:
 
     def link_opened(self, session: LinkSession) -> None:
         """A gateway said hello."""
-        self._roster.opened(session)
+        session.started_at_ns = started(session.pid)
         hello = session.hello
         at_ns = int(hello.at) if hello else 0
-        self._driver.handle(ev.LinkOpened(gateway=gateway_of(session), at_ns=at_ns))
+        self._driver.handle(ev.LinkOpened(gateway=session.gateway, at_ns=at_ns))
         if hello is not None and session.role is Role.COTENANT:
             log.info("cotenant_linked", pid=session.pid, name=hello.name, link=session.name)
         else:
@@ -146,11 +130,8 @@ class Reception:
 
     def link_closed(self, session: LinkSession, *, clean: bool) -> None:
         """A gateway is gone."""
-        self._roster.closed(session)
         gone = "cotenant_gone" if session.role is Role.COTENANT else "gateway_gone"
         log.info(gone, pid=session.pid, clean=clean, link=session.name)
-        if self.locks is not None and session.pid not in self._roster.linked_pids():
-            self.locks.gone(session.pid)
         self._driver.lost(ev.LinkLost(link=session.name, clean=clean, at_ns=self._now_ns()))
 
     def refuse(self, reason: str, text: str, **where: object) -> None:
@@ -169,12 +150,8 @@ class Reception:
                     self._lost(Loss.WRITE_FAILED, f"a write of process {pid} failed half-way", message.file)
                 self._driver.handle(ev.FileChanged(file=message.file, change=session.changes.read(message)))
             case wire.LockTaken():
-                if self.locks is not None:
-                    self.locks.taken(pid, message.file)
                 self._driver.handle(translate.lock_taken(message, speaker, session.name))
             case wire.LockReleased():
-                if self.locks is not None:
-                    self.locks.released(pid, message.file)
                 self._driver.handle(translate.lock_released(message, speaker, session.name))
             case wire.LockFailed():
                 self._telemetry.lock_failed(translate.lock_failed(message, speaker))
@@ -214,12 +191,12 @@ class Reception:
     def _adapter(self, session: LinkSession, message: wire.AdapterFound, at_ns: int) -> None:
         known = session.adapter
         session.adapter = message
-        self._driver.handle(ev.LinkOpened(gateway=gateway_of(session), at_ns=at_ns))
+        self._driver.handle(ev.LinkOpened(gateway=session.gateway, at_ns=at_ns))
         if known is None or known.adapter != message.adapter:
             log.info("adapter", pid=session.pid, adapter=message.adapter, reason=message.reason)
 
     def _diagnostic(self, session: LinkSession, message: wire.Diagnostic) -> None:
-        self._telemetry.diagnostic(translate.diagnostic(message), gateway_of(session))
+        self._telemetry.diagnostic(translate.diagnostic(message), session.gateway)
         told = translate.turn_told(message)
         if told is not None:
             self._driver.handle(told)

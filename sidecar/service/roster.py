@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar import __version__
-from sidecar.core.gateway import Adapter, Gateway, Role
+from sidecar.core.gateway import Adapter, Role
+from sidecar.job import Job
 from sidecar.status import GatewayStatus, Problem
-from sidecar.watch.identity import started
-from sidecar.watch.processes import is_alive
+from sidecar.watch.processes import gateways_of, is_alive
 from sidecar.watch.tree import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
+    from sidecar.core.custodian import Custodian
+    from sidecar.driver.ports import Links
     from sidecar.link.session import LinkSession
+    from sidecar.watch.processes import GatewayProcess
+
+SEARCH_SECONDS: Final = 30
+"""How often we look for gateways without the preload."""
 
 _NOT_NEEDED: Final = "this release has no file fence: recovery is not needed"
 
@@ -36,28 +44,24 @@ class Unlinked:
 
 
 class Roster:
-    """Who is linked, and who should be."""
+    """The gateways without a link, and the status of all."""
 
-    def __init__(self) -> None:
-        """Nobody yet."""
-        self.sessions: dict[str, LinkSession] = {}
+    def __init__(self, custodian: Custodian, links: Links, state_dir: Path) -> None:
+        """Ask ``custodian`` for the linked processes, and ``links`` for what came over their sockets."""
+        self._custodian = custodian
+        self._links = links
+        self._state_dir = state_dir
         self._unlinked: dict[int, Unlinked] = {}
         self._refused: dict[int, str] = {}
+        self.jobs = (Job("gateways without the preload", SEARCH_SECONDS, self.search),)
 
-    def open_sessions(self) -> Iterable[LinkSession]:
-        """Every link whose hello was accepted."""
-        return tuple(self.sessions.values())
+    def find(self) -> None:
+        """Note the gateways of this state directory that carry no preload."""
+        self._note(gateways_of(self._state_dir))
 
-    def opened(self, session: LinkSession) -> None:
-        """A link was opened."""
-        session.started_at_ns = started(session.pid)
-        self.sessions[session.name] = session
-        self._unlinked.pop(session.pid, None)
-        self._refused.pop(session.pid, None)
-
-    def closed(self, session: LinkSession) -> None:
-        """A link is gone."""
-        self.sessions.pop(session.name, None)
+    async def search(self) -> None:
+        """The same in another thread: where there are many processes it takes long."""
+        self._note(await asyncio.to_thread(lambda: list(gateways_of(self._state_dir))))
 
     def noticed(self, pid: int, exe: str, how: str) -> None:
         """A process without a link was seen at work."""
@@ -70,9 +74,9 @@ class Roster:
         self._refused[pid] = text
         return new
 
-    def linked_pids(self) -> frozenset[int]:
-        """Pids with at least one link."""
-        return frozenset(s.pid for s in self.sessions.values())
+    def linked_pids(self) -> set[int]:
+        """Processes with at least one link."""
+        return self._custodian.linked_pids()
 
     def unlinked(self) -> tuple[Unlinked, ...]:
         """Those without a link that are still alive."""
@@ -83,7 +87,7 @@ class Roster:
     def gateways(self) -> tuple[GatewayStatus, ...]:
         """Everybody, one line for each process."""
         by_pid: dict[int, list[LinkSession]] = {}
-        for session in self.sessions.values():
+        for session in self._links.open_sessions():
             if session.role is Role.COTENANT:
                 continue
             by_pid.setdefault(session.pid, []).append(session)
@@ -126,37 +130,20 @@ class Roster:
                     remedy="restart the gateway, so that it loads the preload of this version",
                 )
 
+    def _note(self, gateways: Iterable[GatewayProcess]) -> None:
+        for found in gateways:
+            self.noticed(found.pid, found.exe, "it runs on this state directory")
+
     def _still_refused(self) -> tuple[tuple[int, str], ...]:
-        self._refused = {pid: text for pid, text in self._refused.items() if is_alive(pid)}
+        linked = self.linked_pids()
+        self._refused = {pid: text for pid, text in self._refused.items() if pid not in linked and is_alive(pid)}
         return tuple(self._refused.items())
-
-
-def gateway_of(session: LinkSession) -> Gateway:
-    """A link as the core knows it."""
-    hello, adapter = session.hello, session.adapter
-    return Gateway(
-        link=session.name,
-        pid=session.pid,
-        version=hello.openclaw if hello else "",
-        adapter=_adapter(adapter.adapter) if adapter else Adapter.PENDING,
-        can_reload=adapter.reload if adapter else False,
-        role=session.role,
-        started_at_ns=session.started_at_ns,
-        uid=session.peer.uid,
-    )
-
-
-def _adapter(text: str) -> Adapter:
-    try:
-        return Adapter(text)
-    except ValueError:
-        return Adapter.UNKNOWN
 
 
 def _linked_status(pid: int, sessions: list[LinkSession]) -> GatewayStatus:
     """One process; worker threads speak on links of their own, the one with a fence is the one that counts."""
     first = max(sessions, key=lambda s: (s.adapter is not None and s.adapter.adapter != Adapter.PENDING, s.messages))
-    adapter = gateway_of(first).adapter
+    adapter = first.gateway.adapter
     reason = first.adapter.reason if first.adapter else ""
     return GatewayStatus(
         pid=pid,

@@ -19,6 +19,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.events import AccountBroken, Event
 from sidecar.core.policy import Mode, Policy
 from sidecar.driver.driver import Driver
+from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
 from sidecar.service.reception import Reception
 from sidecar.service.roster import Roster
@@ -252,7 +253,7 @@ class Desk:
     sinks: Sinks
     custodian: Custodian
     driver: Driver
-    roster: Roster
+    links: OpenLinks
     losses: Counter[str]
     gateways: list[Gateway] = field(default_factory=list)
 
@@ -267,7 +268,7 @@ class Desk:
 
     async def said(self) -> None:
         """Wait until everything that was said on any link has been taken in."""
-        for session in self.roster.open_sessions():
+        for session in self.links.open_sessions():
             deaf = [g for g in self.gateways if g.deaf]
             if not deaf:
                 assert await session.sync(10)
@@ -281,18 +282,19 @@ class Desk:
 @asynccontextmanager
 async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
     """A desk at work on one session file."""
-    sinks, roster, losses = Sinks(), Roster(), Counter[str]()
+    sinks, links, losses = Sinks(), OpenLinks(), Counter[str]()
     custodian = Custodian(Policy(), mode)
-    driver = Driver(custodian, sinks, sinks, sinks, roster, lambda: None, time.time_ns)
+    driver = Driver(custodian, sinks, sinks, sinks, links, lambda: None, time.time_ns)
 
     def lose(loss: Loss, text: str, file: str = "") -> None:
         losses[loss.value] += 1
         driver.handle(AccountBroken(loss=loss, reason=text, at_ns=time.time_ns(), file=file))
 
+    roster = Roster(custodian, links, place)
     reception = Reception(driver, roster, sinks, time.time_ns, lose, lambda: None)
-    server = LinkServer(place / "s.sock", reception, version="1", mode=mode.value)
+    server = LinkServer(place / "s.sock", reception, links, version="1", mode=mode.value)
     await server.start()
-    opened = Desk(place / "sessions" / "s.jsonl", place / "s.sock", sinks, custodian, driver, roster, losses)
+    opened = Desk(place / "sessions" / "s.jsonl", place / "s.sock", sinks, custodian, driver, links, losses)
     opened.file.write_bytes(HEADER)
     try:
         yield opened

@@ -12,7 +12,7 @@ from sidecar.core.custodian import Custodian
 from sidecar.core.decisions import ReadFile, SaveIncident
 from sidecar.core.policy import Mode, Policy
 from sidecar.driver.driver import Driver
-from sidecar.service.roster import Roster
+from sidecar.link.open_links import OpenLinks
 from sidecar.watch.reading import fingerprint_of, take_snapshot
 from tests.core.kit import LINK, RUN, gateway
 from tests.driver.kit import HEADER, Sinks, foreign_append
@@ -77,7 +77,7 @@ class Stage:
         self.core = Core()
         self.ports = Meddling(port)
         self.driver = Driver(
-            self.core, self.ports, self.ports, self.ports, Roster(), self.ports.drain, time.time_ns, self.ports
+            self.core, self.ports, self.ports, self.ports, OpenLinks(), self.ports.drain, time.time_ns, self.ports
         )
         self.interrupted = 0
         self.ports.interrupt = self._interrupt

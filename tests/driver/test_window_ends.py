@@ -40,7 +40,7 @@ async def gone(stage: Desk, gateway: Gateway, *, clean: bool = True) -> None:
     if clean:
         gateway.say(gateway.bye())
     await gateway.hang_up()
-    await until(lambda: len(tuple(stage.roster.open_sessions())) == 1)
+    await until(lambda: len(tuple(stage.links.open_sessions())) == 1)
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -152,7 +152,7 @@ async def test_a_link_that_is_lost_after_a_recovery_has_its_history_looked_at(
             foreign_append(stage.file, b'{"type":"custom","text":"' + b"x" * lineage.LONG_BYTES + b'"}\n')
             await stage.driver.stop()
         await gateway.hang_up()
-        await until(lambda: not tuple(stage.roster.open_sessions()))
+        await until(lambda: not tuple(stage.links.open_sessions()))
         assert stage.incident.recovery.outcome is Outcome.INEFFECTIVE
         assert "note" in stage.incident.recovery.reason
         assert len(stage.sinks.paged) == 1

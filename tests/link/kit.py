@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_sidecar, encode
@@ -155,6 +156,7 @@ class Stage:
     path: Path
     server: LinkServer
     recorder: Recorder
+    links: OpenLinks
     clients: list[Client] = field(default_factory=list)
 
     async def connect(self) -> Client:
@@ -175,7 +177,8 @@ class Stage:
 @asynccontextmanager
 async def serving(path: Path) -> AsyncIterator[Stage]:
     """A server on the path, and after it the end of all that was linked."""
-    stage = Stage(path, LinkServer(path, recorder := Recorder(), version="1.2.3", mode="recover"), recorder)
+    recorder, links = Recorder(), OpenLinks()
+    stage = Stage(path, LinkServer(path, recorder, links, version="1.2.3", mode="recover"), recorder, links)
     await stage.server.start()
     try:
         yield stage

@@ -136,7 +136,7 @@ async def test_bad_input_instead_of_a_hello_is_refused_and_no_link_was_there(pat
         assert isinstance(rejected, Rejected)
         assert_one_line(rejected)
         assert isinstance(await client.hear(), wire.Reject)
-        await until(lambda: not server.sessions)
+        await until(lambda: not server._tasks)
     assert recorder.told.empty()
     assert recorder.sessions == []
 
@@ -210,7 +210,7 @@ async def test_a_connection_that_says_nothing_disturbs_nobody(path: Path) -> Non
         await recorder.next()
         for end in silent:
             await end.hang_up()
-        await until(lambda: len(server.sessions) == 1)
+        await until(lambda: len(server._tasks) == 1)
     assert await recorder.next() == Closed(clean=False)
 
 
@@ -329,12 +329,13 @@ async def test_a_gateway_that_does_not_read_its_commands_is_cut_off(path: Path) 
 
 async def test_a_goodbye_makes_a_clean_end(path: Path) -> None:
     async with serving(path) as stage:
-        server, recorder = stage.server, stage.recorder
         client = await stage.greeted()
+        [session] = stage.links.open_sessions()
+        assert session.pid == os.getpid()
         client.say(client.bye())
         await client.hang_up()
-        assert await recorder.rest() == [Closed(clean=True)]
-        assert not server.sessions
+        assert await stage.recorder.rest() == [Closed(clean=True)]
+        assert stage.links.open_sessions() == ()
 
 
 async def test_an_end_without_a_goodbye_is_none(path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from sidecar.link.errors import SocketBlockedError, SocketError, SocketTakenError
+from sidecar.link.open_links import OpenLinks
 from sidecar.link.peer import Peer
 from sidecar.link.server import LinkServer
 from sidecar.wire import messages as wire
@@ -133,7 +134,7 @@ async def test_a_stale_socket_is_taken_over(path: Path) -> None:
 async def test_a_socket_on_which_a_sidecar_answers_is_left_to_it(path: Path) -> None:
     async with serving(path) as stage:
         with pytest.raises(SocketTakenError) as raised:
-            await LinkServer(path, Recorder(), version="2", mode="recover").start()
+            await LinkServer(path, Recorder(), OpenLinks(), version="2", mode="recover").start()
         assert str(path) in str(raised.value)
         assert "--socket" in str(raised.value)
         await stage.greeted()
@@ -146,7 +147,7 @@ async def test_a_sidecar_too_busy_to_accept_is_a_live_one(path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as waiting:
             waiting.connect(str(path))  # fills the queue
             with pytest.raises(SocketTakenError):
-                await LinkServer(path, Recorder(), version="2", mode="recover").start()
+                await LinkServer(path, Recorder(), OpenLinks(), version="2", mode="recover").start()
     assert path.name in look(path)
 
 
@@ -155,7 +156,7 @@ async def test_what_is_no_socket_blocks_and_stays_untouched(path: Path, what: st
     put(what, path)
     before = look(path)
     with pytest.raises(SocketBlockedError) as raised:
-        await LinkServer(path, Recorder(), version="1", mode="recover").start()
+        await LinkServer(path, Recorder(), OpenLinks(), version="1", mode="recover").start()
     assert str(path) in str(raised.value)
     assert look(path) == before
 
@@ -164,7 +165,7 @@ async def test_what_is_no_socket_blocks_and_stays_untouched(path: Path, what: st
 async def test_a_path_at_which_nothing_can_be_opened_is_told_in_one_line(path: Path, name: str) -> None:
     put("a file", path.with_name("file"))
     with pytest.raises(SocketError) as raised:
-        await LinkServer(path.parent / name, Recorder(), version="1", mode="recover").start()
+        await LinkServer(path.parent / name, Recorder(), OpenLinks(), version="1", mode="recover").start()
     text = str(raised.value)
     assert name in text
     assert "\n" not in text

@@ -12,10 +12,14 @@ class Turned(Turning):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clocks = Clocks(self.read)
+        self.losses: list[tuple[Loss, str]] = []
+        self.clocks = Clocks(lambda *loss: self.losses.append(loss), self.read)
 
     def seen(self) -> list[Loss]:
-        return [loss for loss, _text in self.clocks.look()]
+        """What is found since the last look."""
+        self.losses.clear()
+        self.clocks.check()
+        return [loss for loss, _text in self.losses]
 
 
 def test_time_that_passes_is_no_loss() -> None:
@@ -58,5 +62,6 @@ def test_both_at_once_are_both_told() -> None:
 
 
 def test_the_kernels_clocks_agree_with_themselves() -> None:
-    clocks = Clocks(read_clocks)
-    assert list(clocks.look()) == []
+    losses: list[Loss] = []
+    Clocks(lambda loss, _text: losses.append(loss), read_clocks).check()
+    assert losses == []

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.config.settings import Settings
-from sidecar.service.lifecycle import Service
+from sidecar.service.lifecycle import serve
+from sidecar.service.wiring import Parts, assemble
 from sidecar.wire import messages as wire
 from tests.driver.kit import foreign_append
 from tests.link.running import until
@@ -118,18 +119,18 @@ async def test_a_foreign_byte_from_the_time_of_another_name_is_not_recovered_acr
 
 
 @asynccontextmanager
-async def turned(place: Place) -> AsyncIterator[tuple[Service, Turning, Gateway]]:
+async def turned(place: Place) -> AsyncIterator[tuple[Parts, Turning, Gateway]]:
     """The whole service in this process, with clocks that the test turns; and a linked gateway."""
     clocks = Turning()
     sidecar = place.companion()
     sidecar.data_dir.mkdir()
     settings = Settings(state_dir=sidecar.state_dir, data_dir=sidecar.data_dir, socket=sidecar.socket, http_port=0)
-    service, stopping = Service(settings, clocks.read), asyncio.Event()
-    serving = asyncio.create_task(service.serve(stopping))
-    await until(lambda: service.ready or serving.done())
+    parts, stopping = assemble(settings, clocks.read), asyncio.Event()
+    serving = asyncio.create_task(serve(parts, stopping))
+    await until(lambda: parts.running.ready or serving.done())
     try:
         gateway = await place.gateway(sidecar)
-        yield service, clocks, gateway
+        yield parts, clocks, gateway
         await gateway.hang_up()
     finally:
         stopping.set()
@@ -137,39 +138,39 @@ async def turned(place: Place) -> AsyncIterator[tuple[Service, Turning, Gateway]
 
 
 async def test_a_clock_that_was_set_is_lost_custody_of_every_file_until_the_next_fence(place: Place) -> None:
-    async with turned(place) as (service, clocks, gateway):
+    async with turned(place) as (parts, clocks, gateway):
         fence = gateway.fence(place.file)
-        await until(lambda: _is_known(service.status()))
+        await until(lambda: _is_known(parts.status.status()))
         clocks.run(5)
         clocks.step(-2)
-        service.check_clocks()  # as every 5 s
-        status = service.status()
+        parts.clocks.check()  # as every 5 s
+        status = parts.status.status()
         assert (status.custody_unknown, status.custody_losses) == (1, {"clock_step": 1})
         gateway.append(place.file, "note")
         assert "the clock was set back by 2.0 s" in await lost_turn(place, gateway, fence, "w1")
-        await kept_turn(place, gateway, "w2", lambda: until(lambda: _is_known(service.status())))
-        await until(lambda: not service.status().windows)
-        assert service.status().custody_losses == {"clock_step": 1}
+        await kept_turn(place, gateway, "w2", lambda: until(lambda: _is_known(parts.status.status())))
+        await until(lambda: not parts.status.status().windows)
+        assert parts.status.status().custody_losses == {"clock_step": 1}
 
 
 @pytest.mark.parametrize("touched", [True, False], ids=["changed-meanwhile", "as-at-its-fence"])
 async def test_a_machine_that_slept_costs_the_custody_of_what_is_not_as_it_was(place: Place, *, touched: bool) -> None:
     """It is noticed ahead of the answer."""
-    async with turned(place) as (service, clocks, gateway):
+    async with turned(place) as (parts, clocks, gateway):
         fence = gateway.fence(place.file)
-        await until(lambda: _is_known(service.status()))
+        await until(lambda: _is_known(parts.status.status()))
         if touched:
             gateway.append(place.file, "note")
         else:
             clocks.sleep(600)
-            service.check_clocks()
+            parts.clocks.check()
             gateway.append(place.file, "note")
         if touched:
             clocks.sleep(600)
         gateway.ask(place.file, fence)
         answer = await gateway.answer()
         assert isinstance(answer, wire.Refuse if touched else wire.Approve)
-        assert service.status().custody_losses == {"suspended": 1}
+        assert parts.status.status().custody_losses == {"suspended": 1}
 
 
 @contextmanager

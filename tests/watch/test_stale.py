@@ -13,12 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.core.events import LockReleased, LockTaken
+from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Role
-from sidecar.service.roster import Roster
-from sidecar.service.sweep import LockSweep
+from sidecar.core.lock_table import LockTable
+from sidecar.core.writer import Writer, WriterKind
+from sidecar.service.stale_locks import StaleLocks
 from sidecar.watch.stale import GRACE_SECONDS, inspect_lock
 from sidecar.wire.messages import Hello
 
+GATEWAY = Writer(WriterKind.GATEWAY, pid=os.getpid())
 NOW = time.time()
 HOLDS = lambda _pid, _made: True  # noqa: E731 - one word
 
@@ -120,6 +124,17 @@ class Locked:
         self.locked = frozenset({session})
 
 
+def taken(session: Path) -> LockTaken:
+    return LockTaken(file=str(session), hold="h", writer=GATEWAY, wait_ns=0, at_ns=int(NOW * 1e9), link="link-1")
+
+
+def released(session: Path) -> LockReleased:
+    absent, at_ns = Fingerprint.absent(), int(NOW * 1e9)
+    return LockReleased(
+        file=str(session), hold="h", writer=GATEWAY, after=absent, held_ns=1, at_ns=at_ns, link="link-1"
+    )
+
+
 @dataclass
 class Link:
     """What the sweep looks at of a link."""
@@ -132,11 +147,19 @@ class Link:
     hello: Hello = field(default_factory=lambda: Hello(seq=1, at=str(int((NOW - 600) * 1e9)), protocol=1, pid=1))
 
 
-def sweep(session: Path, told: list[str], *links: Link) -> LockSweep:
-    roster = Roster()
-    for link in links:
-        roster.sessions[link.name] = link  # type: ignore[assignment] # a stand-in
-    return LockSweep(Locked(session), roster, lambda: int(NOW * 1e9), told.append)  # type: ignore[arg-type] # stand-ins
+class Links:
+    """The open links."""
+
+    def __init__(self, *links: Link) -> None:
+        self.links = links
+
+    def open_sessions(self) -> tuple[Link, ...]:
+        return self.links
+
+
+def sweep(session: Path, told: list[str], *links: Link, locks: LockTable | None = None) -> StaleLocks:
+    table = locks or LockTable()
+    return StaleLocks(Locked(session), table, Links(*links), lambda: int(NOW * 1e9), told.append)  # type: ignore[arg-type] # stand-ins
 
 
 def test_each_reason_is_told_once_for_each_lock(session: Path) -> None:
@@ -171,14 +194,26 @@ def test_nothing_is_concluded_from_a_process_that_is_not_linked(session: Path) -
 
 def test_a_gateway_that_gave_the_lock_back_has_left_it_behind(session: Path) -> None:
     told: list[str] = []
-    swept = sweep(session, told, Link(os.getpid(), Role.GATEWAY))
+    locks = LockTable()
+    swept = sweep(session, told, Link(os.getpid(), Role.GATEWAY), locks=locks)
     lock(session)
-    swept.taken(os.getpid(), str(session))
+    locks.taken(taken(session))
     swept.sweep()
     assert told == []
-    swept.released(os.getpid(), str(session))
+    locks.released(released(session))
     swept.sweep()
     assert told == ["orphan_self_pid"]
+
+
+def test_a_hold_is_found_though_a_link_leads_to_the_directory(session: Path, tmp_path: Path) -> None:
+    """The preload reports a path with all links followed."""
+    (tmp_path / "link").symlink_to(session.parent)
+    told: list[str] = []
+    locks = LockTable()
+    locks.taken(taken(session))
+    lock(session)
+    sweep(tmp_path / "link" / session.name, told, Link(os.getpid(), Role.GATEWAY), locks=locks).sweep()
+    assert told == []
 
 
 @pytest.mark.parametrize("more", [{"lost": 1}, {"gaps": 1}])

@@ -7,8 +7,9 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from sidecar.service import chores, pulse, turns
-from sidecar.service.pulse import LATE_SECONDS, Pulse
+from sidecar.service import loop_lag, yielding
+from sidecar.service.loop_lag import LATE_SECONDS, LoopLag
+from sidecar.service.reconcile import Reconcile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 SOON = 10.0
 
 
-async def turns_had(until: asyncio.Event) -> int:
-    """How often somebody else had the loop before that."""
+async def turns_of_others(until: asyncio.Event) -> int:
+    """How often something else ran in the loop before that."""
     count = 0
     while not until.is_set():
         count += 1
@@ -27,18 +28,16 @@ async def turns_had(until: asyncio.Event) -> int:
     return count
 
 
-def test_while_many_files_are_looked_at_others_have_their_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+def test_while_many_files_are_looked_at_others_run_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yielding, "SLICE_SECONDS", 0.0)
     looked: list[Path] = []
 
     async def reconcile() -> int:
         files: Any = SimpleNamespace(files={tmp_path / f"{n}.jsonl" for n in range(100)})
         lookout: Any = SimpleNamespace(look=looked.append)
-        nothing: Any = None
-        jobs = chores.Chores(tmp_path, files, lookout, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
         done = asyncio.Event()
-        other = asyncio.create_task(turns_had(done))
-        await jobs.reconcile()
+        other = asyncio.create_task(turns_of_others(done))
+        await Reconcile(files, lookout).look()
         done.set()
         return await other
 
@@ -46,13 +45,13 @@ def test_while_many_files_are_looked_at_others_have_their_turn(tmp_path: Path, m
     assert len(set(looked)) == 100
 
 
-def test_a_short_job_keeps_its_turn() -> None:
+def test_a_short_job_keeps_the_loop() -> None:
     async def job() -> int:
         done = asyncio.Event()
-        other = asyncio.create_task(turns_had(done))
-        mine = turns.Turns(SOON)
+        other = asyncio.create_task(turns_of_others(done))
+        mine = yielding.TimeSlice(SOON)
         for _ in range(100):
-            await mine.give()
+            await mine.pause()
         done.set()
         return await other
 
@@ -62,9 +61,9 @@ def test_a_short_job_keeps_its_turn() -> None:
 def test_a_loop_that_was_held_is_measured_and_said_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(pulse, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(loop_lag, "BEAT_SECONDS", 0.01)
     lines: list[dict[str, Any]] = []
-    monkeypatch.setattr(pulse.log, "info", lambda event, **fields: lines.append({"event": event, **fields}))
+    monkeypatch.setattr(loop_lag.log, "info", lambda event, **fields: lines.append({"event": event, **fields}))
     late: list[float] = []
     held = asyncio.Event()
 
@@ -74,12 +73,12 @@ def test_a_loop_that_was_held_is_measured_and_said_once(
             held.set()
 
     async def live() -> None:
-        beating = Pulse(told)
-        beating.start()
+        lag = LoopLag(told)
+        lag.start()
         while not held.is_set():
             time.sleep(LATE_SECONDS + 0.05)  # noqa: ASYNC251 - to hold the loop is the point
             await asyncio.sleep(0.02)
-        beating.stop()
+        lag.stop()
         count = len(late)
         await asyncio.sleep(0.03)
         assert len(late) == count

@@ -7,7 +7,6 @@ import os
 import signal
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pytest
@@ -19,8 +18,7 @@ from sidecar.core.hold import Pause
 from sidecar.core.policy import Policy
 from sidecar.demo.companion import Companion
 from sidecar.demo.errors import SidecarStartError
-from sidecar.service import chores
-from sidecar.service.rulebook import Rulebook
+from sidecar.service.policy_reload import PolicyReload, first_policy
 from sidecar.telemetry.labels import PolicyLoad
 
 if TYPE_CHECKING:
@@ -62,19 +60,20 @@ class Counts:
 
 
 class Desk:
-    """A rulebook on real files, and what it told the core."""
+    """A policy and a pause on real files, and what it told the core."""
 
     def __init__(self, file: Path | None, data_dir: Path, now_ns: int = 1_000) -> None:
         self.counts = Counts()
         self.now_ns = now_ns
         self.told: asyncio.Queue[Any] = asyncio.Queue()
-        self.book = Rulebook(file, data_dir, self.counts, lambda: self.now_ns)  # type: ignore[arg-type] # a stand-in
+        policy, counts = first_policy(file), self.counts
+        self.book = PolicyReload(policy, file, data_dir, self.told.put_nowait, counts, lambda: self.now_ns)  # type: ignore[arg-type] # a stand-in
 
     async def next(self) -> Any:  # noqa: ANN401 - an event
         return await asyncio.wait_for(self.told.get(), SOON)
 
     async def __aenter__(self) -> Self:
-        self.book.start(self.told.put_nowait)
+        self.book.start()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -220,48 +219,12 @@ def place() -> Iterator[Path]:
         yield path
 
 
-def test_the_files_are_looked_at_now_and_then_whatever_inotify_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(chores, "RECONCILE_SECONDS", 0.02)
-    monkeypatch.setattr(chores, "gateways_of", lambda _directory: ())
-
-    async def wait() -> None:
-        looked = asyncio.Event()
-        idle: Any = SimpleNamespace(files=())
-
-        def nothing() -> None:
-            pass
-
-        jobs = chores.Chores(tmp_path, idle, idle, idle, nothing, nothing, nothing, looked.set, nothing, nothing)
-        jobs.start()
-        try:
-            await asyncio.wait_for(looked.wait(), SOON)
-        finally:
-            jobs.stop()
-
-    asyncio.run(wait())
-
-
-def test_pages_that_are_due_are_taken_up_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chores, "PAGES_SECONDS", 0.02)
-    monkeypatch.setattr(chores, "gateways_of", lambda _directory: ())
-
-    async def wait() -> None:
-        taken = asyncio.Event()
-        idle: Any = SimpleNamespace(files=())
-
-        def nothing() -> None:
-            pass
-
-        jobs = chores.Chores(tmp_path, idle, idle, idle, nothing, nothing, nothing, nothing, nothing, taken.set)
-        jobs.start()
-        try:
-            await asyncio.wait_for(taken.wait(), SOON)
-        finally:
-            jobs.stop()
-
-    asyncio.run(wait())
+def test_the_files_are_looked_at_now_and_then_whatever_inotify_says(file: Path, data_dir: Path) -> None:
+    desk = Desk(file, data_dir)
+    [job] = desk.book.jobs
+    file.write_text(BAD)
+    job.run()
+    assert desk.counts.loads == [PolicyLoad.LOADED, PolicyLoad.REFUSED]
 
 
 def test_a_running_sidecar_takes_a_policy_on_a_signal_and_refuses_a_bad_one(place: Path) -> None:

@@ -11,6 +11,7 @@ from sidecar.config.policy import PolicyError, read_policy
 from sidecar.core import events as ev
 from sidecar.core.hold import Pause
 from sidecar.core.policy import Policy
+from sidecar.job import Job
 from sidecar.status import PauseStatus, PolicyStatus, Problem
 from sidecar.watch.named import NamedFiles
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from sidecar.telemetry.telemetry import Telemetry
 
+LOOK_SECONDS: Final = 60
+"""How often the files are read without a file event: a link may lead where inotify does not see."""
+
 _FOREVER_NS: Final = (1 << 63) - 1
 _MAX_LINES: Final = 20
 """Findings of one file that are logged."""
@@ -27,18 +31,38 @@ _MAX_LINES: Final = 20
 log = structlog.get_logger("sidecar.policy")
 
 
-class Rulebook:
+def first_policy(policy_file: Path | None) -> Policy:
+    """The policy to start with: the built-in one where there is no file.
+
+    Raises:
+        PolicyError: The file cannot be used, and there is no policy in force that could stay.
+    """
+    return Policy() if policy_file is None else read_policy(policy_file)
+
+
+class PolicyReload:
     """The policy in force and the pause in force."""
 
-    def __init__(
-        self, policy_file: Path | None, data_dir: Path, telemetry: Telemetry, now_ns: Callable[[], int]
+    def __init__(  # noqa: PLR0917 - made of its ports
+        self,
+        policy: Policy,
+        policy_file: Path | None,
+        data_dir: Path,
+        tell: Callable[[ev.Event], object],
+        telemetry: Telemetry,
+        now_ns: Callable[[], int],
     ) -> None:
-        """Read both; nothing is watched yet.
+        """Nothing is watched yet.
 
-        Raises:
-            PolicyError: The policy file cannot be used, and there is no policy in force that could stay.
+        Args:
+            policy: What ``policy_file`` said at the start.
+            policy_file: None where the built-in policy is in force.
+            data_dir: Where the pause is.
+            tell: Is given what changes.
+            telemetry: Counts what is read.
+            now_ns: The time.
         """
-        self.policy = Policy() if policy_file is None else read_policy(policy_file)
+        self.policy = policy
         self.pause: Pause | None = None
         self._file = policy_file
         self._data_dir = data_dir
@@ -47,16 +71,16 @@ class Rulebook:
         self._loaded_at_ns = now_ns()
         self._error: PolicyError | None = None
         self._pause_error = ""
-        self._tell: Callable[[ev.Event], object] = lambda _event: None
+        self._tell = tell
+        self.jobs = (Job("policy and pause", LOOK_SECONDS, self.look),)
         files = [data_dir / PAUSE_NAME, *([policy_file] if policy_file is not None else [])]
         self._watch = NamedFiles(files, self.look)
         if policy_file is not None:
             telemetry.policy_read(taken=True)
             self._say_taken()
 
-    def start(self, tell: Callable[[ev.Event], object]) -> None:
-        """Watch both files. ``tell`` is given what changes, and at once the pause that there is already."""
-        self._tell = tell
+    def start(self) -> None:
+        """Watch both files, and tell at once of the pause that there is already."""
         self._watch.start()
         self._look_at_pause()
 

@@ -1,0 +1,31 @@
+"""Looks at every known file now and then: a backstop for lost file events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.job import Job
+from sidecar.service.yielding import TimeSlice
+
+if TYPE_CHECKING:
+    from sidecar.service.lookout import Lookout
+    from sidecar.watch.watcher import Watcher
+
+RECONCILE_SECONDS: Final = 60
+
+
+class Reconcile:
+    """Compares the fingerprints of the watched files with those last seen."""
+
+    def __init__(self, watcher: Watcher, lookout: Lookout) -> None:
+        """``watcher`` knows the files, ``lookout`` their fingerprints."""
+        self._watcher = watcher
+        self._lookout = lookout
+        self.jobs = (Job("reconcile", RECONCILE_SECONDS, self.look),)
+
+    async def look(self) -> None:
+        """Look at every known file, whether or not the kernel reported anything."""
+        slice_ = TimeSlice()
+        for path in tuple(self._watcher.files):
+            self._lookout.look(path)
+            await slice_.pause()

@@ -1,0 +1,25 @@
+"""What may hold word of the past that was not taken in yet: the watch, the kernel's queue, the clocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Sensors:
+    """Drains the sensors before a file is read. They feed the driver, which drains them: this stands between."""
+
+    def __init__(self) -> None:
+        """There is no sensor yet."""
+        self._drains: list[Callable[[], None]] = []
+
+    def add(self, *drains: Callable[[], None]) -> None:
+        """Each is called by `drain`, in this order."""
+        self._drains += drains
+
+    def drain(self) -> None:
+        """Take in all that happened before this call."""
+        for drain in self._drains:
+            drain()

@@ -1,0 +1,89 @@
+"""Session lock files: how many there are, how old the oldest is, and which of them nobody will remove."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from sidecar.core.gateway import Role
+from sidecar.job import Job
+from sidecar.watch.stale import inspect_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sidecar.core.lock_table import LockTable
+    from sidecar.driver.ports import Links
+    from sidecar.watch.stale import LockFile
+    from sidecar.watch.watcher import Watcher
+
+SWEEP_SECONDS: Final = 30
+_NS_PER_SECOND: Final = 1_000_000_000
+
+log = structlog.get_logger("sidecar.locks")
+
+
+class StaleLocks:
+    """Inspects the lock files that the watch knows, and asks the lock table who holds them."""
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        locks: LockTable,
+        links: Links,
+        now_ns: Callable[[], int],
+        report: Callable[[str], None],
+    ) -> None:
+        """``report`` is called with each reason for which a lock is stale, once for each lock file."""
+        self._watcher = watcher
+        self._locks = locks
+        self._links = links
+        self._now_ns = now_ns
+        self._report = report
+        self._said: set[tuple[tuple[int, int, int], str]] = set()
+        self.jobs = (Job("stale locks", SWEEP_SECONDS, self.sweep),)
+
+    def held(self) -> tuple[int, float]:
+        """The number of lock files, and the age of the oldest in seconds; 0 when there is none."""
+        locks = self._inspected()
+        return len(locks), max((lock.age_seconds for _, lock in locks), default=0.0)
+
+    def sweep(self) -> None:
+        """Report what is stale."""
+        locks = self._inspected()
+        present = {lock.key for _, lock in locks}
+        self._said = {said for said in self._said if said[0] in present}
+        for session, lock in locks:
+            fresh = [r for r in lock.reasons if (lock.key, r) not in self._said and not self._known(r, lock.pid)]
+            for reason in fresh:
+                self._said.add((lock.key, reason))
+                self._report(reason)
+            if fresh:
+                age = round(lock.age_seconds)
+                log.warning("lock_stale", file=str(session), pid=lock.pid, reasons=list(lock.reasons), age_seconds=age)
+
+    def _inspected(self) -> list[tuple[Path, LockFile]]:
+        now_seconds = self._now_ns() / _NS_PER_SECOND
+        found = []
+        for session in sorted(self._watcher.locked):
+            lock = inspect_lock(session, now_seconds, partial(self._may_hold, session))
+            if lock is not None:
+                found.append((session, lock))
+        return found
+
+    def _known(self, reason: str, pid: int) -> bool:
+        """The command line of a co-tenant does not say OpenClaw; it may hold the lock all the same: it is linked."""
+        return reason == "non_openclaw_owner" and any(s.pid == pid for s in self._links.open_sessions())
+
+    def _may_hold(self, session: Path, pid: int, made_seconds: float) -> bool:
+        """Nothing is concluded from a process that linked later, or whose reports may be missing."""
+        links = [s for s in self._links.open_sessions() if s.pid == pid and s.role is Role.GATEWAY]
+        if not links or any(s.gaps or s.lost for s in links):
+            return True
+        if any(s.hello is None or int(s.hello.at) / _NS_PER_SECOND > made_seconds for s in links):
+            return True
+        reported = f"{session.parent.resolve()}/{session.name}"
+        return self._locks.is_held(reported, {s.name for s in links})

@@ -1,0 +1,148 @@
+"""What the sidecar says of itself, computed when it is asked."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sidecar import __version__
+from sidecar.core.incident import NS_PER_SECOND
+from sidecar.status import BudgetStatus, Problem, Status, WatchStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sidecar.config.settings import Settings
+    from sidecar.core.budget import Purse
+    from sidecar.core.custodian import Custodian
+    from sidecar.driver.driver import Driver
+    from sidecar.notify.pager import Pager
+    from sidecar.service.eyewitness import Eyewitness
+    from sidecar.service.losses import Losses
+    from sidecar.service.policy_reload import PolicyReload
+    from sidecar.service.reception import Reception
+    from sidecar.service.roster import Roster
+    from sidecar.service.stale_locks import StaleLocks
+    from sidecar.store.incidents import IncidentStore
+    from sidecar.telemetry.telemetry import Telemetry
+    from sidecar.watch.filesystem import FileSystem
+    from sidecar.watch.watcher import Watcher
+
+
+@dataclass(slots=True)
+class Running:
+    """How far the sidecar has come; kept by the lifecycle.
+
+    Attributes:
+        started_at_ns: Nanoseconds since the epoch.
+        ready: Everything is open.
+        http: Host and port of the API; empty before it is open.
+    """
+
+    started_at_ns: int
+    ready: bool = False
+    http: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReport:
+    """Asks every part how it is."""
+
+    settings: Settings
+    running: Running
+    file_system: FileSystem
+    custodian: Custodian
+    driver: Driver
+    store: IncidentStore
+    pager: Pager
+    telemetry: Telemetry
+    roster: Roster
+    losses: Losses
+    reception: Reception
+    watcher: Watcher
+    eyewitness: Eyewitness
+    stale_locks: StaleLocks
+    policy_reload: PolicyReload
+    now_ns: Callable[[], int]
+
+    def status(self) -> Status:
+        """The whole of it, as it is now."""
+        settings = self.settings
+        locks, oldest_lock_seconds = self.stale_locks.held()
+        now_ns, brakes = self.now_ns(), self.custodian.brakes
+        return Status(
+            version=__version__,
+            pid=os.getpid(),
+            mode=settings.mode.value,
+            started_at_ns=self.running.started_at_ns,
+            ready=self.running.ready,
+            state_dir=str(settings.state_dir),
+            data_dir=str(settings.data_dir),
+            socket=str(settings.socket),
+            http=self.running.http,
+            gateways=self.roster.gateways(),
+            windows=len(self.custodian.windows),
+            custody_unknown=self.custody_unknown(),
+            custody_losses=dict(self.losses.counts),
+            incidents=self.store.counts_by_verdict(),
+            rejected=dict(self.reception.rejected),
+            watch=WatchStatus(
+                directories=self.watcher.directories,
+                files=len(self.watcher.files),
+                events=self.watcher.events,
+                overflows=self.watcher.overflows,
+                file_system=self.file_system.kind,
+                blind=self.file_system.blind,
+                backlog_bytes=self.watcher.backlog_bytes,
+                locks=locks,
+                oldest_lock_seconds=oldest_lock_seconds,
+            ),
+            kernel=self.eyewitness.status(),
+            pages=self.pager.status(),
+            policy=self.policy_reload.status(),
+            budgets=tuple(map(_budget_status, brakes.budget.least(self.custodian.policy.limits, now_ns))),
+            pause=self.policy_reload.pause_status(),
+            storm_until_ns=brakes.storm.until_ns if brakes.storm.active(now_ns) else 0,
+            exports=self.telemetry.exports,
+            problems=tuple(self._problems()),
+        )
+
+    def custody_unknown(self) -> int:
+        """How many fenced files there are of which custody is unknown."""
+        return len({window.file for window in self.custodian.windows if window.broken})
+
+    def _problems(self) -> Iterable[Problem]:
+        yield from self.roster.problems()
+        yield from self.policy_reload.problems(kernel=self.eyewitness.status().on)
+        yield from self.pager.problems()
+        yield from self.telemetry.problems()
+        yield from self.eyewitness.problems()
+        if self.file_system.blind and not self.file_system.layered:
+            yield Problem(
+                code="file_system_blind",
+                what=f"{self.settings.state_dir} is on {self.file_system.kind} ({self.file_system.mount}):"
+                f" {self.file_system.blind}",
+                remedy="keep the state directory on a local file system of the machine that the gateway runs on",
+            )
+        if self.driver.unsaved:
+            yield Problem(
+                code="store_failing",
+                what=f"{self.driver.unsaved} decision(s) were not carried out: {self.driver.last_error}",
+                remedy=f"see that {self.settings.data_dir} has room and can be written to",
+            )
+        if self.running.ready and self.watcher.directories == 0:
+            yield Problem(
+                code="nothing_to_watch",
+                what=f"there is no sessions directory below {self.settings.state_dir} yet",
+                remedy="check --state-dir; with a new gateway this goes away with its first session",
+            )
+
+
+def _budget_status(purse: Purse) -> BudgetStatus:
+    return BudgetStatus(
+        scope=purse.scope.value,
+        limit=purse.limit,
+        period_seconds=purse.period_ns / NS_PER_SECOND,
+        left=purse.left,
+    )

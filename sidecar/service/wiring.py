@@ -1,0 +1,182 @@
+"""Makes every part of the sidecar, in the order in which one needs the other. Nothing is opened here.
+
+Facts flow from the sensors to the driver and from there to the effects, so the effects are made first, then the driver,
+then the sensors. Two things are needed on both sides of the driver, and are made before it: the list of open links, and
+the list of sensors to drain.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sidecar import __version__
+from sidecar.core.budget import MAX_PERIOD_NS
+from sidecar.core.custodian import Custodian
+from sidecar.core.drops import Drops
+from sidecar.driver.driver import Driver
+from sidecar.link.open_links import OpenLinks
+from sidecar.link.server import LinkServer
+from sidecar.notify.destination import destinations_of
+from sidecar.notify.pager import Pager
+from sidecar.service.clocks import Clocks, read_clocks
+from sidecar.service.custody import CustodyDesk
+from sidecar.service.eyewitness import Eyewitness
+from sidecar.service.hooks import Hooks
+from sidecar.service.jobs import Jobs
+from sidecar.service.lookout import Lookout
+from sidecar.service.loop_lag import LoopLag
+from sidecar.service.losses import Losses
+from sidecar.service.policy_reload import PolicyReload, first_policy
+from sidecar.service.reception import Reception
+from sidecar.service.reconcile import Reconcile
+from sidecar.service.retention import Retention
+from sidecar.service.roster import Roster
+from sidecar.service.sensors import Sensors
+from sidecar.service.stale_locks import StaleLocks
+from sidecar.service.status import Running, StatusReport
+from sidecar.store.chains import ChainStore
+from sidecar.store.incidents import IncidentStore
+from sidecar.store.recordings import RecordingStore
+from sidecar.telemetry.telemetry import Telemetry
+from sidecar.watch.filesystem import file_system_of
+from sidecar.watch.watcher import Watcher
+from sidecar.web.app import create_app
+from sidecar.web.server import WebServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.config.settings import Settings
+    from sidecar.service.clocks import Reading
+    from sidecar.watch.filesystem import FileSystem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts that are started and stopped, and those that are asked."""
+
+    settings: Settings
+    running: Running
+    file_system: FileSystem
+    telemetry: Telemetry
+    store: IncidentStore
+    chains: ChainStore
+    pager: Pager
+    driver: Driver
+    policy_reload: PolicyReload
+    clocks: Clocks
+    eyewitness: Eyewitness
+    lookout: Lookout
+    watcher: Watcher
+    links: LinkServer
+    roster: Roster
+    custody: CustodyDesk
+    hooks: Hooks
+    status: StatusReport
+    web: WebServer
+    jobs: Jobs
+    loop_lag: LoopLag
+
+
+def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> Parts:
+    """Make the parts.
+
+    Args:
+        settings: What the operator wants.
+        read: The kernel's clocks.
+
+    Raises:
+        SidecarError: The policy, the store, a destination of pages or OpenTelemetry's configuration can't be used.
+    """
+    now_ns = time.time_ns
+    running = Running(started_at_ns=now_ns())
+    file_system = file_system_of(settings.state_dir)
+    faults = Drops(settings.simulate_loss)
+
+    # Effects
+    telemetry = Telemetry(instance=f"{platform.node()}:{settings.state_dir}")
+    policy = first_policy(settings.policy)
+    store = IncidentStore(settings.data_dir / "sidecar.db", now_ns)
+    chains = ChainStore(store)
+    recordings = RecordingStore(store)
+    pager = Pager(destinations_of(settings.notify), store, now_ns, told=telemetry.page)
+    open_links = OpenLinks()
+
+    # Core and driver
+    custodian = Custodian(policy, settings.mode, store.recoveries_since(now_ns() - MAX_PERIOD_NS))
+    sensors = Sensors()
+    driver = Driver(custodian, store, pager, telemetry, open_links, sensors.drain, now_ns, chains, recordings)
+    losses = Losses(custodian, driver.handle, telemetry, now_ns)
+    roster = Roster(custodian, open_links, settings.state_dir)
+
+    # Sensors
+    policy_reload = PolicyReload(policy, settings.policy, settings.data_dir, driver.handle, telemetry, now_ns)
+    clocks = Clocks(losses.lose, read)
+    eyewitness = Eyewitness(driver.handle, now_ns, losses.lose, faults)
+    reception = Reception(driver, roster, telemetry, now_ns, losses.lose, eyewitness.drain)
+    lookout = Lookout(driver, roster, eyewitness, now_ns, losses.lose, reception.refuse)
+    watcher = Watcher(settings.state_dir, lookout, faults)
+    links = LinkServer(
+        settings.socket, reception, open_links, version=__version__, mode=settings.mode.value, drops=faults
+    )
+    hooks = Hooks(driver, settings.state_dir, settings.hooks_token_file, now_ns, reception.refuse)
+    sensors.add(clocks.check, watcher.drain, eyewitness.drain)
+
+    # Upkeep
+    custody = CustodyDesk(custodian, driver, chains, watcher, now_ns)
+    stale_locks = StaleLocks(watcher, custodian.locks, open_links, now_ns, telemetry.stale_lock)
+    reconcile = Reconcile(watcher, lookout)
+    retention = Retention(store, chains, now_ns)
+    owners = (clocks, custody, stale_locks, roster, reconcile, policy_reload, pager, retention)
+    jobs = Jobs(job for owner in owners for job in owner.jobs)
+    loop_lag = LoopLag(telemetry.delayed)
+
+    # Answers
+    status = StatusReport(
+        settings=settings,
+        running=running,
+        file_system=file_system,
+        custodian=custodian,
+        driver=driver,
+        store=store,
+        pager=pager,
+        telemetry=telemetry,
+        roster=roster,
+        losses=losses,
+        reception=reception,
+        watcher=watcher,
+        eyewitness=eyewitness,
+        stale_locks=stale_locks,
+        policy_reload=policy_reload,
+        now_ns=now_ns,
+    )
+    telemetry.bind_custody(status.custody_unknown)
+    telemetry.bind_status(status)
+    app = create_app(status, store, telemetry.render_metrics, custody=custody, hooks=hooks)
+    web = WebServer(app, settings.http_host, settings.http_port)
+    return Parts(
+        settings=settings,
+        running=running,
+        file_system=file_system,
+        telemetry=telemetry,
+        store=store,
+        chains=chains,
+        pager=pager,
+        driver=driver,
+        policy_reload=policy_reload,
+        clocks=clocks,
+        eyewitness=eyewitness,
+        lookout=lookout,
+        watcher=watcher,
+        links=links,
+        roster=roster,
+        custody=custody,
+        hooks=hooks,
+        status=status,
+        web=web,
+        jobs=jobs,
+        loop_lag=loop_lag,
+    )
