@@ -26,6 +26,7 @@ from sidecar.core.errors import IllegalStepError
 from sidecar.core.gateway import Gateway
 from sidecar.core.late_answers import LateAnswers
 from sidecar.core.ledger import Ledger
+from sidecar.core.life import Life
 from sidecar.core.links import link_lost, link_opened
 from sidecar.core.lockwaits import LockWaits, answer_wait
 from sidecar.core.loss import Loss
@@ -443,7 +444,7 @@ class Custodian:
             for window in windows:
                 decisions += self._answers.look_back(window, event.snapshot, event.at_ns)
                 if window.fence != event.snapshot.fingerprint:
-                    over = window.window_id in event.over
+                    over = window.window_id in event.over or window.state.life is Life.STOPPED
                     decisions += self._answers.look(window, event.snapshot, event.at_ns, over=over)
                     strange += window.strange
         testimony = self._registry.account_testimony(event.file)

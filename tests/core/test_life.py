@@ -8,8 +8,11 @@ import pytest
 
 from sidecar.core.decisions import AnswerWait, Approve, Refuse, ReportIllegalStep, Withdraw
 from sidecar.core.errors import IllegalStepError
+from sidecar.core.events import PolicyChanged
+from sidecar.core.incident import Outcome
 from sidecar.core.life import Approval, Behind, Custody, Life, State, Step, sides
-from tests.core.kit import OTHER_RUN, WINDOW, Bench
+from sidecar.core.policy import Policy
+from tests.core.kit import OTHER_RUN, WINDOW, Bench, only
 
 KNOWN = State(custody=Custody.KNOWN)
 
@@ -117,3 +120,19 @@ def test_a_run_that_waits_for_the_lock_is_answered_all_the_same() -> None:
 
     assert not answer.granted
     assert len(bench.made(ReportIllegalStep)) == 1
+
+
+def test_a_turn_that_was_stopped_is_given_no_approval_and_so_none_without_effect() -> None:
+    bench = Bench(policy=only())
+    bench.fence()
+    bench.cotenant(b"digest\n")
+    bench.trip()
+    bench.handle(PolicyChanged(policy=Policy(), at_ns=bench.now()))
+    bench.cotenant(b"another\n")
+
+    bench.look()
+    bench.close(takeover=True)
+
+    assert bench.approvals == []
+    assert bench.incident.turn_lost
+    assert bench.incident.recovery.outcome is not Outcome.INEFFECTIVE

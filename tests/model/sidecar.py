@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.core import events as ev
 from sidecar.core.content import Snapshot
-from sidecar.core.decisions import Approve, ReadFile, Refuse, SaveIncident, Withdraw
+from sidecar.core.decisions import Approve, ReadFile, Refuse, ReportIllegalStep, SaveIncident, Withdraw
 from sidecar.core.loss import Loss
 from sidecar.core.verdict import Verdict
 from tests.core.kit import FILE, LINK
@@ -201,8 +201,10 @@ class Sidecar(Gateway):
                     pass
 
     def _must_be_fair(self, world: World, decisions: list[Decision]) -> None:
-        """Property 3: nobody is accused while no stranger has changed a byte."""
+        """Property 3: nobody is accused while no stranger has changed a byte. And no step is off the tables."""
         for decision in decisions:
+            if isinstance(decision, ReportIllegalStep):
+                raise WrongError(decision.reason)
             accused = isinstance(decision, SaveIncident) and decision.incident.verdict is Verdict.EXTERNAL
             # A call whose begin was lost can't be told from a stranger until it returns.
             excused = world.lost and self.cast.loose
