@@ -139,6 +139,12 @@ class ReportIllegalStep:
     reason: str
 
 
+Command = Approve | Withdraw | Refuse | AnswerWait
+"""What a gateway is sent."""
+
+Record = SaveIncident | KeepChains | KeepRecording
+"""What is put on disk."""
+
 Decision = (
     ReadFile
     | SaveIncident

@@ -51,3 +51,37 @@ class LockFailed:
     wait_ns: int
     reason: str
     at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteFailed:
+    """A call that changes this session file failed and may have written anything."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterFound:
+    """The preload knows which fence the gateway has.
+
+    Attributes:
+        adapter: In the preload's own word.
+        reason: Why no other fits, for a person.
+        new: It differs from what the link said before.
+    """
+
+    adapter: str
+    reason: str
+    new: bool
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreloadTrouble:
+    """The preload caught an error of its own and stepped aside."""
+
+    where: str
+    reason: str
+
+
+Report = Diagnostic | LockFailed | WriteFailed | AdapterFound | PreloadTrouble

@@ -5,39 +5,31 @@ docs/driving-the-core.md is the contract that this keeps. Everything runs in one
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, deque
+from collections import deque
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from sidecar.core import decisions as de
 from sidecar.core import events as ev
-from sidecar.core.content import Snapshot
 from sidecar.core.errors import SidecarError
-from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.recorder import Recorder
 from sidecar.driver.lineage import LineageCheck
 from sidecar.driver.owed import OwedPages
+from sidecar.driver.questions import Questions
 from sidecar.driver.reads import SyncedReads
-from sidecar.driver.window_ends import Trip, WindowEnds
-from sidecar.link import translate
-from sidecar.watch.lockfile import SUFFIX, read_lock
-from sidecar.watch.processes import executable_of
-from sidecar.wire import messages as wire
+from sidecar.driver.tasks import Tasks
+from sidecar.driver.window_ends import WindowEnds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from sidecar.core.chain import Chain
+    from sidecar.core.content import Snapshot
     from sidecar.core.custodian import Custodian
+    from sidecar.core.questions import Question
     from sidecar.driver.ports import ChainSink, IncidentSink, Links, Listener, PageSink, RecordingSink
-    from sidecar.link.session import LinkSession
-
-SYNC_SECONDS: Final = 0.15
-"""How long an answer to a gateway may wait for other links in all; the gateway waits 250 ms."""
 
 _UNHEARD: Final = "another linked process did not say in time what it had done"
 _UNWATCHED: Final = "no sidecar kept an account of this file meanwhile"
@@ -73,15 +65,15 @@ class Driver:
         self._owed = OwedPages(incidents, pages)
         self._reads = SyncedReads(links, drain, self._looked)
         self._lineage = LineageCheck(self.handle, now_ns)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._ends = WindowEnds(self.handle, self._spawn)
+        self._tasks = Tasks()
+        self._ends = WindowEnds(self.handle, self._tasks.spawn)
+        self._questions = Questions(
+            self.handle, custodian, links, self._reads, self._ends, self._tasks, listener, now_ns
+        )
         self._waiting: deque[ev.Event] = deque()
         self._brought: list[ev.Event] = []
         """Heard while the decisions of one event are carried out; told right after them."""
         self._busy = False
-        self._asking: Counter[str] = Counter()
-        self._over: set[str] = set()
-        """Windows that have ended while a question about them was open."""
         self.unsaved = 0
         self.last_error = ""
 
@@ -144,37 +136,13 @@ class Driver:
         if self._custodian.is_fenced(moved.file):
             self.handle(moved)
 
-    async def asked(self, session: LinkSession, message: wire.Ask) -> None:
-        """Answer a gateway that stands at its check. With a single link there is nothing to wait for."""
-        arrived = asyncio.get_running_loop().time()
-        if any(s is not session for s in self._links.open_sessions()):
-            # Other links may have to speak first, and this one must stay able to answer them.
-            _ = self._spawn(self._answer(session, message, arrived))
-        else:
-            await self._answer(session, message, arrived)
-
-    async def lock_asked(self, session: LinkSession, message: wire.LockAsked) -> None:
-        """Answer a run that did not get the session lock in time."""
-        if any(s is not session for s in self._links.open_sessions()):
-            _ = self._spawn(self._answer_lock(session, message))
-        else:
-            await self._answer_lock(session, message)
-
-    async def tripped(self, session: LinkSession, message: wire.Tripped) -> None:
-        """The gateway stopped a turn: judge what it saw, if the file still is that.
-
-        Two links whose turns are stopped at once must both stay able to say what they have done.
-        """
-        if any(s is not session for s in self._links.open_sessions()):
-            unheard = self._tripped(session, message, None, heard=False)
-            self._ends.tripped(Trip(self._spawn(self._trip(session, message)), unheard))
-        else:
-            await self._trip(session, message)
+    async def asked(self, question: Question) -> None:
+        """A gateway waits for an answer, or its turn was stopped."""
+        await self._questions.asked(question)
 
     def closed(self, event: ev.FenceClosed) -> None:
         """A run is done with its window. What was said of the window before comes first."""
-        if self._asking[event.window]:
-            self._over.add(event.window)
+        self._questions.over(event.window)
         files = {w.file for w in self._custodian.windows if w.window_id == event.window}
         self._ends.closed(event, self._reads.at(files))
 
@@ -183,135 +151,20 @@ class Driver:
         left = [w for w in self._custodian.windows if w.gateway.link == event.link]
         self._ends.lost(event, [w.window_id for w in left], self._reads.at({w.file for w in left}))
 
-    async def _trip(self, session: LinkSession, message: wire.Tripped) -> None:
-        snapshot, heard = await self._reads.look(message.file, session, SYNC_SECONDS)
-        self.handle(self._tripped(session, message, snapshot, heard=heard))
-
-    def _tripped(
-        self, session: LinkSession, message: wire.Tripped, snapshot: Snapshot | None, *, heard: bool
-    ) -> ev.TurnTripped:
-        if snapshot is None or snapshot.fingerprint.encode() != message.current:
-            # Neither its bytes nor its kind and owner are what the gateway saw.
-            window = next((w for w in self._custodian.windows if w.window_id == message.window), None)
-            changed = "it has changed since the turn was stopped"
-            snapshot = Snapshot(
-                Fingerprint.parse(message.current),
-                uid=window.trusted_uid if window is not None else -1,
-                problem=changed if snapshot is not None else "the link was lost while it was looked at",
-            )
-        return ev.TurnTripped(
-            link=session.name,
-            window=message.window,
-            file=message.file,
-            fence=Fingerprint.parse(message.fence),
-            run=translate.run_of(message.run),
-            snapshot=snapshot,
-            at_ns=int(message.at),
-            unheard=not heard,
-            heard_ns=self._now_ns(),
-        )
-
     async def stop(self) -> None:
         """End what is under way, but for histories: a recovery without a look at its history has no outcome."""
         self._settle()
         await self._lineage.stop()
-        for task in self._tasks:
-            task.cancel()
         await self._reads.stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
 
-    async def _answer(self, session: LinkSession, message: wire.Ask, arrived: float) -> None:
-        seen = await self._seen(session, message)
-        if seen is None:
-            return
-        snapshot, heard = seen
-        self.handle(
-            ev.VerdictAsked(
-                ask=message.ask,
-                link=session.name,
-                window=message.window,
-                file=message.file,
-                fence=Fingerprint.parse(message.fence),
-                current=Fingerprint.parse(message.current),
-                run=translate.run_of(message.run),
-                snapshot=snapshot,
-                at_ns=int(message.at),
-                unheard=not heard,
-                heard_ns=self._now_ns(),
-            )
-        )
-        self._listener.answered(asyncio.get_running_loop().time() - arrived)
-
-    async def _answer_lock(self, session: LinkSession, message: wire.LockAsked) -> None:
-        arrived = asyncio.get_running_loop().time()
-        seen = await self._seen(session, message)
-        if seen is None:
-            return
-        snapshot, heard = seen
-        held = read_lock(Path(message.file + SUFFIX))
-        self.handle(
-            ev.LockTimedOut(
-                ask=message.ask,
-                link=session.name,
-                window=message.window,
-                file=message.file,
-                fence=Fingerprint.parse(message.fence),
-                run=translate.run_of(message.run),
-                snapshot=snapshot,
-                waited_ns=int(message.waited),
-                holder_pid=held.pid if held else 0,
-                holder_exe=executable_of(held.pid) if held else "",
-                at_ns=int(message.at),
-                unheard=not heard,
-                heard_ns=self._now_ns(),
-            )
-        )
-        self._listener.answered(asyncio.get_running_loop().time() - arrived)
-
-    async def _seen(self, session: LinkSession, message: wire.Ask | wire.LockAsked) -> tuple[Snapshot, bool] | None:
-        """Look at the file for a run that waits for an answer.
-
-        Returns:
-            As `SyncedReads.look`; None where the gateway has not waited and gone on, or is gone: it asks of the past.
-        """
-        window = message.window
-        fence = self._fence_of(window)
-        self._asking[window] += 1
-        try:
-            seen = await self._reads.look(message.file, session, SYNC_SECONDS)
-        finally:
-            self._asking[window] -= 1
-            if not self._asking[window]:
-                del self._asking[window]
-        over = window in self._over
-        if window not in self._asking:
-            self._over.discard(window)
-        waits = any(s is session for s in self._links.open_sessions())
-        return seen if waits and not over and self._fence_of(window) == fence else None
-
-    def _fence_of(self, window: str) -> Fingerprint | None:
-        return next((w.fence for w in self._custodian.windows if w.window_id == window), None)
-
-    def _carry_out(self, decision: de.Decision) -> None:  # noqa: C901 - one case for each decision
+    def _carry_out(self, decision: de.Decision) -> None:
         match decision:
             case de.SaveIncident():
                 self._incidents.save(decision.incident, decision.spent_at_ns)
                 self._owed.heard(decision.incident)
-            case de.Approve():
-                self._send(
-                    decision.link,
-                    wire.Approve(
-                        window=decision.window,
-                        fence=decision.fence.encode(),
-                        current=decision.current.encode(),
-                        ask=decision.ask,
-                    ),
-                )
-            case de.Withdraw():
-                nothing = wire.Refuse(window=decision.window, ask="", verdict="", reason="taken back")
-                self._send(decision.link, nothing)
-            case de.Refuse() | de.AnswerWait():
-                self._send(decision.link, _word(decision))
+            case de.Approve() | de.Withdraw() | de.Refuse() | de.AnswerWait():
+                self._send(decision)
             case de.Page():
                 self._pages.page(decision.incident, decision.about)
             case de.CheckLineage():
@@ -357,10 +210,10 @@ class Driver:
         if kept is not None:
             self.handle(ev.ChainRecalled(chain=kept, reason=_UNWATCHED, at_ns=self._now_ns()))
 
-    def _send(self, link: str, message: wire.SidecarMessage) -> None:
-        for session in self._links.open_sessions():
-            if session.name == link:
-                session.send(message)
+    def _send(self, command: de.Command) -> None:
+        for link in self._links.open_sessions():
+            if link.name == command.link:
+                link.command(command)
 
     def _looked(self, file: str, snapshot: Snapshot) -> None:
         over = self._ends.held | self._left_open()
@@ -371,22 +224,3 @@ class Driver:
         """The windows of links that are gone."""
         linked = {session.name for session in self._links.open_sessions()}
         return {w.window_id for w in self._custodian.windows if w.gateway.link not in linked}
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("answer_failed", exc_info=task.exception())
-
-
-def _word(decision: de.Refuse | de.AnswerWait) -> wire.SidecarMessage:
-    """The answer to a run that does not stand at its check, or is not let through."""
-    if isinstance(decision, de.AnswerWait) and decision.granted:
-        return wire.Wait(window=decision.window, ask=decision.ask)
-    verdict = decision.verdict.value if isinstance(decision, de.Refuse) else ""
-    return wire.Refuse(window=decision.window, ask=decision.ask, verdict=verdict, reason=decision.reason[:300])

@@ -9,11 +9,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sidecar.core.chain import KeptChain
-    from sidecar.core.decisions import Decision
+    from sidecar.core.decisions import Command, Decision
     from sidecar.core.events import Event
     from sidecar.core.incident import Incident, Subject
     from sidecar.core.recording import Recording
-    from sidecar.link.session import LinkSession
 
 
 class IncidentSink(Protocol):
@@ -72,9 +71,26 @@ class Listener(Protocol):
         ...
 
 
-class Links(Protocol):
-    """The gateways that are linked now."""
+class Link(Protocol):
+    """A linked process."""
 
-    def open_sessions(self) -> Iterable[LinkSession]:
+    @property
+    def name(self) -> str:
+        """As events and commands name it."""
+        ...
+
+    async def sync(self, bound_seconds: float) -> bool:
+        """Wait until the process has reported all that it did so far; False when it does not in time."""
+        ...
+
+    def command(self, command: Command) -> bool:
+        """Send it; False when the process is gone or does not read."""
+        ...
+
+
+class Links(Protocol):
+    """The processes that are linked now."""
+
+    def open_sessions(self) -> Iterable[Link]:
         """All of them."""
         ...

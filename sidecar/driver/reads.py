@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sidecar.core.content import Snapshot
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.driver.ports import Links
-    from sidecar.link.session import LinkSession
 
 PATIENT_SECONDS: Final = 1.0
 """How long a look that nobody waits for may wait for links in all."""
@@ -40,7 +39,7 @@ class SyncedReads:
         """No look is under way.
 
         Args:
-            links: Who has to say what was done.
+            links: Those that have to report what was done.
             drain: Takes in what the watch has to say so far.
             seen: Told of the file after a look that `settle` asked for, if every link answered and it could be read.
         """
@@ -55,7 +54,7 @@ class SyncedReads:
         self._drain()
         return take_snapshot(Path(file))
 
-    async def look(self, file: str, asking: LinkSession | None, bound_seconds: float) -> tuple[Snapshot, bool]:
+    async def look(self, file: str, asking: str, bound_seconds: float) -> tuple[Snapshot, bool]:
         """Read the file and hear every link but the asking one, whose reports are all in already.
 
         Returns:
@@ -67,11 +66,11 @@ class SyncedReads:
         heard = True
         until = asyncio.get_running_loop().time() + bound_seconds
         for _ in range(_TRIES):
-            others = [s for s in self._links.open_sessions() if s is not asking]
+            others = [link for link in self._links.open_sessions() if link.name != asking]
             if not others:
                 return snapshot, True
             left = max(0.0, until - asyncio.get_running_loop().time())
-            heard = all(await asyncio.gather(*(s.sync(left) for s in others)))
+            heard = all(await asyncio.gather(*(link.sync(left) for link in others)))
             self._drain()
             if _fingerprint(path) == snapshot.fingerprint:
                 return snapshot, heard
@@ -80,7 +79,7 @@ class SyncedReads:
 
     async def patient(self, file: str) -> tuple[Snapshot, bool]:
         """A look that nobody waits for; returns as `look`."""
-        return await self.look(file, None, PATIENT_SECONDS)
+        return await self.look(file, "", PATIENT_SECONDS)
 
     @property
     def under_way(self) -> bool:

@@ -12,16 +12,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sidecar.core.drops import Drops
+from sidecar.core.errors import FingerprintError
 from sidecar.core.gateway import Adapter, Gateway, Role
+from sidecar.link.changes import Speaker
 from sidecar.link.lines import LineReader
-from sidecar.link.translate import ChangeReader, Speaker
+from sidecar.link.translate import Translator, message_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import WireError, decode_from_gateway, encode, negotiated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from sidecar.core.decisions import Command
     from sidecar.link.peer import Peer
+    from sidecar.link.translate import Heard
 
 MAX_UNSENT_BYTES: Final = 1 << 20
 """A gateway that does not read its commands is cut off, rather than kept in memory."""
@@ -63,14 +67,11 @@ class LinkHandler(Protocol):
         """A hello was accepted."""
         ...
 
-    def link_message(self, session: LinkSession, message: wire.GatewayMessage) -> Awaitable[None] | None:
-        """A message arrived, in order.
+    def link_heard(self, session: LinkSession, heard: tuple[Heard, ...]) -> Awaitable[None] | None:
+        """A message arrived, in order: what it means.
 
         Returns:
             What to wait for before the next message of this link; None when there is nothing to wait for.
-
-        Raises:
-            WireError: The message can't be accepted; the link goes on. Waiting may raise it, too.
         """
         ...
 
@@ -113,7 +114,6 @@ class LinkSession:
         mode: The mode, for the welcome.
         drops: Loses reports on purpose.
         speaker: The process whose reports these are.
-        changes: Joins the reports of one call.
     """
 
     reader: asyncio.StreamReader
@@ -132,7 +132,7 @@ class LinkSession:
     gaps: int = 0
     lost: int = 0
     speaker: Speaker = field(init=False)
-    changes: ChangeReader = field(init=False)
+    _translator: Translator = field(init=False)
     _lines: LineReader = field(default_factory=lambda: LineReader(wire.MAX_LINE_BYTES))
     _waiting_bytes: int = 0
     _seq: int = 0
@@ -178,7 +178,7 @@ class LinkSession:
 
     def _speaks(self, declared: str) -> None:
         self.speaker = Speaker(self.peer.pid, self.peer.uid, self.peer.exe, declared)
-        self.changes = ChangeReader(self.name, self.speaker)
+        self._translator = Translator(self.name, self.speaker)
 
     async def serve(self) -> None:
         """Read until the gateway is gone. Never raises on bad input: it is answered, counted, and the link closed."""
@@ -196,7 +196,11 @@ class LinkSession:
                 self.links.remove(self)
                 self.handler.link_closed(self, clean=self._clean)
 
-    def send(self, message: wire.SidecarMessage) -> bool:
+    def command(self, command: Command) -> bool:
+        """Queue a command of the core; False when the link is closing or the gateway does not read."""
+        return self._send(message_of(command))
+
+    def _send(self, message: wire.SidecarMessage) -> bool:
         """Queue a message; False when the link is closing or the gateway does not read."""
         if self.writer.is_closing():
             return False
@@ -220,7 +224,7 @@ class LinkSession:
         waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._syncs[name] = waiting
         try:
-            if not self.send(wire.Sync(sync=name)):
+            if not self._send(wire.Sync(sync=name)):
                 return False
             return await asyncio.wait_for(waiting, bound_seconds)
         except TimeoutError:
@@ -299,21 +303,17 @@ class LinkSession:
         if self.hello.role is Role.COTENANT and type(message) not in OF_COTENANTS:
             return self._reject("not_a_gateway", f"{type(message).__name__} from a co-tenant that is no gateway")
         try:
-            waiting = self.handler.link_message(self, message)
-        except WireError as error:
-            return self._left_out(error)
-        return True if waiting is None else self._wait_for(waiting)
+            heard = self._translator.understand(message)
+        except (WireError, FingerprintError) as error:
+            return self._left_out(str(error))
+        if type(message) is wire.AdapterFound:
+            self.adapter = message
+        waiting = self.handler.link_heard(self, heard)
+        return True if waiting is None else _after(waiting)
 
-    async def _wait_for(self, waiting: Awaitable[None]) -> bool:
-        try:
-            await waiting
-        except WireError as error:
-            return self._left_out(error)
-        return True
-
-    def _left_out(self, error: WireError) -> bool:
+    def _left_out(self, error: str) -> bool:
         """A report that is left out is as good as lost (rule 5)."""
-        self.handler.link_rejected(self, "malformed", str(error))
+        self.handler.link_rejected(self, "malformed", error)
         self.gaps += 1
         self.handler.link_gap(self, 1)
         return True
@@ -353,14 +353,14 @@ class LinkSession:
         self._seq = message.seq
         self.lost = message.lost
         welcome = wire.Welcome(protocol=protocol, sidecar=self.version, mode=self.mode, answers=wire.ANSWERS)
-        self.send(welcome)
+        self._send(welcome)
         self.links.add(self)
         self.handler.link_opened(self)
         return True
 
     def _reject(self, reason: str, text: str) -> bool:
         """Say why the link ends; always False."""
-        self.send(wire.Reject(protocol=wire.PROTOCOL, reason=text[:300]))
+        self._send(wire.Reject(protocol=wire.PROTOCOL, reason=text[:300]))
         self.handler.link_rejected(self, reason, text)
         return False
 
@@ -370,6 +370,11 @@ def _adapter(text: str) -> Adapter:
         return Adapter(text)
     except ValueError:
         return Adapter.UNKNOWN
+
+
+async def _after(waiting: Awaitable[None]) -> bool:
+    await waiting
+    return True
 
 
 _OF_THE_LINK: Final[dict[type[wire.GatewayMessage], Callable[[LinkSession, Any], bool]]] = {

@@ -1,119 +1,113 @@
-"""Wire messages to core events."""
+"""The wire and the core: what a message means in the core's values, and how a command of the core reads on the wire.
+
+Nobody else knows both. `Translator` takes one link's messages, `message_of` gives what is sent back.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
+from sidecar.core import decisions as de
 from sidecar.core import events as ev
-from sidecar.core.change import Change, Operation
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Run
-from sidecar.core.reports import Diagnostic, LockFailed
-from sidecar.core.writer import Writer, WriterKind
-from sidecar.wire.codec import WireError
+from sidecar.core.questions import CheckAsked, Question, TurnStopped, WaitAsked
+from sidecar.core.reports import AdapterFound, Diagnostic, LockFailed, PreloadTrouble, Report, WriteFailed
+from sidecar.link.changes import ChangeReader, writer_of
+from sidecar.wire import messages as wire
 
 if TYPE_CHECKING:
-    from sidecar.wire import messages as wire
+    from sidecar.link.changes import Speaker
+
+Heard = ev.Event | Question | Report
+"""What a message of a link means."""
+
+MAX_REASON: Final = 300
+"""Characters of a reason that a gateway is given."""
 
 _LOG: Final = "log."
 _TAKEOVER: Final = "takeover"
 _NS_PER_MS: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Speaker:
-    """Whose reports these are, by the kernel's word.
-
-    Attributes:
-        pid: The process; 0 when it can't be seen.
-        uid: Its user; -1 when not known.
-        exe: Its executable; empty when it can't be seen.
-        declared: The name of a co-tenant outside of OpenClaw; empty for a gateway.
-    """
-
-    pid: int
-    uid: int = -1
-    exe: str = ""
-    declared: str = ""
-
-
-def writer_of(message: wire.WireWriter, speaker: Speaker) -> Writer:
-    """The writer of a report. An outside co-tenant is who it declared itself to be, and never part of a run."""
-    if speaker.declared:
-        return Writer(WriterKind.DECLARED, speaker.declared, speaker.pid, uid=speaker.uid, exe=speaker.exe)
-    return Writer(WriterKind.of(message.kind), message.name, speaker.pid, message.run, uid=speaker.uid, exe=speaker.exe)
-
-
-def run_of(message: wire.WireRun) -> Run:
-    """The run of a window."""
-    return Run(
-        run_id=message.run,
-        kind=message.kind,
-        name=message.name,
-        session=message.session,
-        trace_id=message.trace,
-        span_id=message.span,
-    )
-
-
-def _fingerprint(text: str) -> Fingerprint | None:
-    return Fingerprint.parse(text) if text else None
-
-
-class ChangeReader:
-    """Joins the begin and the end of a call into `Change` values; one for each link."""
+class Translator:
+    """Understands the messages of one link."""
 
     def __init__(self, link: str, speaker: Speaker) -> None:
-        """Begin with no call under way."""
+        """No call is under way, and no adapter is known."""
         self._link = link
         self._speaker = speaker
-        self._under_way: dict[str, Change] = {}
+        self._changes = ChangeReader(link, speaker)
+        self._adapter: str | None = None
 
-    def read(self, message: wire.Changed) -> Change:
-        """The change as known after this report.
+    def understand(self, message: wire.GatewayMessage) -> tuple[Heard, ...]:
+        """What the message means, in order; nothing for one that is about the link itself.
 
         Raises:
-            WireError: An operation or phase that this protocol does not have.
+            WireError: An operation, phase or field that this protocol does not have.
+            FingerprintError: A fingerprint that is none.
         """
-        try:
-            operation = Operation(message.op)
-        except ValueError:
-            error = f"unknown operation {message.op!r} of change {message.change}"
-            raise WireError(error) from None
-        if self._speaker.declared and operation is Operation.REMOVE:
-            error = f"a co-tenant outside of OpenClaw may not remove a session file: change {message.change}"
-            raise WireError(error)
-        if message.phase == "end" and message.change in self._under_way:
-            begun = self._under_way.pop(message.change)
-            finished = begun.finish(
-                ended=message.seq, length=message.length, sha256=message.sha256, after=_fingerprint(message.after)
+        match message:
+            case wire.Changed():
+                changed = ev.FileChanged(file=message.file, change=self._changes.read(message))
+                return (WriteFailed(file=message.file), changed) if message.failed else (changed,)
+            case wire.LockTaken():
+                return (_lock_taken(message, self._speaker, self._link),)
+            case wire.LockReleased():
+                return (_lock_released(message, self._speaker, self._link),)
+            case wire.Diagnostic():
+                return _diagnostic(message)
+            case wire.FenceSet():
+                return (_fence_set(message, self._link),)
+            case _:
+                return self._rare(message)
+
+    def _rare(self, message: wire.GatewayMessage) -> tuple[Heard, ...]:
+        match message:
+            case wire.FenceClosed():
+                return (ev.FenceClosed(window=message.window, takeover=message.takeover, at_ns=int(message.at)),)
+            case wire.Ask() | wire.LockAsked() | wire.Tripped():
+                return (_question(message, self._link),)
+            case wire.Applied():
+                return (_answer_late(message) if message.ask else _applied(message),)
+            case wire.LockWaited():
+                return (_lock_waited(message),)
+            case wire.LockFailed():
+                return (_lock_failed(message, self._speaker),)
+            case wire.AdapterFound():
+                new = message.adapter != self._adapter
+                self._adapter = message.adapter
+                return (AdapterFound(adapter=message.adapter, reason=message.reason, new=new, at_ns=int(message.at)),)
+            case wire.Trouble():
+                return (PreloadTrouble(where=message.where, reason=message.reason),)
+            case _:
+                return ()
+
+
+def message_of(command: de.Command) -> wire.SidecarMessage:
+    """How a command of the core reads on the wire."""
+    match command:
+        case de.Approve():
+            return wire.Approve(
+                window=command.window,
+                fence=command.fence.encode(),
+                current=command.current.encode(),
+                ask=command.ask,
             )
-            # A call that failed without a trace ends as one that changed no byte.
-            return replace(finished, operation=operation)
-        if message.phase not in {"begin", "end", "done"}:
-            error = f"unknown phase {message.phase!r} of change {message.change}"
-            raise WireError(error)
-        change = Change(
-            change_id=message.change,
-            operation=operation,
-            writer=writer_of(message.writer, self._speaker),
-            at_ns=int(message.at),
-            length=message.length,
-            sha256=message.sha256,
-            offset=message.offset,
-            before=_fingerprint(message.before),
-            after=_fingerprint(message.after),
-            link=self._link,
-            began=message.seq,
-            ended=None if message.phase == "begin" else message.seq,
-        )
-        if message.phase == "begin":
-            self._under_way[message.change] = change
-        return change
+        case de.Withdraw():
+            return wire.Refuse(window=command.window, ask="", verdict="", reason="taken back")
+        case de.Refuse():
+            verdict, reason = command.verdict.value, command.reason[:MAX_REASON]
+            return wire.Refuse(window=command.window, ask=command.ask, verdict=verdict, reason=reason)
+        case de.AnswerWait(granted=True):
+            return wire.Wait(window=command.window, ask=command.ask)
+        case de.AnswerWait():
+            return wire.Refuse(window=command.window, ask=command.ask, verdict="", reason=command.reason[:MAX_REASON])
+        case _:
+            assert_never(command)
 
 
-def lock_taken(message: wire.LockTaken, speaker: Speaker, link: str) -> ev.LockTaken:
+def _lock_taken(message: wire.LockTaken, speaker: Speaker, link: str) -> ev.LockTaken:
     """A lock that was acquired."""
     return ev.LockTaken(
         link=link,
@@ -125,7 +119,7 @@ def lock_taken(message: wire.LockTaken, speaker: Speaker, link: str) -> ev.LockT
     )
 
 
-def lock_released(message: wire.LockReleased, speaker: Speaker, link: str) -> ev.LockReleased:
+def _lock_released(message: wire.LockReleased, speaker: Speaker, link: str) -> ev.LockReleased:
     """A lock that was given back."""
     return ev.LockReleased(
         link=link,
@@ -138,19 +132,19 @@ def lock_released(message: wire.LockReleased, speaker: Speaker, link: str) -> ev
     )
 
 
-def fence_set(message: wire.FenceSet, link: str) -> ev.FenceSet:
+def _fence_set(message: wire.FenceSet, link: str) -> ev.FenceSet:
     """A fence that was set or moved."""
     return ev.FenceSet(
         link=link,
         window=message.window,
         file=message.file,
         fence=Fingerprint.parse(message.fence),
-        run=run_of(message.run),
+        run=_run_of(message.run),
         at_ns=int(message.at),
     )
 
 
-def applied(message: wire.Applied) -> ev.RecoveryApplied:
+def _applied(message: wire.Applied) -> ev.RecoveryApplied:
     """A command that was obeyed or refused."""
     return ev.RecoveryApplied(
         window=message.window,
@@ -165,9 +159,9 @@ def applied(message: wire.Applied) -> ev.RecoveryApplied:
     )
 
 
-def diagnostic(message: wire.Diagnostic) -> Diagnostic:
-    """An event of the gateway's diagnostics bus."""
-    return Diagnostic(
+def _diagnostic(message: wire.Diagnostic) -> tuple[Heard, ...]:
+    """An event of the gateway's diagnostics bus, and what it tells of a turn."""
+    event = Diagnostic(
         event=message.event,
         at_ns=int(message.at),
         run=message.run,
@@ -188,9 +182,30 @@ def diagnostic(message: wire.Diagnostic) -> Diagnostic:
         output_tokens=message.output_tokens,
         file=message.file,
     )
+    if message.event.startswith(_LOG):
+        return (event, _turn_told(message))
+    detail = _detail(message)
+    if detail is None:
+        return (event,)
+    return (event, ev.Noted(file="", run_id=message.run, what=message.event, detail=detail, at_ns=event.at_ns))
 
 
-def lock_failed(message: wire.LockFailed, speaker: Speaker) -> LockFailed:
+def _detail(message: wire.Diagnostic) -> str | None:
+    """A line for the timeline, if the event is worth one."""
+    match message.event:
+        case "model.call.started":
+            return f"{message.provider}/{message.model}"
+        case "model.call.completed":
+            return f"{message.provider}/{message.model} after {message.duration_ms / 1000:.1f} s"
+        case "model.call.error":
+            return f"{message.provider}/{message.model}: {message.error or 'failed'}"
+        case "session.stalled" | "session.stuck":
+            return message.reason or message.state
+        case _:
+            return None
+
+
+def _lock_failed(message: wire.LockFailed, speaker: Speaker) -> LockFailed:
     """A lock that was not acquired."""
     return LockFailed(
         file=message.file,
@@ -201,10 +216,8 @@ def lock_failed(message: wire.LockFailed, speaker: Speaker) -> LockFailed:
     )
 
 
-def turn_told(message: wire.Diagnostic) -> ev.TurnTold | None:
-    """A line of the gateway's log about a turn; None for another event."""
-    if not message.event.startswith(_LOG):
-        return None
+def _turn_told(message: wire.Diagnostic) -> ev.TurnTold:
+    """A line of the gateway's log about a turn."""
     return ev.TurnTold(
         file=message.file,
         run_id=message.run,
@@ -216,31 +229,65 @@ def turn_told(message: wire.Diagnostic) -> ev.TurnTold | None:
     )
 
 
-def answer_late(message: wire.Applied, heard_ns: int) -> ev.AnswerLate:
+def _answer_late(message: wire.Applied) -> ev.AnswerLate:
     """A question that the gateway no longer waits for."""
     return ev.AnswerLate(
-        ask=message.ask,
-        window=message.window,
-        waited_ns=int(message.latency),
-        at_ns=int(message.at),
-        heard_ns=heard_ns,
+        ask=message.ask, window=message.window, waited_ns=int(message.latency), at_ns=int(message.at), heard_ns=0
     )
 
 
-def lock_waited(message: wire.LockWaited) -> ev.LockWaitEnded:
+def _lock_waited(message: wire.LockWaited) -> ev.LockWaitEnded:
     """The end of a wait that was allowed to go on."""
     return ev.LockWaitEnded(window=message.window, had=message.ok, waited_ns=int(message.waited), at_ns=int(message.at))
 
 
-def noted(message: wire.Diagnostic) -> ev.Noted | None:
-    """A line for the timeline, if the event is worth one."""
-    detail = {
-        "model.call.started": f"{message.provider}/{message.model}",
-        "model.call.completed": f"{message.provider}/{message.model} after {message.duration_ms / 1000:.1f} s",
-        "model.call.error": f"{message.provider}/{message.model}: {message.error or 'failed'}",
-        "session.stalled": message.reason or message.state,
-        "session.stuck": message.reason or message.state,
-    }.get(message.event)
-    if detail is None:
-        return None
-    return ev.Noted(file="", run_id=message.run, what=message.event, detail=detail, at_ns=int(message.at))
+def _question(message: wire.Ask | wire.LockAsked | wire.Tripped, link: str) -> Question:
+    """What somebody waits for."""
+    fence, run, at_ns = Fingerprint.parse(message.fence), _run_of(message.run), int(message.at)
+    match message:
+        case wire.Ask():
+            return CheckAsked(
+                ask=message.ask,
+                link=link,
+                window=message.window,
+                file=message.file,
+                fence=fence,
+                current=Fingerprint.parse(message.current),
+                run=run,
+                at_ns=at_ns,
+            )
+        case wire.LockAsked():
+            return WaitAsked(
+                ask=message.ask,
+                link=link,
+                window=message.window,
+                file=message.file,
+                fence=fence,
+                run=run,
+                waited_ns=int(message.waited),
+                at_ns=at_ns,
+            )
+        case wire.Tripped():
+            return TurnStopped(
+                link=link,
+                window=message.window,
+                file=message.file,
+                fence=fence,
+                current=Fingerprint.parse(message.current),
+                run=run,
+                at_ns=at_ns,
+            )
+        case _:
+            assert_never(message)
+
+
+def _run_of(message: wire.WireRun) -> Run:
+    """The run of a window."""
+    return Run(
+        run_id=message.run,
+        kind=message.kind,
+        name=message.name,
+        session=message.session,
+        trace_id=message.trace,
+        span_id=message.span,
+    )

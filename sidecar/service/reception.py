@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
 from sidecar.core import events as ev
-from sidecar.core.errors import FingerprintError
 from sidecar.core.gateway import Role
 from sidecar.core.loss import Loss
-from sidecar.link import translate
+from sidecar.core.questions import CheckAsked, TurnStopped, WaitAsked
+from sidecar.core.reports import AdapterFound, Diagnostic, LockFailed, PreloadTrouble, WriteFailed
 from sidecar.watch.identity import started
 from sidecar.watch.tree import printable
-from sidecar.wire import messages as wire
-from sidecar.wire.codec import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sidecar.core.gateway import Gateway
-    from sidecar.core.reports import Diagnostic, LockFailed
+    from sidecar.core.reports import Report
     from sidecar.driver.driver import Driver
     from sidecar.link.session import LinkSession
+    from sidecar.link.translate import Heard
     from sidecar.service.roster import Roster
 
 log = structlog.get_logger("sidecar.link")
@@ -102,20 +102,25 @@ class Reception:
             self._telemetry.lost(session.lost)
             self._lost(Loss.DROPPED, f"process {session.pid} dropped {session.lost} reports before it linked")
 
-    def link_message(self, session: LinkSession, message: wire.GatewayMessage) -> Awaitable[None] | None:
+    def link_heard(self, session: LinkSession, heard: tuple[Heard, ...]) -> Awaitable[None] | None:
         """One message, in order.
 
         Returns:
             The answer that is given before the next message; None for what asks nothing.
-
-        Raises:
-            WireError: A field holds what no field of this protocol can hold; the message is refused, the link goes on.
         """
         self._telemetry.report(1)
-        try:
-            return self._take(session, message)
-        except FingerprintError as error:
-            raise WireError(str(error)) from error
+        answer: Awaitable[None] | None = None
+        for value in heard:
+            match value:
+                case ev.FileChanged():
+                    self._driver.handle(value)
+                case CheckAsked() | WaitAsked() | TurnStopped():
+                    answer = self._driver.asked(value)
+                case Diagnostic() | LockFailed() | WriteFailed() | AdapterFound() | PreloadTrouble():
+                    self._report(session, value)
+                case _:
+                    self._event(value)
+        return answer
 
     def link_gap(self, session: LinkSession, missing: int) -> None:
         """Reports of this gateway are missing."""
@@ -140,66 +145,34 @@ class Reception:
         self._telemetry.rejected(reason)
         log.warning("rejected", reason=reason, detail=printable(text), **where)
 
-    def _take(  # noqa: C901, PLR0912 - one case for each message
-        self, session: LinkSession, message: wire.GatewayMessage
-    ) -> Awaitable[None] | None:
-        pid, speaker, at_ns = session.pid, session.speaker, int(message.at)
-        match message:
-            case wire.Changed():
-                if message.failed:
-                    self._lost(Loss.WRITE_FAILED, f"a write of process {pid} failed half-way", message.file)
-                self._driver.handle(ev.FileChanged(file=message.file, change=session.changes.read(message)))
-            case wire.LockTaken():
-                self._driver.handle(translate.lock_taken(message, speaker, session.name))
-            case wire.LockReleased():
-                self._driver.handle(translate.lock_released(message, speaker, session.name))
-            case wire.LockFailed():
-                self._telemetry.lock_failed(translate.lock_failed(message, speaker))
-            case wire.FenceSet():
+    def _event(self, event: ev.Event) -> None:
+        match event:
+            case ev.FenceClosed():
+                self._driver.closed(event)
+                return
+            case ev.FenceSet():
                 self._hear()  # what the kernel tells after this came after the fence
-                self._driver.handle(translate.fence_set(message, session.name))
-            case wire.FenceClosed():
-                self._driver.closed(ev.FenceClosed(window=message.window, takeover=message.takeover, at_ns=at_ns))
-            case wire.Ask():
-                return self._driver.asked(session, message)
-            case wire.LockAsked():
-                return self._driver.lock_asked(session, message)
-            case wire.LockWaited():
-                self._driver.handle(translate.lock_waited(message))
-            case wire.Applied(ask=""):
-                self._driver.handle(translate.applied(message))
-            case wire.Applied():
-                self._driver.handle(translate.answer_late(message, self._now_ns()))
-            case wire.Tripped():
-                return self._driver.tripped(session, message)
-            case wire.AdapterFound():
-                self._adapter(session, message, at_ns)
-            case wire.Diagnostic():
-                self._diagnostic(session, message)
-            case wire.Trouble():
-                self._trouble(pid, message)
-            case _:
-                pass
-        return None
+            case ev.AnswerLate():
+                event = replace(event, heard_ns=self._now_ns())
+        self._driver.handle(event)
 
-    def _trouble(self, pid: int, message: wire.Trouble) -> None:
+    def _report(self, session: LinkSession, report: Report) -> None:
+        match report:
+            case Diagnostic():
+                self._telemetry.diagnostic(report, session.gateway)
+            case LockFailed():
+                self._telemetry.lock_failed(report)
+            case WriteFailed():
+                self._lost(Loss.WRITE_FAILED, f"a write of process {session.pid} failed half-way", report.file)
+            case AdapterFound():
+                self._driver.handle(ev.LinkOpened(gateway=session.gateway, at_ns=report.at_ns))
+                if report.new:
+                    log.info("adapter", pid=session.pid, adapter=report.adapter, reason=report.reason)
+            case PreloadTrouble():
+                self._trouble(session.pid, report)
+
+    def _trouble(self, pid: int, trouble: PreloadTrouble) -> None:
         """The preload caught an error of its own. In its account of writes, a report is missing for it (rule 5)."""
-        log.warning("preload_trouble", pid=pid, where=message.where, reason=printable(message.reason))
-        if message.where == _ACCOUNT:
+        log.warning("preload_trouble", pid=pid, where=trouble.where, reason=printable(trouble.reason))
+        if trouble.where == _ACCOUNT:
             self._lost(Loss.PRELOAD, f"the preload of process {pid} could not account for a write")
-
-    def _adapter(self, session: LinkSession, message: wire.AdapterFound, at_ns: int) -> None:
-        known = session.adapter
-        session.adapter = message
-        self._driver.handle(ev.LinkOpened(gateway=session.gateway, at_ns=at_ns))
-        if known is None or known.adapter != message.adapter:
-            log.info("adapter", pid=session.pid, adapter=message.adapter, reason=message.reason)
-
-    def _diagnostic(self, session: LinkSession, message: wire.Diagnostic) -> None:
-        self._telemetry.diagnostic(translate.diagnostic(message), session.gateway)
-        told = translate.turn_told(message)
-        if told is not None:
-            self._driver.handle(told)
-        noted = translate.noted(message)
-        if noted is not None:
-            self._driver.handle(noted)

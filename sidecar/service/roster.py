@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sidecar.core.custodian import Custodian
-    from sidecar.driver.ports import Links
+    from sidecar.link.open_links import OpenLinks
     from sidecar.link.session import LinkSession
     from sidecar.watch.processes import GatewayProcess
 
@@ -46,7 +46,7 @@ class Unlinked:
 class Roster:
     """The gateways without a link, and the status of all."""
 
-    def __init__(self, custodian: Custodian, links: Links, state_dir: Path) -> None:
+    def __init__(self, custodian: Custodian, links: OpenLinks, state_dir: Path) -> None:
         """Ask ``custodian`` for the linked processes, and ``links`` for what came over their sockets."""
         self._custodian = custodian
         self._links = links

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sidecar.core.lock_table import LockTable
-    from sidecar.driver.ports import Links
+    from sidecar.link.open_links import OpenLinks
     from sidecar.watch.stale import LockFile
     from sidecar.watch.watcher import Watcher
 
@@ -33,7 +33,7 @@ class StaleLocks:
         self,
         watcher: Watcher,
         locks: LockTable,
-        links: Links,
+        links: OpenLinks,
         now_ns: Callable[[], int],
         report: Callable[[str], None],
     ) -> None:

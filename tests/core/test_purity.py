@@ -101,6 +101,12 @@ def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
     assert [found for found in sorted(taken) if found[1] not in ALLOWED[room]] == []
 
 
+def test_only_the_ends_of_a_link_know_the_wire() -> None:
+    """The sidecar's end, the co-tenant's, and the demo's stand-in for a gateway."""
+    knowing = {room for room in ROOMS - {"wire"} if any(name.startswith("sidecar.wire") for _, name in _imports(room))}
+    assert knowing == {"link", "cotenant", "demo"}
+
+
 def test_the_core_imports_nothing_that_touches_the_world() -> None:
     assert [(path.name, name) for path, name in _imports("core") if name.split(".")[0] in IMPURE] == []
 

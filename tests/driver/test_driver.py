@@ -17,7 +17,7 @@ from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Mode
 from sidecar.core.verdict import Verdict
 from sidecar.driver import lineage, reads
-from sidecar.driver.driver import SYNC_SECONDS
+from sidecar.driver.questions import SYNC_SECONDS
 from sidecar.watch.reading import fingerprint_of
 from sidecar.watch.records import parse_records
 from sidecar.wire import messages as wire
@@ -404,9 +404,9 @@ async def test_a_question_that_a_gateway_has_given_up_is_not_answered_about_the_
         silent.deaf = True
         gateway.append(stage.file, "note")
         gateway.ask(stage.file, fence)
-        await until(lambda: stage.driver._asking)
+        await until(lambda: stage.driver._questions)
         gateway.end(takeover=True)
-        await until(lambda: not stage.driver._asking)
+        await until(lambda: not stage.driver._questions)
         assert stage.custodian.windows == ()
         assert gateway.commands.empty()
 
@@ -419,9 +419,9 @@ async def test_a_question_about_a_fence_that_has_moved_on_costs_the_new_one_noth
         silent.deaf = True
         gateway.append(stage.file, "note")
         gateway.ask(stage.file, fence)
-        await until(lambda: stage.driver._asking)
+        await until(lambda: stage.driver._questions)
         moved = gateway.fence(stage.file)
-        await until(lambda: not stage.driver._asking)
+        await until(lambda: not stage.driver._questions)
         silent.deaf = False
         gateway.append(stage.file, "other", "note")
         gateway.ask(stage.file, moved, ask="0.2")

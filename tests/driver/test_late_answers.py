@@ -41,11 +41,11 @@ async def test_a_question_that_waits_for_another_link_is_late_when_its_gateway_g
         gateway.append(stage.file, "note")
         silent.deaf = True
         gateway.ask(stage.file, fence)
-        await until(lambda: stage.driver._asking)
+        await until(lambda: stage.driver._questions)
         gateway.stop_waiting(stage.file, fence)
         gateway.trip(stage.file, fence)
         silent.hear_again()
-        await until(lambda: not stage.driver._asking and not stage.driver._tasks)
+        await until(lambda: not stage.driver._questions and not stage.driver._tasks)
         gateway.end(takeover=True)
         await stage.said()
         assert stage.incident.recovery.outcome is Outcome.LATE

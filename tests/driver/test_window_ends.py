@@ -9,7 +9,7 @@ import pytest
 from sidecar.core.events import FenceClosed
 from sidecar.core.incident import Outcome
 from sidecar.core.verdict import Verdict
-from sidecar.driver import driver, lineage, reads
+from sidecar.driver import lineage, questions, reads
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from tests.driver.kit import Desk, Gateway, desk, foreign_append, now, record
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What these tests put in an order must not depend on how fast the machine is."""
-    monkeypatch.setattr(driver, "SYNC_SECONDS", 10.0)
+    monkeypatch.setattr(questions, "SYNC_SECONDS", 10.0)
     monkeypatch.setattr(reads, "PATIENT_SECONDS", 10.0)
 
 
@@ -105,29 +105,28 @@ async def test_a_question_of_a_run_that_waits_no_more_opens_no_window_again(
         await stage.said()
         silent.deaf = True
         question(stage, gateway, fence, asked)
-        await until(lambda: stage.driver._asking)
+        await until(lambda: stage.driver._questions)
         if meanwhile == "window closed":
             gateway.end(takeover=True)
-            await until(lambda: stage.driver._over)
+            await until(lambda: all(waiting.gave_up for waiting in stage.driver._questions._waiting))
         else:
             await gone(stage, gateway, clean=meanwhile == "goodbye")
         silent.hear_again()
-        await until(lambda: not stage.driver._asking and not stage.driver._tasks)
+        await until(lambda: not stage.driver._questions and not stage.driver._tasks)
         assert stage.custodian.windows == ()
         assert stage.sinks.saved == []
         assert gateway.commands.empty()
-        assert not stage.driver._over
 
 
 async def test_a_run_whose_fence_has_moved_on_is_not_told_to_wait_for_the_lock_of_before(place: Path) -> None:
     async with desk(place) as stage:
         gateway, silent, fence = await one_speaks_one_is_silent(stage)
         question(stage, gateway, fence, "lock")
-        await until(lambda: stage.driver._asking)
+        await until(lambda: stage.driver._questions)
         stage.file.touch()
         gateway.fence(stage.file)
         silent.hear_again()
-        await until(lambda: not stage.driver._asking and not stage.driver._tasks)
+        await until(lambda: not stage.driver._questions and not stage.driver._tasks)
         assert gateway.commands.empty()
         assert stage.sinks.saved == []
 

@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from sidecar.core import events as ev
 from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
+from sidecar.link.translate import Heard
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_sidecar, encode
 
@@ -44,7 +46,12 @@ class Closed:
     clean: bool
 
 
-Happened = wire.GatewayMessage | Rejected | Gap | Closed
+Happened = wire.Hello | Heard | Rejected | Gap | Closed
+
+
+def meant(message: wire.FenceClosed) -> ev.FenceClosed:
+    """What is heard when this is said."""
+    return ev.FenceClosed(window=message.window, takeover=message.takeover, at_ns=int(message.at))
 
 
 @dataclass
@@ -53,7 +60,6 @@ class Recorder:
 
     sessions: list[LinkSession] = field(default_factory=list)
     told: asyncio.Queue[tuple[LinkSession, Happened]] = field(default_factory=asyncio.Queue)
-    refusal: Exception | None = None
     waits: bool = True
     """There is something to wait for with each message."""
 
@@ -62,20 +68,19 @@ class Recorder:
         assert session.hello is not None
         self.told.put_nowait((session, session.hello))
 
-    def link_message(self, session: LinkSession, message: wire.GatewayMessage) -> Awaitable[None] | None:
+    def link_heard(self, session: LinkSession, heard: tuple[Heard, ...]) -> Awaitable[None] | None:
         if self.waits:
-            return self._waited(session, message)
-        self._take(session, message)
+            return self._waited(session, heard)
+        self._take(session, heard)
         return None
 
-    async def _waited(self, session: LinkSession, message: wire.GatewayMessage) -> None:
+    async def _waited(self, session: LinkSession, heard: tuple[Heard, ...]) -> None:
         await asyncio.sleep(0)
-        self._take(session, message)
+        self._take(session, heard)
 
-    def _take(self, session: LinkSession, message: wire.GatewayMessage) -> None:
-        if self.refusal is not None:
-            raise self.refusal
-        self.told.put_nowait((session, message))
+    def _take(self, session: LinkSession, heard: tuple[Heard, ...]) -> None:
+        for value in heard:
+            self.told.put_nowait((session, value))
 
     def link_gap(self, session: LinkSession, missing: int) -> None:
         self.told.put_nowait((session, Gap(missing)))

@@ -12,7 +12,7 @@ import msgspec
 
 from sidecar.core.content import BytesContent, Manifest
 from sidecar.core.custody import explain
-from sidecar.link.translate import ChangeReader, Speaker
+from sidecar.link.changes import ChangeReader, Speaker
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_gateway

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import jsonschema
 import pytest
 
-from sidecar.link.translate import ChangeReader, Speaker
+from sidecar.link.changes import ChangeReader, Speaker
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_gateway, encode

@@ -1,0 +1,137 @@
+"""What gateways ask: the file is looked at, and the core is told what was asked and seen.
+
+A gateway waits 250 ms for an answer. A question of one that has not waited, or is gone, is about the past: it is
+dropped, for an answer would be about the next window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.content import Snapshot
+from sidecar.core.questions import CheckAsked, TurnStopped, WaitAsked
+from sidecar.driver.window_ends import Trip
+from sidecar.watch.lockfile import SUFFIX, read_lock
+from sidecar.watch.processes import executable_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.core import events as ev
+    from sidecar.core.custodian import Custodian
+    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.questions import Question
+    from sidecar.core.window import Window
+    from sidecar.driver.ports import Links, Listener
+    from sidecar.driver.reads import SyncedReads
+    from sidecar.driver.tasks import Tasks
+    from sidecar.driver.window_ends import WindowEnds
+
+SYNC_SECONDS: Final = 0.15
+"""How long an answer to a gateway may wait for other links in all; the gateway waits 250 ms."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A run waits for an answer about its window, whose fence was so when it asked."""
+
+    window: str
+    fence: Fingerprint | None
+    gave_up: bool = False
+
+
+class Questions:
+    """Looks at files for gateways that wait."""
+
+    def __init__(  # noqa: PLR0917 - the parts of one driver
+        self,
+        tell: Callable[[ev.Event], None],
+        custodian: Custodian,
+        links: Links,
+        reads: SyncedReads,
+        ends: WindowEnds,
+        tasks: Tasks,
+        listener: Listener,
+        now_ns: Callable[[], int],
+    ) -> None:
+        """No question is open; ``tell`` takes what was asked and seen."""
+        self._tell = tell
+        self._custodian = custodian
+        self._links = links
+        self._reads = reads
+        self._ends = ends
+        self._tasks = tasks
+        self._listener = listener
+        self._now_ns = now_ns
+        self._waiting: set[_Waiting] = set()
+
+    def __bool__(self) -> bool:
+        """A question is open."""
+        return bool(self._waiting)
+
+    async def asked(self, question: Question) -> None:
+        """A gateway waits, or its turn was stopped. With a single link there is nothing to wait for."""
+        work = self._stop(question) if isinstance(question, TurnStopped) else self._answer(question)
+        if all(link.name == question.link for link in self._links.open_sessions()):
+            await work
+            return
+        # Other links may have to speak first, and this one must stay able to answer them.
+        task = self._tasks.spawn(work)
+        if isinstance(question, TurnStopped):
+            self._ends.tripped(Trip(task, self._stopped(question, None, heard=False)))
+
+    def over(self, window: str) -> None:
+        """The run is done with its window: it waits for no answer any more."""
+        for waiting in self._waiting:
+            waiting.gave_up = waiting.gave_up or waiting.window == window
+
+    async def _answer(self, question: CheckAsked | WaitAsked) -> None:
+        arrived = asyncio.get_running_loop().time()
+        waiting = _Waiting(question.window, self._fence_of(question.window))
+        self._waiting.add(waiting)
+        try:
+            snapshot, heard = await self._reads.look(question.file, question.link, SYNC_SECONDS)
+        finally:
+            self._waiting.discard(waiting)
+        linked = any(link.name == question.link for link in self._links.open_sessions())
+        if waiting.gave_up or not linked or self._fence_of(question.window) != waiting.fence:
+            return
+        if isinstance(question, CheckAsked):
+            self._tell(question.seen(snapshot, heard=heard, heard_ns=self._now_ns()))
+        else:
+            held = read_lock(Path(question.file + SUFFIX))
+            pid, exe = (held.pid, executable_of(held.pid)) if held else (0, "")
+            heard_ns = self._now_ns()
+            self._tell(question.seen(snapshot, holder_pid=pid, holder_exe=exe, heard=heard, heard_ns=heard_ns))
+        self._listener.answered(asyncio.get_running_loop().time() - arrived)
+
+    async def _stop(self, question: TurnStopped) -> None:
+        """Judge what the gateway saw, if the file still is that.
+
+        Two links whose turns are stopped at once must both stay able to say what they have done.
+        """
+        snapshot, heard = await self._reads.look(question.file, question.link, SYNC_SECONDS)
+        self._tell(self._stopped(question, snapshot, heard=heard))
+
+    def _stopped(self, question: TurnStopped, snapshot: Snapshot | None, *, heard: bool) -> ev.TurnTripped:
+        if snapshot is None or snapshot.fingerprint != question.current:
+            # Neither its bytes nor its kind and owner are what the gateway saw.
+            window = self._window(question.window)
+            snapshot = Snapshot(
+                question.current,
+                uid=window.trusted_uid if window is not None else -1,
+                problem="the link was lost while it was looked at"
+                if snapshot is None
+                else "it has changed since the turn was stopped",
+            )
+        return question.seen(snapshot, heard=heard, heard_ns=self._now_ns())
+
+    def _window(self, name: str) -> Window | None:
+        return next((w for w in self._custodian.windows if w.window_id == name), None)
+
+    def _fence_of(self, name: str) -> Fingerprint | None:
+        window = self._window(name)
+        return None if window is None else window.fence

@@ -1,0 +1,47 @@
+"""Work that goes on while further events are heard."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+log = structlog.get_logger("sidecar.driver")
+
+
+class Tasks:
+    """The tasks of one owner. An error in one is logged and ends no other."""
+
+    def __init__(self) -> None:
+        """No work is under way."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __bool__(self) -> bool:
+        """Work is under way."""
+        return bool(self._tasks)
+
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Begin."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    async def finish(self) -> None:
+        """Wait for all."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Cancel all."""
+        for task in self._tasks:
+            task.cancel()
+        await self.finish()
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("work_failed", exc_info=task.exception())
