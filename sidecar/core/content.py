@@ -127,6 +127,10 @@ class Manifest:
         """Describe a content whose history is not known, block by block."""
         return cls(tuple(_blocks(content, 0, content.size)))
 
+    def without_writers(self) -> Manifest:
+        """The same bytes, and not who wrote them."""
+        return Manifest(tuple(Segment(s.offset, s.length, s.sha256) for s in self.segments))
+
     def appended(self, change: Change) -> Manifest:
         """This manifest with one more segment at its end: what the change has written."""
         return Manifest((*self.segments, *_written(change, self.size)))

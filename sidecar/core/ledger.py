@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.chain import Gap, KeptChain, closed, graded, widened
-from sidecar.core.content import Manifest, Segment
+from sidecar.core.content import Manifest
 from sidecar.core.custody import explain
 from sidecar.core.overlap import laid_out
 from sidecar.core.projection import chained, project
@@ -39,12 +39,14 @@ class Account:
         head: The fingerprint at which the manifest was true.
         uid: Owner at the last reading; -1 when not known.
         changes: Reported since ``head``.
+        past: The bytes when custody was lost, as `Ledger` has them: a reading is compared with them.
     """
 
     manifest: Manifest | None
     head: Fingerprint | None
     uid: int
     changes: tuple[Change, ...]
+    past: Manifest | None = None
 
 
 @dataclass(slots=True)
@@ -85,14 +87,13 @@ class Ledger:
     @classmethod
     def of(cls, account: Account) -> Ledger:
         """A ledger that knows this much."""
-        return cls(account.manifest, None, account.head, account.uid, list(account.changes))
+        return cls(account.manifest, account.past, account.head, account.uid, list(account.changes))
 
     def account(self) -> Account:
         """What is known now. Recordings keep it, and the names of earlier writers have no part in a verdict."""
-        manifest = None
-        if self.manifest is not None:
-            manifest = Manifest(tuple(Segment(s.offset, s.length, s.sha256) for s in self.manifest.segments))
-        return Account(manifest, self.head, self.uid, tuple(self.changes))
+        manifest = self.manifest and self.manifest.without_writers()
+        past = self.past and self.past.without_writers()
+        return Account(manifest, self.head, self.uid, tuple(self.changes), past)
 
     def report(self, change: Change) -> None:
         """Take in a report, unless it is a late one of what the head has left behind."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _OPENING: Final = (ev.FenceSet, ev.VerdictAsked, ev.LockTimedOut, ev.TurnTripped)
 _OF_WINDOW: Final = (ev.FenceClosed, ev.LockWaitEnded, ev.AnswerLate, ev.RecoveryApplied, ev.LineageChecked)
 _OF_ALL: Final = (ev.LinkOpened, ev.LinkLost, ev.KernelDeaf, ev.SidecarHalted, ev.PolicyChanged, ev.PauseChanged)
-_LEFT_OUT: Final = (ev.Noted, ev.TimePassed, ev.ChainRecalled)
+_LEFT_OUT: Final = (ev.Noted, ev.TimePassed)
 """Names for people, and what has no part in any verdict."""
 
 
@@ -81,7 +81,7 @@ class Recorder:
     def _taped(self, event: ev.Event) -> list[Decision]:
         passed = listening(event) if isinstance(event, Looked) else event
         decisions = self._custodian.handle(passed)
-        kept = sealed(passed) if isinstance(passed, Looked) else passed
+        kept = sealed(passed) if isinstance(passed, Looked | ev.ChainRecalled) else passed
         heard, self._heard = self._heard, None
         for tape in (*self._open.values(), *self._closed.values()):
             if heard is not None:
@@ -107,7 +107,8 @@ class Recorder:
             tape.on_file.add(event.window)
         if isinstance(event, _OF_WINDOW):
             return event.window in tape.on_file
-        return getattr(event, "file", None) in {tape.file, ""}
+        file = event.chain.file if isinstance(event, ev.ChainRecalled) else getattr(event, "file", None)
+        return file in {tape.file, ""}
 
     def _ended(self, event: ev.Event, decisions: list[Decision]) -> list[Decision]:
         """Windows that are over are kept; those whose history is looked at, when it has been."""

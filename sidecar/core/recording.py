@@ -110,8 +110,12 @@ def listening(event: Looked) -> Looked:
     return event if content is None else replace(event, snapshot=_with(event.snapshot, HeardContent(content)))
 
 
-def sealed(event: Looked) -> Looked:
-    """The same event without the bytes. Content that was not listened to is left out."""
+def sealed(event: Looked | ev.ChainRecalled) -> Looked | ev.ChainRecalled:
+    """The same event without the bytes, and without who wrote earlier. Content that was not listened to is left out."""
+    if isinstance(event, ev.ChainRecalled):
+        chain = event.chain
+        manifest = chain.manifest and chain.manifest.without_writers()
+        return replace(event, chain=replace(chain, session="", manifest=manifest, gaps=()))
     content = event.snapshot.content
     left = content.recorded() if isinstance(content, HeardContent) else None
     return event if content is None else replace(event, snapshot=_with(event.snapshot, left))

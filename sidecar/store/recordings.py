@@ -121,7 +121,9 @@ def _why_not(body: dict[str, Any]) -> str:
 
 def _hashed(body: dict[str, Any]) -> dict[str, Any]:
     """The same with a hash in the place of each path, wherever it occurs."""
-    aliases = {name: _alias(name) for name in _found(body) if name}
+    names = _found(body) - {""}
+    directories = {name.rpartition("/")[0] for name in names}
+    aliases = {name: _digest(name) if name in directories else _alias(name) for name in names}
     longest_first = sorted(aliases, key=len, reverse=True)
     return dict(_replaced(body, [(name, aliases[name]) for name in longest_first]))
 

@@ -207,8 +207,8 @@ class Bench:
         made: list[Decision] = []
         for decision in self.tell(event):
             if isinstance(decision, RecallChain):
-                continue
-            if not isinstance(decision, ReadFile):
+                made += self.recall()
+            elif not isinstance(decision, ReadFile):
                 made.append(decision)
             elif decision.settle:
                 self.reads.append(decision)
@@ -218,6 +218,10 @@ class Bench:
                 made += self.read(settled=False)
         self.decisions += made
         return made
+
+    def recall(self) -> list[Decision]:
+        """Answer that asks for what was kept of the file: nothing was."""
+        return []
 
     def read(self, snapshot: Snapshot | None = None, *, settled: bool = True) -> list[Decision]:
         """Deliver a reading of the file, as it is now unless told otherwise."""

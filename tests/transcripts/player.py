@@ -30,7 +30,7 @@ from sidecar.config.policy import duration_ns, parse_policy
 from sidecar.core import events as ev
 from sidecar.core.change import Change, Operation
 from sidecar.core.custodian import Custodian
-from sidecar.core.decisions import Approve, CheckLineage, Decision, KeepRecording, ReadFile
+from sidecar.core.decisions import Approve, CheckLineage, Decision, KeepChains, KeepRecording, ReadFile
 from sidecar.core.gateway import Adapter, Gateway, Role, Run
 from sidecar.core.hold import Pause
 from sidecar.core.loss import Loss
@@ -45,6 +45,7 @@ from tests.transcripts.told import Labels, line_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sidecar.core.chain import KeptChain
     from sidecar.core.incident import Incident
     from tests.transcripts.script import Command
 
@@ -83,6 +84,12 @@ class Session(Bench):
     def tell(self, event: ev.Event) -> list[Decision]:
         return self.story.tell(event, self)
 
+    def recall(self) -> list[Decision]:
+        chain = self.story.chains.get(self.file)
+        if chain is None:
+            return []
+        return self.tell(ev.ChainRecalled(chain=chain, reason="the sidecar did not watch", at_ns=self.now()))
+
 
 class Story:
     """One transcript under way."""
@@ -93,6 +100,7 @@ class Story:
         self.output: list[str] = []
         self.kept: dict[str, KeepRecording] = {}
         self.saved: dict[str, Incident] = {}
+        self.chains: dict[str, KeptChain] = {}
         self.expected: list[tuple[str, ...]] = []
         self.links: dict[str, Gateway] = {}
         self.labels = Labels()
@@ -118,6 +126,8 @@ class Story:
         left: list[Decision] = []
         for decision in self._recorder.handle(event):
             self.output += line_of(decision, self.labels)
+            if isinstance(decision, KeepChains):
+                self.chains |= {chain.file: chain for chain in decision.chains}
             if isinstance(decision, KeepRecording):
                 self.kept[decision.incident.window] = decision
                 continue

@@ -11,13 +11,14 @@ import pytest
 from sidecar.cli import main
 from sidecar.store.recordings import exported
 from tests.transcripts.player import Story, UnknownCommandError
-from tests.transcripts.script import Command, parse, render
+from tests.transcripts.script import Block, Command, parse, render
 from tests.transcripts.told import story_of, summary
 
 if TYPE_CHECKING:
     from sidecar.core.incident import Incident
 
-STORIES: Final = sorted((Path(__file__).parent / "stories").glob("*.txt"))
+STORIES: Final = Path(__file__).parent / "stories"
+DOCUMENTED: Final = Path(__file__).parents[1] / "replay" / "cron_announce.json"
 
 
 def incidents(story: Story) -> list[Incident]:
@@ -25,20 +26,13 @@ def incidents(story: Story) -> list[Incident]:
     return sorted(story.saved.values(), key=lambda incident: (incident.opened_at_ns, incident.window))
 
 
-@pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(STORIES.glob("*.txt")), ids=lambda path: path.stem)
 def test_the_core_decides_as_the_transcript_says(
     path: Path, request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     story = Story()
     blocks = parse(path)
-    for block in blocks:
-        story.output = []
-        for command in block.commands:
-            if command.words == ("story",):
-                story.output += [line for incident in incidents(story) for line in story_of(incident, story.labels)]
-            else:
-                story.play(command)
-        block.output = story.output
+    played(story, blocks)
     assert blocks[-1].commands[-1].words == ("story",), "a transcript ends with the story of its incidents"
     if request.config.getoption("rewrite", default=False):
         path.write_text(render(blocks), encoding="utf-8")
@@ -47,16 +41,37 @@ def test_the_core_decides_as_the_transcript_says(
 
     for incident in incidents(story):
         if incident.window:
-            kept = story.kept[incident.window]
-            file = tmp_path / f"{incident.window}.json"
-            file.write_text(json.dumps(exported(incident, kept.recording)), encoding="utf-8")
+            file = tmp_path / "incident.json"
+            file.write_text(json.dumps(exported(incident, story.kept[incident.window].recording)), encoding="utf-8")
             capsys.readouterr()
             main(["replay", "--json", str(file)])
-            assert json.loads(capsys.readouterr().out) == {
-                "same": True,
-                "verdict": incident.verdict.value,
-                "differences": [],
-            }
+            told = json.loads(capsys.readouterr().out)
+            assert told == {"same": True, "verdict": incident.verdict.value, "differences": []}
+
+
+def test_the_export_in_the_documentation_is_of_this_transcript(request: pytest.FixtureRequest) -> None:
+    """`--rewrite` writes this file, too."""
+    story = Story()
+    blocks = parse(STORIES / "cron_announce.txt")
+    played(story, blocks)
+    (kept,) = story.kept.values()
+    body = {**exported(kept.incident, kept.recording), "about": blocks[0].text[0].removeprefix("# ")}
+    text = json.dumps(body, indent=1) + "\n"
+    if request.config.getoption("rewrite", default=False):
+        DOCUMENTED.write_text(text, encoding="utf-8")
+    assert text == DOCUMENTED.read_text(encoding="utf-8")
+
+
+def played(story: Story, blocks: list[Block]) -> None:
+    """Play the commands of all blocks, and put what follows in their outputs."""
+    for block in blocks:
+        story.output = []
+        for command in block.commands:
+            if command.words == ("story",):
+                story.output += [line for incident in incidents(story) for line in story_of(incident, story.labels)]
+            else:
+                story.play(command)
+        block.output = story.output
 
 
 @pytest.mark.parametrize("words", [("thunder",), ("append", "nobody"), ("fence", "a", "b", "c", "d", "e", "f", "g")])

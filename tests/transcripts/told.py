@@ -70,8 +70,9 @@ def line_of(decision: de.Decision, labels: Labels) -> list[str]:  # noqa: C901, 
         case de.KeepRecording():
             return [f"{_of(decision.incident, labels)}keep the recording"]
         case de.KeepChains():
-            return [f"keep {len(decision.chains)} chains"]
-    return []
+            return [f"{labels.file(chain.file)}keep the chain" for chain in decision.chains]
+        case de.RecallChain():
+            return []
 
 
 def story_of(incident: Incident, labels: Labels) -> list[str]:
