@@ -17,6 +17,7 @@ A writer is ``KIND[:NAME][/RUN][@LINK]``; ``own`` is the run that set the last f
     timeout PID; acquired; gave-up                                     the session lock is not acquired in time
     history [missing=IDS] [problem=WHY]                                the history after a recovery was read
     loss CLASS WHY [here]; kernel ...; lockfile ...; logged ...; wait 10m; tick; restart
+    late MS; halted 5s                                                 the answer came late; the sidecar did not run
     expect VERDICT OUTCOME [paged] [lost]                              by hand, one for each incident; never rewritten
     story                                                              what each incident says in the end
 """
@@ -30,7 +31,7 @@ from sidecar.config.policy import duration_ns, parse_policy
 from sidecar.core import events as ev
 from sidecar.core.change import Change, Operation
 from sidecar.core.custodian import Custodian
-from sidecar.core.decisions import Approve, CheckLineage, Decision, KeepChains, KeepRecording, ReadFile
+from sidecar.core.decisions import Approve, CheckLineage, Decision, KeepChains, KeepRecording, ReadFile, Refuse
 from sidecar.core.gateway import Adapter, Gateway, Role, Run
 from sidecar.core.hold import Pause
 from sidecar.core.loss import Loss
@@ -40,7 +41,7 @@ from sidecar.core.recorder import Recorder
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.store.reader import session_hash
 from tests.core.kit import Bench, Disk
-from tests.transcripts.told import Labels, line_of
+from tests.transcripts.told import Labels, line_of, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,6 +138,8 @@ class Story:
                 self.sessions[Path(decision.file).stem].reads.append(decision)
             else:
                 left.append(decision)
+        for outcome in self.custodian.outcomes:
+            self.output += outcome_of(outcome, self.labels)
         return left
 
     def _writer(self, text: str) -> tuple[Writer, str]:
@@ -403,6 +406,18 @@ class Story:
     @property
     def _approval(self) -> Approve:
         return [a for a in self.at.approvals if a.window == self.at.window][-1]
+
+    def _do_late(self, waited_ms: str) -> None:
+        """The gateway gave up waiting for the last answer after so long, or the answer came after that."""
+        ask = [d.ask for d in self.at.decisions if isinstance(d, Approve | Refuse)][-1]
+        waited_ns, at_ns = int(waited_ms) * 1_000_000, self.at.now()
+        self.at.handle(ev.AnswerLate(ask=ask, window=self.at.window, waited_ns=waited_ns, at_ns=at_ns, heard_ns=at_ns))
+
+    def _do_halted(self, length: str) -> None:
+        """The sidecar did not run for so long."""
+        since_ns = self.ns
+        self.ns += duration_ns(length)
+        self.at.handle(ev.SidecarHalted(since_ns=since_ns, at_ns=self.at.now()))
 
     def _do_close(self, *words: str, window: str = "") -> None:
         self.at.close(window or self.at.window, takeover="lost" in words)

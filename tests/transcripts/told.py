@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidecar.core import decisions as de
+from sidecar.core import outcomes as oc
 from sidecar.core.hold import Hold
 
 if TYPE_CHECKING:
@@ -71,8 +72,33 @@ def line_of(decision: de.Decision, labels: Labels) -> list[str]:  # noqa: C901, 
             return [f"{_of(decision.incident, labels)}keep the recording"]
         case de.KeepChains():
             return [f"{labels.file(chain.file)}keep the chain" for chain in decision.chains]
+        case de.ReportIllegalStep():
+            return [f"illegal step: {decision.reason}"]
         case de.RecallChain():
             return []
+
+
+def outcome_of(outcome: oc.AnyOutcome, labels: Labels) -> list[str]:
+    """What came of things in one line; none where a decision says as much."""
+    match outcome:
+        case oc.ChangesJudged():
+            verdict = outcome.verdict.value if outcome.verdict else "let pass"
+            writers = ", ".join(dict.fromkeys(change.writer.label() for change in outcome.changes))
+            return [f"= {labels.window(outcome.window)}judged {verdict}: {len(outcome.changes)} by {writers}"]
+        case oc.UnexplainedFound():
+            ranges = ", ".join(f"{r.length} at {r.offset}" for r in outcome.ranges)
+            return [f"= {labels.window(outcome.window)}unexplained {outcome.verdict.value}: {ranges}"]
+        case oc.RecoveryWithheld():
+            return [f"= withheld: {outcome.hold.value}"]
+        case oc.TurnLost():
+            return [f"= {labels.window(outcome.window)}turn lost"]
+        case oc.LockTimeoutSettled():
+            return [f"= lock timeout {outcome.result.value}"]
+        case oc.CustodyLost():
+            return [f"= custody lost: {outcome.loss.value}"]
+        case oc.WindowEnded():
+            return [f"= {labels.window(outcome.window)}window {outcome.ending.value}"]
+    return []
 
 
 def story_of(incident: Incident, labels: Labels) -> list[str]:
