@@ -134,7 +134,7 @@ class LinkSession:
     speaker: Speaker = field(init=False)
     _translator: Translator = field(init=False)
     _lines: LineReader = field(default_factory=lambda: LineReader(wire.MAX_LINE_BYTES))
-    _waiting_bytes: int = 0
+    _waiting: list[bytes] = field(default_factory=list)
     _seq: int = 0
     _idle: bool = False
     _clean: bool = False
@@ -170,7 +170,7 @@ class LinkSession:
     def backlog_bytes(self) -> int:
         """What the gateway said and nobody has read yet, and commands that it has not read."""
         unread = len(self.reader._buffer)  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio tells it in no other way
-        return unread + self._waiting_bytes + self.writer.transport.get_write_buffer_size()
+        return unread + sum(map(len, self._waiting)) + self.writer.transport.get_write_buffer_size()
 
     def __post_init__(self) -> None:
         """Until a hello says otherwise, this is a gateway."""
@@ -269,9 +269,9 @@ class LinkSession:
             if going_on is not True and (going_on is False or not await going_on):
                 return False
             if time.monotonic() >= until:
-                self._waiting_bytes = sum(map(len, lines[number:]))
+                self._waiting = lines[number:]
                 await asyncio.sleep(0)
-                self._waiting_bytes = 0
+                self._waiting = []
                 until = time.monotonic() + TURN_SECONDS
         if self._lines.too_long:
             return self._reject("too_large", f"a message of more than {wire.MAX_LINE_BYTES} bytes")

@@ -15,12 +15,6 @@ from os import environ
 from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogExporter
-from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetricExporter
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpanExporter
-from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as HttpLogExporter
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpanExporter
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
@@ -42,6 +36,8 @@ from sidecar.telemetry.delivery import (
 from sidecar.telemetry.scrape import scrape_reader
 from sidecar.telemetry.series import views
 from sidecar.telemetry.span import PinnedIds
+
+# ruff: noqa: PLC0415 - exporters are imported where a backend is named: they and gRPC take 13 MB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -235,15 +231,33 @@ def _queue_size(variable: str) -> int:
 
 
 def _span_exporter(protocol: OtlpProtocol) -> SpanExporter:
-    return GrpcSpanExporter() if protocol is OtlpProtocol.GRPC else HttpSpanExporter()
+    if protocol is OtlpProtocol.GRPC:
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
+
+        return grpc.OTLPSpanExporter()
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
+
+    return http.OTLPSpanExporter()
 
 
 def _metric_exporter(protocol: OtlpProtocol) -> MetricExporter:
-    return GrpcMetricExporter() if protocol is OtlpProtocol.GRPC else HttpMetricExporter()
+    if protocol is OtlpProtocol.GRPC:
+        from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc
+
+        return grpc.OTLPMetricExporter()
+    from opentelemetry.exporter.otlp.proto.http import metric_exporter as http
+
+    return http.OTLPMetricExporter()
 
 
 def _log_exporter(protocol: OtlpProtocol) -> LogRecordExporter:
-    return GrpcLogExporter() if protocol is OtlpProtocol.GRPC else HttpLogExporter()
+    if protocol is OtlpProtocol.GRPC:
+        from opentelemetry.exporter.otlp.proto.grpc import _log_exporter as grpc
+
+        return grpc.OTLPLogExporter()
+    from opentelemetry.exporter.otlp.proto.http import _log_exporter as http
+
+    return http.OTLPLogExporter()
 
 
 def _configured(make: Callable[[], _T]) -> _T:

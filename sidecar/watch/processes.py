@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_STATE_DIR: Final = b"OPENCLAW_STATE_DIR="
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +48,28 @@ def gateways_of(state_dir: Path) -> Iterator[GatewayProcess]:
     A hint for ``status``, nothing rests on it: a process counts when its command line or title says that it is an
     OpenClaw gateway, and its environment names the directory (or names none, where it is the default one).
     """
-    for process in psutil.process_iter(["pid", "uids", "cmdline"]):
-        info = process.info
-        if not info["uids"] or info["uids"].effective != os.geteuid() or not _is_gateway(info["cmdline"] or []):
-            continue
+    user = os.geteuid()
+    for pid in sorted(int(found.name) for found in Path("/proc").iterdir() if found.name.isdecimal()):
+        found = Path(f"/proc/{pid}")
         try:
-            named = process.environ().get("OPENCLAW_STATE_DIR", "")
-        except (psutil.Error, OSError):
-            continue
+            # The directory belongs to the effective user of the process. Most processes end here.
+            if found.stat().st_uid != user or not _is_gateway((found / "cmdline").read_bytes()):
+                continue
+            environment = (found / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # gone, or not ours to see
+        named = next((os.fsdecode(e[len(_STATE_DIR) :]) for e in environment if e.startswith(_STATE_DIR)), "")
         if _same(Path(named) if named else Path.home() / ".openclaw", state_dir):
-            yield GatewayProcess(info["pid"], executable_of(info["pid"]))
+            yield GatewayProcess(pid, executable_of(pid))
 
 
-def _is_gateway(cmdline: list[str]) -> bool:
-    title = " ".join(cmdline)
-    if title.startswith("openclaw-gateway"):
+def _is_gateway(cmdline: bytes) -> bool:
+    if b"openclaw" not in cmdline:
+        return False
+    words = os.fsdecode(cmdline).rstrip("\0").split("\0")
+    if " ".join(words).startswith("openclaw-gateway"):
         return True
-    return "gateway" in cmdline and any("openclaw" in Path(part).name for part in cmdline[:3])
+    return "gateway" in words and any("openclaw" in Path(word).name for word in words[:3])
 
 
 def _same(left: Path, right: Path) -> bool:

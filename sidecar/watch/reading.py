@@ -30,7 +30,7 @@ def fingerprint_of(path: Path) -> Fingerprint:
         OSError: The path can't be looked at for another reason.
     """
     try:
-        return _fingerprint(path.stat())
+        return _fingerprint(os.stat(path))  # noqa: PTH116 - of each file each minute, and half as costly
     except FileNotFoundError:
         return Fingerprint.absent()
 

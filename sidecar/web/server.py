@@ -6,7 +6,7 @@ import asyncio
 import errno
 import ipaddress
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 BACKLOG: Final = 128
+TICK_SECONDS: Final = 1.0
+"""How often the Date of the answers moves on."""
+
 STOP_SECONDS: Final = 2
 """How long the end waits for answers under way."""
 
@@ -27,6 +30,22 @@ log = structlog.get_logger("sidecar.web")
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopping = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Keep the Date of the answers up to date. uvicorn's own loop wakes up ten times for that."""
+        while not self._stopping.is_set():
+            await self.on_tick(0)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), TICK_SECONDS)
+
+    def stop(self) -> None:
+        """End `serve`."""
+        self.should_exit = True
+        self._stopping.set()
+
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Signals belong to the service, which stops every room in order."""
@@ -80,7 +99,7 @@ class WebServer:
     async def stop(self) -> None:
         """Close the port; answers under way are finished."""
         if self._task is not None:
-            self._server.should_exit = True
+            self._server.stop()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 

@@ -57,6 +57,41 @@ def test_the_port_that_was_taken_is_told_and_answers(host: str, starts: str) -> 
     run(work)
 
 
+def test_stopping_waits_for_no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.web.server.TICK_SECONDS", 3600.0)
+
+    async def work() -> None:
+        server = WebServer(app(), "127.0.0.1", 0)
+        address = await server.start()
+        await asyncio.to_thread(get, address)
+        async with asyncio.timeout(60):
+            await server.stop()
+
+    run(work)
+
+
+def test_the_date_of_answers_moves_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.web.server.TICK_SECONDS", 0.01)
+
+    def date(address: str) -> str:
+        connection = http.client.HTTPConnection(address, timeout=20)
+        connection.request("GET", "/")
+        found = connection.getresponse().headers["date"]
+        connection.close()
+        return str(found)
+
+    async def work() -> None:
+        server = WebServer(app(), "127.0.0.1", 0)
+        address = await server.start()
+        first = await asyncio.to_thread(date, address)
+        async with asyncio.timeout(60):
+            while await asyncio.to_thread(date, address) == first:
+                pass
+        await server.stop()
+
+    run(work)
+
+
 def test_signals_are_left_to_the_service() -> None:
     async def work() -> None:
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

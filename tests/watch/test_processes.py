@@ -1,0 +1,68 @@
+"""Which gateways of a state directory run here."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.watch.processes import gateways_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def running(name: str, *arguments: str, **environment: str) -> Iterator[int]:
+    """A process that goes by this name and these arguments; its pid."""
+    process = subprocess.Popen(
+        [name, "-c", "echo; read line", *arguments],
+        executable="/bin/sh",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == b"\n"
+        yield process.pid
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait()
+
+
+def pids_of(state: Path) -> set[int]:
+    return {found.pid for found in gateways_of(state)}
+
+
+@pytest.mark.parametrize("words", [["openclaw-gateway"], ["/opt/openclaw", "gateway"]])
+def test_a_gateway_is_known_by_its_title_or_command_line(tmp_path: Path, words: list[str]) -> None:
+    with running(*words, OPENCLAW_STATE_DIR=str(tmp_path)) as pid:
+        [found] = gateways_of(tmp_path)
+        assert found.pid == pid
+        assert Path(found.exe).samefile("/bin/sh")
+
+
+def test_a_gateway_of_another_state_directory_is_none_of_ours(tmp_path: Path) -> None:
+    for name in ("ours", "theirs"):
+        (tmp_path / name).mkdir()
+    with running("openclaw-gateway", OPENCLAW_STATE_DIR=str(tmp_path / "theirs")) as pid:
+        assert pids_of(tmp_path / "ours") == set()
+        assert pids_of(tmp_path / "theirs") == {pid}
+
+
+def test_a_gateway_that_names_no_directory_has_the_default_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".openclaw").mkdir()
+    with running("openclaw-gateway") as pid:
+        assert pid in pids_of(tmp_path / ".openclaw")
+
+
+def test_other_programs_of_openclaw_are_no_gateway(tmp_path: Path) -> None:
+    with running("openclaw-doctor", OPENCLAW_STATE_DIR=str(tmp_path)):
+        assert pids_of(tmp_path) == set()
