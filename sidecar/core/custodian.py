@@ -14,7 +14,6 @@ from sidecar.core.answers import Answers, refusal
 from sidecar.core.chain import beginning, examine
 from sidecar.core.court import Court, saved
 from sidecar.core.decisions import (
-    CheckLineage,
     Decision,
     KeepChains,
     ReadFile,
@@ -102,6 +101,18 @@ class Custodian:
     def windows(self) -> tuple[Window, ...]:
         """The open windows."""
         return tuple(self._registry.windows.values())
+
+    def window(self, window: str) -> Window | None:
+        """The open window with this id."""
+        return self._registry.windows.get(window)
+
+    def has_window(self, window: str) -> bool:
+        """The window is open, or has ended and its history is being read."""
+        return window in self._registry.windows or window in self._registry.closed
+
+    def custody_unknown(self) -> int:
+        """How many files with an open window there are of which custody is unknown."""
+        return len({window.file for window in self._registry.windows.values() if window.broken})
 
     @property
     def locks(self) -> LockTable:
@@ -243,7 +254,7 @@ class Custodian:
 
     def is_fenced(self, file: str) -> bool:
         """A window is open on this file."""
-        return any(w.file == file for w in self._registry.windows.values())
+        return bool(self._registry.on_file(file))
 
     @property
     def unsaved(self) -> bool:
@@ -347,7 +358,7 @@ class Custodian:
 
     def _fence_closed(self, event: ev.FenceClosed) -> list[Decision]:
         outcomes = self._registry.outcomes
-        window = self._registry.windows.pop(event.window, None)
+        window = self._registry.windows.get(event.window)
         if window is None:
             if event.takeover:
                 outcomes.turn_lost(event.window, None)
@@ -362,10 +373,7 @@ class Custodian:
         if event.takeover:
             outcomes.tripped(window, event.at_ns)
             self._aftermath.remember(window)
-        if unproven:
-            self._registry.closed[window.window_id] = window
-            decisions.append(CheckLineage(window=window.window_id, file=window.file, records=tuple(window.records)))
-        return decisions
+        return [*decisions, *self._registry.end(window, unproven=unproven)]
 
     def _file_changed(self, event: ev.FileChanged) -> list[Decision]:
         change = event.change

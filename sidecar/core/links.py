@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.core.decisions import CheckLineage, Decision, SaveIncident
+from sidecar.core.decisions import Decision, SaveIncident
 from sidecar.core.gateway import Role
 from sidecar.core.loss import Loss
 from sidecar.core.outcomes import Ending
@@ -39,12 +39,9 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
         incident = window.end(event.at_ns, unproven=bool(window.records))
         if incident is not None:
             decisions.append(SaveIncident(incident=incident))
-        del registry.windows[window.window_id]
         ending = Ending.GATEWAY_ENDED if event.clean else Ending.LINK_LOST
         registry.outcomes.ended(window, ending, event.at_ns, final=not window.records)
-        if window.records:
-            registry.closed[window.window_id] = window
-            decisions.append(CheckLineage(window=window.window_id, file=window.file, records=tuple(window.records)))
+        decisions += registry.end(window, unproven=bool(window.records))
     for ledger in registry.ledgers.values():
         ledger.abandon(event.link, event.at_ns)
     for window in registry.windows.values():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core import events as ev
-from sidecar.core.decisions import CheckLineage, Decision, KeepRecording, SaveIncident
+from sidecar.core.decisions import Decision, KeepRecording, SaveIncident
 from sidecar.core.recording import MAX_DIGESTS, MAX_EVENTS, Looked, Recording, digests_of, listening, sealed
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ class Recorder:
     def __init__(self, custodian: Custodian) -> None:
         """No window is open."""
         self._custodian = custodian
-        self._open: dict[str, _Tape] = {}
-        self._closed: dict[str, _Tape] = {}
+        self._tapes: dict[str, _Tape] = {}
         self._heard: ev.KernelHeard | None = None
 
     def handle(self, event: ev.Event) -> list[Decision]:
@@ -69,21 +68,24 @@ class Recorder:
             # Of many in a row only the last one matters.
             self._heard = event
             return self._custodian.handle(event)
-        if isinstance(event, _OPENING) and event.window not in self._open:
+        replaced: list[Decision] = []
+        if isinstance(event, _OPENING) and self._custodian.window(event.window) is None:
             # A window's first word: what is known ahead of it is where its replay begins.
+            before = self._tapes.pop(event.window, None)
+            replaced = before.recordings() if before is not None else []
             tape = _Tape(event.window, event.file, self._custodian.policy, self._custodian.mode, [])
             tape.events += self._custodian.preamble(event.file, event.at_ns)
-            self._open[event.window] = tape
-        if not self._open and not self._closed:
+            self._tapes[event.window] = tape
+        if not self._tapes:
             return self._custodian.handle(event)
-        return self._taped(event)
+        return [*replaced, *self._taped(event)]
 
     def _taped(self, event: ev.Event) -> list[Decision]:
         passed = listening(event) if isinstance(event, Looked) else event
         decisions = self._custodian.handle(passed)
         kept = sealed(passed) if isinstance(passed, Looked | ev.ChainRecalled) else passed
         heard, self._heard = self._heard, None
-        for tape in (*self._open.values(), *self._closed.values()):
+        for tape in self._tapes.values():
             if heard is not None:
                 tape.add(heard)
             if self._is_of(kept, tape):
@@ -91,10 +93,10 @@ class Recorder:
         for decision in decisions:
             if isinstance(decision, SaveIncident):
                 incident = decision.incident
-                met = self._open.get(incident.controller) or self._closed.get(incident.controller)
+                met = self._tapes.get(incident.controller)
                 if met is not None:
                     met.incidents[incident.window] = incident
-        return [*decisions, *self._ended(event, decisions)]
+        return [*decisions, *self._ended(event)]
 
     def _is_of(self, event: ev.Event, tape: _Tape) -> bool:
         if isinstance(event, _LEFT_OUT):
@@ -110,19 +112,11 @@ class Recorder:
         file = event.chain.file if isinstance(event, ev.ChainRecalled) else getattr(event, "file", None)
         return file in {tape.file, ""}
 
-    def _ended(self, event: ev.Event, decisions: list[Decision]) -> list[Decision]:
-        """Windows that are over are kept; those whose history is looked at, when it has been."""
-        still = {w.window_id for w in self._custodian.windows}
-        checked = {d.window for d in decisions if isinstance(d, CheckLineage)}
+    def _ended(self, event: ev.Event) -> list[Decision]:
+        """The recordings of windows that are over, and of one whose turn was stopped."""
         made: list[Decision] = []
-        for window in [w for w in self._open if w not in still]:
-            tape = self._open.pop(window)
-            if window in checked:
-                self._closed[window] = tape
-            else:
-                made += tape.recordings()
-        if isinstance(event, ev.LineageChecked) and event.window in self._closed:
-            made += self._closed.pop(event.window).recordings()
-        if isinstance(event, ev.TurnTripped) and event.window in self._open:
-            made += self._open[event.window].recordings()
+        for window in [w for w in self._tapes if not self._custodian.has_window(w)]:
+            made += self._tapes.pop(window).recordings()
+        if isinstance(event, ev.TurnTripped) and event.window in self._tapes:
+            made += self._tapes[event.window].recordings()
         return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.decisions import CheckLineage
 from sidecar.core.gateway import Gateway
 from sidecar.core.ledger import Ledger
 from sidecar.core.lock_table import LockTable
@@ -109,6 +110,14 @@ class Registry:
         self.windows[asked.window] = window
         self.outcomes.opened(window, partial=True)
         return window
+
+    def end(self, window: Window, *, unproven: bool) -> list[CheckLineage]:
+        """Take a window off the list of open ones; ``unproven`` when its history must be read first."""
+        del self.windows[window.window_id]
+        if not unproven:
+            return []
+        self.closed[window.window_id] = window
+        return [CheckLineage(window=window.window_id, file=window.file, records=tuple(window.records))]
 
     def own(self, window: Window, link: str) -> None:
         """The process on that link speaks of the window: a gateway that has linked anew takes its windows along."""

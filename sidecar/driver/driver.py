@@ -143,8 +143,8 @@ class Driver:
     def closed(self, event: ev.FenceClosed) -> None:
         """A run is done with its window. What was said of the window before comes first."""
         self._questions.over(event.window)
-        files = {w.file for w in self._custodian.windows if w.window_id == event.window}
-        self._ends.closed(event, self._reads.at(files))
+        window = self._custodian.window(event.window)
+        self._ends.closed(event, self._reads.at({window.file} if window is not None else set()))
 
     def lost(self, event: ev.LinkLost) -> None:
         """A link is gone. What it said of its windows before comes first."""

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from sidecar.core.custodian import Custodian
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.questions import Question
-    from sidecar.core.window import Window
     from sidecar.driver.ports import Links, Listener
     from sidecar.driver.reads import SyncedReads
     from sidecar.driver.tasks import Tasks
@@ -119,7 +118,7 @@ class Questions:
     def _stopped(self, question: TurnStopped, snapshot: Snapshot | None, *, heard: bool) -> ev.TurnTripped:
         if snapshot is None or snapshot.fingerprint != question.current:
             # Neither its bytes nor its kind and owner are what the gateway saw.
-            window = self._window(question.window)
+            window = self._custodian.window(question.window)
             snapshot = Snapshot(
                 question.current,
                 uid=window.trusted_uid if window is not None else -1,
@@ -129,9 +128,6 @@ class Questions:
             )
         return question.seen(snapshot, heard=heard, heard_ns=self._now_ns())
 
-    def _window(self, name: str) -> Window | None:
-        return next((w for w in self._custodian.windows if w.window_id == name), None)
-
     def _fence_of(self, name: str) -> Fingerprint | None:
-        window = self._window(name)
+        window = self._custodian.window(name)
         return None if window is None else window.fence

@@ -83,7 +83,7 @@ class StatusReport:
             http=self.running.http,
             gateways=self.roster.gateways(),
             windows=len(self.custodian.windows),
-            custody_unknown=self.custody_unknown(),
+            custody_unknown=self.custodian.custody_unknown(),
             custody_losses=dict(self.losses.counts),
             incidents=self.store.counts_by_verdict(),
             rejected=dict(self.reception.rejected),
@@ -107,10 +107,6 @@ class StatusReport:
             exports=self.telemetry.exports,
             problems=tuple(self._problems()),
         )
-
-    def custody_unknown(self) -> int:
-        """How many fenced files there are of which custody is unknown."""
-        return len({window.file for window in self.custodian.windows if window.broken})
 
     def _problems(self) -> Iterable[Problem]:
         yield from self.roster.problems()
