@@ -46,7 +46,7 @@ def measure_custody() -> Iterator[dict[str, Any]]:
                     trusted_uid=-1,
                     changes=changes,
                     snapshot=take_snapshot(path),
-                    broken="",
+                    broken=None,
                     can_reload=True,
                 )
                 assert judge(evidence, Policy()).verdict is Verdict.CO_TENANT

@@ -14,6 +14,7 @@ from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Gateway, Run
 from sidecar.core.grade import Grade
 from sidecar.core.incident import Incident, incident_id
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.store.incidents import IncidentStore
 
@@ -34,7 +35,7 @@ def measure_store() -> Iterator[dict[str, Any]]:
             opened_at_ns=0,
             verdict=Verdict.CO_TENANT,
             grade=Grade.BYTES,
-            reason="",
+            reason=Reason(ReasonCode.EVERY_BYTE_OWN),
             fence=Fingerprint.absent(),
             current=Fingerprint.absent(),
             run=Run(),

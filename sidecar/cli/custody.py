@@ -13,6 +13,7 @@ from sidecar.cli.options import session_name
 from sidecar.cli.output import print_fields, print_line, print_rows
 from sidecar.core.chain import Gap, examine, widened
 from sidecar.core.errors import SidecarError
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.store.chains import ChainReader
 from sidecar.store.custody_json import chain_json
 from sidecar.store.errors import StoreMissingError
@@ -110,7 +111,7 @@ def _kept(settings: Settings, session: str) -> dict[str, Any]:
         reason = "it may be any of " + ", ".join(files[:5]) + ": give the path" if files else "no chain of it was kept"
         raise SessionError(session, f"{reason} ({_DOWN})")
     now_ns = time.time_ns()
-    unwatched = Gap(kept.watched_ns, now_ns, f"{_DOWN}, up to now")
+    unwatched = Gap(kept.watched_ns, now_ns, Reason(ReasonCode.UNWATCHED))
     kept = replace(kept, gaps=widened(kept.gaps, unwatched))
     return chain_json(examine(kept, (), take_snapshot(Path(kept.file))), watched=False)
 

@@ -9,6 +9,7 @@ from sidecar.cli.output import print_fields, print_line, print_raw, print_rows
 from sidecar.core.hold import Hold
 from sidecar.notify import words
 from sidecar.store.public import iso_utc
+from sidecar.words import detail, sentence
 
 if TYPE_CHECKING:
     from sidecar.core.incident import Incident
@@ -55,7 +56,7 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
     closed = iso_utc(incident.closed_at_ns)
     fields = [
         ("What happened", words.change(incident)),
-        ("", incident.reason),
+        ("", sentence(incident.reason)),
         (
             "When",
             f"{iso_utc(incident.opened_at_ns)}, " + (f"window closed {closed}" if closed else "window still open"),
@@ -67,7 +68,7 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
         ("Verdict", incident.verdict.value),
         ("Evidence", f"{incident.grade.value}: {words.EVIDENCE[incident.grade]}"),
         ("What was done", words.outcome(incident)),
-        ("Why", incident.recovery.reason or "-"),
+        ("Why", sentence(incident.recovery.reason) or "-"),
         ("Mode", incident.recovery.mode.value),
         *_policy(incident),
         *_pages(stored),
@@ -109,7 +110,7 @@ def _print_timeline(incident: Incident) -> None:
         return
     start_ns = incident.timeline[0].at_ns
     _section(f"Timeline, in seconds from {iso_utc(start_ns)} ({incident.timeline[0].what})")
-    print_rows((_after(m.at_ns, start_ns), m.what, m.detail) for m in incident.timeline)
+    print_rows((_after(m.at_ns, start_ns), m.what, detail(m)) for m in incident.timeline)
 
 
 def _print_record(stored: StoredIncident) -> None:
@@ -117,7 +118,9 @@ def _print_record(stored: StoredIncident) -> None:
         return
     start_ns = (stored.incident.timeline[0].at_ns if stored.incident.timeline else 0) or stored.history[0].at_ns
     _section("On record, when it reached the disk")
-    print_rows((_after(h.at_ns, start_ns), h.verdict.value, h.outcome.value, h.reason) for h in stored.history)
+    print_rows(
+        (_after(h.at_ns, start_ns), h.verdict.value, h.outcome.value, sentence(h.reason)) for h in stored.history
+    )
 
 
 def _after(at_ns: int, start_ns: int) -> str:

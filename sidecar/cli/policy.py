@@ -18,10 +18,13 @@ from sidecar.notify import words
 from sidecar.store.errors import StoreMissingError
 from sidecar.store.incidents import DATABASE_NAME
 from sidecar.store.printable import clean_json
+from sidecar.store.public import reason_json
 from sidecar.store.reader import IncidentReader
+from sidecar.words import sentence
 
 if TYPE_CHECKING:
     from sidecar.core.incident import Incident
+    from sidecar.core.reasons import Reason
     from sidecar.core.reconsider import Reconsidered, WriterNow
 
 policy_app = typer.Typer(help="Check a policy file, and ask what a policy decides.", no_args_is_help=True)
@@ -123,7 +126,7 @@ def _body(incident: Incident, policy: Policy, found: Reconsidered, source: str) 
         "outcome": incident.recovery.outcome.value,
         "hold": incident.recovery.hold.value,
         "rule": incident.rule,
-        "reason": incident.reason,
+        **reason_json(incident.reason),
         "policy": {"then": incident.policy, "now": policy.digest, "source": source},
         "writers": [
             {
@@ -146,7 +149,8 @@ def _body(incident: Incident, policy: Policy, found: Reconsidered, source: str) 
             }
             for now in found.writers
         ],
-        "what_would_change_it": list(found.changes),
+        "what_would_change_it": [_full(change) for change in found.changes],
+        "what_would_change_it_codes": [change.code.value for change in found.changes],
     }
 
 
@@ -155,7 +159,7 @@ def _print(incident: Incident, policy: Policy, found: Reconsidered, source: str)
     print_line()
     print_fields(
         [
-            ("Verdict", f"{incident.verdict.value}: {incident.reason}"),
+            ("Verdict", f"{incident.verdict.value}: {sentence(incident.reason)}"),
             ("What was done", words.done(incident)),
             ("Held back by", incident.recovery.hold.value),
             ("Decided by", f"rule {incident.rule}" if incident.rule else "the evidence, not by a rule"),
@@ -170,7 +174,13 @@ def _print(incident: Incident, policy: Policy, found: Reconsidered, source: str)
     print_line()
     print_line("What would change it", style="bold")
     for number, change in enumerate(found.changes, start=1):
-        print_raw(f"  {number}. {change}\n")
+        print_raw(f"  {number}. {_full(change)}\n")
+
+
+def _full(change: Reason) -> str:
+    """A sentence that stands by itself."""
+    words = sentence(change)
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _row(now: WriterNow) -> tuple[str, str, str, str]:

@@ -10,6 +10,7 @@ from sidecar.core.court import UNHEARD, heard_ns, page, saved, withdraw
 from sidecar.core.decisions import Decision, Refuse, SaveIncident
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.outcomes import RecoveryAnswered, WindowSettled
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sidecar.core.window import Unjudged, Window
 
 _NS_PER_MS: Final = 1_000_000
+_MAX_NAMED: Final = 4
 
 
 class Answers:
@@ -69,7 +71,7 @@ class Answers:
         window.looked_back(taken_in=taken_in)
         if judgement is None or not taken_in:
             return []
-        reason = f"{judgement.reason}; the run took it into its next fence, and no check came to it"
+        reason = judgement.reason.also(Reason(ReasonCode.TAKEN_INTO_NEXT_FENCE))
         judgement = replace(judgement, reason=reason, policy=self._court.policy.digest)
         # An incident of its own: the window goes on from its new fence, and its verdicts do not rest on this look.
         apart = window.apart(left.fence)
@@ -86,7 +88,7 @@ class Answers:
                 trusted_uid=left.trusted_uid,
                 changes=left.changes,
                 snapshot=snapshot,
-                broken="",
+                broken=None,
                 can_reload=False,
                 file=window.file,
                 session=window.run.session,
@@ -98,12 +100,12 @@ class Answers:
         """A gateway stands at its check and waits."""
         window = self._registry.window(event)
         if window.fence != event.fence:
-            window.lose_custody("the fence is not the one that was reported")
+            window.lose_custody(Reason(ReasonCode.FENCE_NOT_AS_REPORTED))
         if event.unheard:
             window.lose_custody(UNHEARD)
         if event.snapshot.fingerprint != event.current:
             # Nothing is concluded from it: the gateway asks again, or its own fence stops the turn.
-            return [refusal(event, Verdict.UNATTRIBUTED, "the file changed again while it was looked at")]
+            return [refusal(event, Verdict.UNATTRIBUTED, Reason(ReasonCode.CHANGED_WHILE_LOOKED_AT))]
         judgement = self._court.judge(window, event.snapshot)
         return [*self._court.met(window, judgement, heard_ns(event)), *self._answered(window, judgement, event)]
 
@@ -137,7 +139,7 @@ class Answers:
         window.answered()
         if not event.applied:
             window.note(event.at_ns, "recovery refused by the gateway's preload", event.reason)
-            reason = f"the gateway's preload refused: {event.reason}"
+            reason = Reason.of(ReasonCode.PRELOAD_REFUSED, problem=event.reason)
             return saved(window.amend(window.recovery(Outcome.REFUSED, self._court.mode, reason)))
         window.note(event.at_ns, "recovery applied", "ahead of the check" if event.pushed else "at the check")
         window.records.extend(event.records)
@@ -173,7 +175,7 @@ class Answers:
         if outcome is Outcome.NONE:
             if window.late is not None and judgement.may_recover and not self._court.held(window, heard_ns(event)):
                 return [*taken_back, *self._late.told(window, window.late)]
-            reason = window.broken or "the gateway did not wait for a command"
+            reason = window.broken or Reason(ReasonCode.NOT_AWAITED)
             incident = window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self._court.mode, reason))
         return [*taken_back, SaveIncident(incident=incident)]
 
@@ -202,8 +204,8 @@ class Answers:
             return self._unproven(window, event)
         if not event.missing:
             return []
-        reason = f"records {', '.join(event.missing[:4])} are not on the path to the root: the history has forked"
-        window.note(event.at_ns, "history forked", reason)
+        reason = Reason.of(ReasonCode.HISTORY_FORKED, records=event.missing[:_MAX_NAMED])
+        window.note(event.at_ns, "history forked", reason=reason)
         window.amend(window.recovery(Outcome.INEFFECTIVE, self._court.mode, reason))
         return [SaveIncident(incident=window.snapshot()), *page(window, Subject.RECOVERY)]
 
@@ -213,11 +215,11 @@ class Answers:
         changes = self._registry.ledger(window.file).changes
         if any(c.finished and c.operation is Operation.REMOVE for c in changes):
             return saved(window.snapshot())
-        reason = f"that no record was lost can't be seen: {event.problem}"
+        reason = Reason.of(ReasonCode.HISTORY_UNREAD, problem=event.problem)
         window.amend(replace(window.recovery(Outcome.INEFFECTIVE, self._court.mode, reason), unproven=True))
         return [SaveIncident(incident=window.snapshot()), *page(window, Subject.RECOVERY)]
 
 
-def refusal(event: VerdictAsked, verdict: Verdict, reason: str) -> Refuse:
+def refusal(event: VerdictAsked, verdict: Verdict, reason: Reason) -> Refuse:
     """The answer no: the gateway's own fence decides."""
     return Refuse(link=event.link, window=event.window, ask=event.ask, verdict=verdict, reason=reason)

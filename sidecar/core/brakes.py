@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.budget import Budget, Purse, Scope
 from sidecar.core.hold import Held, Hold, Pause
 from sidecar.core.policy import Mode
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.storm import Storm
 
 if TYPE_CHECKING:
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from sidecar.core.budget import Spent
     from sidecar.core.policy import Policy
 
-_NS_PER_SECOND: Final = 1_000_000_000
-_UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _HOLDS: Final = {Scope.SESSION: Hold.SESSION_BUDGET, Scope.GATEWAY: Hold.GATEWAY_BUDGET}
-_OWNERS: Final = {Scope.SESSION: "this session", Scope.GATEWAY: "this gateway"}
+_USED: Final = {Scope.SESSION: ReasonCode.SESSION_BUDGET_USED, Scope.GATEWAY: ReasonCode.GATEWAY_BUDGET_USED}
 
 
 class Brakes:
@@ -39,10 +37,6 @@ class Brakes:
         self.storm = Storm()
         self.budget = Budget(spent)
 
-    def met(self, policy: Policy, file: str, at_ns: int) -> bool:
-        """A session met a change that is not its run's own. True when a storm begins with it."""
-        return policy.storm is not None and self.storm.met(policy.storm, file, at_ns)
-
     def held(self, policy: Policy, file: str, at_ns: int, *, paid: bool = False) -> Held | None:
         """What holds back a recovery of this file now; None when nothing does.
 
@@ -53,16 +47,12 @@ class Brakes:
             paid: This fence has been counted already, so no budget is asked.
         """
         if self.mode is not Mode.RECOVER:
-            return Held(Hold.OBSERVE, f"the mode is {self.mode.value}")
+            return Held(Hold.OBSERVE, Reason(ReasonCode.OBSERVING))
         if self.pause is not None and self.pause.active(at_ns):
-            return Held(Hold.PAUSE, f"recovery is paused until {utc(self.pause.until_ns)}: {self.pause.reason}")
+            paused = Reason.of(ReasonCode.PAUSED, until_ns=self.pause.until_ns, note=self.pause.reason)
+            return Held(Hold.PAUSE, paused)
         if policy.storm is not None and self.storm.active(at_ns):
-            limit = policy.storm
-            return Held(
-                Hold.STORM,
-                f"{limit.sessions} or more sessions changed within {span(limit.within_ns)}; recovery is stopped until"
-                f" {utc(self.storm.until_ns)}",
-            )
+            return Held(Hold.STORM, self.storm.reason(policy.storm))
         if paid:
             return None
         for purse in self.budget.purses(policy.limits, file, at_ns):
@@ -71,23 +61,11 @@ class Brakes:
         return None
 
 
-def _exhausted(purse: Purse) -> str:
-    free = f"; the next may come at {utc(purse.free_at_ns)}" if purse.free_at_ns else ""
-    return (
-        f"the budget of {_OWNERS[purse.scope]} is used up: {purse.used} of {purse.limit} recoveries in"
-        f" {span(purse.period_ns)}{free}"
+def _exhausted(purse: Purse) -> Reason:
+    return Reason.of(
+        _USED[purse.scope],
+        used=purse.used,
+        limit=purse.limit,
+        period_ns=purse.period_ns,
+        free_at_ns=purse.free_at_ns,
     )
-
-
-def span(length_ns: int) -> str:
-    """A length of time for people, in the largest units that give a whole number."""
-    seconds = length_ns // _NS_PER_SECOND
-    for unit, name in _UNITS:
-        if seconds >= unit and seconds % unit == 0:
-            return f"{seconds // unit} {name}"
-    return f"{length_ns / _NS_PER_SECOND:g} s"
-
-
-def utc(at_ns: int) -> str:
-    """A time for people, to the second."""
-    return datetime.fromtimestamp(at_ns // _NS_PER_SECOND, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

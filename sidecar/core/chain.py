@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sidecar.core.content import Content, Segment, Snapshot
     from sidecar.core.custody import Explanation
     from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.reasons import Reason
     from sidecar.core.testimony import Testimony
     from sidecar.core.writer import Writer
 
@@ -34,12 +35,12 @@ class Gap:
     Attributes:
         from_ns: Its begin, nanoseconds since the epoch.
         to_ns: When the file was read again; 0 as long as it was not.
-        reason: One sentence for a person.
+        reason: Why.
     """
 
     from_ns: int
     to_ns: int
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

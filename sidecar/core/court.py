@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.brakes import Brakes, utc
+from sidecar.core.brakes import Brakes
 from sidecar.core.decisions import Approve, Decision, Page, SaveIncident, Withdraw
 from sidecar.core.grade import Grade
 from sidecar.core.hold import Held, Hold
 from sidecar.core.incident import Outcome, Subject
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sidecar.core.registry import Registry
     from sidecar.core.window import Window
 
-UNHEARD: Final = "another linked process did not say in time what it had done"
+UNHEARD: Final = Reason(ReasonCode.PROCESS_UNHEARD)
 
 
 class Court:
@@ -54,7 +55,8 @@ class Court:
     def policy_changed(self, event: PolicyChanged) -> list[Decision]:
         """From now on this policy holds, for what was approved and not acted upon as well."""
         self.policy = event.policy
-        return self.withdraw_all("policy changed", f"to {event.policy.digest}", event.at_ns)
+        self.note("policy changed", f"to {event.policy.digest}", event.at_ns)
+        return self.withdraw_all(ReasonCode.WITHDRAWN_POLICY_CHANGED)
 
     def pause_changed(self, event: PauseChanged) -> list[Decision]:
         """An operator asked for a pause, or ended one."""
@@ -62,7 +64,8 @@ class Court:
         if event.pause is None:
             self.note("pause ended", "", event.at_ns)
             return []
-        return self.withdraw_all("paused", event.pause.reason, event.at_ns)
+        self.note("paused", event.pause.reason, event.at_ns)
+        return self.withdraw_all(ReasonCode.WITHDRAWN_PAUSED)
 
     def judge(self, window: Window, snapshot: Snapshot) -> Judgement:
         """What the rules in force say of a file as it is now."""
@@ -82,17 +85,19 @@ class Court:
         )
         return replace(judge(evidence, self.policy), policy=self.policy.digest)
 
-    def unchanged(self, reason: str) -> Judgement:
+    def unchanged(self) -> Judgement:
         """Nothing was done to the file."""
+        reason = Reason(ReasonCode.FILE_AT_FENCE)
         return Judgement(Verdict.UNCHANGED, Grade.BYTES, reason, may_recover=True, policy=self.policy.digest)
 
     def met(self, window: Window, judgement: Judgement, at_ns: int) -> list[Decision]:
         """A session met a change; if a storm begins with it, what was approved before is held back too, and told."""
-        if judgement.verdict is Verdict.OWN or not self.brakes.met(self.policy, window.file, at_ns):
+        limit = self.policy.storm
+        if limit is None or judgement.verdict is Verdict.OWN or not self.brakes.storm.met(limit, window.file, at_ns):
             return []
         held_back = [w for w in self._registry.windows.values() if w.approved is not None and not told(w)]
-        until = f"recovery is stopped until {utc(self.brakes.storm.until_ns)}"
-        decisions = self.withdraw_all("storm", until, at_ns, Hold.STORM)
+        self.note("storm", "", at_ns, self.brakes.storm.reason(limit))
+        decisions = self.withdraw_all(ReasonCode.WITHDRAWN_STORM, Hold.STORM)
         if held_back and self.brakes.storm.tell():
             decisions += page(held_back[0], Subject.STORM)
         return decisions
@@ -111,7 +116,7 @@ class Court:
         incident = window.observe(judgement, current, self._registry.locks.foreign(window.file), at_ns)
         if incident.verdict is not Verdict.EXTERNAL or judgement.verdict is Verdict.EXTERNAL:
             return judgement
-        reason = f"a foreign change was seen in this window before: {incident.reason}"
+        reason = Reason.of(ReasonCode.TAKEOVER_SEEN_BEFORE, incident.reason)
         return replace(judgement, verdict=Verdict.EXTERNAL, reason=reason, may_recover=False, rule="")
 
     def approved(
@@ -151,15 +156,14 @@ class Court:
         tell = held.hold is Hold.STORM and not told(window) and self.brakes.storm.tell()
         return [*withdraw(window), SaveIncident(incident=incident), *(page(window, Subject.STORM) if tell else [])]
 
-    def note(self, what: str, detail: str, at_ns: int) -> None:
+    def note(self, what: str, detail: str, at_ns: int, reason: Reason | None = None) -> None:
         """Add a line to the timeline of every window."""
         for window in self._registry.windows.values():
-            window.note(at_ns, what, detail)
+            window.note(at_ns, what, detail, reason)
 
-    def withdraw_all(self, what: str, detail: str, at_ns: int, hold: Hold = Hold.NONE) -> list[Decision]:
+    def withdraw_all(self, code: ReasonCode, hold: Hold = Hold.NONE) -> list[Decision]:
         """Take back every approval that has not been seen applied."""
-        self.note(what, detail, at_ns)
-        reason = f"the approval was taken back: {what}; the next check is judged anew"
+        reason = Reason(code)
         withdrawn: list[Decision] = []
         saves: list[Decision] = []
         for window in self._registry.windows.values():

@@ -30,6 +30,7 @@ from sidecar.core.links import link_lost, link_opened
 from sidecar.core.lockwaits import LockWaits, answer_wait
 from sidecar.core.loss import Loss
 from sidecar.core.outcomes import CustodyLost, Ending
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.registry import Registry
 from sidecar.core.unlinked import UnlinkedChanges
 from sidecar.core.verdict import Verdict
@@ -151,14 +152,14 @@ class Custodian:
         return decisions
 
     def _refuse(self, event: ev.Event, error: IllegalStepError, at_ns: int) -> list[Decision]:
-        reason = str(error)
+        reason = Reason.of(ReasonCode.ILLEGAL_STEP, state=error.state, step=error.step)
         decisions: list[Decision] = []
         window = self._registry.windows.get(error.window)
         if window is not None:
             if window.approved is not None:
                 decisions.append(Withdraw(link=window.gateway.link, window=window.window_id))
             window.give_up(reason)
-            window.note(at_ns, "custody lost", reason)
+            window.note(at_ns, "custody lost", reason=reason)
         match event:
             case ev.VerdictAsked():
                 decisions.append(refusal(event, Verdict.UNATTRIBUTED, reason))

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sidecar.core.chain import KeptChain
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.incident import Incident, Subject
+    from sidecar.core.reasons import Reason
     from sidecar.core.recording import Recording
     from sidecar.core.verdict import Verdict
 
@@ -69,7 +70,7 @@ class Refuse:
     window: str
     ask: str
     verdict: Verdict
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +79,14 @@ class AnswerWait:
 
     Attributes:
         granted: It may; else the lock timeout takes its course.
-        reason: One sentence for a person.
+        reason: Why.
     """
 
     link: str
     window: str
     ask: str
     granted: bool
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ class ReportIllegalStep:
     """
 
     window: str
-    reason: str
+    reason: Reason
 
 
 Command = Approve | Withdraw | Refuse | AnswerWait

@@ -20,5 +20,5 @@ class IllegalStepError(SidecarError):
 
     def __init__(self, window: str, state: str, step: str) -> None:
         """Name the window, the state that refuses and the step."""
-        self.window = window
+        self.window, self.state, self.step = window, state, step
         super().__init__(f"window {window}: no step {step!r} while it is {state!r}")

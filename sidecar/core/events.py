@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sidecar.core.loss import Loss
     from sidecar.core.policy import Policy
     from sidecar.core.process import Act, Process
+    from sidecar.core.reasons import Reason
     from sidecar.core.writer import Writer
 
 
@@ -42,13 +43,13 @@ class AccountBroken:
 
     Attributes:
         loss: The class of the reason.
-        reason: One sentence for a person.
+        reason: What happened.
         at_ns: When it was noticed.
         file: The one file that it is about; empty when every file is touched.
     """
 
     loss: Loss
-    reason: str
+    reason: Reason
     at_ns: int
     file: str = ""
 
@@ -164,7 +165,6 @@ class KernelHeard:
 class KernelDeaf:
     """Sightings are lost, or there are none any more: nothing is concluded from their absence before this."""
 
-    reason: str
     at_ns: int
 
 
@@ -331,7 +331,7 @@ class ChainRecalled:
     """What was kept of a file's chain of custody, asked for by `sidecar.core.decisions.RecallChain`."""
 
     chain: KeptChain
-    reason: str
+    reason: Reason
     at_ns: int
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sidecar.core.budget import Purse
+    from sidecar.core.reasons import Reason
 
 
 class Hold(StrEnum):
@@ -35,12 +36,12 @@ class Held:
 
     Attributes:
         hold: By what.
-        reason: One sentence for a person.
+        reason: Why.
         purse: The budget, if that is what decided.
     """
 
     hold: Hold
-    reason: str
+    reason: Reason
     purse: Purse | None = None
 
 

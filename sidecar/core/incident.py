@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.grade import Grade
     from sidecar.core.process import Process
+    from sidecar.core.reasons import Reason
     from sidecar.core.verdict import Verdict
 
 NS_PER_SECOND: Final = 1_000_000_000
@@ -116,7 +117,7 @@ class Recovery:
         outcome: See `Outcome`.
         mode: The mode in force.
         latency_ms: From the question, or the co-tenant's release, to the command; 0 when there was none.
-        reason: One sentence for a person.
+        reason: Why; None while there is nothing to say.
         count: How many times a fence was moved in this window.
         pushed: How many of these needed no round trip.
         hold: What held it back, if that was not the verdict.
@@ -128,7 +129,7 @@ class Recovery:
     outcome: Outcome = Outcome.NONE
     mode: Mode = Mode.RECOVER
     latency_ms: float = 0.0
-    reason: str = ""
+    reason: Reason | None = None
     count: int = 0
     pushed: int = 0
     hold: Hold = Hold.NONE
@@ -149,11 +150,13 @@ class Moment:
         at_ns: Nanoseconds since the epoch, the gateway's clock.
         what: Short name, such as ``fence set`` or ``write``.
         detail: The rest of the line; no transcript text.
+        reason: Why, if there is more to say.
     """
 
     at_ns: int
     what: str
     detail: str = ""
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +170,7 @@ class Incident:
         closed_at_ns: When the window ended; 0 while it is open.
         verdict: The gravest verdict of the window.
         grade: Evidence behind it.
-        reason: One sentence for a person.
+        reason: Why this verdict.
         writers: Known writers.
         unexplained: Bytes without one.
         fence: The fingerprint of the fence at the last look.
@@ -192,7 +195,7 @@ class Incident:
     closed_at_ns: int = 0
     verdict: Verdict
     grade: Grade
-    reason: str
+    reason: Reason
     writers: tuple[WriterShare, ...] = ()
     unexplained: tuple[UnexplainedRange, ...] = ()
     fence: Fingerprint

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.change import Change, Operation
 from sidecar.core.projection import REPLACING
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.writer import WriterKind
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ _SHORTENING: Final = frozenset({WriterKind.COMPACTION, WriterKind.TRUNCATION})
 _ADDING: Final = frozenset({Operation.APPEND, Operation.WRITE})
 
 
-def left_out(changes: Sequence[Change], content: Content) -> str:
-    """Whose bytes a later rewrite by somebody else did away with; empty where nobody's.
+def left_out(changes: Sequence[Change], content: Content) -> Reason | None:
+    """Whose bytes a later rewrite by somebody else did away with; None where nobody's.
 
     Bytes count as kept where they were written. A rewrite that keeps a record elsewhere can't be told from one that
     does not, and then the turn is better stopped than the record lost.
@@ -31,8 +32,9 @@ def left_out(changes: Sequence[Change], content: Content) -> str:
         for earlier in changes[:index]:
             others = earlier.operation in _ADDING and earlier.length and not _same(earlier, rewrite)
             if others and not _holds(content, earlier):
-                return f"a rewrite by {rewrite.writer.label()} left out what {earlier.writer.label()} had written"
-    return ""
+                writer, lost = rewrite.writer.label(), earlier.writer.label()
+                return Reason.of(ReasonCode.REWRITE_LOST_BYTES, writer=writer, lost=lost)
+    return None
 
 
 def _same(one: Change, other: Change) -> bool:

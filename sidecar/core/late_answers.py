@@ -6,11 +6,11 @@ more when the answer comes after all.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.court import saved, withdraw
 from sidecar.core.incident import NS_PER_SECOND, Outcome
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.window import LateAnswer
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class LateAnswers:
     def halted(self, event: SidecarHalted) -> list[Decision]:
         """The sidecar itself did not run: a line in the timeline of every window."""
         self._halted = event
-        self._court.note("sidecar not running", _span(event), event.at_ns)
+        self._court.note("sidecar not running", "", event.at_ns, _halt(event))
         return []
 
     def late(self, event: AnswerLate) -> list[Decision]:
@@ -51,7 +51,8 @@ class LateAnswers:
         if window.late is not None and window.late.ask == event.ask:
             return self._came(window, window.late, event)
         waited = f"{event.waited_ns / _NS_PER_MS:.0f} ms"
-        window.late = LateAnswer(event.ask, event.waited_ns, f"the gateway waited {waited} for it; {self._why(event)}")
+        reason = Reason.of(ReasonCode.ANSWERED_TOO_LATE, self._why(event), waited_ns=event.waited_ns)
+        window.late = LateAnswer(event.ask, event.waited_ns, reason)
         window.note(event.at_ns, "no answer in time", f"the gateway went on after {waited}")
         taken_back = withdraw(window)
         if window.incident is None or window.incident.recovery.outcome is not Outcome.APPROVED:
@@ -60,29 +61,23 @@ class LateAnswers:
 
     def told(self, window: Window, late: LateAnswer) -> list[Decision]:
         """The verdict allowed a recovery, and its command comes too late."""
-        reason = f"the answer came too late: {late.reason}"
-        return saved(window.amend(window.recovery(Outcome.LATE, self._court.mode, reason)))
+        return saved(window.amend(window.recovery(Outcome.LATE, self._court.mode, late.reason)))
 
     def _came(self, window: Window, late: LateAnswer, event: AnswerLate) -> list[Decision]:
-        after = f"{(event.waited_ns - late.waited_ns) / _NS_PER_MS:.0f} ms after the gateway had stopped waiting"
-        window.note(event.at_ns, "answer came late", after)
+        after = Reason.of(ReasonCode.ANSWER_CAME_AFTER, after_ns=event.waited_ns - late.waited_ns)
+        window.note(event.at_ns, "answer came late", reason=after)
         if window.incident is None or window.incident.recovery.outcome is not Outcome.LATE:
             return []
-        window.late = LateAnswer(late.ask, late.waited_ns, f"{late.reason}; it came {after}")
+        window.late = LateAnswer(late.ask, late.waited_ns, late.reason.also(after))
         return self.told(window, window.late)
 
-    def _why(self, event: AnswerLate) -> str:
+    def _why(self, event: AnswerLate) -> Reason:
         halted = self._halted
         if halted is None or event.heard_ns - halted.at_ns > CAUSE_NS:
-            return "the sidecar was too slow"
-        return f"the sidecar was not running {_span(halted)}"
+            return Reason(ReasonCode.SIDECAR_SLOW)
+        return _halt(halted)
 
 
-def _span(halted: SidecarHalted) -> str:
-    seconds = (halted.at_ns - halted.since_ns) / NS_PER_SECOND
-    return f"for {seconds:.1f} s, from {_clock(halted.since_ns)} to {_clock(halted.at_ns)} UTC"
-
-
-def _clock(at_ns: int) -> str:
-    """A time of the day, to the millisecond."""
-    return datetime.fromtimestamp(at_ns / NS_PER_SECOND, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
+def _halt(halted: SidecarHalted) -> Reason:
+    since_ns, until_ns = halted.since_ns, halted.at_ns
+    return Reason.of(ReasonCode.SIDECAR_HALTED, since_ns=since_ns, until_ns=until_ns, halted_ns=until_ns - since_ns)

@@ -10,6 +10,7 @@ from sidecar.core.content import Manifest
 from sidecar.core.custody import explain
 from sidecar.core.overlap import laid_out
 from sidecar.core.projection import chained, project
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.testimony import NO_TESTIMONY
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ CALL_NS: Final = 60 * 1_000_000_000
 MAX_CHANGES: Final = 512
 """Reports that are kept apart; beyond it, the older half goes into the manifest."""
 
-_UNHEARD: Final = "what a write under way has done will never be known"
-_TOO_MANY: Final = "there were too many reports that lead nowhere"
+_UNHEARD: Final = Reason(ReasonCode.WRITE_NEVER_RETURNED)
+_TOO_MANY: Final = Reason(ReasonCode.TOO_MANY_REPORTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,7 @@ class Ledger:
         self.changes = [change for change in self.changes if not change.finished]
         return manifest
 
-    def forget(self, reason: str, at_ns: int) -> None:
+    def forget(self, reason: Reason, at_ns: int) -> None:
         """Custody is unknown from now on. Calls under way may still change the file, so they are kept in mind."""
         if self.manifest is not None:
             self.past = self._named() if self._away else self._reported()
@@ -221,7 +222,7 @@ class Ledger:
         """Who wrote what was there last: all that this says is who wrote what still is."""
         return (self.past if self.manifest is None or self._away else self.manifest) or Manifest()
 
-    def recall(self, kept: KeptChain, reason: str) -> None:
+    def recall(self, kept: KeptChain, reason: Reason) -> None:
         """What was known of this file before is known again, but for the time since it was watched last."""
         self.since_ns = kept.since_ns
         self.session = self.session or kept.session

@@ -8,6 +8,7 @@ from sidecar.core.decisions import Decision, SaveIncident
 from sidecar.core.gateway import Role
 from sidecar.core.loss import Loss
 from sidecar.core.outcomes import Ending
+from sidecar.core.reasons import Reason, ReasonCode
 
 if TYPE_CHECKING:
     from sidecar.core.events import LinkLost, LinkOpened
@@ -48,5 +49,5 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
         window.abandon(event.link)
     announced = gateway is not None and gateway.role is Role.COTENANT
     if not event.clean and not announced:
-        registry.lose_custody(Loss.LINK_LOST, "a gateway's link was lost without a goodbye", event.at_ns)
+        registry.lose_custody(Loss.LINK_LOST, Reason(ReasonCode.LINK_LOST), event.at_ns)
     return decisions

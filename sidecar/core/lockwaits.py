@@ -9,6 +9,7 @@ from sidecar.core.court import UNHEARD, heard_ns, saved
 from sidecar.core.decisions import AnswerWait, Decision, SaveIncident
 from sidecar.core.incident import Outcome
 from sidecar.core.outcomes import LockTimeout, LockTimeoutSettled
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.rules import Deed, May
 
 if TYPE_CHECKING:
@@ -37,21 +38,21 @@ class LockWaits:
         """
         window = self._registry.window(event)
         if window.fence != event.fence:
-            window.lose_custody("the fence is not the one that was reported")
+            window.lose_custody(Reason(ReasonCode.FENCE_NOT_AS_REPORTED))
         if event.unheard:
             window.lose_custody(UNHEARD)
-        who, problem = self._holder(window, event)
-        waited = f"{event.waited_ns / _NS_PER_SECOND:.1f} s"
-        window.note(event.at_ns, "lock timeout", f"not had in {waited}; held by {who}")
+        holder = self._holder(window, event)
+        timeout = Reason.of(ReasonCode.LOCK_TIMEOUT, holder, waited_ns=event.waited_ns)
+        window.note(event.at_ns, "lock timeout", reason=timeout)
         current = event.snapshot.fingerprint
         taken_back: list[Decision] = []
         if current == event.fence == window.fence:
-            judgement = self._court.unchanged("the file is as it was at the fence")
+            judgement = self._court.unchanged()
         else:
             judgement = self._court.judge(window, event.snapshot)
             taken_back = self._court.met(window, judgement, heard_ns(event))
-        may = judgement.may_recover and not problem
-        reason = f"the session lock was not had in {waited}: it was held by {problem or who}; {judgement.reason}"
+        may = judgement.may_recover and holder.code is ReasonCode.LOCK_HOLDER_KNOWN
+        reason = timeout.also(judgement.reason)
         judgement = self._court.observe(
             window, replace(judgement, reason=reason, may_recover=may), current, event.at_ns
         )
@@ -90,11 +91,12 @@ class LockWaits:
         window.note(event.at_ns, "lock not had", f"given up after {waited}")
         if known.outcome is not Outcome.APPROVED:
             return saved(window.snapshot())
-        reason = f"the run was let wait on, and did not get the session lock in {waited}: {known.reason}"
+        before = () if known.reason is None else (known.reason,)
+        reason = Reason.of(ReasonCode.LOCK_WAIT_IN_VAIN, *before, waited_ns=event.waited_ns)
         return saved(window.amend(window.recovery(Outcome.INEFFECTIVE, self._court.mode, reason)))
 
-    def _holder(self, window: Window, event: LockTimedOut) -> tuple[str, str]:
-        """Who held the lock, for people; and why that is nobody to wait for, empty for a known co-tenant."""
+    def _holder(self, window: Window, event: LockTimedOut) -> Reason:
+        """Who held the lock. Only for `ReasonCode.LOCK_HOLDER_KNOWN` a run may wait."""
         since_ns = event.at_ns - event.waited_ns
         pid, exe = event.holder_pid, event.holder_exe
         hold = self._registry.locks.holder(event.file, pid, since_ns)
@@ -102,18 +104,18 @@ class LockWaits:
         if not pid and foreign is not None and foreign.at_ns >= max(since_ns, hold.since_ns if hold else 0):
             pid, exe, hold = foreign.pid, foreign.exe, None
         if pid and pid not in self._registry.linked_pids():
-            who = f"process {pid} ({exe or 'unknown'})"
-            return who, f"{who}, which is no co-tenant"
+            return Reason.of(ReasonCode.LOCK_HOLDER_STRANGER, pid=pid, exe=exe)
+        if hold is None and pid:
+            return Reason.of(ReasonCode.LOCK_HOLDER_UNKNOWN_WRITER, pid=pid)
         if hold is None:
-            who = f"an unknown writer of process {pid}" if pid else "nobody that is known"
-            return who, who
-        who = f"{hold.writer.label()} (process {hold.writer.pid})"
+            return Reason(ReasonCode.LOCK_HOLDER_UNKNOWN)
         own = bool(window.run.run_id) and hold.writer.run_id == window.run.run_id
         deed = Deed(writer=hold.writer, did=May.APPEND, session=window.run.session, file=window.file)
         known = own or self._court.policy.decide(deed).allows(deed.did)
-        return who, "" if known else f"{who}, which the policy does not let write here"
+        code = ReasonCode.LOCK_HOLDER_KNOWN if known else ReasonCode.LOCK_HOLDER_FORBIDDEN
+        return Reason.of(code, writer=hold.writer.label(), pid=hold.writer.pid)
 
 
-def answer_wait(event: LockTimedOut, reason: str, *, granted: bool) -> AnswerWait:
+def answer_wait(event: LockTimedOut, reason: Reason, *, granted: bool) -> AnswerWait:
     """The answer to a run that waits for the lock."""
     return AnswerWait(link=event.link, window=event.window, ask=event.ask, granted=granted, reason=reason)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.budget import Limits
 from sidecar.core.grade import Grade
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.rules import DEFAULT_RULE, May, Ruling, decide
 
 if TYPE_CHECKING:
@@ -56,26 +57,28 @@ class Unchanged:
     executables: tuple[Glob, ...] = ()
     uids: frozenset[int] = frozenset()
 
-    def refusal(self, touched: tuple[Process, ...] | None) -> str:
-        """Why it may not; empty when it may.
+    def refusal(self, touched: tuple[Process, ...] | None) -> Reason | None:
+        """Why it may not; None when it may.
 
         Args:
             touched: Who touched the file since the fence; None when that is not known.
         """
         if not self.allow:
-            return "the policy forbids recovery"
+            return Reason(ReasonCode.UNCHANGED_FORBIDDEN)
         if not self.executables and not self.uids:
-            return ""
+            return None
         if touched is None:
-            return "the policy allows it to some programs or users only, and who touched the file is not known"
+            return Reason(ReasonCode.TOUCH_UNSEEN)
         for process in touched:
             known = not self.executables or any(glob.matches(process.exe) for glob in self.executables)
             if known and (not self.uids or process.uid in self.uids):
                 continue
             if (self.executables and not process.exe) or process.uid < 0:
-                return f"the policy allows it to some programs or users only, and {_unseen(process)}"
-            return f"the policy does not allow it to {process.exe}" + (f" of user {process.uid}" if self.uids else "")
-        return ""
+                return _unseen(process)
+            if self.uids:
+                return Reason.of(ReasonCode.TOUCH_USER_FORBIDDEN, exe=process.exe, uid=process.uid)
+            return Reason.of(ReasonCode.TOUCH_PROGRAM_FORBIDDEN, exe=process.exe)
+        return None
 
     @property
     def selective(self) -> bool:
@@ -83,11 +86,11 @@ class Unchanged:
         return self.allow and bool(self.executables or self.uids)
 
 
-def _unseen(process: Process) -> str:
+def _unseen(process: Process) -> Reason:
     """Why nothing is known of a process but its number."""
     if not process.pid:
-        return "a process outside of this pid namespace touched the file"
-    return f"process {process.pid} had ended before it could be seen which program it was"
+        return Reason(ReasonCode.TOUCH_OUTSIDE_NAMESPACE)
+    return Reason.of(ReasonCode.TOUCH_PROCESS_ENDED, pid=process.pid)
 
 
 @dataclass(frozen=True, slots=True)

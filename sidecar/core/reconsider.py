@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.hold import Hold
 from sidecar.core.incident import Outcome
-from sidecar.core.rules import DEFAULT_RULE, Deed, May
+from sidecar.core.reasons import Reason, ReasonCode
+from sidecar.core.rules import Deed, May
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
 
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 
 _GIVEN: Final = frozenset({Outcome.APPROVED, Outcome.APPLIED, Outcome.EFFECTIVE, Outcome.INEFFECTIVE})
 _LIFTS: Final = {
-    Hold.OBSERVE: "Run the sidecar without --observe: the mode gave no commands.",
-    Hold.PAUSE: "End the pause with `openclaw-sidecar resume`, or wait for its end.",
-    Hold.STORM: "Wait until the storm is over, or raise `sessions` or lower `cooldown` in [storm].",
-    Hold.SESSION_BUDGET: "Raise `recoveries` in [budget.session], or wait: its period passes.",
-    Hold.GATEWAY_BUDGET: "Raise `recoveries` in [budget.gateway], or wait: its period passes.",
+    Hold.OBSERVE: ReasonCode.LEAVE_OBSERVE,
+    Hold.PAUSE: ReasonCode.END_PAUSE,
+    Hold.STORM: ReasonCode.END_STORM,
+    Hold.SESSION_BUDGET: ReasonCode.RAISE_SESSION_BUDGET,
+    Hold.GATEWAY_BUDGET: ReasonCode.RAISE_GATEWAY_BUDGET,
 }
 
 
@@ -58,11 +59,11 @@ class Reconsidered:
 
     Attributes:
         writers: Each writer of the incident.
-        changes: What would change the end, one sentence each; never empty.
+        changes: What would change the end; never empty.
     """
 
     writers: tuple[WriterNow, ...]
-    changes: tuple[str, ...]
+    changes: tuple[Reason, ...]
 
 
 def reconsider(incident: Incident, policy: Policy) -> Reconsidered:
@@ -78,69 +79,63 @@ def _now(incident: Incident, share: WriterShare, policy: Policy) -> WriterNow:
     return WriterNow(share, deed, None if share.own else policy.decide(deed))
 
 
-def _changes(incident: Incident, writers: tuple[WriterNow, ...], policy: Policy) -> Iterator[str]:
+def _changes(incident: Incident, writers: tuple[WriterNow, ...], policy: Policy) -> Iterator[Reason]:
     outcome = incident.recovery.outcome
     if incident.verdict is Verdict.EXTERNAL:
-        yield "Nothing in a policy: bytes that nobody explained are never recovered across."
+        yield Reason(ReasonCode.NO_POLICY_EXPLAINS)
     elif incident.verdict is Verdict.RESET:
-        yield "Nothing in a policy: the gateway itself ended the session."
+        yield Reason(ReasonCode.NO_POLICY_KEEPS_SESSION)
     elif incident.verdict is Verdict.UNATTRIBUTED and not incident.rule:
-        yield "Nothing in a policy: the evidence has a gap, and a policy can only narrow what evidence allows."
+        yield Reason(ReasonCode.NO_POLICY_FILLS_GAP)
     elif outcome in _GIVEN:
         yield from _would_have_stopped(writers)
     elif incident.recovery.hold in _LIFTS:
-        yield _LIFTS[incident.recovery.hold]
+        yield Reason(_LIFTS[incident.recovery.hold])
     elif incident.recovery.hold is Hold.POLICY:
         yield from _would_have_allowed(incident, writers, policy)
     else:
-        yield f"Nothing in a policy: {incident.recovery.reason or incident.reason}."
+        yield Reason.of(ReasonCode.NO_POLICY_HELPS, incident.recovery.reason or incident.reason)
 
 
-def _would_have_allowed(incident: Incident, writers: tuple[WriterNow, ...], policy: Policy) -> Iterator[str]:
+def _would_have_allowed(incident: Incident, writers: tuple[WriterNow, ...], policy: Policy) -> Iterator[Reason]:
     if incident.verdict is Verdict.UNCHANGED:
         refusal = policy.unchanged.refusal(None)
-        yield (
-            f"Let [unchanged] allow it (allow = true, no executables or uids): {refusal}{_short_lived(policy)}."
-            if refusal
-            else "Nothing more: by this policy such a change is recovered from."
-        )
+        if refusal is None:
+            yield Reason(ReasonCode.UNCHANGED_ALLOWED_NOW)
+        else:
+            short_lived = (Reason(ReasonCode.MOSTLY_SHORT_LIVED),) if policy.unchanged.selective else ()
+            yield Reason.of(ReasonCode.ALLOW_UNCHANGED, refusal, *short_lived)
         return
     refused = [writer for writer in writers if not writer.allowed]
     for writer in refused:
-        yield f"Grant {writer.deed.writer.label()} may = {writer.deed.did.value!r}: {_where(writer, policy)}."
+        yield _grant(writer, policy)
     if refused:
         return
     # The run's own bytes ask for the policy's evidence, a co-tenant's for that of its rule.
     needs = [policy.needs if w.ruling is None else w.ruling.needs for w in writers]
     asked = max(needs or [policy.needs], key=lambda grade: grade.strength)
     if asked.strength > incident.grade.strength:
-        yield (
-            f"Ask for evidence = {incident.grade.value!r} instead of {asked.value!r}, or give the sidecar that"
-            " evidence: run it with --who kernel."
-        )
+        yield Reason.of(ReasonCode.ASK_LESS_EVIDENCE, found=incident.grade.value, needs=asked.value)
     else:
-        yield "Nothing more: by this policy every writer may do what it did."
+        yield Reason(ReasonCode.WRITERS_ALLOWED_NOW)
 
 
-def _short_lived(policy: Policy) -> str:
-    return "; of a command that ends at once, such as touch, that is mostly so" if policy.unchanged.selective else ""
-
-
-def _would_have_stopped(writers: tuple[WriterNow, ...]) -> Iterator[str]:
+def _would_have_stopped(writers: tuple[WriterNow, ...]) -> Iterator[Reason]:
     others = [writer for writer in writers if writer.ruling is not None]
     for writer in others:
+        name, did = writer.deed.writer.label(), writer.deed.did.value
         if writer.allowed:
-            name, did = writer.deed.writer.label(), writer.deed.did.value
-            yield f"A rule ahead of the others that grants {name} less than may = {did!r} would stop it."
+            yield Reason.of(ReasonCode.FORBID_BY_RULE, writer=name, did=did)
         else:
-            yield f"This policy grants {writer.deed.writer.label()} less than it did: it would be stopped now."
+            yield Reason.of(ReasonCode.FORBIDDEN_NOW, writer=name)
     if not others:
-        yield "A lower budget, a pause or --observe: no co-tenant wrote, so no rule decides."
+        yield Reason(ReasonCode.LOWER_BUDGET)
 
 
-def _where(writer: WriterNow, policy: Policy) -> str:
-    ruling = writer.ruling
+def _grant(writer: WriterNow, policy: Policy) -> Reason:
+    """What would have to be granted, and by which part of the policy."""
+    name, did, ruling = writer.deed.writer.label(), writer.deed.did.value, writer.ruling
     rule = None if ruling is None else next((rule for rule in policy.rules if rule.name == ruling.rule), None)
     if rule is None:
-        return f"no rule of the policy names it, and its {DEFAULT_RULE} is too little"
-    return f"rule {rule.name!r} in line {rule.line} decides, so change it or put a rule ahead of it"
+        return Reason.of(ReasonCode.GRANT_BEYOND_DEFAULT, writer=name, did=did)
+    return Reason.of(ReasonCode.GRANT_BEYOND_RULE, writer=name, did=did, rule=rule.name, line=rule.line)

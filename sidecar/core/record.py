@@ -18,6 +18,7 @@ from sidecar.core.incident import (
     WriterShare,
     incident_id,
 )
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.rules import May
 from sidecar.core.verdict import Verdict
 
@@ -78,11 +79,11 @@ class Record:
         name = self.window_id + TAKEN_IN
         return Record(name, self.gateway, self.file, self.run, fence, self.opened_at_ns, moments=list(self.moments))
 
-    def note(self, at_ns: int, what: str, detail: str = "") -> None:
+    def note(self, at_ns: int, what: str, detail: str = "", reason: Reason | None = None) -> None:
         """Add a line to the timeline."""
         if len(self.moments) == MAX_MOMENTS:
             del self.moments[_FIRST_MOMENTS]
-        self.moments.append(Moment(at_ns, what, detail))
+        self.moments.append(Moment(at_ns, what, detail, reason))
 
     @property
     def strange(self) -> tuple[Range, ...]:
@@ -111,7 +112,7 @@ class Record:
                 policy=judgement.policy,
             )
         graver = _GRAVITY[judgement.verdict] >= _GRAVITY[known.verdict]
-        self.note(at_ns, "verdict", f"{judgement.verdict.value}: {judgement.reason}")
+        self.note(at_ns, "verdict", judgement.verdict.value, judgement.reason)
         self.incident = replace(
             known,
             verdict=judgement.verdict if graver else known.verdict,
@@ -148,11 +149,10 @@ class Record:
         """The run is done, and was not stopped."""
         known = self.incident.recovery if self.incident else Recovery()
         if known.outcome in {Outcome.APPROVED, Outcome.LATE} and known.count == known.lock_waits == 0:
-            reason = "the gateway's own fence let the change pass; the approval was not needed"
-            return self.amend(self.recovery(Outcome.NONE, mode, reason))
+            return self.amend(self.recovery(Outcome.NONE, mode, Reason(ReasonCode.APPROVAL_NOT_NEEDED)))
         if known.outcome in {Outcome.APPLIED, Outcome.APPROVED, Outcome.LATE}:
-            done = "its fence was moved" if known.count else "it was let wait on for the session lock"
-            return self.amend(self.recovery(Outcome.EFFECTIVE, mode, f"the run went on after {done}"))
+            done = ReasonCode.WENT_ON_AFTER_MOVE if known.count else ReasonCode.WENT_ON_AFTER_WAIT
+            return self.amend(self.recovery(Outcome.EFFECTIVE, mode, Reason(done)))
         return None
 
     def lost(self, mode: Mode) -> Incident | None:
@@ -160,21 +160,20 @@ class Record:
         if self.incident is None:
             return None
         known = self.incident.recovery
-        done = "the fence was moved" if known.count else "the run was let wait on for the session lock"
         given = {
-            Outcome.APPROVED: "the command was given, and the turn was lost all the same",
-            Outcome.APPLIED: f"{done}, and the turn was lost all the same",
+            Outcome.APPROVED: ReasonCode.LOST_AFTER_APPROVAL,
+            Outcome.APPLIED: ReasonCode.LOST_AFTER_MOVE if known.count else ReasonCode.LOST_AFTER_WAIT,
         }
-        reason = given.get(known.outcome)
-        recovery = self.recovery(Outcome.INEFFECTIVE, mode, reason) if reason else None
+        code = given.get(known.outcome)
+        recovery = self.recovery(Outcome.INEFFECTIVE, mode, Reason(code)) if code else None
         return self.amend(recovery, turn_lost=True)
 
     def left(self) -> None:
         """The process is gone, and there will be no word of what came of a command (rule 6)."""
         known = self.incident.recovery if self.incident else Recovery()
         if known.outcome in {Outcome.APPROVED, Outcome.APPLIED}:
-            unknown = "the link was lost before the run was done: whether it went on is not known"
-            self.amend(replace(known, reason=f"{unknown}; {known.reason}"))
+            before = () if known.reason is None else (known.reason,)
+            self.amend(replace(known, reason=Reason.of(ReasonCode.END_UNSEEN, *before)))
 
     def close(self, at_ns: int) -> Incident | None:
         """End the window; its incident, if it has one, gets its end."""
@@ -193,7 +192,7 @@ class Record:
         return self.incident
 
     def recovery(
-        self, outcome: Outcome, mode: Mode, reason: str, latency_ms: float = 0.0, held: Held | None = None
+        self, outcome: Outcome, mode: Mode, reason: Reason | None, latency_ms: float = 0.0, held: Held | None = None
     ) -> Recovery:
         """The recovery record with a new outcome, and what held it back; counters are kept."""
         known = self.incident.recovery if self.incident else Recovery()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sidecar.core.events import LockTimedOut, TurnTripped, VerdictAsked
     from sidecar.core.loss import Loss
     from sidecar.core.process import Process
+    from sidecar.core.reasons import Reason
     from sidecar.core.testimony import Testimony
 
 IDLE_NS: Final = 6 * 3600 * 1_000_000_000
@@ -124,7 +125,7 @@ class Registry:
         if window.gateway.link != link:
             window.gateway = self.gateway(link)
 
-    def lose_custody(self, loss: Loss, reason: str, at_ns: int, file: str = "") -> None:
+    def lose_custody(self, loss: Loss, reason: Reason, at_ns: int, file: str = "") -> None:
         """Nothing may be assumed of the time before (rule 5), be it of one file or of all."""
         for path, ledger in self.ledgers.items():
             if file in {"", path}:
@@ -133,4 +134,4 @@ class Registry:
         self.outcomes.add(CustodyLost(loss=loss, windows=tuple(w.window_id for w in touched), at_ns=at_ns))
         for window in touched:
             window.lose_custody(reason)
-            window.note(at_ns, "custody lost", reason)
+            window.note(at_ns, "custody lost", reason=reason)

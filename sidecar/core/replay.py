@@ -37,13 +37,14 @@ class Difference:
 
 def facts(incident: Incident) -> dict[str, Any]:
     """What a replay must bring out again, as plain values. Not the id: it is made from the file's name."""
+    reason = incident.recovery.reason
     return {
         "verdict": incident.verdict.value,
         "grade": incident.grade.value,
-        "reason": incident.reason,
+        "reason": incident.reason.plain(),
         "outcome": incident.recovery.outcome.value,
         "hold": incident.recovery.hold.value,
-        "recovery_reason": incident.recovery.reason,
+        "recovery_reason": None if reason is None else reason.plain(),
         "moved": incident.recovery.count,
         "pushed": incident.recovery.pushed,
         "turn_lost": incident.turn_lost,

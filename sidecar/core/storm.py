@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sidecar.core.reasons import Reason, ReasonCode
+
 
 @dataclass(frozen=True, slots=True)
 class StormLimit:
@@ -53,6 +55,10 @@ class Storm:
         if begins:
             self._told = False
         return begins
+
+    def reason(self, limit: StormLimit) -> Reason:
+        """Why recovery is stopped, in the codes of the core."""
+        return Reason.of(ReasonCode.STORM, sessions=limit.sessions, within_ns=limit.within_ns, until_ns=self._until_ns)
 
     def active(self, at_ns: int) -> bool:
         """Recovery is stopped."""

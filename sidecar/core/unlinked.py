@@ -14,6 +14,7 @@ from sidecar.core.decisions import Decision, SaveIncident
 from sidecar.core.gateway import Adapter, Gateway, Run
 from sidecar.core.grade import Grade
 from sidecar.core.incident import Incident, Moment, Outcome, Recovery, WriterShare, incident_id
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import WriterKind
 
@@ -28,10 +29,6 @@ QUIET_NS: Final = 120 * 1_000_000_000
 """A file that has been left alone for so long starts a new incident with its next change."""
 
 _MAX_MOMENTS: Final = 200
-_NO_PRELOAD: Final = (
-    "the gateway carries no preload, so no one can tell which run wrote; `openclaw-sidecar hook` adds it"
-)
-_NO_HOLDER: Final = "no gateway is linked, and no process was seen to hold the lock: see `status`"
 
 
 @dataclass(slots=True)
@@ -79,10 +76,10 @@ class UnlinkedChanges:
             opened_at_ns=event.at_ns,
             verdict=Verdict.UNATTRIBUTED,
             grade=Grade.NONE,
-            reason=_NO_HOLDER,
+            reason=Reason(ReasonCode.NO_HOLDER_SEEN),
             fence=event.before,
             current=event.fingerprint,
-            recovery=Recovery(Outcome.NOT_ATTEMPTED, mode, reason="no command reaches a gateway without the preload"),
+            recovery=Recovery(Outcome.NOT_ATTEMPTED, mode, reason=Reason(ReasonCode.NOT_REACHABLE)),
             run=Run(),
             gateway=Gateway(link="", pid=0, adapter=Adapter.UNKNOWN),
         )
@@ -103,7 +100,7 @@ def _grown(incident: Incident, event: FileMoved, holder: ForeignHold | None) -> 
     return replace(
         changed,
         grade=Grade.BRACKET,
-        reason=_NO_PRELOAD,
+        reason=Reason(ReasonCode.NO_PRELOAD),
         writers=tuple(known.values()),
         gateway=replace(incident.gateway, pid=pid),
     )

@@ -12,6 +12,7 @@ from sidecar.core.grade import Grade
 from sidecar.core.kept import left_out
 from sidecar.core.policy import UNCHANGED_RULE
 from sidecar.core.projection import seen_through
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.rules import DEFAULT_RULE, NEVER_RULE, Deed, May, Ruling, deed_of
 from sidecar.core.testimony import NO_TESTIMONY, Testimony
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from sidecar.core.policy import Policy
     from sidecar.core.process import Process
     from sidecar.core.writer import Writer
+
+_MAX_NAMED: Final = 4
+"""Processes or ranges that a reason names."""
 
 
 class Verdict(StrEnum):
@@ -48,7 +52,7 @@ class Evidence:
         trusted_uid: Owner of the file at the fence; -1 when not known.
         changes: What linked processes reported about this file since the fence.
         snapshot: The file as read now.
-        broken: Why the gateway's account has a gap since the fence; empty when it is unbroken.
+        broken: Why the gateway's account has a gap since the fence; None when it is unbroken.
         can_reload: The gateway's adapter can make the run read the whole file again.
         file: Path of the session file.
         session: Hash of the session key; empty when not known.
@@ -62,7 +66,7 @@ class Evidence:
     trusted_uid: int
     changes: Sequence[Change]
     snapshot: Snapshot
-    broken: str
+    broken: Reason | None
     can_reload: bool
     file: str = ""
     session: str = ""
@@ -93,7 +97,7 @@ class Judgement:
         shares: Known writers and their bytes since the fence.
         unexplained: Byte ranges that nobody reported.
         may_recover: Re-fingerprinting is safe and allowed.
-        reason: One sentence for a person: why this verdict, or why no recovery.
+        reason: Why this verdict, or why no recovery.
         manifest: The file as it is now, for the fence that follows; None when it could not be read.
         rule: The rule of the policy that decided; empty where the evidence did.
         ruled: What the policy said of each writer but the run itself; empty where it was not asked.
@@ -103,7 +107,7 @@ class Judgement:
 
     verdict: Verdict
     grade: Grade
-    reason: str
+    reason: Reason
     shares: tuple[Share, ...] = ()
     unexplained: tuple[Range, ...] = ()
     may_recover: bool = False
@@ -133,8 +137,8 @@ def _with_strangers(judgement: Judgement, testimony: Testimony) -> Judgement:
     strangers = tuple(dict.fromkeys(p for p in (*testimony.proven, *testimony.doubtful) if p.pid))
     if not testimony.proven:
         return replace(judgement, strangers=strangers)
-    names = ", ".join(p.label() for p in testimony.proven[:4])
-    reason = f"{judgement.reason}; the kernel saw {names} write to it, which has no link"
+    names = tuple(p.label() for p in testimony.proven[:_MAX_NAMED])
+    reason = judgement.reason.also(Reason.of(ReasonCode.SEEN_BY_KERNEL, processes=names))
     return replace(judgement, verdict=Verdict.EXTERNAL, grade=Grade.KERNEL, reason=reason, strangers=strangers)
 
 
@@ -145,21 +149,22 @@ def _judge_bytes(evidence: Evidence, policy: Policy) -> Judgement:
     found = None
     if evidence.trusted is not None and snapshot.content is not None:
         found = explain(evidence.trusted, evidence.changes, snapshot.content)
-    if evidence.trusted is None or evidence.broken:
+    if evidence.trusted is None or evidence.broken is not None:
         return _judge_unknown(evidence, found)
     strange = _strange_file(evidence)
-    if strange:
+    if strange is not None:
         shares, unexplained = (found.shares, found.unexplained) if found else ((), ())
         return Judgement(Verdict.EXTERNAL, Grade.BYTES, strange, shares, unexplained)
     if found is None:
-        return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, f"the file could not be read: {snapshot.problem}")
+        unread = Reason.of(ReasonCode.FILE_UNREADABLE, problem=snapshot.problem)
+        return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, unread)
     if found.unexplained:
         return _judge_unexplained(found)
     if not seen_through(evidence.fence, evidence.changes):
         return Judgement(
             Verdict.UNATTRIBUTED,
             Grade.BYTES,
-            "the file changed unseen before a known writer replaced its bytes, which may have taken the change in",
+            Reason(ReasonCode.CHANGED_UNSEEN),
             found.shares,
             manifest=found.manifest,
         )
@@ -168,7 +173,7 @@ def _judge_bytes(evidence: Evidence, policy: Policy) -> Judgement:
 
 def _judge_unknown(evidence: Evidence, found: Explanation | None) -> Judgement:
     """Custody has a gap: what can be said of the bytes is kept, and proves nothing (rule 5)."""
-    reason = f"custody is unknown: {evidence.broken or 'what the file held at the fence is not known'}"
+    reason = _unknown(evidence.broken or Reason(ReasonCode.FENCE_CONTENT_UNKNOWN))
     if found is None:
         return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, reason)
     return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, reason, found.shares, found.unexplained, manifest=found.manifest)
@@ -183,16 +188,20 @@ def _judge_absent(evidence: Evidence) -> Judgement:
         later = {_came_later(change, removal) for change in written}
         if later == {False}:
             share = Share(removal.writer, 0)
-            return Judgement(Verdict.RESET, Grade.BYTES, "the gateway itself removed or archived the file", (share,))
+            return Judgement(Verdict.RESET, Grade.BYTES, Reason(ReasonCode.REMOVED_BY_GATEWAY), (share,))
         doubt = doubt or True not in later
     if doubt:
-        reason = "the file is gone; whether the gateway removed it before or after it was made anew can't be told"
-        return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, reason)
-    if evidence.broken:
-        return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, f"the file is gone; custody is unknown: {evidence.broken}")
+        return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, Reason(ReasonCode.REMOVAL_ORDER_UNKNOWN))
+    if evidence.broken is not None:
+        gone = Reason.of(ReasonCode.FILE_GONE, _unknown(evidence.broken))
+        return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, gone)
     if not evidence.fence.exists and not any(c.finished for c in written):
-        return Judgement(Verdict.UNCHANGED, Grade.BYTES, "there was no file at the fence, and there is none now")
-    return Judgement(Verdict.EXTERNAL, Grade.BYTES, "the session file was removed, and not by the gateway")
+        return Judgement(Verdict.UNCHANGED, Grade.BYTES, Reason(ReasonCode.NO_FILE_THEN_OR_NOW))
+    return Judgement(Verdict.EXTERNAL, Grade.BYTES, Reason(ReasonCode.REMOVED_BY_STRANGER))
+
+
+def _unknown(broken: Reason) -> Reason:
+    return Reason.of(ReasonCode.CUSTODY_UNKNOWN, broken)
 
 
 def _came_later(change: Change, removal: Change) -> bool | None:
@@ -213,24 +222,24 @@ def _came_later(change: Change, removal: Change) -> bool | None:
     return made.ctime_ns > gone.ctime_ns
 
 
-def _strange_file(evidence: Evidence) -> str:
-    """Why the file is no longer the kind of file it was; empty when it is."""
+def _strange_file(evidence: Evidence) -> Reason | None:
+    """Why the file is no longer the kind of file it was; None when it is."""
     if not evidence.fence.exists and not evidence.changes:
-        return "the session file was created, and not by the gateway"
+        return Reason(ReasonCode.CREATED_BY_STRANGER)
     if not evidence.snapshot.regular:
-        return "the session file is no longer a regular file"
+        return Reason(ReasonCode.NOT_A_REGULAR_FILE)
     if evidence.trusted_uid >= 0 and evidence.snapshot.uid != evidence.trusted_uid:
-        return f"the owner of the session file changed from uid {evidence.trusted_uid} to {evidence.snapshot.uid}"
-    return ""
+        return Reason.of(ReasonCode.OWNER_CHANGED, before=evidence.trusted_uid, after=evidence.snapshot.uid)
+    return None
 
 
 def _judge_unexplained(found: Explanation) -> Judgement:
-    where = ", ".join(f"{r.offset}..{r.end}" if r.length else f"missing at {r.offset}" for r in found.unexplained[:4])
+    where = tuple(f"{r.offset}+{r.length}" for r in found.unexplained[:_MAX_NAMED])
     if not found.determinate:
         return Judgement(
             Verdict.UNATTRIBUTED,
             Grade.BYTES,
-            f"bytes {where} are not explained while a write of the gateway is under way or can't be placed",
+            Reason.of(ReasonCode.UNEXPLAINED_WHILE_WRITING, ranges=where),
             found.shares,
             found.unexplained,
             manifest=found.manifest,
@@ -238,7 +247,7 @@ def _judge_unexplained(found: Explanation) -> Judgement:
     return Judgement(
         Verdict.EXTERNAL,
         Grade.BYTES,
-        f"bytes {where} were written by nobody in the gateway's unbroken account",
+        Reason.of(ReasonCode.UNEXPLAINED_BYTES, ranges=where),
         found.shares,
         found.unexplained,
         manifest=found.manifest,
@@ -249,41 +258,41 @@ def _judge_explained(evidence: Evidence, found: Explanation, policy: Policy) -> 
     others = [s for s in found.shares if not evidence.run_id or s.writer.run_id != evidence.run_id]
     if not others and found.shares:
         ruling = Ruling(DEFAULT_RULE, May.REWRITE, policy.needs)
-        return _grant(Verdict.OWN, "every byte is the run's own", (ruling,), evidence, found)
+        return _grant(Verdict.OWN, Reason(ReasonCode.EVERY_BYTE_OWN), (ruling,), evidence, found)
     if not others:
         return _judge_unchanged(evidence, found, policy)
     ruled = tuple(rule_on(evidence, share.writer, policy) for share in others)
     forbidden = [r for r in ruled if not r.ruling.allows(r.deed.did)]
     if forbidden:
+        first, *more = dict.fromkeys(_forbids(r) for r in forbidden)
         return Judgement(
             Verdict.UNATTRIBUTED,
             Grade.BYTES,
-            "; ".join(dict.fromkeys(_forbids(r) for r in forbidden)),
+            first.also(*more),
             found.shares,
             manifest=found.manifest,
             rule=_names(r.ruling for r in forbidden),
             ruled=ruled,
         )
-    names = ", ".join(sorted({s.writer.label() for s in others}))
+    names = tuple(sorted({s.writer.label() for s in others}))
     rulings = [r.ruling for r in ruled]
     if len(others) < len(found.shares):
         rulings.append(Ruling("", May.REWRITE, policy.needs))  # the run's own bytes ask for the policy's evidence
-    reason = f"every byte is the run's own or was written by {names}"
+    reason = Reason.of(ReasonCode.EVERY_BYTE_KNOWN, writers=names)
     return replace(_grant(Verdict.CO_TENANT, reason, rulings, evidence, found), ruled=ruled)
 
 
 def _judge_unchanged(evidence: Evidence, found: Explanation, policy: Policy) -> Judgement:
-    reason = "the bytes are the same; only metadata or the inode differs"
+    reason = Reason(ReasonCode.SAME_BYTES)
     # An owner that nobody has looked up yet is the gateway's user, where the file still is of that user.
     known = evidence.trusted_uid >= 0 or 0 <= evidence.gateway_uid == evidence.snapshot.uid
     if evidence.fence.exists and not known:
-        reason = f"{reason}, and the owner of the file at the fence is not known"
+        reason = reason.also(Reason(ReasonCode.OWNER_AT_FENCE_UNKNOWN))
         return Judgement(Verdict.UNATTRIBUTED, Grade.BYTES, reason, manifest=found.manifest)
     refusal = policy.unchanged.refusal(evidence.testimony.touched)
-    if refusal:
-        return Judgement(
-            Verdict.UNCHANGED, Grade.BYTES, f"{reason}; {refusal}", manifest=found.manifest, rule=UNCHANGED_RULE
-        )
+    if refusal is not None:
+        reason = reason.also(refusal)
+        return Judgement(Verdict.UNCHANGED, Grade.BYTES, reason, manifest=found.manifest, rule=UNCHANGED_RULE)
     ruling = Ruling(UNCHANGED_RULE, May.METADATA, policy.needs)
     return _grant(Verdict.UNCHANGED, reason, (ruling,), evidence, found)
 
@@ -299,27 +308,15 @@ def rule_on(evidence: Evidence, writer: Writer, policy: Policy) -> Ruled:
     return Ruled(deed, policy.decide(deed))
 
 
-_DID: Final = {
-    May.NOTHING: "did nothing",
-    May.METADATA: "changed its metadata",
-    May.APPEND: "appended",
-    May.REWRITE: "replaced old bytes",
-}
-_MAY: Final = {
-    May.NOTHING: "do nothing",
-    May.METADATA: "change metadata only",
-    May.APPEND: "append only",
-    May.REWRITE: "do anything",
-}
-
-
-def _forbids(ruled: Ruled) -> str:
-    who, did, may = ruled.deed.writer.label(), _DID[ruled.deed.did], _MAY[ruled.ruling.may]
-    if ruled.ruling.rule == NEVER_RULE:
-        return f"{who} is never a co-tenant, and it {did}"
-    whose = "the policy's default" if ruled.ruling.rule == DEFAULT_RULE else f"the policy's rule {ruled.ruling.rule}"
-    unknown = ", as not all that it asks for is known" if ruled.ruling.unknown else ""
-    return f"{whose} lets {who} {may}{unknown}, and it {did}"
+def _forbids(ruled: Ruled) -> Reason:
+    who, did, ruling = ruled.deed.writer.label(), ruled.deed.did.value, ruled.ruling
+    if ruling.rule == NEVER_RULE:
+        return Reason.of(ReasonCode.NEVER_A_COTENANT, writer=who, did=did)
+    unknown = (Reason(ReasonCode.CONDITION_UNKNOWN),) if ruling.unknown else ()
+    may = ruling.may.value
+    if ruling.rule == DEFAULT_RULE:
+        return Reason.of(ReasonCode.DEFAULT_FORBIDS, *unknown, writer=who, may=may, did=did)
+    return Reason.of(ReasonCode.RULE_FORBIDS, *unknown, rule=ruling.rule, writer=who, may=may, did=did)
 
 
 def _names(rulings: Iterable[Ruling]) -> str:
@@ -327,7 +324,7 @@ def _names(rulings: Iterable[Ruling]) -> str:
 
 
 def _grant(
-    verdict: Verdict, reason: str, rulings: Sequence[Ruling], evidence: Evidence, found: Explanation
+    verdict: Verdict, reason: Reason, rulings: Sequence[Ruling], evidence: Evidence, found: Explanation
 ) -> Judgement:
     """Allow the recovery unless the evidence is too weak, or old bytes were replaced and the run can't read them."""
     may, rule = True, _names(rulings)
@@ -336,11 +333,11 @@ def _grant(
     grade = Grade.KERNEL if evidence.testimony.vouches_for(writers) else Grade.BYTES
     if grade.strength < asks.needs.strength:
         may, rule = False, asks.rule or DEFAULT_RULE
-        reason = f"{reason}; recovery refused: the policy asks for evidence of grade {asks.needs.value}"
+        reason = reason.also(Reason.of(ReasonCode.EVIDENCE_TOO_WEAK, needs=asks.needs.value))
     elif verdict is not Verdict.OWN and not found.prefix_intact and not evidence.can_reload:
         may, rule = False, ""
-        reason = f"{reason}; recovery refused: old bytes were replaced and this release can't make the run reload them"
+        reason = reason.also(Reason(ReasonCode.NO_RELOAD))
     elif evidence.snapshot.content is not None and (lost := left_out(evidence.changes, evidence.snapshot.content)):
         may, rule = False, ""
-        reason = f"{reason}; recovery refused: {lost}"
+        reason = reason.also(lost)
     return Judgement(verdict, grade, reason, found.shares, may_recover=may, manifest=found.manifest, rule=rule)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core.change import Operation
 from sidecar.core.ledger import remove, replace_or_append
 from sidecar.core.life import Approval, Behind, Custody, State, Step
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.record import Record
 from sidecar.core.tally import Tally
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from sidecar.core.incident import Incident
     from sidecar.core.testimony import Mark
 
-NOT_SEEN: Final = "the sidecar did not see this fence being set"
-_NOT_READ: Final = "what the file held at the fence could not be established"
+_NOT_SEEN: Final = Reason(ReasonCode.FENCE_NOT_SEEN)
+_NOT_READ: Final = Reason(ReasonCode.FENCE_CONTENT_UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,12 @@ class LateAnswer:
     Attributes:
         ask: The question.
         waited_ns: How long the gateway waited.
-        reason: Why there was no answer in time, one sentence for a person.
+        reason: Why there was no answer in time.
     """
 
     ask: str
     waited_ns: int
-    reason: str
+    reason: Reason
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ class Window(Record):
         trusted: The bytes at the fence; None while they are not known.
         trusted_uid: Owner at the fence; -1 when not known.
         changes: Reported since the fence.
-        broken: Why custody is not known; empty while it is.
+        broken: Why custody is not known; None while it is.
         approved: What a recovery was approved to; None while no approval stands.
         unjudged: What the fence has left behind; None where there is nothing to be judged.
         records: Ids of the co-tenants' records that recoveries took in; they must stay on the path to the root.
@@ -88,7 +89,7 @@ class Window(Record):
     trusted: Manifest | None = None
     trusted_uid: int = -1
     changes: list[Change] = field(default_factory=list)
-    broken: str = NOT_SEEN
+    broken: Reason | None = _NOT_SEEN
     approved: Fingerprint | None = None
     unjudged: Unjudged | None = None
     records: list[str] = field(default_factory=list)
@@ -133,7 +134,7 @@ class Window(Record):
         self.trusted = trusted
         self.trusted_uid = uid
         self.changes = []
-        self.broken = "" if trusted is not None else _NOT_READ
+        self.broken = None if trusted is not None else _NOT_READ
         self.approved = None
         self.settled = self.incident.writers if self.incident else ()
         for change in since:
@@ -147,7 +148,7 @@ class Window(Record):
     def _take(self, step: Step) -> None:
         self.state = self.state.after(step, self.window_id)
 
-    def lose_custody(self, reason: str) -> None:
+    def lose_custody(self, reason: Reason) -> None:
         """Nothing may be assumed of this window any more, until the fence moves."""
         first = self.state.custody is not Custody.LOST
         self._take(Step.CUSTODY_LOST)
@@ -155,7 +156,7 @@ class Window(Record):
             self.broken = reason
         self.unjudged = None
 
-    def give_up(self, reason: str) -> None:
+    def give_up(self, reason: Reason) -> None:
         """The core has lost its way in this window: whatever its state is, nothing is known of it any more."""
         self.state = State()
         self.broken, self.approved, self.unjudged = reason, None, None
@@ -214,7 +215,7 @@ class Window(Record):
             return
         replace_or_append(self.changes, change)
         if behind is None:
-            self.lose_custody("a write that was reported late may have come before the fence or after it")
+            self.lose_custody(Reason(ReasonCode.REPORTED_LATE))
 
     def owned(self, snapshot: Snapshot) -> None:
         """The file was read. If it still is as at the fence, so is its owner: a change of it shows in the ctime."""
@@ -241,4 +242,4 @@ class Window(Record):
         kept = [c for c in self.changes if c.finished or c.link != link]
         if len(kept) < len(self.changes):
             self.changes = kept
-            self.lose_custody("a process was gone before its write returned")
+            self.lose_custody(Reason(ReasonCode.GONE_WHILE_WRITING))

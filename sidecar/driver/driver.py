@@ -13,7 +13,9 @@ import structlog
 
 from sidecar.core import decisions as de
 from sidecar.core import events as ev
+from sidecar.core.court import UNHEARD
 from sidecar.core.errors import SidecarError
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.recorder import Recorder
 from sidecar.driver.lineage import LineageCheck
 from sidecar.driver.owed import OwedPages
@@ -21,6 +23,7 @@ from sidecar.driver.questions import Questions
 from sidecar.driver.reads import SyncedReads
 from sidecar.driver.tasks import Tasks
 from sidecar.driver.window_ends import WindowEnds
+from sidecar.words import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +34,7 @@ if TYPE_CHECKING:
     from sidecar.core.questions import Question
     from sidecar.driver.ports import ChainSink, IncidentSink, Links, Listener, PageSink, RecordingSink
 
-_UNHEARD: Final = "another linked process did not say in time what it had done"
-_UNWATCHED: Final = "no sidecar kept an account of this file meanwhile"
+_UNHEARD: Final = sentence(UNHEARD)
 
 log = structlog.get_logger("sidecar.driver")
 
@@ -170,7 +172,7 @@ class Driver:
             case de.CheckLineage():
                 self._lineage.check(decision)
             case de.ReportIllegalStep():
-                log.error("illegal_step", window=decision.window, detail=decision.reason)
+                log.error("illegal_step", window=decision.window, detail=sentence(decision.reason))
             case de.RecallChain() | de.KeepChains() | de.KeepRecording():
                 self._remember(decision)
             case de.ReadFile(settle=True):
@@ -208,7 +210,7 @@ class Driver:
             log.warning("chain_not_recalled", file=file, error=str(error))
             return
         if kept is not None:
-            self.handle(ev.ChainRecalled(chain=kept, reason=_UNWATCHED, at_ns=self._now_ns()))
+            self.handle(ev.ChainRecalled(chain=kept, reason=Reason(ReasonCode.UNWATCHED), at_ns=self._now_ns()))
 
     def _send(self, command: de.Command) -> None:
         for link in self._links.open_sessions():

@@ -15,6 +15,7 @@ from sidecar.core.questions import CheckAsked, Question, TurnStopped, WaitAsked
 from sidecar.core.reports import AdapterFound, Diagnostic, LockFailed, PreloadTrouble, Report, WriteFailed
 from sidecar.link.changes import ChangeReader, writer_of
 from sidecar.wire import messages as wire
+from sidecar.words import sentence
 
 if TYPE_CHECKING:
     from sidecar.link.changes import Speaker
@@ -97,12 +98,13 @@ def message_of(command: de.Command) -> wire.SidecarMessage:
         case de.Withdraw():
             return wire.Refuse(window=command.window, ask="", verdict="", reason="taken back")
         case de.Refuse():
-            verdict, reason = command.verdict.value, command.reason[:MAX_REASON]
+            verdict, reason = command.verdict.value, sentence(command.reason)[:MAX_REASON]
             return wire.Refuse(window=command.window, ask=command.ask, verdict=verdict, reason=reason)
         case de.AnswerWait(granted=True):
             return wire.Wait(window=command.window, ask=command.ask)
         case de.AnswerWait():
-            return wire.Refuse(window=command.window, ask=command.ask, verdict="", reason=command.reason[:MAX_REASON])
+            reason = sentence(command.reason)[:MAX_REASON]
+            return wire.Refuse(window=command.window, ask=command.ask, verdict="", reason=reason)
         case _:
             assert_never(command)
 

@@ -10,6 +10,7 @@ from sidecar.core.incident import Subject
 from sidecar.notify import words
 from sidecar.store.printable import one_line
 from sidecar.store.public import iso_utc
+from sidecar.words import sentence
 
 if TYPE_CHECKING:
     from sidecar.core.incident import Incident
@@ -47,7 +48,7 @@ def page_text(incident: Incident, about: Subject, host: str) -> PageText:
         host: The machine that it happened on.
     """
     lines = [
-        f"What: {one_line(incident.reason)}",
+        f"What: {one_line(sentence(incident.reason))}",
         f"Session file: {one_line(incident.session_file)}",
         f"Gateway: {words.gateway(incident)}, on {one_line(host)}",
         f"When: {iso_utc(incident.opened_at_ns)}",

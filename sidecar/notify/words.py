@@ -9,6 +9,7 @@ from sidecar.core.incident import Outcome
 from sidecar.core.verdict import Verdict
 from sidecar.store.printable import one_line
 from sidecar.store.public import iso_utc
+from sidecar.words import sentence
 
 if TYPE_CHECKING:
     from sidecar.core.incident import Incident, UnexplainedRange, WriterShare
@@ -81,7 +82,7 @@ def done(incident: Incident) -> str:
     """What was done about it, or refused, and why."""
     recovery = incident.recovery
     words = outcome(incident)
-    return f"{words} ({one_line(recovery.reason)})" if recovery.reason else words
+    return f"{words} ({one_line(sentence(recovery.reason))})" if recovery.reason else words
 
 
 def impact(incident: Incident) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.loss import Loss
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.job import Job
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def read_clocks() -> Reading:
 class Clocks:
     """Compares the clocks with what they were at the last look."""
 
-    def __init__(self, lose: Callable[[Loss, str], None], read: Callable[[], Reading] = read_clocks) -> None:
+    def __init__(self, lose: Callable[[Loss, Reason], None], read: Callable[[], Reading] = read_clocks) -> None:
         """Take the first look; ``lose`` is called with what the next ones find."""
         self._lose = lose
         self._read = read
@@ -66,7 +67,7 @@ class Clocks:
         # While the machine sleeps, the time goes on: only what is more than that was set.
         stepped = (now.real - now.boot) - (last.real - last.boot)
         if slept > SUSPENDED_NS:
-            self._lose(Loss.SUSPENDED, f"the machine was suspended for {slept / _NS_PER_SECOND:.1f} s")
+            self._lose(Loss.SUSPENDED, Reason.of(ReasonCode.SUSPENDED, slept_ns=slept))
         if abs(stepped) > STEP_NS:
-            how = "forward" if stepped > 0 else "back"
-            self._lose(Loss.CLOCK_STEP, f"the clock was set {how} by {abs(stepped) / _NS_PER_SECOND:.1f} s")
+            how = ReasonCode.CLOCK_SET_AHEAD if stepped > 0 else ReasonCode.CLOCK_SET_BACK
+            self._lose(Loss.CLOCK_STEP, Reason.of(how, by_ns=abs(stepped)))

@@ -8,6 +8,7 @@ import structlog
 
 from sidecar.core import events as ev
 from sidecar.core.loss import Loss
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.witness import LATE_NS
 from sidecar.status import Problem, WitnessStatus
 from sidecar.watch.kernel import KernelEvidenceError, KernelWatch
@@ -29,7 +30,7 @@ class Eyewitness:
         self,
         tell: Callable[[ev.Event], None],
         now_ns: Callable[[], int],
-        lost: Callable[[Loss, str], None],
+        lost: Callable[[Loss, Reason], None],
         drops: Drops | None = None,
     ) -> None:
         """Nothing is listened to; ``lost`` is called when sightings may be missing, ``drops`` loses some on purpose."""
@@ -92,10 +93,9 @@ class Eyewitness:
 
     def kernel_overflowed(self) -> None:
         """Sightings are lost."""
-        text = "fanotify's event queue was full"
         self._whole_since_ns = self._now_ns()
-        self._tell(ev.KernelDeaf(reason=text, at_ns=self._whole_since_ns))
-        self._lost(Loss.KERNEL_OVERFLOW, text)
+        self._tell(ev.KernelDeaf(at_ns=self._whole_since_ns))
+        self._lost(Loss.KERNEL_OVERFLOW, Reason(ReasonCode.KERNEL_LOG_OVERFLOWED))
 
     def kernel_heard(self) -> None:
         """The kernel's queue is empty."""

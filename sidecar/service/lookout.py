@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core import events as ev
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.loss import Loss
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.watch.openers import open_for_writing
 from sidecar.watch.processes import executable_of
 from sidecar.watch.reading import fingerprint_of, jsonl_problem
@@ -65,8 +66,9 @@ class Lookout:
     def directory_renamed(self, path: Path) -> None:
         """What happened to the files below it meanwhile is not known."""
         self._resolved.clear()
+        renamed = Reason.of(ReasonCode.DIRECTORY_RENAMED, directory=printable(str(path)))
         for known in [known for known in self._last if known.is_relative_to(path)]:
-            self._lost(Loss.RENAMED, f"the directory {printable(str(path))} was renamed", self._key(known))
+            self._lost(Loss.RENAMED, renamed, self._key(known))
 
     def directory_gone(self, path: Path) -> None:
         """Nothing is heard of it any more."""
@@ -98,9 +100,9 @@ class Lookout:
             self.look(path)
         self._driver.handle(ev.LockFileGone(file=self._key(path), at_ns=self._now_ns()))
 
-    def watch_overflowed(self, reason: str) -> None:
+    def watch_overflowed(self, problem: str) -> None:
         """File events are lost."""
-        self._lost(Loss.OVERFLOW, reason)
+        self._lost(Loss.OVERFLOW, Reason.of(ReasonCode.WATCH_OVERFLOWED, problem=problem))
 
     def name_refused(self, path: Path, code: str, reason: str) -> None:
         """A name is left alone, or can't be followed all the way."""

@@ -11,11 +11,13 @@ import structlog
 from sidecar.core import events as ev
 from sidecar.core.loss import Loss
 from sidecar.watch.reading import fingerprint_of
+from sidecar.words import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.core.custodian import Custodian
+    from sidecar.core.reasons import Reason
     from sidecar.telemetry.telemetry import Telemetry
 
 NARROW: Final = frozenset({Loss.OVERFLOW, Loss.KERNEL_OVERFLOW, Loss.SUSPENDED})
@@ -46,16 +48,16 @@ class Losses:
         self._telemetry = telemetry
         self._now_ns = now_ns
 
-    def lose(self, loss: Loss, text: str, file: str = "") -> None:
+    def lose(self, loss: Loss, reason: Reason, file: str = "") -> None:
         """Custody of one file, or of all, is unknown from now on."""
         self.counts[loss.value] += 1
-        log.warning("custody_lost", reason=loss.value, detail=text)
+        log.warning("custody_lost", reason=loss.value, code=reason.code.value, detail=sentence(reason))
         if loss is Loss.OVERFLOW:
             self._telemetry.overflow()
         at_ns = self._now_ns()
         touched = [file] if file or loss not in NARROW else self._touched()
         for path in touched:
-            self._tell(ev.AccountBroken(loss=loss, reason=text, at_ns=at_ns, file=path))
+            self._tell(ev.AccountBroken(loss=loss, reason=reason, at_ns=at_ns, file=path))
         if not touched:
             self._telemetry.spared(loss)
 

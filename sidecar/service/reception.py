@@ -12,6 +12,7 @@ from sidecar.core import events as ev
 from sidecar.core.gateway import Role
 from sidecar.core.loss import Loss
 from sidecar.core.questions import CheckAsked, TurnStopped, WaitAsked
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.reports import AdapterFound, Diagnostic, LockFailed, PreloadTrouble, WriteFailed
 from sidecar.watch.identity import started
 from sidecar.watch.tree import printable
@@ -62,7 +63,7 @@ class LinkTelemetry(Protocol):
 class Losing(Protocol):
     """Who is told that custody is lost."""
 
-    def __call__(self, loss: Loss, text: str, file: str = "") -> None:
+    def __call__(self, loss: Loss, reason: Reason, file: str = "") -> None:
         """Of one file, or of all."""
         ...
 
@@ -100,7 +101,8 @@ class Reception:
             log.info("gateway_linked", pid=session.pid, openclaw=hello.openclaw if hello else "", link=session.name)
         if session.lost:
             self._telemetry.lost(session.lost)
-            self._lost(Loss.DROPPED, f"process {session.pid} dropped {session.lost} reports before it linked")
+            dropped = Reason.of(ReasonCode.REPORTS_DROPPED, count=session.lost, pid=session.pid)
+            self._lost(Loss.DROPPED, dropped)
 
     def link_heard(self, session: LinkSession, heard: tuple[Heard, ...]) -> Awaitable[None] | None:
         """One message, in order.
@@ -125,7 +127,7 @@ class Reception:
     def link_gap(self, session: LinkSession, missing: int) -> None:
         """Reports of this gateway are missing."""
         self._telemetry.gap(missing)
-        self._lost(Loss.GAP, f"{missing} reports of process {session.pid} are missing")
+        self._lost(Loss.GAP, Reason.of(ReasonCode.REPORTS_MISSING, count=missing, pid=session.pid))
 
     def link_rejected(self, session: LinkSession, reason: str, text: str) -> None:
         """Something was refused: one line, counted."""
@@ -163,7 +165,7 @@ class Reception:
             case LockFailed():
                 self._telemetry.lock_failed(report)
             case WriteFailed():
-                self._lost(Loss.WRITE_FAILED, f"a write of process {session.pid} failed half-way", report.file)
+                self._lost(Loss.WRITE_FAILED, Reason.of(ReasonCode.WRITE_FAILED, pid=session.pid), report.file)
             case AdapterFound():
                 self._driver.handle(ev.LinkOpened(gateway=session.gateway, at_ns=report.at_ns))
                 if report.new:
@@ -175,4 +177,4 @@ class Reception:
         """The preload caught an error of its own. In its account of writes, a report is missing for it (rule 5)."""
         log.warning("preload_trouble", pid=pid, where=trouble.where, reason=printable(trouble.reason))
         if trouble.where == _ACCOUNT:
-            self._lost(Loss.PRELOAD, f"the preload of process {pid} could not account for a write")
+            self._lost(Loss.PRELOAD, Reason.of(ReasonCode.WRITE_UNACCOUNTED, pid=pid))

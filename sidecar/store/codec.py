@@ -16,7 +16,9 @@ from sidecar.core.hold import Hold
 from sidecar.core.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
 from sidecar.core.policy import Mode
 from sidecar.core.process import Process
+from sidecar.core.reasons import Reason
 from sidecar.core.verdict import Verdict
+from sidecar.store.facts import build, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +44,7 @@ def decode(text: str) -> Incident:
         row,
         verdict=Verdict(row["verdict"]),
         grade=Grade(row["grade"]),
+        reason=build(Reason, row["reason"]),
         writers=tuple(_make(WriterShare, w) for w in row["writers"]),
         unexplained=tuple(_unexplained(u) for u in row["unexplained"]),
         fence=_make(Fingerprint, row["fence"]),
@@ -51,14 +54,33 @@ def decode(text: str) -> Incident:
             recovery,
             outcome=Outcome(recovery["outcome"]),
             mode=Mode(recovery["mode"]),
+            reason=_reason(recovery.get("reason")),
             hold=Hold(recovery.get("hold", Hold.NONE)),
             purse=_purse(recovery.get("purse")),
         ),
         run=_make(Run, row["run"]),
         gateway=_make(Gateway, gateway, adapter=Adapter(gateway["adapter"])),
-        timeline=tuple(_make(Moment, m) for m in row["timeline"]),
+        timeline=tuple(_make(Moment, m, reason=_reason(m.get("reason"))) for m in row["timeline"]),
         paged_for=_paged_for(row),
     )
+
+
+def encode_reason(reason: Reason | None) -> str:
+    """A reason as the text of a column; empty for none."""
+    return "" if reason is None else json.dumps(plain(reason), ensure_ascii=True, separators=(",", ":"))
+
+
+def decode_reason(text: str) -> Reason | None:
+    """The inverse of `encode_reason`.
+
+    Raises:
+        ValueError: The text is no reason.
+    """
+    return build(Reason, json.loads(text)) if text else None
+
+
+def _reason(row: Mapping[str, Any] | None) -> Reason | None:
+    return None if row is None else build(Reason, row)
 
 
 def _paged_for(row: Mapping[str, Any]) -> tuple[Subject, ...]:

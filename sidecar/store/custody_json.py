@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sidecar.store.printable import clean_json
-from sidecar.store.public import iso_utc
+from sidecar.store.public import iso_utc, reason_json
 
 if TYPE_CHECKING:
     from sidecar.core.chain import Chain
@@ -44,7 +44,7 @@ def chain_json(chain: Chain, *, watched: bool = True) -> dict[str, Any]:
                     "from": iso_utc(g.from_ns),
                     "to": iso_utc(g.to_ns),
                     "seconds": round((g.to_ns - g.from_ns) / 1e9, 3) if g.to_ns else None,
-                    "reason": g.reason,
+                    **reason_json(g.reason),
                 }
                 for g in chain.gaps
             ],

@@ -6,6 +6,7 @@ looked up in all of them.
 
 from __future__ import annotations
 
+import contextlib
 import types
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
@@ -72,8 +73,11 @@ def _build(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - one case
 def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:  # noqa: ANN401 - JSON values of any kind
     if value is None and type(None) in kinds:
         return None
-    (kind,) = [k for k in kinds if k is not type(None)]
-    return _build(kind, value, where)
+    *others, last = (k for k in kinds if k is not type(None))
+    for kind in others:
+        with contextlib.suppress(ValueError):
+            return _build(kind, value, where)
+    return _build(last, value, where)
 
 
 def _many(origin: type, kinds: tuple[Any, ...], value: Any, where: str) -> Any:  # noqa: ANN401 - as above

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.budget import Spent
 from sidecar.core.incident import Moment, Outcome, Subject
-from sidecar.store.codec import decode, encode
+from sidecar.core.reasons import Reason, ReasonCode
+from sidecar.store.codec import decode, encode, encode_reason
 from sidecar.store.database import lock_store, open_writer, transaction
 from sidecar.store.errors import StoreCorruptError
 from sidecar.store.printable import clean
@@ -35,7 +36,7 @@ COVERS_NS: Final = 15 * 60 * 1_000_000_000
 MAX_FORGOTTEN: Final = 50
 """Incidents that are removed in one commit."""
 
-STOPPED: Final = "the sidecar stopped before the outcome was seen"
+STOPPED: Final = Reason(ReasonCode.SIDECAR_STOPPED)
 _OLD: Final = """
     INSERT INTO old SELECT i.id FROM incidents AS i
     WHERE i.opened_at_ns < ? AND i.closed_at_ns != 0 AND NOT EXISTS (
@@ -265,7 +266,7 @@ def _note_change(database: sqlite3.Connection, incident: Incident, now_ns: int) 
     now = (
         incident.verdict.value,
         incident.recovery.outcome.value,
-        clean(incident.recovery.reason),
+        encode_reason(incident.recovery.reason),
         incident.recovery.count,
         int(incident.turn_lost),
     )

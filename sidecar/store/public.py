@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.store.printable import clean_json
+from sidecar.words import detail, sentence
 
 if TYPE_CHECKING:
     from sidecar.core.budget import Purse
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.process import Process
+    from sidecar.core.reasons import Reason
     from sidecar.store.stored import PageRecord, StoredIncident
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,7 +43,7 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
             "closed_at": iso_utc(incident.closed_at_ns),
             "verdict": incident.verdict.value,
             "evidence": incident.grade.value,
-            "reason": incident.reason,
+            **reason_json(incident.reason),
             "turn_lost": incident.turn_lost,
             "waited_ms": round(incident.waited_ms, 3),
             "rule": incident.rule,
@@ -81,7 +83,7 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
                 "outcome": incident.recovery.outcome.value,
                 "mode": incident.recovery.mode.value,
                 "latency_ms": round(incident.recovery.latency_ms, 3),
-                "reason": incident.recovery.reason,
+                **reason_json(incident.recovery.reason),
                 "count": incident.recovery.count,
                 "pushed": incident.recovery.pushed,
                 "hold": incident.recovery.hold.value,
@@ -94,7 +96,7 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
                     "at": iso_utc(h.at_ns),
                     "verdict": h.verdict.value,
                     "outcome": h.outcome.value,
-                    "reason": h.reason,
+                    **reason_json(h.reason),
                     "count": h.count,
                     "turn_lost": h.turn_lost,
                 }
@@ -107,10 +109,16 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
                 "adapter": incident.gateway.adapter.value,
                 "pid": incident.gateway.pid,
             },
-            "timeline": [{"at": iso_utc(m.at_ns), "what": m.what, "detail": m.detail} for m in incident.timeline],
+            "timeline": [{"at": iso_utc(m.at_ns), "what": m.what, "detail": detail(m)} for m in incident.timeline],
         }
     )
     return cleaned
+
+
+def reason_json(reason: Reason | None) -> dict[str, Any]:
+    """A reason for people and for programs: its sentence, its code, the parameters of the code, and further reasons."""
+    plain = {"code": "", "parameters": {}, "details": []} if reason is None else reason.plain()
+    return {"reason": sentence(reason), **{f"reason_{name}": value for name, value in plain.items()}}
 
 
 def _process(process: Process) -> dict[str, Any]:

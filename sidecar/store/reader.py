@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.verdict import Verdict
-from sidecar.store.codec import decode
+from sidecar.store.codec import decode, decode_reason
 from sidecar.store.database import open_reader, reading
 from sidecar.store.errors import StoreCorruptError
 from sidecar.store.stored import DuePage, OutcomeChange, PageKey, PageRecord, StoredIncident
@@ -177,7 +177,7 @@ class IncidentReader:
 
 def _history(connection: sqlite3.Connection, incident_id: str) -> tuple[OutcomeChange, ...]:
     return tuple(
-        OutcomeChange(at_ns, Verdict(verdict), Outcome(outcome), reason, count, bool(lost))
+        OutcomeChange(at_ns, Verdict(verdict), Outcome(outcome), decode_reason(reason), count, bool(lost))
         for at_ns, verdict, outcome, reason, count, lost in connection.execute(_HISTORY, (incident_id,))
     )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FORMAT: Final = "openclaw-sidecar incident 1"
 """What an exported file says of itself."""
 
-_NAMES: Final = frozenset({"file", "session_file", "directory", "exe", "cgroup", "container"})
+_NAMES: Final = frozenset({"file", "session_file", "directory", "exe", "holder_exe", "cgroup", "container"})
 """Fields that hold paths and the like. What they say is hashed wherever it occurs in an export."""
 
 _TOO_LONG: Final = "the window had more events than are kept: it can't be replayed"
@@ -130,7 +130,8 @@ def _hashed(body: dict[str, Any]) -> dict[str, Any]:
 
 def _found(value: Any) -> set[str]:  # noqa: ANN401 - any JSON value
     if isinstance(value, list | tuple):
-        return {name for item in value for name in _found(item)}
+        named = _found({value[0]: value[1]}) if len(value) == 2 and isinstance(value[0], str) else set()  # noqa: PLR2004 - a pair
+        return named | {name for item in value for name in _found(item)}
     if not isinstance(value, dict):
         return set()
     found = {item for name, item in value.items() if name in _NAMES and isinstance(item, str)}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from sidecar.core.incident import Incident, Outcome, Subject
+    from sidecar.core.reasons import Reason
     from sidecar.core.verdict import Verdict
 
 
@@ -57,7 +58,7 @@ class OutcomeChange:
         at_ns: When it was committed, the sidecar's clock, nanoseconds since the epoch.
         verdict: The verdict at that time.
         outcome: The recovery's outcome at that time: an intent (`approved`) stays on record beside its effect.
-        reason: One sentence for a person.
+        reason: Why; None while there was nothing to say.
         count: Fences moved until then.
         turn_lost: The turn was known to be lost.
     """
@@ -65,7 +66,7 @@ class OutcomeChange:
     at_ns: int
     verdict: Verdict
     outcome: Outcome
-    reason: str
+    reason: Reason | None
     count: int
     turn_lost: bool
 

@@ -89,8 +89,8 @@ class WatchHandler(Protocol):
         """A lock file is gone. ``path`` is the session file."""
         ...
 
-    def watch_overflowed(self, reason: str) -> None:
-        """Events are lost; ``reason`` is a sentence for people. Everything is looked at anew."""
+    def watch_overflowed(self, problem: str) -> None:
+        """Events are lost; ``problem`` says why, for people. Everything is looked at anew."""
         ...
 
     def name_refused(self, path: Path, code: str, reason: str) -> None:
@@ -177,9 +177,9 @@ class Watcher:
             if lost:
                 self._overflow(lost)
 
-    def _overflow(self, reason: str) -> None:
+    def _overflow(self, problem: str) -> None:
         self.overflows += 1
-        self._handler.watch_overflowed(reason)
+        self._handler.watch_overflowed(problem)
         self._scan()
 
     def _take(self, wd: int, mask: int, name: str) -> None:  # noqa: C901 - one case after the other

@@ -15,9 +15,10 @@ from sidecar.cli.explain import page_words
 from sidecar.core.gateway import Adapter
 from sidecar.core.incident import Moment, Outcome, Recovery, Subject
 from sidecar.core.policy import Mode
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.store.stored import PageKey, PageRecord
-from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
+from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, foreign, recovered
 
 if TYPE_CHECKING:
     from sidecar.core.incident import Incident
@@ -48,11 +49,11 @@ Timeline, in seconds from 2026-06-01T11:59:59.000000Z (fence set)
   +0.000   fence set      at 4000 bytes
   +1.000   lock taken     by cron daily-digest after 0.4 ms
   +1.000   write          append 300 bytes at 4000 by cron daily-digest
-  +2.000   verdict        co_tenant: every byte is known
+  +2.000   verdict        co_tenant: every byte is the run's own or was written by cron daily-digest
   +10.000  window closed
 
 On record, when it reached the disk
-  +3.000  co_tenant  approved   every byte is known
+  +3.000  co_tenant  approved   every byte is the run's own or was written by cron daily-digest
   +4.000  co_tenant  effective  the run went on after its fence was moved
 
 Who wrote how much since the fence
@@ -65,7 +66,7 @@ What to do
 
 
 def test_a_recovery_is_told_from_beginning_to_end(cli: Command, store: IncidentStore, clock: Clock) -> None:
-    store.save(recovered(recovery=Recovery(Outcome.APPROVED, reason="every byte is known")))
+    store.save(recovered(recovery=Recovery(Outcome.APPROVED, reason=KNOWN)))
     clock.now_ns += SECOND
     store.save(recovered())
     assert cli("explain", recovered().incident_id).out == RECOVERED
@@ -83,7 +84,10 @@ def test_a_takeover_is_told_with_the_bytes_the_process_and_the_steps(cli: Comman
     store.page_attempted(PageKey(foreign().incident_id, Subject.TAKEOVER), NOON, "1 (json): connection refused")
     story = cli("explain", foreign().incident_id).out
     assert "What happened  someone outside the gateway changed the session file\n" in story
-    assert "What was done  refused\nWhy            bytes 4300..4400 were written by nobody\n" in story
+    assert (
+        "What was done  refused\nWhy            bytes 4300..4400 were written by nobody in the gateway's unbroken"
+        " account\n" in story
+    )
     assert "Page           due and not sent, 1 attempt: 1 (json): connection refused\n" in story
     assert "  bytes 4300 to 4399 (100 bytes), while process 777 (/usr/bin/python3.11) held the lock\n" in story
     assert "  1. See what process 777 is: ps -o pid,user,lstart,args -p 777\n" in story
@@ -182,12 +186,11 @@ def _read(terminal: int) -> bytes:
 
 
 def test_a_lock_timeout_that_was_waited_out_is_told_with_its_holder(cli: Command, store: IncidentStore) -> None:
-    waited = Recovery(
-        Outcome.EFFECTIVE, reason="the run went on after it was let wait on for the session lock", lock_waits=1
-    )
+    waited = Recovery(Outcome.EFFECTIVE, reason=Reason(ReasonCode.WENT_ON_AFTER_WAIT), lock_waits=1)
     incident = recovered(verdict=Verdict.UNCHANGED, recovery=waited, writers=())
-    reason = "the session lock was not had in 60.0 s: it was held by cron daily-digest (process 4242)"
-    timeline = (Moment(NOON, "lock timeout", "not had in 60.0 s; held by cron daily-digest (process 4242)"),)
+    holder = Reason.of(ReasonCode.LOCK_HOLDER_KNOWN, writer="cron daily-digest", pid=4242)
+    reason = Reason.of(ReasonCode.LOCK_TIMEOUT, holder, waited_ns=60 * SECOND)
+    timeline = (Moment(NOON, "lock timeout", reason=reason),)
     store.save(replace(incident, current=incident.fence, reason=reason, timeline=timeline))
 
     out = cli("explain", incident.incident_id).out

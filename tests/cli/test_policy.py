@@ -12,6 +12,7 @@ from sidecar.config.policyfile import json_schema
 from sidecar.core.hold import Hold, Pause
 from sidecar.core.incident import Outcome, Recovery, WriterShare
 from sidecar.core.policy import Mode
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from tests.store.samples import NOON, foreign, recovered
 
@@ -78,14 +79,15 @@ def test_the_schema_is_printed(cli: Command) -> None:
 
 CRON = WriterShare("cron", "daily-digest", 4242, 300, did="append", may="nothing", rule="no-jobs")
 OWN = WriterShare("user_turn", "", 4242, 100, "run-1", own=True)
+FORBIDDEN = Reason.of(ReasonCode.RULE_FORBIDS, rule="no-jobs", writer="cron daily-digest", may="nothing", did="append")
 DENIED = recovered(
     verdict=Verdict.UNATTRIBUTED,
     rule="no-jobs",
     policy="0a1b2c3d4e5f",
     turn_lost=True,
     writers=(OWN, CRON),
-    reason="the policy's rule no-jobs lets cron daily-digest do nothing, and it appended",
-    recovery=Recovery(Outcome.REFUSED, Mode.RECOVER, 0.0, "the policy's rule no-jobs", hold=Hold.POLICY),
+    reason=FORBIDDEN,
+    recovery=Recovery(Outcome.REFUSED, Mode.RECOVER, 0.0, FORBIDDEN, hold=Hold.POLICY),
 )
 
 
@@ -139,8 +141,10 @@ def test_explain_with_a_policy_that_allows_it_by_now(cli: Command, store: Incide
         (replace(DENIED, recovery=Recovery(Outcome.NOT_ATTEMPTED, hold=Hold.SESSION_BUDGET)), "[budget.session]"),
         (replace(DENIED, recovery=Recovery(Outcome.NOT_ATTEMPTED, hold=Hold.OBSERVE)), "without --observe"),
         (
-            recovered(verdict=Verdict.CO_TENANT, recovery=Recovery(Outcome.REFUSED, reason="old bytes were replaced")),
-            "Nothing in a policy: old bytes were replaced.",
+            recovered(
+                verdict=Verdict.CO_TENANT, recovery=Recovery(Outcome.REFUSED, reason=Reason(ReasonCode.NO_RELOAD))
+            ),
+            "Nothing in a policy: recovery refused: old bytes were replaced",
         ),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -15,6 +15,7 @@ from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
 from sidecar.core.loss import Loss
 from sidecar.core.policy import Mode, Policy
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.rules import May, Rule
 from sidecar.core.writer import Writer, WriterKind
 
@@ -42,6 +43,17 @@ WAITED_NS: Final = 60_000_000_000
 STRANGER: Final = Writer(WriterKind.FOREIGN, "", 999)
 
 _DecisionT = TypeVar("_DecisionT", bound=Decision)
+
+OVERFLOWED: Final = Reason.of(ReasonCode.WATCH_OVERFLOWED, problem="the kernel's event queue was full")
+MISSING: Final = Reason.of(ReasonCode.REPORTS_MISSING, count=12, pid=GATEWAY_PID)
+FAILED: Final = Reason.of(ReasonCode.WRITE_FAILED, pid=GATEWAY_PID)
+
+
+def said(reason: Reason | None) -> list[Reason]:
+    """A reason and all its details, each by itself."""
+    if reason is None:
+        return []
+    return [replace(reason, details=()), *(part for detail in reason.details for part in said(detail))]
 
 
 def only(*kinds: WriterKind) -> Policy:
@@ -479,7 +491,7 @@ class Bench:
         """The run is done with its window."""
         return self.handle(ev.FenceClosed(window=window, takeover=takeover, at_ns=self.now()))
 
-    def lose(self, reason: str = "the kernel's queue overflowed", loss: Loss = Loss.OVERFLOW, file: str = "") -> None:
+    def lose(self, reason: Reason = OVERFLOWED, loss: Loss = Loss.OVERFLOW, file: str = "") -> None:
         """Reports or file events were lost."""
         self.handle(ev.AccountBroken(loss=loss, reason=reason, at_ns=self.now(), file=file))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import pytest
 
@@ -10,15 +11,19 @@ from sidecar.core import events as ev
 from sidecar.core.chain import MAX_GAPS, Chain, Gap, KeptChain, widened
 from sidecar.core.change import Change, Operation
 from sidecar.core.custodian import MAX_KEPT_AT_ONCE
-from sidecar.core.decisions import KeepChains, ReadFile, RecallChain
+from sidecar.core.decisions import KeepChains, ReadFile, RecallChain, Refuse
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.grade import Grade
 from sidecar.core.ledger import MAX_CHANGES, Ledger
 from sidecar.core.loss import Loss
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.registry import IDLE_NS, MAX_LEDGERS
-from tests.core.kit import CHANNEL, CRON, FILE, LINK, OTHER_RUN, OWN, RUN, Bench, Disk
+from tests.core.kit import CHANNEL, CRON, FILE, LINK, MISSING, OTHER_RUN, OWN, RUN, Bench, Disk
 
 OLD = b'{"type":"session"}\n'
+
+UNWATCHED: Final = Reason(ReasonCode.UNWATCHED)
+RENAMED: Final = Reason.of(ReasonCode.DIRECTORY_RENAMED, directory="/state/agents")
 
 
 def chain(bench: Bench) -> Chain:
@@ -113,7 +118,7 @@ def test_lost_reports_leave_a_gap_and_the_writers_of_what_is_still_there() -> No
     bench.fence()
     bench.write(CRON, b"note\n")
     bench.fence()
-    bench.lose("3 reports are missing", Loss.GAP)
+    bench.lose(MISSING, Loss.GAP)
     bench.disk.append(b"who knows\n")
     bench.fence()
 
@@ -124,7 +129,7 @@ def test_lost_reports_leave_a_gap_and_the_writers_of_what_is_still_there() -> No
         (len(OLD) + 5, 10, "", Grade.NONE),
     ]
     (gap,) = found.gaps
-    assert gap.reason == "3 reports are missing"
+    assert gap.reason == MISSING
     assert 0 < gap.from_ns < gap.to_ns
 
 
@@ -136,11 +141,11 @@ def test_a_file_that_was_away_for_a_moment_keeps_the_writers_of_what_has_come_ba
     bench.look()
     there = bytes(bench.disk.data)
     if order == "lost, then gone":
-        bench.lose("a directory was renamed", Loss.RENAMED)
+        bench.lose(RENAMED, Loss.RENAMED)
     bench.disk.remove()
     bench.read()
     if order == "gone, then lost":
-        bench.lose("a directory was renamed", Loss.RENAMED)
+        bench.lose(RENAMED, Loss.RENAMED)
     bench.disk.replace(there, foreign=())
     bench.write(CHANNEL, b"more\n")
     bench.disk.append(b"who knows\n")
@@ -187,7 +192,7 @@ def test_what_was_kept_is_asked_for_once_and_names_the_writers_of_what_is_still_
     bench.disk.append(b"unwatched\n")
     change = bench.write(CHANNEL, b"more\n")
     assert bench.custodian.handle(ev.FileChanged(file=FILE, change=change)) == [ReadFile(file=FILE, settle=True)]
-    bench.handle(ev.ChainRecalled(chain=known, reason="nobody watched", at_ns=bench.now()))
+    bench.handle(ev.ChainRecalled(chain=known, reason=UNWATCHED, at_ns=bench.now()))
     bench.read()
 
     found = chain(bench)
@@ -197,7 +202,7 @@ def test_what_was_kept_is_asked_for_once_and_names_the_writers_of_what_is_still_
         (10, None),
         (5, "channel telegram"),
     ]
-    assert [(g.from_ns, g.reason) for g in found.gaps] == [(known.watched_ns, "nobody watched")]
+    assert [(g.from_ns, g.reason) for g in found.gaps] == [(known.watched_ns, UNWATCHED)]
     assert found.gaps[0].to_ns > 0
 
 
@@ -209,11 +214,12 @@ def test_what_was_recalled_proves_nothing_about_a_window() -> None:
     (known,) = kept(before)
     bench = Bench(disk=before.disk)
     fence = bench.disk.fingerprint
-    bench.handle(ev.ChainRecalled(chain=known, reason="nobody watched", at_ns=bench.now()))
+    bench.handle(ev.ChainRecalled(chain=known, reason=UNWATCHED, at_ns=bench.now()))
     bench.write(CRON, b"more\n")
 
     answer = bench.ask(fence=fence)
-    assert "did not see this fence" in getattr(answer, "reason", "")
+    assert isinstance(answer, Refuse)
+    assert answer.reason == Reason.of(ReasonCode.CUSTODY_UNKNOWN, Reason(ReasonCode.FENCE_NOT_SEEN))
 
 
 def test_only_what_has_changed_and_has_a_known_writer_is_kept() -> None:
@@ -298,11 +304,11 @@ def test_a_file_that_was_put_away_is_asked_for_again() -> None:
 
 
 def test_a_gap_that_is_open_stands_for_those_that_follow_and_old_ones_go() -> None:
-    once = widened((), Gap(1, 0, "first"))
-    assert widened(once, Gap(2, 0, "second")) == once
+    once = widened((), Gap(1, 0, UNWATCHED))
+    assert widened(once, Gap(2, 0, MISSING)) == once
     many: tuple[Gap, ...] = ()
     for n in range(MAX_GAPS + 3):
-        many = widened(many, Gap(n, n + 1, ""))
+        many = widened(many, Gap(n, n + 1, UNWATCHED))
     assert len(many) == MAX_GAPS
     assert many[-1].from_ns == MAX_GAPS + 2
 

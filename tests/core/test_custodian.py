@@ -16,17 +16,21 @@ from sidecar.core.incident import Outcome, UnexplainedRange
 from sidecar.core.ledger import CALL_NS
 from sidecar.core.loss import Loss
 from sidecar.core.policy import Mode, Policy
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.record import MAX_MOMENTS
 from sidecar.core.unlinked import QUIET_NS
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import WriterKind
+from sidecar.words import detail
 from tests.core.kit import (
     CHANNEL,
     CRON,
+    FAILED,
     FILE,
     GATEWAY_PID,
     HEARTBEAT,
     LINK,
+    MISSING,
     OTHER_LINK,
     OTHER_RUN,
     OWN,
@@ -36,6 +40,7 @@ from tests.core.kit import (
     Disk,
     gateway,
     only,
+    said,
 )
 
 FOREIGN = b'{"id":"x","role":"user"}\n'
@@ -274,7 +279,7 @@ def test_observe_says_who_it_was_and_commands_nothing() -> None:
     bench.trip()
 
     assert answer.verdict is Verdict.CO_TENANT
-    assert "observe" in answer.reason
+    assert answer.reason == Reason(ReasonCode.OBSERVING)
     assert bench.approvals == []
     incident = bench.incident
     assert (incident.verdict, incident.recovery.outcome) == (Verdict.CO_TENANT, Outcome.NOT_ATTEMPTED)
@@ -302,7 +307,7 @@ def test_a_gateway_without_the_preload_leaves_an_incident_that_names_the_lock_ho
     assert (incident.verdict, incident.grade) == (Verdict.UNATTRIBUTED, Grade.BRACKET)
     assert [(w.pid, w.name, w.bytes) for w in incident.writers] == [(4711, "/usr/bin/node", 5)]
     assert incident.gateway.pid == 4711
-    assert "hook" in incident.reason
+    assert incident.reason == Reason(ReasonCode.NO_PRELOAD)
     assert (bench.pages, bench.approvals) == ([], [])
 
 
@@ -384,7 +389,8 @@ def test_a_command_that_the_preload_refused_is_not_ineffective() -> None:
     bench.close(takeover=True)
 
     assert bench.incident.recovery.outcome is Outcome.REFUSED
-    assert "after the approval" in bench.incident.recovery.reason
+    refusal = Reason.of(ReasonCode.PRELOAD_REFUSED, problem="the file changed after the approval")
+    assert bench.incident.recovery.reason == refusal
     assert bench.pages == []
 
 
@@ -443,7 +449,7 @@ def test_a_forked_history_is_ineffective_and_pages() -> None:
     bench.handle(ev.LineageChecked(window=WINDOW, missing=("r1",), at_ns=bench.now()))
 
     assert bench.incident.recovery.outcome is Outcome.INEFFECTIVE
-    assert "r1" in bench.incident.recovery.reason
+    assert bench.incident.recovery.reason == Reason.of(ReasonCode.HISTORY_FORKED, records=("r1",))
     assert len(bench.pages) == 1
 
 
@@ -472,7 +478,7 @@ def test_a_history_is_looked_at_though_the_link_is_lost_after_a_recovery(*, clea
     assert bench.custodian.windows == ()
     assert bench.incident.closed_at_ns
     assert bench.incident.recovery.outcome is Outcome.APPLIED
-    assert "whether it went on is not known" in bench.incident.recovery.reason
+    assert Reason(ReasonCode.END_UNSEEN) in said(bench.incident.recovery.reason)
 
     bench.handle(ev.LineageChecked(window=WINDOW, missing=("r1",), at_ns=bench.now()))
     assert [page.incident.recovery.outcome for page in bench.pages] == [Outcome.INEFFECTIVE]
@@ -486,7 +492,7 @@ def test_a_command_of_which_nothing_was_heard_before_the_link_was_lost_says_so()
     bench.handle(ev.LinkLost(link=LINK, clean=False, at_ns=bench.now()))
 
     assert bench.incident.recovery.outcome is Outcome.APPROVED
-    assert "whether it went on is not known" in bench.incident.recovery.reason
+    assert Reason(ReasonCode.END_UNSEEN) in said(bench.incident.recovery.reason)
     assert bench.checks == []
 
 
@@ -597,7 +603,7 @@ def test_rule_1_a_foreign_byte_that_was_seen_and_taken_away_again_is_not_forgott
     answer = refused(bench.ask())
 
     assert answer.verdict is Verdict.EXTERNAL
-    assert "seen in this window before" in answer.reason
+    assert answer.reason.code is ReasonCode.TAKEOVER_SEEN_BEFORE
 
 
 def test_rule_2_a_command_names_controller_fence_and_file() -> None:
@@ -645,12 +651,12 @@ def test_rule_2_a_fence_that_was_never_reported_is_not_moved() -> None:
 def test_rule_5_lost_events_make_custody_unknown_until_the_next_fence() -> None:
     bench = fenced()
     bench.cotenant(b"note\n")
-    bench.lose("12 messages were lost")
+    bench.lose(MISSING)
 
     answer = refused(bench.ask())
 
     assert answer.verdict is Verdict.UNATTRIBUTED
-    assert "12 messages were lost" in answer.reason
+    assert MISSING in said(answer.reason)
     assert bench.pages == []
     bench.fence()
     bench.cotenant(b"more\n")
@@ -669,10 +675,10 @@ def test_rule_5_custody_that_was_lost_begins_anew_with_the_file_itself() -> None
 def test_rule_5_what_was_lost_is_named_even_where_custody_had_not_begun() -> None:
     bench = Bench(disk=Disk(regular=False))
     bench.fence()
-    bench.lose("12 messages were lost")
+    bench.lose(MISSING)
     bench.cotenant(b"note\n")
 
-    assert "12 messages were lost" in refused(bench.ask()).reason
+    assert MISSING in said(refused(bench.ask()).reason)
 
 
 def test_rule_5_foreign_bytes_in_a_broken_account_page_nobody_and_are_not_recovered() -> None:
@@ -821,7 +827,7 @@ def test_a_strangers_bytes_that_a_fence_took_in_are_external_and_paged_once() ->
     incident = bench.incident
     assert (incident.verdict, incident.grade, incident.turn_lost) == (Verdict.EXTERNAL, Grade.BYTES, False)
     assert [(r.offset, r.length) for r in incident.unexplained] == [(before, len(FOREIGN))]
-    assert "took it into its next fence" in incident.reason
+    assert Reason(ReasonCode.TAKEN_INTO_NEXT_FENCE) in said(incident.reason)
     assert len(bench.pages) == 1
 
 
@@ -862,7 +868,7 @@ def test_rule_5_what_a_fence_took_in_is_nobodys_where_reports_were_lost(loss: st
     bench.write(OWN, b"answer\n")
     bench.fence()
     if loss == "account":
-        bench.lose("2 reports are missing", Loss.GAP)
+        bench.lose(MISSING, Loss.GAP)
     else:
         bench.handle(ev.LinkLost(link=OTHER_LINK, clean=False, at_ns=bench.now()))
     bench.look()
@@ -872,7 +878,7 @@ def test_rule_5_what_a_fence_took_in_is_nobodys_where_reports_were_lost(loss: st
 
 def test_a_call_that_is_told_again_behind_a_loss_is_no_takeover_while_its_bytes_land() -> None:
     bench = fenced()
-    bench.lose("2 reports are missing", Loss.GAP)
+    bench.lose(MISSING, Loss.GAP)
     call = bench.begin(Operation.APPEND, CRON, b"note\n")
     bench.fence()
     bench.look()
@@ -1213,7 +1219,7 @@ def test_the_answer_names_the_verdict_that_its_reason_is_about() -> None:
     answer = refused(bench.ask())
 
     assert answer.verdict is Verdict.CO_TENANT
-    assert "reload" in answer.reason
+    assert Reason(ReasonCode.NO_RELOAD) in said(answer.reason)
 
 
 def test_what_the_adapter_can_do_may_be_told_after_the_fence_was_set() -> None:
@@ -1243,7 +1249,8 @@ def test_a_policy_without_the_writer_refuses_it() -> None:
     answer = refused(bench.ask())
 
     assert (answer.verdict, bench.pages) == (Verdict.UNATTRIBUTED, [])
-    assert "daily-digest" in answer.reason
+    forbidden = Reason.of(ReasonCode.DEFAULT_FORBIDS, writer="cron daily-digest", may="nothing", did="append")
+    assert answer.reason == forbidden
 
 
 def test_a_symbolic_link_that_was_there_at_the_fence_is_no_takeover() -> None:
@@ -1301,7 +1308,7 @@ def test_the_timeline_tells_the_story_in_order() -> None:
     bench.apply(bench.approvals[-1], "r1")
     bench.close()
 
-    told = [(m.what, m.detail) for m in bench.incident.timeline]
+    told = [(m.what, detail(m)) for m in bench.incident.timeline]
     assert told == [
         ("fence set", "at 19 bytes"),
         ("model.call.started", "mock/slow"),
@@ -1409,7 +1416,7 @@ def test_the_owner_of_a_file_that_was_never_read_is_that_at_the_fence() -> None:
 
     assert isinstance(answer, Refuse)
     assert answer.verdict is Verdict.EXTERNAL
-    assert "from uid 1000 to 4711" in answer.reason
+    assert answer.reason == Reason.of(ReasonCode.OWNER_CHANGED, before=1000, after=4711)
     assert len(bench.pages) == 1
 
 
@@ -1433,7 +1440,7 @@ def test_an_owner_that_could_not_be_looked_up_at_the_fence_makes_no_file_unchang
     answer = bench.ask()
     assert isinstance(answer, Refuse)
     assert answer.verdict is Verdict.UNATTRIBUTED
-    assert "owner" in answer.reason
+    assert Reason(ReasonCode.OWNER_AT_FENCE_UNKNOWN) in said(answer.reason)
     assert bench.pages == []
 
     bench.fence()
@@ -1485,13 +1492,13 @@ def test_a_file_that_a_stranger_makes_in_a_first_turn_is_a_takeover() -> None:
 
 def test_a_write_that_failed_half_way_costs_custody_of_its_own_file_only() -> None:
     bench = fenced()
-    bench.lose("a write failed half-way", Loss.WRITE_FAILED, file="/state/agents/main/sessions/another.jsonl")
+    bench.lose(FAILED, Loss.WRITE_FAILED, file="/state/agents/main/sessions/another.jsonl")
     bench.cotenant(b"note\n")
 
     approved(bench.ask())
 
-    bench.lose("a write failed half-way", Loss.WRITE_FAILED, file=FILE)
-    assert "failed half-way" in refused(bench.ask()).reason
+    bench.lose(FAILED, Loss.WRITE_FAILED, file=FILE)
+    assert FAILED in said(refused(bench.ask()).reason)
 
 
 # What is lost is about the files that are touched

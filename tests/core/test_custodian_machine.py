@@ -23,7 +23,7 @@ from sidecar.core.loss import Loss
 from sidecar.core.policy import Mode, Policy
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
-from tests.core.kit import CHANNEL, CRON, FILE, HEARTBEAT, LINK, OTHER_LINK, Disk, digest, gateway
+from tests.core.kit import CHANNEL, CRON, FILE, HEARTBEAT, LINK, MISSING, OTHER_LINK, Disk, digest, gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -452,7 +452,7 @@ class Sessions(RuleBasedStateMachine):
             return
         if kind == "lost with a write":
             self.grow(self.record("k"))
-        self.tell(ev.AccountBroken(loss=Loss.GAP, reason="lost", at_ns=self.disk.clock))
+        self.tell(ev.AccountBroken(loss=Loss.GAP, reason=MISSING, at_ns=self.disk.clock))
         for fence in self.fences.values():
             fence.known = False
 

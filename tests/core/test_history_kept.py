@@ -7,9 +7,11 @@ import pytest
 from sidecar.core import events as ev
 from sidecar.core.decisions import Approve, Refuse
 from sidecar.core.incident import Outcome
+from sidecar.core.reasons import ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
-from tests.core.kit import CRON, GATEWAY_PID, HEARTBEAT, OWN, RUN, WINDOW, Bench
+from sidecar.words import sentence
+from tests.core.kit import CRON, GATEWAY_PID, HEARTBEAT, OWN, RUN, WINDOW, Bench, said
 
 HEAD = b'{"type":"session"}\n'
 NOTE = b'{"id":"note"}\n'
@@ -33,7 +35,7 @@ def test_a_history_that_can_not_be_read_is_no_proof_of_an_effect() -> None:
     bench.close()
     bench.handle(ev.LineageChecked(window=WINDOW, missing=(), problem=UNREADABLE, at_ns=bench.now()))
     assert bench.incident.recovery.outcome is Outcome.INEFFECTIVE
-    assert "No such file" in bench.incident.recovery.reason
+    assert "No such file" in sentence(bench.incident.recovery.reason)
     assert len(bench.pages) == 1
 
 
@@ -55,7 +57,7 @@ def test_a_rewrite_that_leaves_out_what_a_co_tenant_wrote_is_refused(writer: Wri
     bench.rewrite(writer, HEAD + REPLY)
     assert isinstance(bench.ask(), Refuse)
     assert bench.incident.verdict is Verdict.CO_TENANT
-    assert "left out what cron daily-digest had written" in bench.incident.recovery.reason
+    assert ReasonCode.REWRITE_LOST_BYTES in {r.code for r in said(bench.incident.recovery.reason)}
 
 
 def test_a_cut_that_takes_away_what_a_co_tenant_wrote_is_refused() -> None:

@@ -9,8 +9,10 @@ from sidecar.core.decisions import Approve, Withdraw
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.late_answers import CAUSE_NS
 from sidecar.core.policy import Mode
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
-from tests.core.kit import CRON, FILE, LINK, RUN, WINDOW, Bench
+from sidecar.words import detail, sentence
+from tests.core.kit import CRON, FILE, LINK, RUN, WINDOW, Bench, said
 
 RECORD = b'{"type":"message","id":"note"}\n'
 MS = 1_000_000
@@ -55,7 +57,7 @@ class Slow(Bench):
         )
 
     def moments(self) -> dict[str, str]:
-        return {moment.what: moment.detail for moment in self.incident.timeline}
+        return {moment.what: detail(moment) for moment in self.incident.timeline}
 
 
 def asked(bench: Slow) -> str:
@@ -76,8 +78,8 @@ def test_a_turn_that_was_lost_because_the_answer_was_late_is_late_counted_and_no
     assert bench.incident.recovery.outcome is Outcome.LATE
     assert bench.incident.turn_lost
     assert bench.pages == []
-    assert "the gateway waited 250 ms" in bench.incident.recovery.reason
-    assert "the sidecar was too slow" in bench.incident.recovery.reason
+    slow = Reason(ReasonCode.SIDECAR_SLOW)
+    assert bench.incident.recovery.reason == Reason.of(ReasonCode.ANSWERED_TOO_LATE, slow, waited_ns=250 * MS)
 
 
 def test_what_was_approved_is_taken_back_when_nobody_waits_for_it() -> None:
@@ -91,8 +93,9 @@ def test_a_halt_of_the_sidecar_is_named_as_the_cause_with_its_times() -> None:
     bench = Slow()
     bench.halt()
     bench.stop_waiting(asked(bench))
-    assert "the sidecar was not running for 0.4 s, from 22:13:20." in bench.incident.recovery.reason
-    assert bench.moments()["sidecar not running"].startswith("for 0.4 s, from 22:13:20.")
+    halted = "the sidecar was not running for 0.4 s, from 22:13:20."
+    assert halted in sentence(bench.incident.recovery.reason)
+    assert bench.moments()["sidecar not running"].startswith(halted)
     assert bench.moments()["no answer in time"] == "the gateway went on after 250 ms"
 
 
@@ -101,7 +104,7 @@ def test_a_halt_of_long_ago_is_not_the_cause() -> None:
     bench.halt()
     bench.pass_time(2 * CAUSE_NS)
     bench.stop_waiting(asked(bench))
-    assert "the sidecar was too slow" in bench.incident.recovery.reason
+    assert Reason(ReasonCode.SIDECAR_SLOW) in said(bench.incident.recovery.reason)
 
 
 @pytest.mark.parametrize("closed", [False, True])
@@ -113,8 +116,8 @@ def test_how_late_the_answer_came_is_said_also_when_the_turn_is_over(closed: boo
     if closed:
         bench.close(takeover=True)
     bench.stop_waiting(ask, 430 * MS)
-    assert bench.moments()["answer came late"] == "180 ms after the gateway had stopped waiting"
-    assert "it came 180 ms after the gateway had stopped waiting" in bench.incident.recovery.reason
+    assert bench.moments()["answer came late"] == "it came 180 ms after the gateway had stopped waiting"
+    assert Reason.of(ReasonCode.ANSWER_CAME_AFTER, after_ns=180 * MS) in said(bench.incident.recovery.reason)
     assert bench.incident.recovery.outcome is Outcome.LATE
     assert bench.pages == []
 

@@ -10,6 +10,7 @@ from sidecar.core.decisions import AnswerWait, Decision, Page, SaveIncident
 from sidecar.core.hold import Hold
 from sidecar.core.incident import Outcome
 from sidecar.core.policy import Mode, Policy
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.rules import May, Rule
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import WriterKind
@@ -27,6 +28,7 @@ from tests.core.kit import (
     WINDOW,
     Bench,
     gateway,
+    said,
 )
 
 if TYPE_CHECKING:
@@ -80,10 +82,11 @@ def test_a_run_may_wait_for_a_co_tenant_and_its_incident_names_holder_and_wait()
     incident = bench.incident
     assert (incident.verdict, incident.recovery.outcome) == (Verdict.UNCHANGED, Outcome.EFFECTIVE)
     assert (incident.recovery.lock_waits, incident.recovery.count, incident.turn_lost) == (1, 0, False)
-    assert "cron daily-digest" in incident.reason
-    assert "60.0 s" in incident.reason
+    holder = Reason.of(ReasonCode.LOCK_HOLDER_KNOWN, writer="cron daily-digest", pid=GATEWAY_PID)
+    timeout = Reason.of(ReasonCode.LOCK_TIMEOUT, holder, waited_ns=60_000_000_000)
+    assert incident.reason == timeout.also(Reason(ReasonCode.FILE_AT_FENCE))
+    assert timeout in [moment.reason for moment in incident.timeline if moment.what == "lock timeout"]
     told = {moment.what: moment.detail for moment in incident.timeline}
-    assert told["lock timeout"] == f"not had in 60.0 s; held by cron daily-digest (process {GATEWAY_PID})"
     assert "62.0 s" in told["lock had after all"]
     assert pages(bench) == 0
 
@@ -101,7 +104,8 @@ def test_a_foreign_holder_is_not_waited_for() -> None:
     assert not granted(bench.time_out(STRANGER.pid))
     bench.close(takeover=True)
     assert bench.incident.recovery.outcome is Outcome.REFUSED
-    assert f"process {STRANGER.pid} (/usr/bin/backup), which is no co-tenant" in bench.incident.reason
+    stranger = Reason.of(ReasonCode.LOCK_HOLDER_STRANGER, pid=STRANGER.pid, exe="/usr/bin/backup")
+    assert stranger in said(bench.incident.reason)
     assert bench.incident.turn_lost
     assert pages(bench) == 0, "that someone holds the lock proves no foreign byte"
 
@@ -158,7 +162,7 @@ def test_a_holder_that_the_policy_does_not_let_write_is_not_waited_for() -> None
     bench = Locked(policy=Policy(rules=(rule,)))
     bench.take(CRON)
     assert not granted(bench.time_out())
-    assert "cron daily-digest" in bench.incident.recovery.reason
+    assert ReasonCode.LOCK_HOLDER_FORBIDDEN in {r.code for r in said(bench.incident.recovery.reason)}
 
 
 def test_a_file_that_is_not_explained_is_not_waited_for_and_a_takeover_is_paged() -> None:
@@ -187,7 +191,7 @@ def test_with_another_fence_than_was_reported_a_changed_file_is_not_waited_for()
     bench.write(CRON, RECORD)
     assert not granted(bench.time_out(fence=elsewhere))
     assert bench.incident.verdict is Verdict.UNATTRIBUTED
-    assert "not the one that was reported" in bench.incident.reason
+    assert Reason(ReasonCode.FENCE_NOT_AS_REPORTED) in said(bench.incident.reason)
 
 
 def test_what_one_link_of_a_process_told_of_a_hold_ends_with_that_link() -> None:
@@ -197,7 +201,8 @@ def test_what_one_link_of_a_process_told_of_a_hold_ends_with_that_link() -> None
     bench.take(CRON, link=OTHER_LINK)
     bench.handle(ev.LinkLost(link=OTHER_LINK, clean=True, at_ns=bench.now()))
     assert not granted(bench.time_out())
-    assert f"an unknown writer of process {GATEWAY_PID}" in bench.incident.reason
+    unknown = Reason.of(ReasonCode.LOCK_HOLDER_UNKNOWN_WRITER, pid=GATEWAY_PID)
+    assert unknown in said(bench.incident.reason)
 
 
 def test_a_process_that_was_seen_with_the_lock_before_it_had_a_link_speaks_for_itself_from_then_on() -> None:
@@ -208,7 +213,8 @@ def test_a_process_that_was_seen_with_the_lock_before_it_had_a_link_speaks_for_i
     bench.handle(ev.LinkOpened(gateway=gateway(OTHER_LINK, 300), at_ns=bench.now()))
     bench.handle(ev.LockTaken(file=FILE, hold="h2", writer=writer, wait_ns=0, at_ns=taken_ns, link=OTHER_LINK))
     assert granted(bench.time_out(pid=0))
-    assert "cron daily-digest (process 300)" in bench.incident.reason
+    holder = Reason.of(ReasonCode.LOCK_HOLDER_KNOWN, writer="cron daily-digest", pid=300)
+    assert holder in said(bench.incident.reason)
 
 
 def test_an_incident_of_a_lock_timeout_names_the_policy_in_force() -> None:
@@ -241,7 +247,9 @@ def test_a_wait_in_vain_is_ineffective_and_paged_once() -> None:
     bench.wait_ended(had=False)
     bench.close(takeover=True)
     assert bench.incident.recovery.outcome is Outcome.INEFFECTIVE
-    assert "cron daily-digest" in bench.incident.recovery.reason
+    vain, timeout, holder, _file = said(bench.incident.recovery.reason)
+    assert (vain.code, timeout.code) == (ReasonCode.LOCK_WAIT_IN_VAIN, ReasonCode.LOCK_TIMEOUT)
+    assert holder == Reason.of(ReasonCode.LOCK_HOLDER_KNOWN, writer="cron daily-digest", pid=GATEWAY_PID)
     assert bench.incident.turn_lost
     assert pages(bench) == 1
 

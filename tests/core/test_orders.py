@@ -18,10 +18,12 @@ from sidecar.core.gateway import Run
 from sidecar.core.hold import Hold, Pause
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Mode, Policy
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.rules import May, Rule
 from sidecar.core.storm import StormLimit
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import WriterKind
+from sidecar.words import sentence
 from tests.core.kit import CRON, FILE, HEARTBEAT, LINK, WINDOW, Bench, Disk, digest, gateway, reported
 from tests.core.test_policy import POLICIES
 
@@ -58,7 +60,9 @@ def test_an_incident_names_the_rule_that_refused_and_what_it_said_of_the_writer(
     answer = bench.ask()
 
     assert isinstance(answer, Refuse)
-    assert "rule no-cron lets cron daily-digest do nothing, and it appended" in answer.reason
+    assert answer.reason == Reason.of(
+        ReasonCode.RULE_FORBIDS, rule="no-cron", writer="cron daily-digest", may="nothing", did="append"
+    )
     incident = bench.incident
     assert (incident.verdict, incident.rule, incident.policy) == (Verdict.UNATTRIBUTED, "no-cron", "0a1b2c3d4e5f")
     assert (incident.recovery.outcome, incident.recovery.hold) == (Outcome.REFUSED, Hold.POLICY)
@@ -83,7 +87,8 @@ def test_a_writer_that_may_append_may_not_rewrite() -> None:
 
     answer = bench.ask()
     assert isinstance(answer, Refuse)
-    assert "append only, and it replaced old bytes" in answer.reason
+    forbidden = Reason.of(ReasonCode.DEFAULT_FORBIDS, writer="cron daily-digest", may="append", did="rewrite")
+    assert answer.reason == forbidden
 
 
 def test_a_takeover_is_a_takeover_whatever_the_policy_says() -> None:
@@ -201,8 +206,8 @@ def test_a_pause_gives_verdicts_and_no_commands_until_its_end() -> None:
     answer = bench.ask()
 
     assert isinstance(answer, Refuse)
-    assert "paused until" in answer.reason
-    assert "upgrade" in answer.reason
+    assert answer.reason.code is ReasonCode.PAUSED
+    assert dict(answer.reason.parameters)["note"] == "upgrade"
     assert bench.incident.verdict is Verdict.CO_TENANT
     assert (bench.incident.recovery.outcome, bench.incident.recovery.hold) == (Outcome.NOT_ATTEMPTED, Hold.PAUSE)
 
@@ -296,7 +301,7 @@ def test_a_session_that_has_had_its_recoveries_gets_no_more_until_the_period_is_
     assert last.recovery.hold is Hold.SESSION_BUDGET
     assert last.recovery.purse is not None
     assert (last.recovery.purse.scope, last.recovery.purse.used, last.recovery.purse.limit) == (Scope.SESSION, 2, 2)
-    assert "2 of 2 recoveries in 1 h; the next may come at 20" in last.recovery.reason
+    assert "2 of 2 recoveries in 1 h; the next may come at 20" in sentence(last.recovery.reason)
 
     bench.pass_time(HOUR)
     assert recovered(bench)
@@ -447,7 +452,7 @@ def test_a_storm_stops_recovery_and_pages_once() -> None:
     assert {i.verdict for i in held} == {Verdict.CO_TENANT}
     [page] = town.pages
     assert page.incident.recovery.hold is Hold.STORM
-    assert "3 or more sessions changed within 10 s" in page.incident.recovery.reason
+    assert "3 or more sessions changed within 10 s" in sentence(page.incident.recovery.reason)
 
     town.now += 61 * S
     assert town.note(7)
@@ -473,7 +478,7 @@ def test_a_storm_takes_back_what_was_approved_before_it_and_tells_of_it(by: str)
     for number in range(2):
         recovery = town.incidents[f"/state/agents/main/sessions/{number}.jsonl"].recovery
         assert (recovery.outcome, recovery.hold) == (Outcome.NOT_ATTEMPTED, Hold.STORM)
-        assert "taken back: storm" in recovery.reason
+        assert recovery.reason == Reason(ReasonCode.WITHDRAWN_STORM)
     told = [(p.about, p.incident.window) for p in town.pages]
     assert told == [(Subject.STORM, "p0"), (Subject.TAKEOVER, "s2")]
 

@@ -13,9 +13,25 @@ from sidecar.core.change import Change, Operation
 from sidecar.core.content import BytesContent, Manifest, Range, Snapshot
 from sidecar.core.grade import Grade
 from sidecar.core.policy import Policy, Unchanged
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
 from sidecar.core.writer import WriterKind
-from tests.core.kit import CHANNEL, CRON, HEARTBEAT, LINK, OTHER_LINK, OWN, RUN, STRANGER, Disk, digest, only
+from sidecar.words import sentence
+from tests.core.kit import (
+    CHANNEL,
+    CRON,
+    HEARTBEAT,
+    LINK,
+    MISSING,
+    OTHER_LINK,
+    OWN,
+    RUN,
+    STRANGER,
+    Disk,
+    digest,
+    only,
+    said,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +127,7 @@ class Scene:
         self.disk.touch()
         self.report(Operation.METADATA, writer, b"", before)
 
-    def evidence(self, *, can_reload: bool = True, broken: str = "", run_id: str = RUN.run_id) -> Evidence:
+    def evidence(self, *, can_reload: bool = True, broken: Reason | None = None, run_id: str = RUN.run_id) -> Evidence:
         return Evidence(
             run_id=run_id,
             fence=self.fence,
@@ -123,7 +139,7 @@ class Scene:
             can_reload=can_reload,
         )
 
-    def judge(self, policy: Policy = POLICY, *, can_reload: bool = True, broken: str = "") -> Judgement:
+    def judge(self, policy: Policy = POLICY, *, can_reload: bool = True, broken: Reason | None = None) -> Judgement:
         return judge(self.evidence(can_reload=can_reload, broken=broken), policy)
 
 
@@ -292,7 +308,7 @@ def test_the_table_of_the_design(act: Callable[[Scene], None], verdict: Verdict,
     judgement = scene.judge()
 
     assert (judgement.verdict, judgement.may_recover) == (verdict, may_recover), judgement.reason
-    assert judgement.reason
+    assert sentence(judgement.reason)
 
 
 @pytest.mark.parametrize(("act", "verdict", "may_recover"), TABLE.values(), ids=TABLE.keys())
@@ -303,14 +319,14 @@ def test_a_broken_account_is_never_judged_external_nor_recovered(
     scene = Scene()
     act(scene)
 
-    judgement = scene.judge(broken="12 messages were lost")
+    judgement = scene.judge(broken=MISSING)
 
     assert not judgement.may_recover
     if verdict is Verdict.RESET:
         assert judgement.verdict is Verdict.RESET
     else:
         assert judgement.verdict is Verdict.UNATTRIBUTED
-        assert "12 messages were lost" in judgement.reason
+        assert MISSING in said(judgement.reason)
 
 
 @pytest.mark.parametrize(("act", "verdict", "may_recover"), TABLE.values(), ids=TABLE.keys())
@@ -334,7 +350,7 @@ def test_the_range_of_a_foreign_append_is_exact() -> None:
     judgement = scene.judge()
 
     assert judgement.unexplained == (Range(18, 8),)
-    assert "18..26" in judgement.reason
+    assert judgement.reason == Reason.of(ReasonCode.UNEXPLAINED_BYTES, ranges=("18+8",))
     assert [(s.writer, s.bytes) for s in judgement.shares] == [(CRON, 7), (CHANNEL, 6)]
 
 
@@ -346,7 +362,7 @@ def test_bytes_that_are_missing_are_named_by_their_place() -> None:
     judgement = scene.judge()
 
     assert judgement.verdict is Verdict.EXTERNAL
-    assert "missing at 11" in judgement.reason
+    assert judgement.reason == Reason.of(ReasonCode.UNEXPLAINED_BYTES, ranges=("11+0",))
 
 
 def test_a_run_without_an_id_owns_nothing() -> None:
@@ -368,7 +384,7 @@ def test_a_cotenants_rewrite_needs_a_run_that_can_reload(act: Callable[[Scene], 
 
     assert judgement.verdict is Verdict.CO_TENANT
     assert not judgement.may_recover
-    assert "reload" in judgement.reason
+    assert Reason(ReasonCode.NO_RELOAD) in said(judgement.reason)
 
 
 @pytest.mark.parametrize("act", [cron_append, own_append, own_compaction, touch])
@@ -387,8 +403,8 @@ def test_the_policy_decides_who_is_a_cotenant() -> None:
 
     assert judgement.verdict is Verdict.UNATTRIBUTED
     assert not judgement.may_recover
-    assert "cron daily-digest" in judgement.reason
-    assert "channel" not in judgement.reason
+    forbidden = Reason.of(ReasonCode.DEFAULT_FORBIDS, writer="cron daily-digest", may="nothing", did="append")
+    assert judgement.reason == forbidden
 
 
 def test_the_run_itself_needs_no_leave_of_the_policy() -> None:
@@ -412,7 +428,7 @@ def test_the_policy_may_forbid_recovery_across_unchanged_bytes() -> None:
     judgement = scene.judge(Policy(unchanged=Unchanged(allow=False)))
 
     assert (judgement.verdict, judgement.may_recover) == (Verdict.UNCHANGED, False)
-    assert "policy" in judgement.reason
+    assert Reason(ReasonCode.UNCHANGED_FORBIDDEN) in said(judgement.reason)
 
 
 @pytest.mark.parametrize("act", [own_append, cron_append, touch])
@@ -423,7 +439,7 @@ def test_a_policy_that_needs_kernel_evidence_recovers_nothing_by_bytes(act: Call
     judgement = scene.judge(Policy(needs=Grade.KERNEL))
 
     assert not judgement.may_recover
-    assert "kernel" in judgement.reason
+    assert Reason.of(ReasonCode.EVIDENCE_TOO_WEAK, needs="kernel") in said(judgement.reason)
 
 
 def test_a_file_that_could_not_be_read_is_unattributed() -> None:
@@ -434,7 +450,7 @@ def test_a_file_that_could_not_be_read_is_unattributed() -> None:
     judgement = judge(replace(scene.evidence(), snapshot=snapshot), POLICY)
 
     assert (judgement.verdict, judgement.grade, judgement.may_recover) == (Verdict.UNATTRIBUTED, Grade.NONE, False)
-    assert "it kept changing" in judgement.reason
+    assert judgement.reason == Reason.of(ReasonCode.FILE_UNREADABLE, problem="it kept changing")
 
 
 def test_a_file_that_became_a_symbolic_link_is_external_though_it_is_not_read() -> None:

@@ -14,9 +14,10 @@ from sidecar.core.grade import Grade
 from sidecar.core.loss import Loss
 from sidecar.core.policy import Policy, Unchanged
 from sidecar.core.process import Act, Process
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.core.witness import LATE_NS, MAX_SEEN
-from tests.core.kit import FILE, Bench
+from tests.core.kit import FILE, MISSING, Bench, said
 from tests.core.kit import GATEWAY_PID as PID
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def test_the_stranger_is_named_beside_the_bytes_that_nobody_reported() -> None:
     (found,) = room.last.unexplained
     assert (found.pid, found.exe, found.processes) == (EDITOR.pid, EDITOR.exe, (EDITOR,))
     assert room.last.grade is Grade.KERNEL
-    assert "process 4711 (/usr/bin/vim)" in room.last.reason
+    assert Reason.of(ReasonCode.SEEN_BY_KERNEL, processes=("process 4711 (/usr/bin/vim)",)) in said(room.last.reason)
     assert any(m.what == "seen by the kernel" and "4711" in m.detail for m in room.last.timeline)
 
 
@@ -182,7 +183,7 @@ def test_after_lost_sightings_the_grade_is_bytes_until_the_next_fence() -> None:
     room.open_window()
     room.cotenant(b"note\n")
     room.saw(GATEWAY)
-    room.handle(ev.KernelDeaf(reason="the queue was full", at_ns=room.now()))
+    room.handle(ev.KernelDeaf(at_ns=room.now()))
     approval = room.ask()
     assert isinstance(approval, Approve)
     assert room.last.grade is Grade.BYTES
@@ -285,9 +286,9 @@ def test_a_range_beside_a_stranger_or_a_byte_that_nobody_reported_or_lost_sighti
             case "an unexplained byte":
                 room.disk.append(b"who knows\n", foreign=1)
             case "lost sightings":
-                room.handle(ev.KernelDeaf(reason="the queue was full", at_ns=room.now()))
+                room.handle(ev.KernelDeaf(at_ns=room.now()))
             case _:
-                room.lose("a gap", Loss.GAP)
+                room.lose(MISSING, Loss.GAP)
         room.heard()
         assert grades(room) in ([Grade.BYTES], []), what
         room.fence()

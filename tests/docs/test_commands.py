@@ -22,6 +22,7 @@ from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Gateway, Run
 from sidecar.core.grade import Grade
 from sidecar.core.incident import Incident, incident_id
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.demo.packages import default_cache_dir, ensure_gateway
@@ -84,7 +85,7 @@ def _incident() -> Incident:
         closed_at_ns=time.time_ns(),
         verdict=Verdict.CO_TENANT,
         grade=Grade.BYTES,
-        reason="every byte is the run's own or was written by inject cron",
+        reason=Reason.of(ReasonCode.EVERY_BYTE_KNOWN, writers=("inject cron",)),
         fence=Fingerprint.absent(),
         current=Fingerprint.absent(),
         run=Run(),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sidecar.core.decisions import Decision
     from sidecar.core.incident import Incident, Subject
     from sidecar.core.loss import Loss
+    from sidecar.core.reasons import Reason
 
 HEADER: Final = b'{"type":"session","id":"s"}\n{"type":"message","id":"first","parentId":null}\n'
 FOREIGN: Final = b'{"type":"message","id":"foreign","parentId":"first"}\n'
@@ -286,9 +287,9 @@ async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
     custodian = Custodian(Policy(), mode)
     driver = Driver(custodian, sinks, sinks, sinks, links, lambda: None, time.time_ns)
 
-    def lose(loss: Loss, text: str, file: str = "") -> None:
+    def lose(loss: Loss, reason: Reason, file: str = "") -> None:
         losses[loss.value] += 1
-        driver.handle(AccountBroken(loss=loss, reason=text, at_ns=time.time_ns(), file=file))
+        driver.handle(AccountBroken(loss=loss, reason=reason, at_ns=time.time_ns(), file=file))
 
     roster = Roster(custodian, links, place)
     reception = Reception(driver, roster, sinks, time.time_ns, lose, lambda: None)

@@ -15,12 +15,14 @@ from sidecar.core.decisions import KeepRecording
 from sidecar.core.hold import Pause
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Mode
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.driver import lineage, reads
 from sidecar.driver.questions import SYNC_SECONDS
 from sidecar.watch.reading import fingerprint_of
 from sidecar.watch.records import parse_records
 from sidecar.wire import messages as wire
+from sidecar.words import sentence
 from tests.driver.kit import FOREIGN, Desk, Gateway, desk, foreign_append, record
 from tests.link.running import until
 
@@ -491,7 +493,7 @@ async def test_a_history_that_is_gone_when_it_is_looked_at_is_ineffective_and_pa
         gateway.end()
         await stage.said()
     assert stage.incident.recovery.outcome is Outcome.INEFFECTIVE
-    assert "the history can't be read: No such file" in stage.incident.recovery.reason
+    assert "the history can't be read: No such file" in sentence(stage.incident.recovery.reason)
     assert stage.incident.recovery.unproven
     assert len(stage.sinks.paged) == 1
 
@@ -559,10 +561,7 @@ async def test_a_fifo_in_the_place_of_the_file_hangs_nobody_and_is_a_takeover(pl
         gateway.ask(stage.file, fence)
         answer = await gateway.answer()
     assert isinstance(answer, wire.Refuse)
-    assert (stage.incident.verdict, stage.incident.reason) == (
-        Verdict.EXTERNAL,
-        "the session file is no longer a regular file",
-    )
+    assert (stage.incident.verdict, stage.incident.reason.code) == (Verdict.EXTERNAL, ReasonCode.NOT_A_REGULAR_FILE)
 
 
 def put_fifo(file: Path) -> None:
@@ -600,7 +599,7 @@ async def test_a_record_beside_the_path_makes_it_ineffective_and_pages(place: Pa
     async with desk(place) as stage:
         await recovered(stage, record("answer", "first"))
     assert stage.incident.recovery.outcome is Outcome.INEFFECTIVE
-    assert "note" in stage.incident.recovery.reason
+    assert stage.incident.recovery.reason == Reason.of(ReasonCode.HISTORY_FORKED, records=("note",))
     assert not stage.incident.recovery.unproven
     assert len(stage.sinks.paged) == 1
 
@@ -642,7 +641,7 @@ async def test_while_a_long_history_is_understood_questions_are_answered(
         assert stage.sinks.paged == []
         understood.set()
         await until(lambda: bool(stage.sinks.paged))
-    assert "note" in stage.sinks.paged[0].recovery.reason
+    assert stage.sinks.paged[0].recovery.reason == Reason.of(ReasonCode.HISTORY_FORKED, records=("note",))
 
 
 async def test_a_driver_that_stops_has_looked_at_every_history(place: Path) -> None:

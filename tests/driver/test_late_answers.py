@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.core.incident import Outcome
 from sidecar.wire import messages as wire
+from sidecar.words import sentence
 from tests.driver.kit import desk
 from tests.link.running import until
 
@@ -28,7 +29,7 @@ async def test_an_answer_to_a_gateway_that_went_on_is_late_and_pages_nobody(plac
         gateway.stop_waiting(stage.file, fence, 420_000_000)
         await stage.said()
     assert stage.incident.recovery.outcome is Outcome.LATE
-    assert "170 ms after the gateway had stopped waiting" in stage.incident.recovery.reason
+    assert "170 ms after the gateway had stopped waiting" in sentence(stage.incident.recovery.reason)
     assert stage.incident.turn_lost
     assert stage.sinks.paged == []
 

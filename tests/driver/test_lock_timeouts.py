@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.core.incident import Outcome
 from sidecar.wire import messages as wire
+from sidecar.words import sentence
 from tests.driver.kit import desk, lock_file
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ async def test_a_hold_of_a_linked_process_may_be_waited_for(place: Path) -> None
         gateway.end()
         await stage.said()
     assert answer == wire.Wait(window="w1", ask="0.1")
-    assert "cron digest" in stage.sinks.saved[0].reason
+    assert "cron digest" in sentence(stage.sinks.saved[0].reason)
     assert stage.incident.recovery.outcome is Outcome.EFFECTIVE
     assert len(stage.sinks.answers) == 1
 

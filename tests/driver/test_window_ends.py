@@ -8,6 +8,7 @@ import pytest
 
 from sidecar.core.events import FenceClosed
 from sidecar.core.incident import Outcome
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.driver import lineage, questions, reads
 from sidecar.watch.reading import fingerprint_of
@@ -153,7 +154,7 @@ async def test_a_link_that_is_lost_after_a_recovery_has_its_history_looked_at(
         await gateway.hang_up()
         await until(lambda: not tuple(stage.links.open_sessions()))
         assert stage.incident.recovery.outcome is Outcome.INEFFECTIVE
-        assert "note" in stage.incident.recovery.reason
+        assert stage.incident.recovery.reason == Reason.of(ReasonCode.HISTORY_FORKED, records=("note",))
         assert len(stage.sinks.paged) == 1
 
 

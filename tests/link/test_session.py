@@ -13,6 +13,7 @@ import pytest
 from sidecar.core import events as ev
 from sidecar.core.decisions import Refuse
 from sidecar.core.gateway import Role
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import WriterKind
 from sidecar.link.session import MAX_UNSENT_BYTES
@@ -321,7 +322,8 @@ async def test_a_gateway_that_does_not_read_its_commands_is_cut_off(path: Path) 
             deaf.sendall(encode(Voice().hello()))
             await recorder.next()
             [session] = recorder.sessions
-            command = Refuse(link=session.name, window="w", ask="a" * 1000, verdict=Verdict.EXTERNAL, reason="r" * 300)
+            long = Reason.of(ReasonCode.PRELOAD_REFUSED, problem="r" * 300)
+            command = Refuse(link=session.name, window="w", ask="a" * 1000, verdict=Verdict.EXTERNAL, reason=long)
             sent = 0
             while session.command(command):
                 sent += 1

@@ -12,6 +12,7 @@ from sidecar.core import events as ev
 from sidecar.core.content import Snapshot
 from sidecar.core.decisions import Approve, ReadFile, Refuse, ReportIllegalStep, SaveIncident, Withdraw
 from sidecar.core.loss import Loss
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from tests.core.kit import FILE, LINK
 from tests.model.gateway import Gateway
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from sidecar.core.decisions import Decision
     from sidecar.core.fingerprint import Fingerprint
     from tests.model.world import Message, World
+
+_MISSING = Reason.of(ReasonCode.REPORTS_MISSING, count=1, pid=1)
 
 
 class Sidecar(Gateway):
@@ -151,7 +154,7 @@ class Sidecar(Gateway):
                 self._tell(world, ("tripped", number, fence, current, world.data, world.fingerprint), tripped)
             case ("gap",):
                 if self.rules.heed_gaps:
-                    self._tell(world, "gap", ev.AccountBroken(loss=Loss.GAP, reason="a report was lost", at_ns=AT))
+                    self._tell(world, "gap", ev.AccountBroken(loss=Loss.GAP, reason=_MISSING, at_ns=AT))
                 world.led = False
                 for number in range(len(world.runs)):
                     world.run(number, whole=False)

@@ -9,10 +9,11 @@ from sidecar.core.gateway import Gateway, Run
 from sidecar.core.grade import Grade
 from sidecar.core.hold import Hold
 from sidecar.core.incident import Outcome, Recovery, Subject, UnexplainedRange
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.notify import words
 from sidecar.notify.text import page_text
-from tests.store.samples import SESSION_FILE, foreign, recovered
+from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
 
 
 def test_a_page_says_what_happened_what_it_cost_and_what_to_do_first() -> None:
@@ -25,7 +26,9 @@ def test_a_page_says_what_happened_what_it_cost_and_what_to_do_first() -> None:
     assert "Unexplained: bytes 4300 to 4399 (100 bytes), while process 777 (/usr/bin/python3.11) held the lock" in lines
     assert any(line.startswith("Impact: the turn of a user (run run-1) is lost") for line in lines)
     assert any(line.startswith("Evidence: bytes (every byte was compared") for line in lines)
-    assert "Re-fingerprint: refused (bytes 4300..4400 were written by nobody)" in lines
+    assert (
+        "Re-fingerprint: refused (bytes 4300..4400 were written by nobody in the gateway's unbroken account)" in lines
+    )
     assert lines[-1] == f"First command: openclaw-sidecar explain {foreign().incident_id}"
 
 
@@ -37,7 +40,9 @@ def test_a_turn_that_still_waits_is_not_called_lost() -> None:
 
 
 def test_an_ineffective_recovery_is_a_warning_that_says_so() -> None:
-    incident = recovered(recovery=Recovery(Outcome.INEFFECTIVE, reason="the history has forked", count=1))
+    incident = recovered(
+        recovery=Recovery(Outcome.INEFFECTIVE, reason=Reason.of(ReasonCode.HISTORY_FORKED, records=("r1",)), count=1)
+    )
     text = page_text(incident, Subject.RECOVERY, "alpha")
     assert not text.critical
     assert "recovery did not help, history damaged" in text.title
@@ -49,7 +54,10 @@ def test_an_ineffective_recovery_is_a_warning_that_says_so() -> None:
 def test_a_history_that_could_not_be_read_is_not_called_damaged() -> None:
     """Nothing is proven: whoever is woken must not believe that records are gone."""
     unproven = Recovery(
-        Outcome.INEFFECTIVE, reason="the history can't be read: Permission denied", count=1, unproven=True
+        Outcome.INEFFECTIVE,
+        reason=Reason.of(ReasonCode.HISTORY_UNREAD, problem="the history can't be read: Permission denied"),
+        count=1,
+        unproven=True,
     )
     text = page_text(recovered(recovery=unproven), Subject.RECOVERY, "alpha")
     assert "recovery not proven, history could not be checked" in text.title
@@ -61,16 +69,21 @@ def test_a_history_that_could_not_be_read_is_not_called_damaged() -> None:
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_command_that_came_to_nothing_is_not_called_a_moved_fence(*, lost: bool) -> None:
     """An answer that came too late moved nothing; the gateway's own fence stopped the turn."""
-    incident = recovered(recovery=Recovery(Outcome.INEFFECTIVE, reason="too late"), turn_lost=lost, closed_at_ns=0)
+    incident = recovered(
+        recovery=Recovery(Outcome.INEFFECTIVE, reason=Reason(ReasonCode.LOST_AFTER_APPROVAL)),
+        turn_lost=lost,
+        closed_at_ns=0,
+    )
     text = page_text(incident, Subject.RECOVERY, "alpha")
-    assert "Re-fingerprint: a command was given and had no effect (too late)" in text.body
+    assert "Re-fingerprint: a command was given and had no effect (the command was given, and the turn" in text.body
     assert ("recovery did not help, turn lost" in text.title) is lost
     assert "damaged" not in text.title + text.body
     assert "moved" not in text.body.replace("fence moved", "")
 
 
 def test_a_storm_is_told_as_one() -> None:
-    held = Recovery(Outcome.NOT_ATTEMPTED, reason="5 or more sessions changed within 30 s", hold=Hold.STORM)
+    storm = Reason.of(ReasonCode.STORM, sessions=5, within_ns=30 * SECOND, until_ns=NOON + 60 * SECOND)
+    held = Recovery(Outcome.NOT_ATTEMPTED, reason=storm, hold=Hold.STORM)
     text = page_text(recovered(recovery=held, turn_lost=True), Subject.STORM, "alpha")
     assert not text.critical
     assert "many sessions changed at once, recovery stopped" in text.title

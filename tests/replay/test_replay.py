@@ -21,6 +21,7 @@ from sidecar.core.glob import Glob
 from sidecar.core.hold import Hold, Pause
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Mode, Policy
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.recorder import Recorder
 from sidecar.core.recording import MAX_EVENTS, NotRecordedError, RecordedContent, Recording
 from sidecar.core.rules import May, Rule
@@ -212,7 +213,12 @@ def test_a_window_in_which_a_storm_took_an_approval_back_replays(about: tuple[Su
     """What other sessions met is not in its recording."""
     bench = announced()
     kept = bench.kept[-1]
-    stormy = replace(kept.incident.recovery, outcome=Outcome.NOT_ATTEMPTED, hold=Hold.STORM, reason="storm")
+    stormy = replace(
+        kept.incident.recovery,
+        outcome=Outcome.NOT_ATTEMPTED,
+        hold=Hold.STORM,
+        reason=Reason(ReasonCode.WITHDRAWN_STORM),
+    )
     assert exported(replace(kept.incident, recovery=stormy, paged_for=about), kept.recording)["replays"]
     taken = replace(kept.incident, recovery=stormy, paged_for=(*about, Subject.TAKEOVER))
     assert not exported(taken, kept.recording)["replays"]

@@ -10,6 +10,7 @@ from sidecar.core.gateway import Adapter, Gateway, Run
 from sidecar.core.grade import Grade
 from sidecar.core.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
 from sidecar.core.policy import Mode
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 
 SECOND: Final = 1_000_000_000
@@ -18,6 +19,9 @@ SESSION_FILE: Final = "/state/agents/main/sessions/3f2a8c1e-0001.jsonl"
 
 _FENCE: Final = Fingerprint(exists=True, dev=66, ino=4711, size=4000, mtime_ns=NOON, ctime_ns=NOON)
 _CURRENT: Final = replace(_FENCE, size=4400, mtime_ns=NOON + SECOND, ctime_ns=NOON + SECOND)
+
+KNOWN: Final = Reason.of(ReasonCode.EVERY_BYTE_KNOWN, writers=("cron daily-digest",))
+STRANGE: Final = Reason.of(ReasonCode.UNEXPLAINED_BYTES, ranges=("4300+100",))
 
 
 def recovered(name: str = "20260601T120000Z-0a0a0a0a", **other: Any) -> Incident:  # noqa: ANN401 - any field
@@ -29,14 +33,14 @@ def recovered(name: str = "20260601T120000Z-0a0a0a0a", **other: Any) -> Incident
         closed_at_ns=NOON + 9 * SECOND,
         verdict=Verdict.CO_TENANT,
         grade=Grade.BYTES,
-        reason="every byte is the run's own or was written by cron daily-digest",
+        reason=KNOWN,
         writers=(
             WriterShare("user_turn", "", 4242, 100, "run-1", own=True),
             WriterShare("cron", "daily-digest", 4242, 300),
         ),
         fence=_FENCE,
         current=_CURRENT,
-        recovery=Recovery(Outcome.EFFECTIVE, Mode.RECOVER, 3.25, "the run went on after its fence was moved", 1, 1),
+        recovery=Recovery(Outcome.EFFECTIVE, Mode.RECOVER, 3.25, Reason(ReasonCode.WENT_ON_AFTER_MOVE), 1, 1),
         run=Run("run-1", "user_turn", "", "0123456789abcdef", "1" * 32, "2" * 16),
         gateway=Gateway("link-1", 4242, "2026.5.18", Adapter.SWAP, can_reload=True),
         window="w1",
@@ -44,7 +48,7 @@ def recovered(name: str = "20260601T120000Z-0a0a0a0a", **other: Any) -> Incident
             Moment(NOON - SECOND, "fence set", "at 4000 bytes"),
             Moment(NOON, "lock taken", "by cron daily-digest after 0.4 ms"),
             Moment(NOON, "write", "append 300 bytes at 4000 by cron daily-digest"),
-            Moment(NOON + SECOND, "verdict", "co_tenant: every byte is known"),
+            Moment(NOON + SECOND, "verdict", "co_tenant", KNOWN),
             Moment(NOON + 9 * SECOND, "window closed"),
         ),
     )
@@ -58,9 +62,9 @@ def foreign(name: str = "20260601T130000Z-0f0f0f0f", **other: Any) -> Incident: 
         opened_at_ns=NOON + 3600 * SECOND,
         closed_at_ns=NOON + 3609 * SECOND,
         verdict=Verdict.EXTERNAL,
-        reason="bytes 4300..4400 were written by nobody in the gateway's unbroken account",
+        reason=STRANGE,
         unexplained=(UnexplainedRange(4300, 100, 777, "/usr/bin/python3.11"),),
-        recovery=Recovery(Outcome.REFUSED, Mode.RECOVER, 0.0, "bytes 4300..4400 were written by nobody"),
+        recovery=Recovery(Outcome.REFUSED, Mode.RECOVER, 0.0, STRANGE),
         turn_lost=True,
         paged_for=(Subject.TAKEOVER,),
     )

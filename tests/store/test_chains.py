@@ -13,6 +13,7 @@ from sidecar.core.content import Manifest, Segment
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
 from sidecar.core.policy import Policy
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.store.chains import MAX_CHAINS, ChainReader, ChainStore
 from sidecar.store.errors import StoreCorruptError
@@ -37,7 +38,7 @@ def chain(file: str = FILE, *, watched_ns: int = 30, session: str = "") -> KeptC
         manifest=Manifest(segments),
         since_ns=10,
         watched_ns=watched_ns,
-        gaps=(Gap(11, 12, "lost"),),
+        gaps=(Gap(11, 12, Reason(ReasonCode.UNWATCHED)),),
     )
 
 

@@ -16,7 +16,7 @@ from sidecar.store.incidents import STOPPED, IncidentStore
 from sidecar.store.public import incident_json
 from sidecar.store.reader import IncidentReader, session_hash
 from sidecar.store.stored import PageKey
-from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
+from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, foreign, recovered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,10 +58,10 @@ def test_an_unknown_id_is_none(store: IncidentStore) -> None:
 
 
 def test_saving_again_replaces_the_incident_and_keeps_its_history(store: IncidentStore, clock: Clock) -> None:
-    intent = recovered(recovery=Recovery(Outcome.APPROVED, reason="every byte is known"), closed_at_ns=0)
+    intent = recovered(recovery=Recovery(Outcome.APPROVED, reason=KNOWN), closed_at_ns=0)
     store.save(intent)
     clock.now_ns += SECOND
-    store.save(replace(intent, recovery=Recovery(Outcome.APPLIED, reason="every byte is known", count=1)))
+    store.save(replace(intent, recovery=Recovery(Outcome.APPLIED, reason=KNOWN, count=1)))
     clock.now_ns += SECOND
     store.save(recovered())
 
@@ -164,7 +164,7 @@ def test_threads_may_share_the_store(store: IncidentStore) -> None:
 def test_an_incident_left_open_is_closed_and_its_outcome_is_not_guessed(
     path: Path, store: IncidentStore, clock: Clock, outcome: Outcome
 ) -> None:
-    store.save(recovered(closed_at_ns=0, recovery=Recovery(outcome, reason="every byte is known", count=1)))
+    store.save(recovered(closed_at_ns=0, recovery=Recovery(outcome, reason=KNOWN, count=1)))
     store.close()
     clock.now_ns += 60 * SECOND
     with IncidentStore(path, clock) as reopened:
@@ -173,7 +173,7 @@ def test_an_incident_left_open_is_closed_and_its_outcome_is_not_guessed(
     assert stored is not None
     assert stored.incident.closed_at_ns == clock.now_ns
     assert stored.incident.recovery == Recovery(outcome, reason=STOPPED, count=1)
-    assert [h.reason for h in stored.history] == ["every byte is known", STOPPED]
+    assert [h.reason for h in stored.history] == [KNOWN, STOPPED]
     assert stored.incident.timeline[-1].what == "sidecar started"
 
 

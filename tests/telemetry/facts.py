@@ -11,6 +11,7 @@ from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
 from sidecar.core.grade import Grade
 from sidecar.core.incident import Incident, Outcome, Recovery
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.reports import Diagnostic, LockFailed
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
@@ -28,6 +29,9 @@ RUN: Final = Run(run_id="run-1", kind="user_turn", session="5e55", trace_id=TRAC
 UNTRACED: Final = Run(run_id="run-1", kind="user_turn", session="5e55")
 OWN: Final = Writer(kind=WriterKind.USER_TURN, pid=4711, run_id="run-1")
 COTENANT: Final = Writer(kind=WriterKind.INJECT, name="cron", pid=4711)
+
+KNOWN: Final = Reason.of(ReasonCode.EVERY_BYTE_KNOWN, writers=("inject cron",))
+OVERFLOWED: Final = Reason.of(ReasonCode.WATCH_OVERFLOWED, problem="the kernel's event queue was full")
 
 
 def fp(size: int) -> Fingerprint:
@@ -116,7 +120,7 @@ def incident(
     window: str = "w1",
     closed_at_ns: int = 0,
     turn_lost: bool = False,
-    reason: str = "every byte is the run's own or was written by inject cron",
+    reason: Reason = KNOWN,
 ) -> Incident:
     return Incident(
         incident_id=f"20260921T133320Z-{window}",

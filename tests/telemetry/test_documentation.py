@@ -146,7 +146,7 @@ def everything(bench: Bench) -> None:
         Approve(link="link-1", window="w1", file=FILE, fence=facts.fp(100), current=facts.fp(150), ask="a1"),
         facts.fence(T0 + SECOND, run=run),
         facts.wrote(T0 + SECOND, CRON),
-        ev.AccountBroken(loss=Loss.OVERFLOW, reason="the kernel's event queue was full", at_ns=T0 + SECOND),
+        ev.AccountBroken(loss=Loss.OVERFLOW, reason=facts.OVERFLOWED, at_ns=T0 + SECOND),
         facts.applied(T0 + SECOND),
         facts.tripped(T0 + SECOND, run=run),
         facts.closed(T0 + 2 * SECOND, takeover=True),

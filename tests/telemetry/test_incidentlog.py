@@ -12,6 +12,7 @@ import structlog
 
 from sidecar.core.decisions import SaveIncident
 from sidecar.core.incident import Outcome
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.telemetry import Telemetry, configure_logging
 from sidecar.telemetry.delivery import Signal
@@ -35,7 +36,11 @@ def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
 
 
 def save(telemetry: Telemetry, verdict: Verdict = Verdict.EXTERNAL, outcome: Outcome = Outcome.REFUSED) -> None:
-    telemetry.decision(SaveIncident(incident=facts.incident(verdict, outcome, reason=SECRET)))
+    telemetry.decision(
+        SaveIncident(
+            incident=facts.incident(verdict, outcome, reason=Reason.of(ReasonCode.PRELOAD_REFUSED, problem=SECRET))
+        )
+    )
 
 
 @pytest.mark.parametrize(("protocol", "serve"), [("grpc", grpc_backend), ("http/protobuf", http_backend)])

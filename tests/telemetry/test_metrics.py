@@ -144,13 +144,13 @@ def test_what_the_rooms_report_is_counted(bench: Bench) -> None:
 def test_lost_custody_counts_by_class_of_reason(bench: Bench) -> None:
     """Whatever the sentence says that a person reads."""
     for loss in Loss:
-        bench.tell(ev.AccountBroken(loss=loss, reason="the link was dropped: a write failed, queue was full", at_ns=T0))
+        bench.tell(ev.AccountBroken(loss=loss, reason=facts.OVERFLOWED, at_ns=T0))
     for loss in Loss:
         assert bench.value(Metric.CUSTODY_LOSSES, reason=loss.value) == 1
 
 
 def test_lost_custody_shows_on_the_windows_that_it_touches(bench: Bench) -> None:
-    broken = ev.AccountBroken(loss=Loss.OVERFLOW, reason="the kernel's event queue was full", at_ns=T0 + 1)
+    broken = ev.AccountBroken(loss=Loss.OVERFLOW, reason=facts.OVERFLOWED, at_ns=T0 + 1)
     bench.tell(facts.fence(T0), broken, facts.closed(T0 + SECOND))
     (lost,) = bench.span("session.fence").events
     assert (lost.name, dict(lost.attributes or {})) == ("custody.lost", {"openclaw.custody.reason": "overflow"})

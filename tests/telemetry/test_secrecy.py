@@ -14,6 +14,7 @@ from sidecar.core.decisions import Refuse, SaveIncident
 from sidecar.core.gateway import Run
 from sidecar.core.incident import Outcome
 from sidecar.core.loss import Loss
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.telemetry.describe import error_type, token
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 TEXT: Final = "My password is hunter2, please remember"
 
+SPOKEN = Reason.of(ReasonCode.PRELOAD_REFUSED, problem=TEXT)
+
 
 def everything(bench: Bench) -> str:
     spans = "".join(span.to_json() for span in bench.spans())
@@ -34,7 +37,7 @@ def everything(bench: Bench) -> str:
 def test_text_in_any_field_never_appears(bench: Bench) -> None:
     writer = Writer(kind=WriterKind.INJECT, name=TEXT, pid=1, run_id=TEXT)
     run = Run(run_id=TEXT, kind=TEXT, name=TEXT, session=TEXT, trace_id=TEXT, span_id=TEXT)
-    incident = facts.incident(Verdict.EXTERNAL, Outcome.REFUSED, reason=TEXT, turn_lost=True)
+    incident = facts.incident(Verdict.EXTERNAL, Outcome.REFUSED, reason=SPOKEN, turn_lost=True)
     bench.tell(
         facts.opened(gateway=replace(GATEWAY, version=TEXT)),
         facts.fence(T0, run=run),
@@ -42,10 +45,10 @@ def test_text_in_any_field_never_appears(bench: Bench) -> None:
         facts.wrote(T0 + 2, writer, operation=Operation.REWRITE),
         facts.released(T0 + 3, writer),
         ev.Noted(file=FILE, run_id=TEXT, what=TEXT, detail=TEXT, at_ns=T0 + 4),
-        ev.AccountBroken(loss=Loss.OTHER, reason=TEXT, at_ns=T0 + 5),
+        ev.AccountBroken(loss=Loss.OTHER, reason=SPOKEN, at_ns=T0 + 5),
         facts.asked(T0 + 6, run=run),
         SaveIncident(incident=incident),
-        Refuse(link=GATEWAY.link, window="w1", ask="a1", verdict=Verdict.EXTERNAL, reason=TEXT),
+        Refuse(link=GATEWAY.link, window="w1", ask="a1", verdict=Verdict.EXTERNAL, reason=SPOKEN),
         replace(facts.applied(T0 + 7, ok=False), reason=TEXT, records=(TEXT,)),
         facts.tripped(T0 + 8, run=run),
         facts.closed(T0 + 9, takeover=True),

@@ -37,6 +37,7 @@ from sidecar.core.hold import Pause
 from sidecar.core.loss import Loss
 from sidecar.core.policy import Mode, Policy
 from sidecar.core.process import Act, Process
+from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.recorder import Recorder
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.store.reader import session_hash
@@ -89,7 +90,7 @@ class Session(Bench):
         chain = self.story.chains.get(self.file)
         if chain is None:
             return []
-        return self.tell(ev.ChainRecalled(chain=chain, reason="the sidecar did not watch", at_ns=self.now()))
+        return self.tell(ev.ChainRecalled(chain=chain, reason=Reason(ReasonCode.UNWATCHED), at_ns=self.now()))
 
 
 class Story:
@@ -291,8 +292,9 @@ class Story:
         else:
             self.at.look()
 
-    def _do_loss(self, loss: str, why: str, only: str = "") -> None:
-        self.at.lose(why, Loss(loss), self.at.file if only == "here" else "")
+    def _do_loss(self, loss: str, code: str, only: str = "", **parameters: str) -> None:
+        values = {name: int(value) if value.isdecimal() else value for name, value in parameters.items()}
+        self.at.lose(Reason.of(ReasonCode(code), **values), Loss(loss), self.at.file if only == "here" else "")
 
     def _do_lockfile(self, *words: str) -> None:
         at_ns = self.at.now()
@@ -312,8 +314,8 @@ class Story:
                 self.at.handle(ev.KernelSaw(file=self.at.file, process=process, act=Act(act), at_ns=at_ns))
             case "drained", ():
                 self.at.handle(ev.KernelHeard(at_ns=at_ns))
-            case "overflowed", (why,):
-                self.at.handle(ev.KernelDeaf(reason=why, at_ns=at_ns))
+            case "overflowed", ():
+                self.at.handle(ev.KernelDeaf(at_ns=at_ns))
             case _:
                 raise ValueError(what, *words)
 

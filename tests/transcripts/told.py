@@ -12,6 +12,7 @@ from sidecar.core.hold import Hold
 if TYPE_CHECKING:
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.incident import Incident
+    from sidecar.core.reasons import Reason
 
 
 class Labels:
@@ -105,9 +106,9 @@ def story_of(incident: Incident, labels: Labels) -> list[str]:
     """What an incident says in the end, in a few lines."""
     recovery = incident.recovery
     lines = [f"{incident.window or 'no window'}: {_facts(incident)} {labels.step(incident.fence, incident.current)}"]
-    lines.append(f"  {incident.reason}")
-    if recovery.reason and recovery.reason != incident.reason:
-        lines.append(f"  recovery: {recovery.reason}")
+    lines.append(f"  {_why(incident.reason)}")
+    if recovery.reason not in {None, incident.reason}:
+        lines.append(f"  recovery: {_why(recovery.reason)}")
     if recovery.count or recovery.lock_waits:
         counts = f"  fence moved {recovery.count} times, {recovery.pushed} ahead"
         lines.append(counts + (f"; {recovery.lock_waits} waits for the lock" if recovery.lock_waits else ""))
@@ -120,7 +121,9 @@ def story_of(incident: Incident, labels: Labels) -> list[str]:
         lines.append(f"  unexplained: {lack.length} bytes at {lack.offset}{by}")
     if incident.waited_ms:
         lines.append(f"  the user had waited {incident.waited_ms:g} ms")
-    return lines + [f"  - {moment.what} {moment.detail}".rstrip() for moment in incident.timeline]
+    return lines + [
+        f"  - {' '.join(part for part in (m.what, m.detail, _why(m.reason)) if part)}" for m in incident.timeline
+    ]
 
 
 def summary(incident: Incident) -> tuple[str, ...]:
@@ -128,6 +131,15 @@ def summary(incident: Incident) -> tuple[str, ...]:
     words = [incident.verdict.value, incident.recovery.outcome.value]
     words += ["paged"] if incident.paged else []
     return (*words, "lost") if incident.turn_lost else tuple(words)
+
+
+def _why(reason: Reason | None) -> str:
+    """A reason as its code and parameters: how it reads for people is no decision."""
+    if reason is None:
+        return ""
+    values = [f"{n}={','.join(v) if isinstance(v, tuple) else v}" for n, v in reason.parameters]
+    details = [f"({'; '.join(_why(detail) for detail in reason.details)})"] if reason.details else []
+    return " ".join([reason.code.value, *values, *details])
 
 
 def _facts(incident: Incident) -> str:

@@ -1,0 +1,250 @@
+"""The words of the core's codes: one English sentence for each reason, for page, command line, log and API."""
+
+from __future__ import annotations
+
+import string
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.core.reasons import ReasonCode as Code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sidecar.core.incident import Moment
+    from sidecar.core.reasons import Reason
+
+_NS_PER_MS: Final = 1_000_000
+_NS_PER_SECOND: Final = 1_000_000_000
+_UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+_DID: Final = {
+    "nothing": "did nothing",
+    "metadata": "changed its metadata",
+    "append": "appended",
+    "rewrite": "replaced old bytes",
+}
+_MAY: Final = {
+    "nothing": "to do nothing",
+    "metadata": "to change metadata only",
+    "append": "to append only",
+    "rewrite": "to do anything",
+}
+
+REASONS: Final[Mapping[Code, str]] = {
+    Code.EVERY_BYTE_OWN: "every byte is the run's own",
+    Code.EVERY_BYTE_KNOWN: "every byte is the run's own or was written by {writers}",
+    Code.SAME_BYTES: "the bytes are the same; only metadata or the inode differs",
+    Code.FILE_AT_FENCE: "the file is as it was at the fence",
+    Code.NO_FILE_THEN_OR_NOW: "there was no file at the fence, and there is none now",
+    Code.REMOVED_BY_GATEWAY: "the gateway itself removed or archived the file",
+    Code.REMOVED_BY_STRANGER: "the session file was removed, and not by the gateway",
+    Code.CREATED_BY_STRANGER: "the session file was created, and not by the gateway",
+    Code.REMOVAL_ORDER_UNKNOWN: (
+        "the file is gone; whether the gateway removed it before or after it was created again is not known"
+    ),
+    Code.FILE_GONE: "the file is gone",
+    Code.NOT_A_REGULAR_FILE: "the session file is no longer a regular file",
+    Code.OWNER_CHANGED: "the owner of the session file changed from uid {before} to {after}",
+    Code.OWNER_AT_FENCE_UNKNOWN: "the owner of the file at the fence is not known",
+    Code.FILE_UNREADABLE: "the file could not be read: {problem}",
+    Code.CHANGED_UNSEEN: (
+        "the file changed unseen before a known writer replaced its bytes, which may have taken the change in"
+    ),
+    Code.UNEXPLAINED_BYTES: "bytes {ranges:places} were written by nobody in the gateway's unbroken account",
+    Code.UNEXPLAINED_WHILE_WRITING: (
+        "bytes {ranges:places} are not explained while a write of the gateway is under way or its place is not known"
+    ),
+    Code.SEEN_BY_KERNEL: "the kernel saw {processes} write to the file, without a link",
+    Code.TAKEOVER_SEEN_BEFORE: "a foreign change was seen in this window before:",
+    Code.TAKEN_INTO_NEXT_FENCE: "the run took it into its next fence, and no check came to it",
+    Code.CHANGED_WHILE_LOOKED_AT: "the file changed again while it was looked at",
+    Code.NO_PRELOAD: (
+        "the gateway carries no preload, so it is not known which run wrote; `openclaw-sidecar hook` adds it"
+    ),
+    Code.NO_HOLDER_SEEN: "no gateway is linked, and no process was seen to hold the lock: see `status`",
+    Code.CUSTODY_UNKNOWN: "custody is unknown:",
+    Code.FENCE_CONTENT_UNKNOWN: "what the file held at the fence could not be established",
+    Code.FENCE_NOT_SEEN: "the sidecar did not see this fence being set",
+    Code.FENCE_NOT_AS_REPORTED: "the fence is not the one that was reported",
+    Code.PROCESS_UNHEARD: "another linked process did not say in time what it had done",
+    Code.REPORTED_LATE: "a write that was reported late may have come before the fence or after it",
+    Code.GONE_WHILE_WRITING: "a process was gone before its write returned",
+    Code.WRITE_NEVER_RETURNED: "what a write under way has done will never be known",
+    Code.TOO_MANY_REPORTS: "there were too many reports that lead nowhere",
+    Code.LINK_LOST: "a gateway's link was lost without a goodbye",
+    Code.UNWATCHED: "no sidecar kept an account of this file meanwhile",
+    Code.REPORTS_MISSING: "{count} reports of process {pid} are missing",
+    Code.REPORTS_DROPPED: "process {pid} dropped {count} reports before it linked",
+    Code.WRITE_FAILED: "a write of process {pid} failed half-way",
+    Code.WRITE_UNACCOUNTED: "the preload of process {pid} could not account for a write",
+    Code.DIRECTORY_RENAMED: "the directory {directory} was renamed",
+    Code.WATCH_OVERFLOWED: "file events were lost: {problem}",
+    Code.KERNEL_LOG_OVERFLOWED: "fanotify's event queue was full",
+    Code.SUSPENDED: "the machine was suspended for {slept_ns:seconds}",
+    Code.CLOCK_SET_AHEAD: "the clock was set forward by {by_ns:seconds}",
+    Code.CLOCK_SET_BACK: "the clock was set back by {by_ns:seconds}",
+    Code.ILLEGAL_STEP: "the sidecar lost its way in this window: no step {step!r} while it is {state!r}",
+    Code.NEVER_A_COTENANT: "{writer} is never a co-tenant, and it {did:did}",
+    Code.RULE_FORBIDS: "the policy's rule {rule} allows {writer} {may:may}, and it {did:did}",
+    Code.DEFAULT_FORBIDS: "the policy's default allows {writer} {may:may}, and it {did:did}",
+    Code.CONDITION_UNKNOWN: "not all that the rule asks for is known",
+    Code.EVIDENCE_TOO_WEAK: "recovery refused: the policy asks for evidence of grade {needs}",
+    Code.NO_RELOAD: "recovery refused: old bytes were replaced and this release can't make the run reload them",
+    Code.REWRITE_LOST_BYTES: "recovery refused: a rewrite by {writer} left out what {lost} had written",
+    Code.UNCHANGED_FORBIDDEN: "the policy forbids recovery",
+    Code.TOUCH_UNSEEN: "the policy allows it to some programs or users only, and who touched the file is not known",
+    Code.TOUCH_OUTSIDE_NAMESPACE: (
+        "the policy allows it to some programs or users only, and a process outside of this pid namespace touched the"
+        " file"
+    ),
+    Code.TOUCH_PROCESS_ENDED: (
+        "the policy allows it to some programs or users only, and process {pid} had ended before it could be seen which"
+        " program it was"
+    ),
+    Code.TOUCH_PROGRAM_FORBIDDEN: "the policy does not allow it to {exe}",
+    Code.TOUCH_USER_FORBIDDEN: "the policy does not allow it to {exe} of user {uid}",
+    Code.OBSERVING: "the mode is observe",
+    Code.PAUSED: "recovery is paused until {until_ns:utc}: {note}",
+    Code.STORM: (
+        "{sessions} or more sessions changed within {within_ns:span}; recovery is stopped until {until_ns:utc}"
+    ),
+    Code.SESSION_BUDGET_USED: (
+        "the budget of this session is used up: {used} of {limit} recoveries in {period_ns:span}{free_at_ns:next}"
+    ),
+    Code.GATEWAY_BUDGET_USED: (
+        "the budget of this gateway is used up: {used} of {limit} recoveries in {period_ns:span}{free_at_ns:next}"
+    ),
+    Code.NOT_AWAITED: "the gateway did not wait for a command",
+    Code.ANSWERED_TOO_LATE: "the answer came too late: the gateway waited {waited_ns:ms} for it",
+    Code.SIDECAR_SLOW: "the sidecar was too slow",
+    Code.SIDECAR_HALTED: (
+        "the sidecar was not running for {halted_ns:seconds}, from {since_ns:clock} to {until_ns:clock} UTC"
+    ),
+    Code.ANSWER_CAME_AFTER: "it came {after_ns:ms} after the gateway had stopped waiting",
+    Code.NOT_REACHABLE: "no command reaches a gateway without the preload",
+    Code.PRELOAD_REFUSED: "the gateway's preload refused: {problem}",
+    Code.WITHDRAWN_POLICY_CHANGED: "the approval was taken back: policy changed; the next check is judged anew",
+    Code.WITHDRAWN_PAUSED: "the approval was taken back: paused; the next check is judged anew",
+    Code.WITHDRAWN_STORM: "the approval was taken back: storm; the next check is judged anew",
+    Code.LOCK_TIMEOUT: "the session lock was not acquired in {waited_ns:seconds}",
+    Code.LOCK_HOLDER_KNOWN: "it was held by {writer} (process {pid})",
+    Code.LOCK_HOLDER_FORBIDDEN: (
+        "it was held by {writer} (process {pid}), which the policy does not allow to write here"
+    ),
+    Code.LOCK_HOLDER_STRANGER: "it was held by process {pid} ({exe:known}), which is no co-tenant",
+    Code.LOCK_HOLDER_UNKNOWN_WRITER: "it was held by an unknown writer of process {pid}",
+    Code.LOCK_HOLDER_UNKNOWN: "it was held by nobody that is known",
+    Code.LOCK_WAIT_IN_VAIN: (
+        "the run was allowed to wait on, and did not acquire the session lock in {waited_ns:seconds}:"
+    ),
+    Code.APPROVAL_NOT_NEEDED: "the gateway's own fence let the change pass; the approval was not needed",
+    Code.WENT_ON_AFTER_MOVE: "the run went on after its fence was moved",
+    Code.WENT_ON_AFTER_WAIT: "the run went on after it was allowed to wait on for the session lock",
+    Code.LOST_AFTER_APPROVAL: "the command was given, and the turn was lost all the same",
+    Code.LOST_AFTER_MOVE: "the fence was moved, and the turn was lost all the same",
+    Code.LOST_AFTER_WAIT: "the run was allowed to wait on for the session lock, and the turn was lost all the same",
+    Code.HISTORY_FORKED: "records {records} are not on the path to the root: the history has forked",
+    Code.HISTORY_UNREAD: "whether a record was lost could not be checked: {problem}",
+    Code.END_UNSEEN: "the link was lost before the run was done: whether it went on is not known",
+    Code.SIDECAR_STOPPED: "the sidecar stopped before the outcome was seen",
+    Code.NO_POLICY_EXPLAINS: "nothing in a policy: bytes that nobody explained are never recovered across",
+    Code.NO_POLICY_KEEPS_SESSION: "nothing in a policy: the gateway itself ended the session",
+    Code.NO_POLICY_FILLS_GAP: (
+        "nothing in a policy: the evidence has a gap, and a policy can only narrow what evidence allows"
+    ),
+    Code.NO_POLICY_HELPS: "nothing in a policy:",
+    Code.LEAVE_OBSERVE: "run the sidecar without --observe: the mode gave no commands",
+    Code.END_PAUSE: "end the pause with `openclaw-sidecar resume`, or wait for its end",
+    Code.END_STORM: "wait until the storm is over, or raise `sessions` or lower `cooldown` in [storm]",
+    Code.RAISE_SESSION_BUDGET: "raise `recoveries` in [budget.session], or wait: its period passes",
+    Code.RAISE_GATEWAY_BUDGET: "raise `recoveries` in [budget.gateway], or wait: its period passes",
+    Code.ALLOW_UNCHANGED: "let [unchanged] allow it (allow = true, no executables or uids):",
+    Code.MOSTLY_SHORT_LIVED: "of a command that ends at once, such as touch, that is mostly so",
+    Code.UNCHANGED_ALLOWED_NOW: "nothing more: by this policy such a change is recovered from",
+    Code.GRANT_BEYOND_DEFAULT: (
+        "grant {writer} may = {did!r}: no rule of the policy names it, and its default is too little"
+    ),
+    Code.GRANT_BEYOND_RULE: (
+        "grant {writer} may = {did!r}: rule {rule!r} in line {line} decides, so change it or put a rule ahead of it"
+    ),
+    Code.ASK_LESS_EVIDENCE: (
+        "ask for evidence = {found!r} instead of {needs!r}, or give the sidecar that evidence: run it with --who kernel"
+    ),
+    Code.WRITERS_ALLOWED_NOW: "nothing more: by this policy every writer may do what it did",
+    Code.FORBID_BY_RULE: "a rule ahead of the others that grants {writer} less than may = {did!r} would stop it",
+    Code.FORBIDDEN_NOW: "this policy grants {writer} less than it did: it would be stopped now",
+    Code.LOWER_BUDGET: "a lower budget, a pause or --observe: no co-tenant wrote, so no rule decides",
+}
+"""Of each code: its sentence, without a full stop. A colon at its end leads to the details, else a semicolon does."""
+
+
+def sentence(reason: Reason | None) -> str:
+    """A reason in words, its details included; empty where there is none. Names in it are as they came."""
+    if reason is None:
+        return ""
+    own = _WRITTEN.vformat(REASONS[reason.code], (), dict(reason.parameters))
+    if not reason.details:
+        return own.removesuffix(":")
+    details = "; ".join(sentence(detail) for detail in reason.details)
+    return f"{own} {details}" if own.endswith(":") else f"{own}; {details}"
+
+
+def detail(moment: Moment) -> str:
+    """What a line of a timeline says beside its name; empty where that is all."""
+    return ": ".join(part for part in (moment.detail, sentence(moment.reason)) if part)
+
+
+def span(length_ns: int) -> str:
+    """A length of time for people, in the largest unit that gives a whole number."""
+    seconds = length_ns // _NS_PER_SECOND
+    for unit, name in _UNITS:
+        if seconds >= unit and seconds % unit == 0:
+            return f"{seconds // unit} {name}"
+    return f"{length_ns / _NS_PER_SECOND:g} s"
+
+
+def seconds(length_ns: int) -> str:
+    """A length of time for people, to a tenth of a second."""
+    return f"{length_ns / _NS_PER_SECOND:.1f} s"
+
+
+def utc(at_ns: int) -> str:
+    """A time for people, to the second."""
+    return datetime.fromtimestamp(at_ns // _NS_PER_SECOND, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _clock(at_ns: int) -> str:
+    """A time of the day, UTC, to the millisecond."""
+    return datetime.fromtimestamp(at_ns / _NS_PER_SECOND, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def _place(written: str) -> str:
+    """A range, given as ``offset+length``."""
+    offset, length = (int(part) for part in written.split("+"))
+    return f"{offset}..{offset + length}" if length else f"missing at {offset}"
+
+
+_FORMS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "clock": _clock,
+    "did": lambda did: _DID[did],
+    "known": lambda exe: exe or "unknown",
+    "may": lambda may: _MAY[may],
+    "ms": lambda length_ns: f"{length_ns / _NS_PER_MS:.0f} ms",
+    "next": lambda free_at_ns: f"; the next may come at {utc(free_at_ns)}" if free_at_ns else "",
+    "places": lambda ranges: ", ".join(_place(item) for item in ranges),
+    "seconds": seconds,
+    "span": span,
+    "utc": utc,
+}
+"""What may stand behind the colon of a parameter."""
+
+
+class _Words(string.Formatter):
+    def format_field(self, value: Any, format_spec: str) -> str:  # noqa: ANN401 - a parameter of any kind
+        if format_spec:
+            return _FORMS[format_spec](value)
+        return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+_WRITTEN: Final = _Words()
