@@ -205,6 +205,23 @@ class ExportStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HaltStatus:
+    """Times in which the sidecar itself did not run: stopped, given no processor, or held up by a disk.
+
+    Attributes:
+        count: How many, since the start.
+        seconds: How long in all.
+        since_ns: When the last one began, nanoseconds since the epoch; 0 when there was none.
+        until_ns: When it ended, likewise.
+    """
+
+    count: int = 0
+    seconds: float = 0.0
+    since_ns: int = 0
+    until_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """The whole of it.
 
@@ -231,6 +248,7 @@ class Status:
         budgets: Its budgets; empty when it has none.
         pause: The pause in force; None when there is none.
         storm_until_ns: Until when a storm stops recovery, nanoseconds since the epoch; 0 when none does.
+        halts: Times in which the sidecar itself did not run.
         exports: The signals that have a backend (traces, metrics, logs), and how their exports fare.
         problems: What an operator should mend; empty when all is well.
     """
@@ -257,5 +275,6 @@ class Status:
     budgets: tuple[BudgetStatus, ...] = ()
     pause: PauseStatus | None = None
     storm_until_ns: int = 0
+    halts: HaltStatus = field(default_factory=HaltStatus)
     exports: Mapping[str, ExportStatus] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()

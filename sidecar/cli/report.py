@@ -56,8 +56,16 @@ def _fields(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Input refused", _counts(status.get("rejected", {}))),
         ("Pages", f"{_text(pages, 'sent')} sent, {_text(pages, 'pending')} pending, {_text(pages, 'failed')} given up"),
         ("Paged are", f"{_text(pages, 'destinations')} destination(s)"),
+        *_halts(status.get("halts", {})),
         *_exports(status.get("exports", {})),
     ]
+
+
+def _halts(halts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Times in which the sidecar itself did not run, if there were any."""
+    if halts.get("count"):
+        last = f"the last until {iso_utc(halts['until_ns'])}"
+        yield "Not running", f"{_text(halts, 'count')} time(s), {halts['seconds']:.1f} s in all, {last}"
 
 
 def _exports(exports: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -119,6 +119,14 @@ class Companion:
             process.send_signal(signal.SIGKILL)
             await process.wait()
 
+    def suspend(self) -> None:
+        """Have it stand still, as a debugger or a frozen container does, until `go_on`."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End what `suspend` began."""
+        os.kill(self.pid, signal.SIGCONT)
+
     async def status(self) -> dict[str, Any]:
         """What ``/v1/status`` says."""
         return await self._json("/v1/status")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -16,6 +17,9 @@ BEAT_SECONDS: Final = 0.1
 LATE_SECONDS: Final = 0.1
 """A measurement of more than this is logged."""
 
+HALT_SECONDS: Final = 0.2
+"""A measurement of more than this is a halt, as far as this thread was not at work meanwhile."""
+
 QUIET_SECONDS: Final = 10.0
 """The least time between two such lines."""
 
@@ -25,17 +29,25 @@ log = structlog.get_logger("sidecar")
 class LoopLag:
     """Runs a timer in the event loop and reports how late it fired."""
 
-    def __init__(self, report: Callable[[float], None]) -> None:
-        """``report`` gets the seconds by which a timer was late; never negative."""
+    def __init__(self, report: Callable[[float], None], halted: Callable[[float], None]) -> None:
+        """Measure nothing before `start`.
+
+        Args:
+            report: Gets the seconds by which a timer was late; never negative.
+            halted: Gets the seconds in which the process did not run, or waited for something other than the loop.
+        """
         self._report = report
+        self._halted = halted
         self._next: asyncio.TimerHandle | None = None
         self._due = 0.0
+        self._worked = 0.0
         self._quiet_until = 0.0
 
     def start(self) -> None:
         """Begin to measure."""
         loop = asyncio.get_running_loop()
         self._due = loop.time() + BEAT_SECONDS
+        self._worked = time.thread_time()
         self._next = loop.call_at(self._due, self._beat)
 
     def stop(self) -> None:
@@ -44,10 +56,19 @@ class LoopLag:
             self._next.cancel()
             self._next = None
 
+    def check(self) -> None:
+        """Measure now if the timer is long overdue: what is about to be taken in may have waited since then."""
+        if self._next is not None and asyncio.get_running_loop().time() - self._due > HALT_SECONDS:
+            self._next.cancel()
+            self._beat()
+
     def _beat(self) -> None:
         now = asyncio.get_running_loop().time()
         late = max(0.0, now - self._due)
         self._report(late)
+        idle = late - (time.thread_time() - self._worked)
+        if idle > HALT_SECONDS:
+            self._halted(idle)
         if late > LATE_SECONDS and now >= self._quiet_until:
             self._quiet_until = now + QUIET_SECONDS
             log.info("loop_late", milliseconds=round(late * 1000), detail="a gateway would have waited")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sidecar.driver.driver import Driver
     from sidecar.notify.pager import Pager
     from sidecar.service.eyewitness import Eyewitness
+    from sidecar.service.halts import Halts
     from sidecar.service.losses import Losses
     from sidecar.service.policy_reload import PolicyReload
     from sidecar.service.reception import Reception
@@ -64,6 +65,7 @@ class StatusReport:
     eyewitness: Eyewitness
     stale_locks: StaleLocks
     policy_reload: PolicyReload
+    halts: Halts
     now_ns: Callable[[], int]
 
     def status(self) -> Status:
@@ -105,6 +107,7 @@ class StatusReport:
             pause=self.policy_reload.pause_status(),
             storm_until_ns=brakes.storm.until_ns if brakes.storm.active(now_ns) else 0,
             exports=self.telemetry.exports,
+            halts=self.halts.status(),
             problems=tuple(self._problems()),
         )
 
@@ -114,6 +117,7 @@ class StatusReport:
         yield from self.pager.problems()
         yield from self.telemetry.problems()
         yield from self.eyewitness.problems()
+        yield from self.halts.problems()
         if self.file_system.blind and not self.file_system.layered:
             yield Problem(
                 code="file_system_blind",

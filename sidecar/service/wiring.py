@@ -24,6 +24,7 @@ from sidecar.notify.pager import Pager
 from sidecar.service.clocks import Clocks, read_clocks
 from sidecar.service.custody import CustodyDesk
 from sidecar.service.eyewitness import Eyewitness
+from sidecar.service.halts import Halts
 from sidecar.service.hooks import Hooks
 from sidecar.service.jobs import Jobs
 from sidecar.service.lookout import Lookout
@@ -123,7 +124,9 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
         settings.socket, reception, open_links, version=__version__, mode=settings.mode.value, drops=faults
     )
     hooks = Hooks(driver, settings.state_dir, settings.hooks_token_file, now_ns, reception.refuse)
-    sensors.add(clocks.check, watcher.drain, eyewitness.drain)
+    halts = Halts(driver.handle, now_ns)
+    loop_lag = LoopLag(telemetry.delayed, halts.halted)
+    sensors.add(clocks.check, loop_lag.check, watcher.drain, eyewitness.drain)
 
     # Upkeep
     custody = CustodyDesk(custodian, driver, chains, watcher, now_ns)
@@ -132,7 +135,6 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
     retention = Retention(store, chains, now_ns)
     owners = (clocks, custody, stale_locks, roster, reconcile, policy_reload, pager, retention)
     jobs = Jobs(job for owner in owners for job in owner.jobs)
-    loop_lag = LoopLag(telemetry.delayed)
 
     # Answers
     status = StatusReport(
@@ -151,6 +153,7 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
         eyewitness=eyewitness,
         stale_locks=stale_locks,
         policy_reload=policy_reload,
+        halts=halts,
         now_ns=now_ns,
     )
     telemetry.bind_custody(custodian.custody_unknown)

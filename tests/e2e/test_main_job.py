@@ -386,6 +386,39 @@ async def test_a_sidecar_killed_in_the_window_leaves_the_gateway_as_unpatched(gu
     assert guard.pages == []
 
 
+async def test_a_sidecar_that_stands_still_as_the_run_comes_to_its_check_answers_late_and_pages_nobody(
+    guard: Guard, session_key: str, version: str
+) -> None:
+    if "2026.5.22" <= version < "2026.5.28":
+        pytest.skip("the runs of this release do not come to their check, and ask nothing")
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        guard.sidecar.suspend()
+        try:
+            await _command(rig, session_key)
+            turn = await window.close(ANSWER)
+            await asyncio.sleep(0.4)  # so long it stands still at the least
+        finally:
+            guard.sidecar.go_on()
+
+    assert not turn.answered
+    incident = await _one_incident(guard, window.session_file)
+    assert (incident["verdict"], incident["turn_lost"]) == ("co_tenant", True)
+    assert incident["recovery"]["outcome"] == "late"
+    assert "the sidecar was not running for" in incident["recovery"]["reason"]
+    assert guard.pages == []
+    status = await guard.sidecar.status()
+    assert status["halts"]["count"] >= 1
+    assert status["halts"]["seconds"] >= 0.4
+    assert "not_running" in {problem["code"] for problem in status["problems"]}
+
+    async with rig.window(session_key, "And now?") as window:
+        await _command(rig, session_key)
+        turn = await window.close(ANSWER)
+    assert turn.answered
+
+
 async def test_a_sidecar_restarted_in_the_window_assumes_nothing(guard: Guard, session_key: str) -> None:
     """Rule 5: custody is unknown after a restart. The next turn is recovered."""
     rig = guard.rig
