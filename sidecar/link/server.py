@@ -10,7 +10,7 @@ import socket
 import stat
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.drops import Drops
+from sidecar.faults import NO_FAULTS, Faults
 from sidecar.link.errors import SocketBlockedError, SocketTakenError
 from sidecar.link.peer import Peer
 from sidecar.link.session import LinkHandler, LinkSession
@@ -60,7 +60,7 @@ class LinkServer:
         *,
         version: str,
         mode: str,
-        drops: Drops | None = None,
+        faults: Faults = NO_FAULTS,
     ) -> None:
         """Nothing is opened yet; ``links`` is kept as the list of open links."""
         self.path = path
@@ -68,7 +68,7 @@ class LinkServer:
         self._handler = handler
         self._version = version
         self._mode = mode
-        self._drops = drops or Drops()
+        self._faults = faults
         self._server: asyncio.Server | None = None
         self._bound: tuple[int, int] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -142,7 +142,7 @@ class LinkServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = writer.get_extra_info("socket")
         peer = Peer.of(connection)
-        session = LinkSession(reader, writer, peer, self._handler, self._links, self._version, self._mode, self._drops)
+        session = LinkSession(reader, writer, peer, self._handler, self._links, self._version, self._mode, self._faults)
         if peer.uid != os.geteuid():
             self._handler.link_rejected(
                 session,

@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sidecar.core.drops import Drops
 from sidecar.core.errors import FingerprintError
 from sidecar.core.gateway import Adapter, Gateway, Role
 from sidecar.link.changes import Speaker
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sidecar.core.decisions import Command
+    from sidecar.faults import Faults
     from sidecar.link.peer import Peer
     from sidecar.link.translate import Heard
 
@@ -112,7 +112,7 @@ class LinkSession:
         links: The list of open links; this one is in it from its hello to its end.
         version: The sidecar's version, for the welcome.
         mode: The mode, for the welcome.
-        drops: Loses reports on purpose.
+        faults: Loses reports on purpose.
         speaker: The process whose reports these are.
     """
 
@@ -123,7 +123,7 @@ class LinkSession:
     links: LinkList
     version: str
     mode: str
-    drops: Drops = field(default_factory=Drops)
+    faults: Faults
     name: str = field(default_factory=lambda: f"link-{next(_links)}")
     hello: wire.Hello | None = None
     adapter: wire.AdapterFound | None = None
@@ -290,7 +290,7 @@ class LinkSession:
         self.messages += 1
         if self.hello is None:
             return self._greet(message)
-        if self.drops.share and type(message) in _REPORTS and self.drops.next():
+        if self.faults.share and type(message) in _REPORTS and self.faults.lose_next():
             return True  # the next message shows that one is missing
         missing = message.seq - self._seq - 1
         self._seq = message.seq

@@ -10,6 +10,7 @@ from sidecar.core import events as ev
 from sidecar.core.loss import Loss
 from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.witness import LATE_NS
+from sidecar.faults import NO_FAULTS, Faults
 from sidecar.status import Problem, WitnessStatus
 from sidecar.watch.kernel import KernelEvidenceError, KernelWatch
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from sidecar.core.drops import Drops
     from sidecar.core.process import Act, Process
 
 log = structlog.get_logger("sidecar.watch")
@@ -31,16 +31,16 @@ class Eyewitness:
         tell: Callable[[ev.Event], None],
         now_ns: Callable[[], int],
         lost: Callable[[Loss, Reason], None],
-        drops: Drops | None = None,
+        faults: Faults = NO_FAULTS,
     ) -> None:
-        """Nothing is listened to; ``lost`` is called when sightings may be missing, ``drops`` loses some on purpose."""
+        """Nothing is listened to; ``lost`` is called when sightings may be missing, ``faults`` loses some."""
         self._tell = tell
         self._now_ns = now_ns
         self._lost = lost
         self._wanted = False
         self._reason = ""
         self._whole_since_ns = 0
-        self._watch = KernelWatch(self, drops)
+        self._watch = KernelWatch(self, faults)
         self._resolved: dict[Path, Path] = {}
 
     def start(self, state_dir: Path, own: Iterable[Path]) -> None:

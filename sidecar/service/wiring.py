@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from sidecar import __version__
 from sidecar.core.budget import MAX_PERIOD_NS
 from sidecar.core.custodian import Custodian
-from sidecar.core.drops import Drops
 from sidecar.driver.driver import Driver
+from sidecar.faults import Faults
 from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
 from sidecar.notify.destination import destinations_of
@@ -95,7 +95,7 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
     now_ns = time.time_ns
     running = Running(started_at_ns=now_ns())
     file_system = file_system_of(settings.state_dir)
-    faults = Drops(settings.simulate_loss)
+    faults = Faults(settings.simulate_loss)
 
     # Effects
     telemetry = Telemetry(instance=f"{platform.node()}:{settings.state_dir}")
@@ -121,7 +121,7 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
     lookout = Lookout(driver, roster, eyewitness, now_ns, losses.lose, reception.refuse)
     watcher = Watcher(settings.state_dir, lookout, faults)
     links = LinkServer(
-        settings.socket, reception, open_links, version=__version__, mode=settings.mode.value, drops=faults
+        settings.socket, reception, open_links, version=__version__, mode=settings.mode.value, faults=faults
     )
     hooks = Hooks(driver, settings.state_dir, settings.hooks_token_file, now_ns, reception.refuse)
     halts = Halts(driver.handle, now_ns)

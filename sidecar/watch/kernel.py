@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sidecar.core.drops import Drops
 from sidecar.core.errors import SidecarError
 from sidecar.core.process import Act, Process
+from sidecar.faults import NO_FAULTS, Faults
 from sidecar.watch.fanotify import NO_PIDFD, Fanotify, FanotifyError, Handle, Mask, Raw
 from sidecar.watch.identity import identify
 from sidecar.watch.tree import Kind, is_plain, kind_of
@@ -83,9 +83,9 @@ class Canary:
 class KernelWatch:
     """Listens to fanotify in the directories that it is told to."""
 
-    def __init__(self, handler: KernelHandler, drops: Drops | None = None) -> None:
-        """Nothing is opened yet; ``drops`` loses events on purpose, as a full queue would."""
-        self._drops = drops or Drops()
+    def __init__(self, handler: KernelHandler, faults: Faults = NO_FAULTS) -> None:
+        """Nothing is opened yet; ``faults`` loses events on purpose, as a full queue would."""
+        self._faults = faults
         self.events = 0
         self.overflows = 0
         self.unknown = 0
@@ -160,7 +160,7 @@ class KernelWatch:
         dropped = False
         for raw in self._fanotify.read():
             try:
-                if self._drops.next():
+                if self._faults.lose_next():
                     dropped = True
                 else:
                     self._take(raw)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 from inotify_simple import INotify, flags
 
-from sidecar.core.drops import Drops
 from sidecar.core.errors import SidecarError
+from sidecar.faults import NO_FAULTS, Faults
 from sidecar.watch.lockfile import SUFFIX, read_lock
 from sidecar.watch.tree import (
     Kind,
@@ -101,9 +101,9 @@ class WatchHandler(Protocol):
 class Watcher:
     """Watches every sessions directory below a state directory, those that appear later included."""
 
-    def __init__(self, state_dir: Path, handler: WatchHandler, drops: Drops | None = None) -> None:
-        """Nothing is watched yet; ``drops`` loses events on purpose, as a full queue would."""
-        self._drops = drops or Drops()
+    def __init__(self, state_dir: Path, handler: WatchHandler, faults: Faults = NO_FAULTS) -> None:
+        """Nothing is watched yet; ``faults`` loses events on purpose, as a full queue would."""
+        self._faults = faults
         self.state_dir = state_dir
         self.events = 0
         self.overflows = 0
@@ -165,7 +165,7 @@ class Watcher:
         while batch := list(self._inotify.read(timeout=0)):
             lost = ""
             for event in batch:
-                if self._drops.next():
+                if self._faults.lose_next():
                     lost = lost or _FULL
                     continue
                 try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2] / "sidecar"
 ROOMS = {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()}
-GROUND = {"status", "job"}
+GROUND = {"status", "job", "faults"}
 EVERYTHING = ROOMS | GROUND | {"words"}
 
 _TABLE = Path(__file__).parents[2] / "docs" / "architecture.md"

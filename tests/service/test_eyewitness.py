@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sidecar.core.drops import Drops
 from sidecar.core.witness import LATE_NS
+from sidecar.faults import NO_FAULTS, Faults
 from sidecar.service.eyewitness import Eyewitness
 from tests.kernel import require_kernel_evidence
 
@@ -27,9 +27,9 @@ class Room:
 
 
 @asynccontextmanager
-async def listening(room: Room, place: Path, drops: Drops | None = None) -> AsyncIterator[Eyewitness]:
+async def listening(room: Room, place: Path, faults: Faults = NO_FAULTS) -> AsyncIterator[Eyewitness]:
     require_kernel_evidence(place)
-    witness = Eyewitness(room.heard.append, lambda: room.now_ns, lambda _loss, _text: None, drops)
+    witness = Eyewitness(room.heard.append, lambda: room.now_ns, lambda _loss, _text: None, faults)
     witness.start(place, [place])
     try:
         yield witness
@@ -55,7 +55,7 @@ async def test_a_verdict_can_rest_on_the_kernels_word_when_it_has_been_listened_
 
 async def test_sightings_that_are_lost_begin_that_time_anew(tmp_path: Path) -> None:
     room = Room()
-    async with listening(room, tmp_path, Drops(share=1.0)) as witness:
+    async with listening(room, tmp_path, Faults(share=1.0)) as witness:
         witness.listen(tmp_path)
         room.now_ns += LATE_NS
         assert witness.status().settled

@@ -15,7 +15,7 @@ import pytest
 from inotify_simple import INotify
 from structlog.testing import capture_logs
 
-from sidecar.core.drops import Drops
+from sidecar.faults import Faults
 from sidecar.watch.tree import printable
 from sidecar.watch.watcher import WatchError
 from tests.watch.kit import INOTIFY, Told, limited
@@ -647,7 +647,7 @@ def test_a_directory_that_is_renamed_is_told_ahead_of_the_end_of_its_files(
 def test_events_that_are_dropped_on_purpose_show_as_an_overflow(watch: StartWatch, state: Path, sessions: Path) -> None:
     watched = watch(state)
     watched.look()
-    watched.watcher._drops = Drops(1.0)
+    watched.watcher._faults = Faults(1.0)
     (sessions / "a.jsonl").write_text("a\n")
     told = watched.look()
     assert told.overflows == watched.watcher.overflows == 1
