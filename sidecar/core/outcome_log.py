@@ -60,6 +60,7 @@ class OutcomeLog:
                 window=window.window_id,
                 file=window.file,
                 run=window.run,
+                gateway=window.gateway,
                 size_bytes=window.fence.size,
                 at_ns=window.opened_at_ns,
                 partial=partial,

@@ -75,6 +75,7 @@ class WindowOpened:
     window: str
     file: str
     run: Run
+    gateway: Gateway
     size_bytes: int
     at_ns: int
     partial: bool = False

@@ -105,8 +105,9 @@ class Driver:
     def _handle(self, event: ev.Event) -> None:
         self._listener.event(event)
         decisions = self._recorder.handle(event)
+        for outcome in self._custodian.outcomes:
+            self._listener.outcome(outcome)
         for number, decision in enumerate(decisions):
-            self._listener.decision(decision)
             try:
                 self._carry_out(decision)
             except SidecarError as error:

@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sidecar.core.chain import KeptChain
-    from sidecar.core.decisions import Command, Decision
+    from sidecar.core.decisions import Command
     from sidecar.core.events import Event
     from sidecar.core.incident import Incident, Subject
+    from sidecar.core.outcomes import AnyOutcome
     from sidecar.core.recording import Recording
 
 
@@ -52,7 +53,7 @@ class PageSink(Protocol):
 
 
 class Listener(Protocol):
-    """Who is told of everything that happens and is decided (telemetry). Never raises, never blocks."""
+    """Told of everything that happens and of what came of it (telemetry). Never raises, never blocks."""
 
     def event(self, event: Event) -> None:
         """The core was told something."""
@@ -62,8 +63,8 @@ class Listener(Protocol):
         """What is logged in this context is about this event."""
         ...
 
-    def decision(self, decision: Decision) -> None:
-        """The core decided something."""
+    def outcome(self, outcome: AnyOutcome) -> None:
+        """This came of the event that the core was told last."""
         ...
 
     def answered(self, seconds: float) -> None:

@@ -156,7 +156,7 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
         halts=halts,
         now_ns=now_ns,
     )
-    telemetry.bind_custody(custodian.custody_unknown)
+    telemetry.bind_core(custodian)
     telemetry.bind_status(status)
     app = create_app(status, store, telemetry.render_metrics, custody=custody, hooks=hooks)
     web = WebServer(app, settings.http_host, settings.http_port)

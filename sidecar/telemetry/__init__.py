@@ -1,14 +1,14 @@
 """Spans, metrics and logs: what an operator sees of a sidecar.
 
-The service tells `Telemetry` each event of the core and each decision, in that order. Spans are built from these facts
-after they happened, with the gateway's times and in the gateway's own trace; metrics are counted as they come. Nothing
-here blocks the service or raises into it, and no text of a transcript passes (docs/telemetry.md).
+The driver tells `Telemetry` each event of the core and what came of it, in that order. Spans are built from these
+facts after they happened, with the gateway's times and in the gateway's own trace; metrics are counted as they come.
+Nothing here blocks the service or raises into it, and no text of a transcript passes (docs/telemetry.md).
 """
 
 from sidecar.telemetry.export import ExportConfigurationError, Pipeline, open_pipeline
-from sidecar.telemetry.gauges import StatusSource
 from sidecar.telemetry.labels import PageOutcome, Rejection
 from sidecar.telemetry.log import LogLevel, LogStyle, configure_logging
+from sidecar.telemetry.metrics.gauges import StatusSource
 from sidecar.telemetry.telemetry import Telemetry
 
 __all__ = [

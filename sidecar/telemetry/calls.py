@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sidecar.telemetry.describe import Attributes, error_type, of_gateway, token
-from sidecar.telemetry.labels import PROVIDERS, Ending
+from sidecar.core.bounded import Bounded
+from sidecar.core.outcomes import Ending
+from sidecar.telemetry.describe import Attributes, error_type, of_gateway, sentence, token
+from sidecar.telemetry.labels import PROVIDERS
 from sidecar.telemetry.names import Attribute, Span
 from sidecar.telemetry.span import SpanFact, TraceRef
-from sidecar.telemetry.table import OpenTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,79 +20,96 @@ if TYPE_CHECKING:
 
 MAX_CALLS: Final = 1_024
 
+_CALL: Final = "model.call."
 STARTED: Final = "model.call.started"
 COMPLETED: Final = "model.call.completed"
 ERROR: Final = "model.call.error"
 
 _NS_PER_MS: Final = 1_000_000
-_MS_PER_SECOND: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class CallSpan:
+class CallEnded:
     """A call that is over.
 
     Attributes:
-        fact: The span.
-        run_id: The run that made it.
+        report: What the gateway reported last of it: its end, or its start where no end was reported.
+        gateway: Who made it.
+        start_ns: When it began.
+        end_ns: When it ended.
+        ending: How, `Ending.ENDED` for one that completed or failed.
         where: Its place in the gateway's trace; None when the gateway told none.
     """
 
-    fact: SpanFact
-    run_id: str
+    report: Diagnostic
+    gateway: Gateway
+    start_ns: int
+    end_ns: int
+    ending: Ending
     where: TraceRef | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    message: Diagnostic
-    gateway: Gateway
-
-
 class Calls:
-    """Turns ``model.call.*`` into spans."""
+    """Model calls under way."""
 
     def __init__(self, dropped: Callable[[Span], None]) -> None:
-        """No call is under way; ``dropped`` is told of calls that the table had no room for."""
-        self._open: OpenTable[tuple[str, str], _Open] = OpenTable(MAX_CALLS, lambda _: dropped(Span.CHAT))
+        """No call is under way; ``dropped`` is called for each that the table had no room for."""
+        self._open: Bounded[tuple[str, str], tuple[Diagnostic, Gateway]] = Bounded(
+            MAX_CALLS, lambda _: dropped(Span.CHAT)
+        )
 
-    def __len__(self) -> int:
-        return len(self._open)
+    def diagnostic(self, report: Diagnostic, gateway: Gateway) -> CallEnded | None:
+        """Take in an event of the bus.
 
-    def diagnostic(self, message: Diagnostic, gateway: Gateway) -> CallSpan | None:
-        """Take in an event of the bus; a call that ended with it comes back as a span."""
-        key = (gateway.link, message.call)
-        if message.event == STARTED:
-            self._open.put(key, _Open(message, gateway))
+        Returns:
+            The call that ended with it.
+        """
+        if not report.event.startswith(_CALL):
             return None
-        if message.event not in {COMPLETED, ERROR}:
+        key = (gateway.link, report.call)
+        if report.event == STARTED:
+            self._open.put(key, (report, gateway))
+            return None
+        if report.event not in {COMPLETED, ERROR}:
             return None
         begun = self._open.pop(key)
-        end_ns = message.at_ns
-        start_ns = begun.message.at_ns if begun else end_ns - _duration_ns(message)
-        attributes = _attributes(message, gateway)
-        attributes[Attribute.CALL_DURATION] = (_duration_ns(message) or end_ns - start_ns) / 1e9
-        failed = message.event == ERROR
-        fact = _span(message, start_ns, end_ns, attributes, error=error_type(message.error) if failed else "")
-        return CallSpan(fact, message.run, place(message) or (place(begun.message) if begun else None))
+        start_ns = begun[0].at_ns if begun else report.at_ns - _duration_ns(report)
+        where = place(report) or (place(begun[0]) if begun else None)
+        return CallEnded(report, gateway, start_ns, report.at_ns, Ending.ENDED, where)
 
-    def lost(self, link: str, at_ns: int, ending: Ending) -> list[CallSpan]:
+    def lost(self, link: str, at_ns: int, ending: Ending) -> list[CallEnded]:
         """The calls of a link that is gone."""
-        return [_broken(call, at_ns, ending) for call in self._open.take(lambda call: call.gateway.link == link)]
+        return [_broken(call, at_ns, ending) for call in self._open.take(lambda call: call[1].link == link)]
 
-    def flush(self, at_ns: int) -> list[CallSpan]:
+    def flush(self, at_ns: int) -> list[CallEnded]:
         """All calls, at the end of the sidecar."""
         return [_broken(call, at_ns, Ending.SIDECAR_STOPPED) for call in self._open.take()]
+
+
+def call_span(call: CallEnded) -> SpanFact:
+    """The span of a call that is over."""
+    report = call.report
+    attributes = _attributes(report, call.gateway)
+    error = "" if call.ending is Ending.ENDED else call.ending.value
+    if call.ending is Ending.ENDED:
+        attributes[Attribute.CALL_DURATION] = (_duration_ns(report) or call.end_ns - call.start_ns) / 1e9
+        error = error_type(report.error) if report.event == ERROR else ""
+    return SpanFact(
+        name=Span.CHAT,
+        suffix=token(report.model),
+        start_ns=call.start_ns,
+        end_ns=call.end_ns,
+        attributes=attributes,
+        client=True,
+        ids=None if report.exported else _own_ids(report),
+        error=error,
+        description=sentence(call.ending) or ("the model call failed" if error else ""),
+    )
 
 
 def provider_name(provider: str) -> str:
     """The conventions' name of a provider, or the gateway's own where they have none."""
     return PROVIDERS.get(provider, token(provider))
-
-
-def duration_seconds(message: Diagnostic) -> float:
-    """How long the call took by the gateway's account."""
-    return message.duration_ms / _MS_PER_SECOND
 
 
 def _duration_ns(message: Diagnostic) -> int:
@@ -105,27 +123,9 @@ def place(message: Diagnostic) -> TraceRef | None:
     return where if where is not None and where.span_id else None
 
 
-def _broken(call: _Open, at_ns: int, ending: Ending) -> CallSpan:
-    start_ns = call.message.at_ns
-    attributes = _attributes(call.message, call.gateway)
-    fact = _span(call.message, start_ns, at_ns, attributes, error=ending.value, description=ending.sentence)
-    return CallSpan(fact, call.message.run, place(call.message))
-
-
-def _span(
-    message: Diagnostic, start_ns: int, end_ns: int, attributes: Attributes, *, error: str, description: str = ""
-) -> SpanFact:
-    return SpanFact(
-        name=Span.CHAT,
-        suffix=token(message.model),
-        start_ns=start_ns,
-        end_ns=end_ns,
-        attributes=attributes,
-        client=True,
-        ids=None if message.exported else _own_ids(message),
-        error=error,
-        description=description or ("the model call failed" if error else ""),
-    )
+def _broken(call: tuple[Diagnostic, Gateway], at_ns: int, ending: Ending) -> CallEnded:
+    report, gateway = call
+    return CallEnded(report, gateway, report.at_ns, at_ns, ending, place(report))
 
 
 def _own_ids(message: Diagnostic) -> TraceRef | None:

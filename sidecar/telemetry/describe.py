@@ -6,6 +6,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.outcomes import Ending
 from sidecar.telemetry.names import Attribute
 
 if TYPE_CHECKING:
@@ -18,6 +19,20 @@ Attributes = dict[Attribute, "Value"]
 
 _TOKEN: Final = re.compile(r"[\w.:@/+#=~-]{1,200}", re.ASCII)
 _OTHER_ERROR: Final = "_OTHER"
+
+
+_SENTENCES: Final = {
+    Ending.ENDED: "",
+    Ending.TAKEOVER: "the gateway's own fence stopped the turn",
+    Ending.LINK_LOST: "the link to the gateway was lost without a goodbye",
+    Ending.GATEWAY_ENDED: "the gateway ended",
+    Ending.SIDECAR_STOPPED: "the sidecar stopped",
+}
+
+
+def sentence(ending: Ending) -> str:
+    """The status description of a span; empty for one that ended by itself."""
+    return _SENTENCES[ending]
 
 
 def token(text: str) -> str:

@@ -31,10 +31,11 @@ from sidecar.telemetry.delivery import (
     Deliveries,
     QueuedLogProcessor,
     QueuedSpanProcessor,
-    Signal,
 )
-from sidecar.telemetry.scrape import scrape_reader
-from sidecar.telemetry.series import views
+from sidecar.telemetry.labels import Signal
+from sidecar.telemetry.metrics.catalogue import INSTRUMENTS
+from sidecar.telemetry.metrics.meters import views
+from sidecar.telemetry.metrics.scrape import scrape_reader
 from sidecar.telemetry.span import PinnedIds
 
 # ruff: noqa: PLC0415 - exporters are imported where a backend is named: they and gRPC take 13 MB
@@ -186,7 +187,9 @@ def open_pipeline(
     return Pipeline(
         tracer_provider=tracer_provider,
         logger_provider=logger_provider,
-        meter_provider=MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False, views=views()),
+        meter_provider=MeterProvider(
+            metric_readers=readers, resource=resource, shutdown_on_exit=False, views=views(INSTRUMENTS)
+        ),
         registry=registry,
         ids=ids,
         deliveries=deliveries,

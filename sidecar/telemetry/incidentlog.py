@@ -15,7 +15,6 @@ from sidecar.core.verdict import Verdict
 from sidecar.telemetry.describe import of_gateway, of_incident, of_run
 from sidecar.telemetry.names import Attribute
 from sidecar.telemetry.span import encodable
-from sidecar.telemetry.table import OpenTable
 
 if TYPE_CHECKING:
     from opentelemetry._logs import Logger
@@ -25,30 +24,21 @@ if TYPE_CHECKING:
 
 EVENT_NAME: Final = "openclaw.session.incident"
 
-MAX_REMEMBERED: Final = 4_096
-
 _NUMBERS: Final = {SeverityNumber.INFO: 20, SeverityNumber.WARN: 30, SeverityNumber.ERROR: 40}
 """The standard library's numbers of the levels."""
 
 log = structlog.get_logger("sidecar.incidents")
 
-_State = tuple[Verdict, Outcome, bool, bool]
-
 
 class IncidentLog:
-    """Says each thing that an incident comes to, once."""
+    """Says each thing that an incident comes to."""
 
     def __init__(self, logger: Logger | None) -> None:
         """``logger`` is the SDK's; None when no backend wants log records."""
         self._logger = logger
-        self._said: OpenTable[str, _State] = OpenTable(MAX_REMEMBERED)
 
-    def saved(self, incident: Incident, where: TraceRef | None, now_ns: int) -> None:
-        """The incident is new or has changed."""
-        state = (incident.verdict, incident.recovery.outcome, incident.turn_lost, incident.closed_at_ns > 0)
-        if self._said.get(incident.incident_id) == state:
-            return
-        self._said.put(incident.incident_id, state)
+    def changed(self, incident: Incident, where: TraceRef | None, now_ns: int) -> None:
+        """The incident has come to something new."""
         severity = _severity(incident)
         trace = {} if where is None else where.log_fields()
         log.log(

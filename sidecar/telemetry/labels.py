@@ -88,15 +88,6 @@ class StaleLock(StrEnum):
     """The process of that id has said that it holds no lock of this file."""
 
 
-class TakeoverSource(StrEnum):
-    """How a gateway's takeover came to be known."""
-
-    FENCE = "fence"
-    """The preload saw the gateway's fence stop the turn."""
-    LOG = "log"
-    """Only the gateway's log told."""
-
-
 class LogEvent(StrEnum):
     """Lines of the gateway's log that tell what a user had of it."""
 
@@ -118,46 +109,19 @@ class Queue(StrEnum):
     OTLP_LOGS = "otlp_logs"
 
 
+class Signal(StrEnum):
+    """What is exported."""
+
+    TRACES = "traces"
+    METRICS = "metrics"
+    LOGS = "logs"
+
+
 class OtlpDrop(StrEnum):
     """Why a backend will not see a span or log record."""
 
     QUEUE_FULL = "queue_full"
     EXPORT_FAILED = "export_failed"
-
-
-class LockTimeout(StrEnum):
-    """What came of a lock timeout inside a window."""
-
-    FORGIVEN = "forgiven"
-    """The run was let wait on, and had the lock."""
-    GIVEN_UP = "given_up"
-    """The run was let wait on, and did not have it all the same."""
-    REFUSED = "refused"
-    """It took its course: the holder or the file is not explained, or the mode is observe."""
-
-
-class Ending(StrEnum):
-    """How a span came to its end when not by the event that should have ended it."""
-
-    ENDED = "ended"
-    TAKEOVER = "takeover"
-    LINK_LOST = "link_lost"
-    GATEWAY_ENDED = "gateway_ended"
-    SIDECAR_STOPPED = "sidecar_stopped"
-
-    @property
-    def sentence(self) -> str:
-        """For a person; the status description of a span."""
-        return _ENDINGS[self]
-
-
-_ENDINGS: Final = {
-    Ending.ENDED: "",
-    Ending.TAKEOVER: "the gateway's own fence stopped the turn",
-    Ending.LINK_LOST: "the link to the gateway was lost without a goodbye",
-    Ending.GATEWAY_ENDED: "the gateway ended",
-    Ending.SIDECAR_STOPPED: "the sidecar stopped",
-}
 
 
 class CallOutcome(StrEnum):

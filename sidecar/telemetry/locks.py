@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sidecar.telemetry.describe import Attributes, error_type, of_writer, token
-from sidecar.telemetry.labels import Ending
+from sidecar.core.bounded import Bounded
+from sidecar.core.outcomes import Ending
+from sidecar.telemetry.describe import Attributes, error_type, of_writer, sentence, token
 from sidecar.telemetry.names import Attribute, Moment, Span
 from sidecar.telemetry.span import SpanFact, SpanMoment
-from sidecar.telemetry.table import OpenTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,13 +45,10 @@ class Locks:
 
     def __init__(self, dropped: Callable[[Span], None]) -> None:
         """No lock is held; ``dropped`` is told of holds that the table had no room for."""
-        self._held: OpenTable[tuple[str, str], tuple[LockTaken, Writer | None]] = OpenTable(
+        self._held: Bounded[tuple[str, str], tuple[LockTaken, Writer | None]] = Bounded(
             MAX_HOLDS, lambda _: dropped(Span.LOCK)
         )
-        self._last: OpenTable[str, Writer] = OpenTable(MAX_FILES)
-
-    def __len__(self) -> int:
-        return len(self._held)
+        self._last: Bounded[str, Writer] = Bounded(MAX_FILES)
 
     def taken(self, event: LockTaken) -> None:
         """A hold begins."""
@@ -88,9 +85,9 @@ class Locks:
         )
         return LockSpan(fact, message.file, message.writer)
 
-    def lost(self, pid: int, at_ns: int, ending: Ending) -> list[LockSpan]:
-        """The holds of a process that is gone."""
-        return [_broken(held, at_ns, ending) for held in self._held.take(lambda held: held[0].writer.pid == pid)]
+    def lost(self, link: str, at_ns: int, ending: Ending) -> list[LockSpan]:
+        """The holds that a link which is gone had reported."""
+        return [_broken(held, at_ns, ending) for held in self._held.take(lambda held: held[0].link == link)]
 
     def flush(self, at_ns: int) -> list[LockSpan]:
         """All holds, at the end of the sidecar."""
@@ -121,7 +118,7 @@ def _span(
         },
         moments=(SpanMoment(taken.at_ns, Moment.LOCK_ACQUIRED),),
         error=ending.value if failed else "",
-        description=ending.sentence,
+        description=sentence(ending),
     )
 
 

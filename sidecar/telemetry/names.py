@@ -1,4 +1,4 @@
-"""Every name that telemetry uses: spans, their events and attributes, metrics and their labels.
+"""The names of spans, their events and attributes, and of the labels of metrics.
 
 OpenTelemetry's semantic conventions where they have a name (``gen_ai.*``, ``error.type``, ``file.path``), else the
 namespace ``openclaw.``, which the gateway's own plugin uses too; the two never share a name. Metrics live below
@@ -102,7 +102,7 @@ class Attribute(StrEnum):
 
 
 class Label(StrEnum):
-    """Labels of metrics. Each has a closed set of values, see `sidecar.telemetry.instruments`."""
+    """Labels of metrics. Each has a closed set of values, see `sidecar.telemetry.metrics`."""
 
     WRITER_KIND = "writer_kind"
     RUN_KIND = "run_kind"
@@ -129,76 +129,3 @@ class Label(StrEnum):
     GEN_AI_OPERATION = "gen_ai.operation.name"
     GEN_AI_PROVIDER = "gen_ai.provider.name"
     ERROR_TYPE = "error.type"
-
-
-class Metric(StrEnum):
-    """Metric names, without the suffixes for unit and type that Prometheus adds."""
-
-    LOCK_WAIT = "openclaw.sidecar.lock.wait"
-    LOCK_HOLD = "openclaw.sidecar.lock.hold"
-    LOCK_FAILURES = "openclaw.sidecar.lock.failures"
-    LOCK_STALE = "openclaw.sidecar.lock.stale"
-    LOCKS_HELD = "openclaw.sidecar.locks.held"
-    LOCK_HELD_AGE = "openclaw.sidecar.lock.held.age"
-    LOCK_TIMEOUTS = "openclaw.sidecar.lock.timeouts"
-    WINDOW_LENGTH = "openclaw.sidecar.window.length"
-    WINDOWS_CLOSED = "openclaw.sidecar.windows.closed"
-    CHANGES = "openclaw.sidecar.changes"
-    CHANGES_JUDGED = "openclaw.sidecar.changes.judged"
-    WRITTEN = "openclaw.sidecar.written"
-    VERDICT_LATENCY = "openclaw.sidecar.verdict.latency"
-    LOOP_DELAY = "openclaw.sidecar.loop.delay"
-    INCIDENTS = "openclaw.sidecar.incidents"
-    RECOVERIES = "openclaw.sidecar.recoveries"
-    RECOVERY_COMMANDS = "openclaw.sidecar.recovery.commands"
-    RECOVERY_LATENCY = "openclaw.sidecar.recovery.latency"
-    RECOVERY_HOLDS = "openclaw.sidecar.recovery.holds"
-    POLICY_LOADS = "openclaw.sidecar.policy.loads"
-    PAGES = "openclaw.sidecar.pages"
-    TURNS_LOST = "openclaw.sidecar.turns.lost"
-    TURN_LOST_WAIT = "openclaw.sidecar.turn.lost.wait"
-    TAKEOVERS = "openclaw.sidecar.gateway.takeovers"
-    GATEWAY_LOG = "openclaw.sidecar.gateway.log.events"
-    MODEL_CALLS = "openclaw.sidecar.model.calls"
-    MODEL_DURATION = "gen_ai.client.operation.duration"
-    STALLS = "openclaw.sidecar.session.stalls"
-    SESSIONS_STALLED = "openclaw.sidecar.sessions.stalled"
-    REPORTS = "openclaw.sidecar.reports"
-    REPORT_GAPS = "openclaw.sidecar.report.gaps"
-    REPORTS_LOST = "openclaw.sidecar.reports.lost"
-    WATCH_OVERFLOWS = "openclaw.sidecar.watch.overflows"
-    CUSTODY_LOSSES = "openclaw.sidecar.custody.losses"
-    CUSTODY_UNKNOWN = "openclaw.sidecar.custody.unknown"
-    CUSTODY_UNKNOWN_FILES = "openclaw.sidecar.custody.unknown.files"
-    REJECTED = "openclaw.sidecar.input.rejected"
-
-    LINKS = "openclaw.sidecar.links"
-    GATEWAYS = "openclaw.sidecar.gateways"
-    PRELOAD_MISMATCHES = "openclaw.sidecar.preload.mismatches"
-    WINDOWS_OPEN = "openclaw.sidecar.windows.open"
-    READY = "openclaw.sidecar.ready"
-    MODE = "openclaw.sidecar.mode"
-    PROBLEMS = "openclaw.sidecar.problems"
-    PAGES_PENDING = "openclaw.sidecar.pages.pending"
-    QUEUE_BYTES = "openclaw.sidecar.queue"
-    QUEUE_ITEMS = "openclaw.sidecar.queue.items"
-    WATCH_FILES = "openclaw.sidecar.watch.files"
-    WATCH_DIRECTORIES = "openclaw.sidecar.watch.directories"
-    POLICY_INFO = "openclaw.sidecar.policy.info"
-    POLICY_RULES = "openclaw.sidecar.policy.rules"
-    POLICY_GOOD = "openclaw.sidecar.policy.reload.successful"
-    POLICY_LOAD_TIME = "openclaw.sidecar.policy.load.time"
-    BUDGET_LIMIT = "openclaw.sidecar.recovery.budget.limit"
-    BUDGET_REMAINING = "openclaw.sidecar.recovery.budget.remaining"
-    PAUSED = "openclaw.sidecar.paused"
-    STORM = "openclaw.sidecar.storm"
-    START_TIME = "openclaw.sidecar.start.time"
-    BUILD_INFO = "openclaw.sidecar.build.info"
-
-    SPANS = "openclaw.sidecar.spans"
-    SPANS_DROPPED = "openclaw.sidecar.spans.dropped"
-    SERIES_DROPPED = "openclaw.sidecar.series.dropped"
-    EXPORTS = "openclaw.sidecar.otlp.exports"
-    OTLP_DROPPED = "openclaw.sidecar.otlp.dropped"
-    ERRORS = "openclaw.sidecar.telemetry.errors"
-    LOG_LINES = "openclaw.sidecar.log.lines"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.bounded import Bounded
 from sidecar.telemetry.span import TraceRef
-from sidecar.telemetry.table import OpenTable
 
 if TYPE_CHECKING:
     from sidecar.core.gateway import Run
@@ -20,7 +20,7 @@ class RunTraces:
 
     def __init__(self) -> None:
         """No run is known yet."""
-        self._runs: OpenTable[str, TraceRef] = OpenTable(MAX_RUNS)
+        self._runs: Bounded[str, TraceRef] = Bounded(MAX_RUNS)
 
     def get(self, run_id: str) -> TraceRef | None:
         """Where the spans of this run belong; None while nobody has told."""

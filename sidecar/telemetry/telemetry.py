@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import functools
 import time
-import traceback
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 from prometheus_client.exposition import choose_encoder
 
 from sidecar.core import events as ev
-from sidecar.core.decisions import SaveIncident
+from sidecar.core.outcomes import Ending, IncidentChanged
 from sidecar.status import Problem
-from sidecar.telemetry.custodytime import CustodyTime
-from sidecar.telemetry.delivery import Signal
+from sidecar.telemetry.calls import Calls
 from sidecar.telemetry.export import Pipeline, open_pipeline
-from sidecar.telemetry.gauges import StatusGauges, StatusSource
 from sidecar.telemetry.incidentlog import IncidentLog
-from sidecar.telemetry.labels import PolicyLoad, Queue
+from sidecar.telemetry.labels import Queue, Signal
 from sidecar.telemetry.log import LINES
-from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.names import Label, Metric, Span
+from sidecar.telemetry.metrics.catalogue import INSTRUMENTS
+from sidecar.telemetry.metrics.counters import Counters
+from sidecar.telemetry.metrics.counting import guarded
+from sidecar.telemetry.metrics.custody import CustodyTime, LossCounts
+from sidecar.telemetry.metrics.export import QUEUE_ITEMS, ExportCounts
+from sidecar.telemetry.metrics.gauges import StatusGauges, StatusSource
+from sidecar.telemetry.metrics.link import InputCounts
+from sidecar.telemetry.metrics.locks import LockFileCounts
+from sidecar.telemetry.metrics.meters import Meters
+from sidecar.telemetry.metrics.recoveries import AnswerCounts
+from sidecar.telemetry.metrics.service import ServiceCounts
+from sidecar.telemetry.metrics.stalls import SESSIONS_STALLED, Stalls
+from sidecar.telemetry.names import Label
 from sidecar.telemetry.runs import RunTraces
-from sidecar.telemetry.series import Meters
 from sidecar.telemetry.span import SpanWriter
 from sidecar.telemetry.traces import Traces
 from sidecar.telemetry.tracing import Tracing
@@ -34,37 +39,31 @@ from sidecar.telemetry.tracing import Tracing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from sidecar.core.decisions import Decision
-    from sidecar.core.gateway import Gateway
-    from sidecar.core.loss import Loss
+    from sidecar.core.gateway import Gateway, Run
+    from sidecar.core.outcomes import AnyOutcome
     from sidecar.core.reports import Diagnostic, LockFailed
     from sidecar.status import ExportStatus
-    from sidecar.telemetry.labels import OtlpDrop, PageOutcome, Rejection, StaleLock
+    from sidecar.telemetry.metrics.instrument import Instrument
     from sidecar.telemetry.span import TraceRef
 
 SHUTDOWN_SECONDS: Final = 3.0
 """What a backend gets to take the last spans and metrics."""
 
-P = ParamSpec("P")
+
+class Core(Protocol):
+    """What telemetry asks the core."""
+
+    def custody_unknown(self) -> int:
+        """How many fenced files are of unknown custody now."""
+        ...
+
+    def run_of(self, window: str) -> Run | None:
+        """The run of a window that is open, or whose history is being read."""
+        ...
 
 
-def _guarded(
-    method: Callable[Concatenate[Telemetry, P], None],
-) -> Callable[Concatenate[Telemetry, P], None]:
-    """Telemetry must not be able to hurt the service: an error is counted, and that is all."""
-
-    @functools.wraps(method)
-    def guarded(self: Telemetry, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - that is what the guard is for
-            self.failed(error)
-
-    return guarded
-
-
-class Telemetry:
-    """Spans and metrics of one sidecar.
+class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCounts, ExportCounts):
+    """Spans and metrics of one sidecar. What is only counted is told to the families of metrics that it inherits.
 
     No method but `shutdown` waits for anything. All are for the service's one thread, but `logged` and
     `render_metrics`, which any thread may call.
@@ -84,24 +83,21 @@ class Telemetry:
             sidecar.telemetry.export.ExportConfigurationError: A variable of OpenTelemetry can't be obeyed.
         """
         self._pipeline = pipeline = pipeline or open_pipeline(instance=instance)
-        self._meters = Meters(pipeline.meter)
+        self._meters = Meters(pipeline.meter, INSTRUMENTS)
         self._clock = clock
         self._runs = RunTraces()
-        self._metrics = Metrics(self._meters, self._runs)
+        self._counters = Counters(self._meters, self._runs)
+        self._stalls = Stalls(self._meters)
         self._tracing = self._start_tracing(clock)
+        self._calls = Calls(self._span_dropped if self._tracing is not None else lambda _: None)
         self._custody: CustodyTime | None = None
         self._incidents = IncidentLog(pipeline.logger)
-        self._last_error = ""
+        self._core: Core | None = None
         self._scrape = Lock()
         self._stopped = False
         self._gauges: StatusGauges | None = None
         pipeline.deliveries.listener = self
         LINES.listen(self.logged)
-
-    @property
-    def last_error(self) -> str:
-        """Type and place of the last error that was kept from the service; empty when there was none."""
-        return self._last_error
 
     @property
     def exports(self) -> dict[str, ExportStatus]:
@@ -117,16 +113,26 @@ class Telemetry:
         remedy = "see that the collector runs and OTEL_EXPORTER_OTLP_ENDPOINT, ..._PROTOCOL and ..._HEADERS are right"
         return (Problem(code="otlp_failing", what=what, remedy=remedy),)
 
-    @_guarded
+    @guarded
     def event(self, event: ev.Event) -> None:
         """The core is about to be told this."""
         if self._custody is not None:
             self._custody.tick()
         if isinstance(event, ev.FenceSet | ev.VerdictAsked | ev.TurnTripped):
             self._learned(event.run.run_id, self._runs.suppose(event.run))
-        self._metrics.event(event)
+        if isinstance(event, ev.LinkLost):
+            self._link_lost(event)
+        self._take(event)
         if self._tracing is not None:
-            self._tracing.event(event)
+            self._tracing.settle(event.change.at_ns if isinstance(event, ev.FileChanged) else event.at_ns)
+
+    @guarded
+    def outcome(self, outcome: AnyOutcome) -> None:
+        """This came of the event told last."""
+        self._take(outcome)
+        if isinstance(outcome, IncidentChanged):
+            incident = outcome.incident
+            self._incidents.changed(incident, self._runs.get(incident.run.run_id), self._clock())
 
     @contextmanager
     def within(self, event: ev.Event) -> Iterator[None]:
@@ -138,106 +144,30 @@ class Telemetry:
         with structlog.contextvars.bound_contextvars(**ids):
             yield
 
-    def _trace_of(self, event: ev.Event) -> dict[str, str]:
-        try:
-            where = self._metrics.place(event)
-        except Exception as error:  # noqa: BLE001 - a line without ids is better than none
-            self.failed(error)
-            return {}
-        return {} if where is None else where.log_fields()
-
-    @_guarded
-    def decision(self, decision: Decision) -> None:
-        """The core decided this, on the event told last."""
-        self._metrics.decision(decision)
-        if self._tracing is not None:
-            self._tracing.decision(decision)
-        if isinstance(decision, SaveIncident):
-            incident = decision.incident
-            self._incidents.saved(incident, self._runs.get(incident.run.run_id), self._clock())
-
-    @_guarded
-    def diagnostic(self, message: Diagnostic, gateway: Gateway) -> None:
+    @guarded
+    def diagnostic(self, report: Diagnostic, gateway: Gateway) -> None:
         """A gateway's diagnostics bus said this."""
-        self._learned(message.run, self._runs.heard(message))
-        self._metrics.diagnostic(message, gateway)
+        self._learned(report.run, self._runs.heard(report))
+        self._counters.take(report)
+        self._stalls.diagnostic(report, gateway.link)
         if self._tracing is not None:
-            self._tracing.diagnostic(message, gateway)
+            self._tracing.diagnostic(report, gateway)
+        call = self._calls.diagnostic(report, gateway)
+        if call is not None:
+            self._take(call)
 
-    @_guarded
-    def lock_failed(self, message: LockFailed) -> None:
-        """A writer did not get the session lock."""
-        self._metrics.lock_failed(message)
-        if self._tracing is not None:
-            self._tracing.lock_failed(message)
+    @guarded
+    def lock_failed(self, report: LockFailed) -> None:
+        """A writer did not acquire the session lock."""
+        self._take(report)
 
-    @_guarded
-    def rejected(self, reason: Rejection | str) -> None:
-        """Input was not taken; a word that `Rejection` does not have counts as ``other``."""
-        self._meters.add(Metric.REJECTED, labels={Label.REASON: reason})
+    @guarded
+    def bind_core(self, core: Core) -> None:
+        """Ask the core what windows are about, and add up the time that custody is unknown."""
+        self._core = core
+        self._custody = CustodyTime(self._meters, core.custody_unknown, time.monotonic_ns)
 
-    @_guarded
-    def answered(self, seconds: float) -> None:
-        """A gateway's question was answered, so long after it came."""
-        self._meters.record(Metric.VERDICT_LATENCY, seconds)
-
-    @_guarded
-    def delayed(self, seconds: float) -> None:
-        """The service came so late to something that was due."""
-        self._meters.record(Metric.LOOP_DELAY, seconds)
-
-    @_guarded
-    def report(self, count: int = 1) -> None:
-        """Messages came from a preload."""
-        self._meters.add(Metric.REPORTS, count)
-
-    @_guarded
-    def gap(self, count: int = 1) -> None:
-        """A link's messages are not in sequence."""
-        self._meters.add(Metric.REPORT_GAPS, count)
-
-    @_guarded
-    def lost(self, count: int) -> None:
-        """A preload had to drop messages."""
-        self._meters.add(Metric.REPORTS_LOST, count)
-
-    @_guarded
-    def spared(self, loss: Loss) -> None:
-        """Events were lost, and no file is touched by it. It counts all the same."""
-        self._meters.add(Metric.CUSTODY_LOSSES, labels={Label.REASON: loss.value})
-
-    @_guarded
-    def overflow(self) -> None:
-        """The kernel's queue of file events overflowed."""
-        self._meters.add(Metric.WATCH_OVERFLOWS)
-
-    @_guarded
-    def page(self, outcome: PageOutcome | str) -> None:
-        """A notification was tried; a word that `PageOutcome` does not have counts as ``other``."""
-        self._meters.add(Metric.PAGES, labels={Label.OUTCOME: outcome})
-
-    @_guarded
-    def policy_read(self, *, taken: bool) -> None:
-        """A policy file was read."""
-        outcome = PolicyLoad.LOADED if taken else PolicyLoad.REFUSED
-        self._meters.add(Metric.POLICY_LOADS, labels={Label.OUTCOME: outcome.value})
-
-    @_guarded
-    def logged(self, level: str, count: int = 1) -> None:
-        """Log lines were written."""
-        self._meters.add(Metric.LOG_LINES, count, {Label.LEVEL: level})
-
-    @_guarded
-    def stale_lock(self, reason: StaleLock | str) -> None:
-        """A lock file was found that nobody will give back."""
-        self._meters.add(Metric.LOCK_STALE, labels={Label.REASON: reason})
-
-    @_guarded
-    def bind_custody(self, unknown: Callable[[], int]) -> None:
-        """Add up the time that custody is unknown; ``unknown`` tells of how many fenced files it is now."""
-        self._custody = CustodyTime(self._meters, unknown, time.monotonic_ns)
-
-    @_guarded
+    @guarded
     def bind_status(self, source: StatusSource) -> None:
         """Read the gauges from here: in this thread, if it runs an event loop."""
         self._gauges = StatusGauges(source, self.failed, self._own_gauges)
@@ -261,7 +191,7 @@ class Telemetry:
             encode, content_type = choose_encoder("")
             return b"", content_type
 
-    @_guarded
+    @guarded
     def shutdown(self, timeout_seconds: float = SHUTDOWN_SECONDS) -> None:
         """Close what is open and send what is queued; returns after the timeout at the latest, and a moment.
 
@@ -272,30 +202,50 @@ class Telemetry:
         self._stopped = True
         LINES.listen(None)
         if self._tracing is not None:
+            for call in self._calls.flush(self._clock()):
+                self._tracing.take(call)
             self._tracing.close()
         if self._gauges is not None:
             self._gauges.freeze()
         self._pipeline.shutdown(timeout_seconds)
 
-    @_guarded
-    def exported(self, signal: Signal, *, delivered: bool) -> None:
-        """A backend took a batch, or did not."""
-        outcome = "delivered" if delivered else "failed"
-        self._meters.add(Metric.EXPORTS, labels={Label.SIGNAL: signal.value, Label.OUTCOME: outcome})
+    def _take(self, fact: object) -> None:
+        self._counters.take(fact)
+        if self._tracing is not None:
+            self._tracing.take(fact)
 
-    @_guarded
-    def dropped(self, signal: Signal, reason: OtlpDrop, count: int) -> None:
-        """No backend will see these spans or log records."""
-        self._meters.add(Metric.OTLP_DROPPED, count, {Label.SIGNAL: signal.value, Label.REASON: reason.value})
+    def _link_lost(self, event: ev.LinkLost) -> None:
+        self._stalls.link_lost(event.link)
+        ending = Ending.GATEWAY_ENDED if event.clean else Ending.LINK_LOST
+        for call in self._calls.lost(event.link, event.at_ns, ending):
+            self._take(call)
 
-    def failed(self, error: Exception) -> None:
-        """An error was kept from the service."""
-        where = traceback.extract_tb(error.__traceback__)[-1:]
-        self._last_error = " ".join([type(error).__name__, *(f"at {Path(f.filename).name}:{f.lineno}" for f in where)])
-        with suppress(Exception):  # the counter itself fails: there is nothing left to do
-            self._meters.add(Metric.ERRORS)
+    def _trace_of(self, event: ev.Event) -> dict[str, str]:
+        try:
+            where = self._runs.get(self._run_of(event))
+        except Exception as error:  # noqa: BLE001 - a line without ids is better than none
+            self.failed(error)
+            return {}
+        return {} if where is None else where.log_fields()
 
-    def _own_gauges(self) -> Mapping[Metric, Iterable[tuple[float, Mapping[Label, str]]]]:
+    def _run_of(self, event: ev.Event) -> str:
+        """The id of the run that an event is about; empty where it is about none."""
+        match event:
+            case ev.FenceSet() | ev.VerdictAsked() | ev.TurnTripped():
+                return event.run.run_id
+            case ev.FenceClosed() | ev.RecoveryApplied() | ev.LineageChecked():
+                run = self._core.run_of(event.window) if self._core is not None else None
+                return run.run_id if run is not None else ""
+            case ev.LockTaken() | ev.LockReleased():
+                return event.writer.run_id
+            case ev.FileChanged():
+                return event.change.writer.run_id
+            case ev.TurnTold() | ev.Noted():
+                return event.run_id
+            case _:
+                return ""
+
+    def _own_gauges(self) -> Mapping[Instrument, Iterable[tuple[float, Mapping[Label, str]]]]:
         """What telemetry knows itself; read in the service's thread."""
         if self._custody is not None:
             self._custody.tick()
@@ -306,8 +256,8 @@ class Telemetry:
             Queue.OTLP_LOGS: deliveries.waiting(Signal.LOGS),
         }
         return {
-            Metric.SESSIONS_STALLED: self._metrics.stalls.readings(self._clock()),
-            Metric.QUEUE_ITEMS: [(count, {Label.QUEUE: queue.value}) for queue, count in waiting.items()],
+            SESSIONS_STALLED: self._stalls.readings(self._clock()),
+            QUEUE_ITEMS: [(count, {Label.QUEUE: queue.value}) for queue, count in waiting.items()],
         }
 
     def _learned(self, run_id: str, where: TraceRef | None) -> None:
@@ -320,9 +270,3 @@ class Telemetry:
             return None
         writer = SpanWriter(tracer, self._pipeline.ids, provider.sampler, self._span_made)
         return Tracing(Traces(writer, self._runs), self._span_dropped, clock)
-
-    def _span_made(self, span: Span) -> None:
-        self._meters.add(Metric.SPANS, labels={Label.SPAN: span.value})
-
-    def _span_dropped(self, span: Span) -> None:
-        self._meters.add(Metric.SPANS_DROPPED, labels={Label.SPAN: span.value})

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.bounded import Bounded
+from sidecar.core.outcomes import Ending
 from sidecar.telemetry.calls import provider_name
-from sidecar.telemetry.describe import Attributes, error_type, of_gateway, token
-from sidecar.telemetry.labels import Ending
+from sidecar.telemetry.describe import Attributes, error_type, of_gateway, sentence, token
 from sidecar.telemetry.names import Attribute, Span
 from sidecar.telemetry.span import SpanFact, TraceRef
-from sidecar.telemetry.table import OpenTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,12 +36,9 @@ class Turns:
 
     def __init__(self, dropped: Callable[[Span], None]) -> None:
         """No run is under way; ``dropped`` is told of runs that the table had no room for."""
-        self._open: OpenTable[tuple[str, str], tuple[Diagnostic, Gateway]] = OpenTable(
+        self._open: Bounded[tuple[str, str], tuple[Diagnostic, Gateway]] = Bounded(
             MAX_RUNS, lambda _: dropped(Span.RUN)
         )
-
-    def __len__(self) -> int:
-        return len(self._open)
 
     def diagnostic(self, message: Diagnostic, gateway: Gateway) -> SpanFact | None:
         """Take in an event of the bus; a run that ended with it comes back as a span, unless the gateway exports it."""
@@ -76,7 +73,7 @@ def _ids(message: Diagnostic) -> TraceRef | None:
 
 def _broken(run: tuple[Diagnostic, Gateway], at_ns: int, ending: Ending) -> SpanFact:
     message, gateway = run
-    return _span(message, gateway, message.at_ns, at_ns, ending.value, ending.sentence)
+    return _span(message, gateway, message.at_ns, at_ns, ending.value, sentence(ending))
 
 
 def _span(  # noqa: PLR0917 - what a span is made of

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from sidecar.core.decisions import Decision
     from sidecar.core.incident import Incident, Subject
     from sidecar.core.loss import Loss
     from sidecar.core.reasons import Reason
+    from sidecar.core.recording import Recording
 
 HEADER: Final = b'{"type":"session","id":"s"}\n{"type":"message","id":"first","parentId":null}\n'
 FOREIGN: Final = b'{"type":"message","id":"foreign","parentId":"first"}\n'
@@ -53,7 +53,7 @@ class Sinks:
     saved: list[Incident] = field(default_factory=list)
     paged: list[Incident] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
+    kept: list[Recording] = field(default_factory=list)
     answers: list[float] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
     full: bool = False
@@ -63,6 +63,9 @@ class Sinks:
         if self.full:
             raise FullError
         self.saved.append(incident)
+
+    def keep(self, _incident: Incident, recording: Recording) -> None:
+        self.kept.append(recording)
 
     def page(self, incident: Incident, about: Subject) -> None:
         self.paged.append(incident)
@@ -78,9 +81,6 @@ class Sinks:
             yield
         finally:
             self.carrying_out = None
-
-    def decision(self, decision: Decision) -> None:
-        self.decisions.append(decision)
 
     def answered(self, seconds: float) -> None:
         self.answers.append(seconds)
@@ -285,7 +285,7 @@ async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
     """A desk at work on one session file."""
     sinks, links, losses = Sinks(), OpenLinks(), Counter[str]()
     custodian = Custodian(Policy(), mode)
-    driver = Driver(custodian, sinks, sinks, sinks, links, lambda: None, time.time_ns)
+    driver = Driver(custodian, sinks, sinks, sinks, links, lambda: None, time.time_ns, recordings=sinks)
 
     def lose(loss: Loss, reason: Reason, file: str = "") -> None:
         losses[loss.value] += 1

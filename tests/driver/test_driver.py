@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.decisions import KeepRecording
 from sidecar.core.hold import Pause
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.policy import Mode
@@ -712,6 +711,6 @@ async def test_what_is_kept_of_a_window_last_holds_what_its_history_was(place: P
     """Otherwise a replay could not come to the same end."""
     async with desk(place) as stage:
         await recovered(stage, record("answer", "first"))
-    kept = [d.recording for d in stage.sinks.decisions if isinstance(d, KeepRecording)]
+    kept = stage.sinks.kept
     assert [type(event).__name__ for event in kept[-1].events].count("LineageChecked") == 1
     assert len(kept) == 1

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sidecar.core.decisions import Decision
+    from sidecar.core.outcomes import AnyOutcome
 
 AT = 1_700_000_000_000_000_000
 
@@ -32,10 +33,13 @@ class Core(Custodian):
     def __init__(self) -> None:
         super().__init__(Policy(), Mode.RECOVER)
         self.told: list[ev.Event] = []
+        self.made: list[Decision] = []
 
     def handle(self, event: ev.Event) -> list[Decision]:
         self.told.append(event)
-        return super().handle(event)
+        decisions = super().handle(event)
+        self.made += decisions
+        return decisions
 
 
 class Meddling(Sinks):
@@ -53,9 +57,8 @@ class Meddling(Sinks):
         self._used("store")
         super().save(*args, **more)
 
-    def decision(self, decision: Decision) -> None:
+    def outcome(self, _outcome: AnyOutcome) -> None:
         self._used("listener")
-        super().decision(decision)
 
     def recall(self, _file: str) -> None:
         self._used("chains")
@@ -164,7 +167,7 @@ async def test_the_decisions_of_one_event_are_carried_out_in_their_order(place: 
     stage = Stage(place, "store")
     stage.fence()
     stage.trip()
-    kinds = [type(decision) for decision in stage.ports.decisions]
+    kinds = [type(decision) for decision in stage.core.made]
     assert kinds.index(ReadFile) < kinds.index(SaveIncident)
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from sidecar.core.decisions import Decision
     from sidecar.core.events import Event
-    from sidecar.telemetry.names import Metric
+    from sidecar.core.outcomes import AnyOutcome
+    from sidecar.telemetry.metrics.instrument import Instrument
 
 Point = NumberDataPoint | HistogramDataPoint
 
@@ -44,24 +44,33 @@ class Clock:
 
 @dataclass
 class Bench:
-    """A telemetry whose output stays in memory."""
+    """A telemetry whose output stays in memory, beside a core."""
 
     clock: Clock = field(default_factory=Clock)
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
     reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
+    core: Custodian = field(default_factory=lambda: Custodian(Policy(), Mode.RECOVER))
 
     def __post_init__(self) -> None:
         processor = SimpleSpanProcessor(self.exporter, meter_provider=NoOpMeterProvider())
         pipeline = open_pipeline(span_processors=[processor], metric_readers=[self.reader])
         self.telemetry = Telemetry(pipeline, clock=self.clock)
+        self.telemetry.bind_core(self.core)
 
-    def tell(self, *facts: Event | Decision) -> None:
-        """Events and decisions, as they are told apart by their module."""
+    def tell(self, *facts: Event | AnyOutcome) -> None:
+        """Events, on which the core decides, and outcomes by themselves, told apart by their module."""
         for fact in facts:
-            if type(fact).__module__.endswith("decisions"):
-                self.telemetry.decision(fact)  # type: ignore[arg-type] # by its module
+            if type(fact).__module__.endswith("outcomes"):
+                self.telemetry.outcome(fact)  # type: ignore[arg-type] # by its module
             else:
-                self.telemetry.event(fact)  # type: ignore[arg-type] # by its module
+                self.handle(fact)  # type: ignore[arg-type] # by its module
+
+    def handle(self, event: Event) -> None:
+        """In the order of the driver."""
+        self.telemetry.event(event)
+        self.core.handle(event)
+        for outcome in self.core.outcomes:
+            self.telemetry.outcome(outcome)
 
     def spans(self, name: str = "") -> list[ReadableSpan]:
         return [s for s in self.exporter.get_finished_spans() if s.name.startswith(name)]
@@ -70,7 +79,7 @@ class Bench:
         (found,) = self.spans(name)
         return found
 
-    def points(self, metric: Metric) -> list[Point]:
+    def points(self, metric: Instrument) -> list[Point]:
         data = self.reader.get_metrics_data()
         if data is None:
             return []
@@ -79,12 +88,12 @@ class Bench:
             for resource in data.resource_metrics
             for scope in resource.scope_metrics
             for found in scope.metrics
-            if found.name == metric.value
+            if found.name == metric.name
             for point in found.data.data_points
             if isinstance(point, NumberDataPoint | HistogramDataPoint)
         ]
 
-    def value(self, metric: Metric, **labels: str) -> float:
+    def value(self, metric: Instrument, **labels: str) -> float:
         """The value of a counter or gauge, or the count of a histogram, over all points with these labels."""
         total = 0.0
         for point in self.points(metric):
@@ -92,7 +101,7 @@ class Bench:
                 total += point.count if isinstance(point, HistogramDataPoint) else point.value
         return total
 
-    def label_sets(self, metric: Metric) -> list[dict[str, str]]:
+    def label_sets(self, metric: Instrument) -> list[dict[str, str]]:
         return [{key: str(value) for key, value in (point.attributes or {}).items()} for point in self.points(metric)]
 
 
@@ -102,24 +111,3 @@ def bench() -> Iterator[Bench]:
     yield made
     assert made.telemetry.last_error == ""
     made.telemetry.shutdown()
-
-
-@dataclass
-class Desk:
-    """The real core with telemetry listening, in the order of the service."""
-
-    bench: Bench
-    custodian: Custodian = field(default_factory=lambda: Custodian(Policy(), Mode.RECOVER))
-    latency_ns: int = 2_000_000
-
-    def handle(self, event: Event) -> list[Decision]:
-        self.bench.telemetry.event(event)
-        decided = self.custodian.handle(event)
-        for decision in decided:
-            self.bench.telemetry.decision(decision)
-        return decided
-
-
-@pytest.fixture
-def desk(bench: Bench) -> Desk:
-    return Desk(bench)

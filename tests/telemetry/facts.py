@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sidecar.core import events as ev
+from sidecar.core import outcomes as out
 from sidecar.core.change import Change, Operation
 from sidecar.core.content import Snapshot
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
 from sidecar.core.grade import Grade
-from sidecar.core.incident import Incident, Outcome, Recovery
+from sidecar.core.incident import Incident, Outcome, Recovery, UnexplainedRange
 from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.reports import Diagnostic, LockFailed
 from sidecar.core.verdict import Verdict
@@ -51,7 +52,7 @@ def closed(at_ns: int, *, takeover: bool = False, window: str = "w1") -> ev.Fenc
 
 
 def taken(at_ns: int, writer: Writer = OWN, hold: str = "h1", wait_ns: int = 40 * MS) -> ev.LockTaken:
-    return ev.LockTaken(file=FILE, hold=hold, writer=writer, wait_ns=wait_ns, at_ns=at_ns)
+    return ev.LockTaken(link="link-1", file=FILE, hold=hold, writer=writer, wait_ns=wait_ns, at_ns=at_ns)
 
 
 def released(at_ns: int, writer: Writer = OWN, hold: str = "h1", held_ns: int = 10 * MS) -> ev.LockReleased:
@@ -166,3 +167,37 @@ def run_completed(at_ns: int, **more: str | float) -> Diagnostic:
 def lock_failed(at_ns: int, reason: str = "timeout", run: str = "run-1") -> LockFailed:
     writer = Writer(WriterKind.HEARTBEAT, "main", run_id=run)
     return LockFailed(at_ns=at_ns, file=FILE, writer=writer, wait_ns=60 * SECOND, reason=reason)
+
+
+def changed(met: Incident, *, new: bool = True) -> out.IncidentChanged:
+    return out.IncidentChanged(incident=met, new_verdict=new, new_outcome=new)
+
+
+def judged(verdict: Verdict | None, *writes: ev.FileChanged) -> out.ChangesJudged:
+    changes = tuple(write.change for write in writes)
+    return out.ChangesJudged(window="w1", file=FILE, run=RUN, verdict=verdict, changes=changes)
+
+
+def found(verdict: Verdict, at_ns: int, *ranges: UnexplainedRange, first: bool = True) -> out.UnexplainedFound:
+    return out.UnexplainedFound(window="w1", file=FILE, verdict=verdict, ranges=ranges, first=first, at_ns=at_ns)
+
+
+def given(met: Incident, answer: out.Answer = out.Answer.NONE, at_ns: int = T0) -> out.VerdictGiven:
+    return out.VerdictGiven(window="w1", verdict=met.verdict, answer=answer, incident=met, asked_at_ns=at_ns)
+
+
+def ended(
+    at_ns: int, met: Incident | None = None, ending: out.Ending = out.Ending.ENDED, *, final: bool = True
+) -> out.WindowEnded:
+    return out.WindowEnded(
+        window="w1",
+        file=FILE,
+        run=RUN,
+        gateway=GATEWAY,
+        ending=ending,
+        opened_at_ns=T0,
+        at_ns=at_ns,
+        partial=False,
+        incident=met,
+        final=final,
+    )

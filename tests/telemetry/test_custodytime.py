@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.telemetry.custodytime import CustodyTime
-from sidecar.telemetry.names import Metric
+from sidecar.telemetry.metrics.custody import CUSTODY_UNKNOWN, CustodyTime
 from tests.telemetry.facts import SECOND
 
 if TYPE_CHECKING:
@@ -19,8 +18,8 @@ def test_it_adds_up_between_events(bench: Bench) -> None:
         now[0] = at * SECOND
         time.tick()
         files[0] = unknown
-    assert bench.value(Metric.CUSTODY_UNKNOWN) == 2 * 3 + 1 * 1
+    assert bench.value(CUSTODY_UNKNOWN) == 2 * 3 + 1 * 1
 
 
 def test_it_starts_at_0(bench: Bench) -> None:
-    assert [point.value for point in bench.points(Metric.CUSTODY_UNKNOWN)] == [0]  # type: ignore[union-attr] # a gauge
+    assert [point.value for point in bench.points(CUSTODY_UNKNOWN)] == [0]  # type: ignore[union-attr] # a gauge

@@ -12,14 +12,15 @@ from opentelemetry.semconv.attributes import error_attributes
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.core import events as ev
-from sidecar.core.decisions import Approve, SaveIncident
 from sidecar.core.gateway import Run
 from sidecar.core.incident import Outcome
 from sidecar.core.loss import Loss
+from sidecar.core.outcomes import Answer
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.telemetry import names
-from sidecar.telemetry.instruments import INSTRUMENTS
-from sidecar.telemetry.names import Attribute, Label, Metric, Moment, Span
+from sidecar.telemetry.metrics.catalogue import INSTRUMENTS
+from sidecar.telemetry.metrics.gateways import MODEL_DURATION
+from sidecar.telemetry.names import Attribute, Label, Moment, Span
 from tests.telemetry import facts
 from tests.telemetry.facts import FILE, GATEWAY, MS, RUN_SPAN, SECOND, T0, TRACE
 from tests.telemetry.test_gauges import Source
@@ -61,9 +62,7 @@ def test_every_span_event_and_attribute_is_documented() -> None:
 
 def test_every_metric_is_documented_with_its_type_labels_and_meaning() -> None:
     documented = {ticked(row[0])[0]: (row[2], ticked(row[3]), row[4]) for row in table("metric | in Prometheus")}
-    assert documented == {
-        i.name.value: (i.kind.value, [label.value for label in i.labels], i.help) for i in INSTRUMENTS
-    }
+    assert documented == {i.name: (i.kind.value, [label.value for label in i.labels], i.help) for i in INSTRUMENTS}
 
 
 def test_the_names_in_prometheus_are_those_of_a_scrape(bench: Bench) -> None:
@@ -86,7 +85,7 @@ def test_every_value_of_a_label_is_documented() -> None:
             documented[name, metric] = set(values.split(", "))
     for instrument in INSTRUMENTS:
         for key, allowed in instrument.labels.items():
-            short = instrument.name.value.removeprefix("openclaw.sidecar.")
+            short = instrument.name.removeprefix("openclaw.sidecar.")
             found = documented.get((key.value, short)) or documented[key.value, ""]
             bound = "agent ids, the first 32 to be seen" if key is Label.AGENT else "fixed by the build"
             assert found == set(allowed or bound.split(", ")), (key, short)
@@ -116,7 +115,7 @@ def test_the_conventions_names_are_those_of_the_conventions() -> None:
     }
     for attribute in Attribute:
         assert attribute.value.startswith("openclaw.") or attribute.value in conventions
-    assert Metric.MODEL_DURATION.value == gen_ai_metrics.GEN_AI_CLIENT_OPERATION_DURATION
+    assert MODEL_DURATION.name == gen_ai_metrics.GEN_AI_CLIENT_OPERATION_DURATION
     values = {value.value for value in gen_ai_attributes.GenAiProviderNameValues}
     assert {"anthropic", "aws.bedrock", "gcp.gemini", "mistral_ai", "openai", "x_ai"} <= values
     assert names.SERVICE in TEXT
@@ -142,8 +141,8 @@ def everything(bench: Bench) -> None:
     incident = facts.incident(outcome=Outcome.APPLIED, turn_lost=True)
     bench.tell(
         facts.asked(T0, run=run),
-        SaveIncident(incident=incident),
-        Approve(link="link-1", window="w1", file=FILE, fence=facts.fp(100), current=facts.fp(150), ask="a1"),
+        facts.changed(incident),
+        facts.given(incident, Answer.APPROVED),
         facts.fence(T0 + SECOND, run=run),
         facts.wrote(T0 + SECOND, CRON),
         ev.AccountBroken(loss=Loss.OVERFLOW, reason=facts.OVERFLOWED, at_ns=T0 + SECOND),

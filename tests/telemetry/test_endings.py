@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING
 from opentelemetry.trace import StatusCode
 
 from sidecar.core import events as ev
-from sidecar.core.decisions import CheckLineage, SaveIncident
 from sidecar.core.incident import Outcome
-from sidecar.core.verdict import Verdict
+from sidecar.core.outcomes import Ending, WindowSettled
 from sidecar.telemetry import calls, locks, windows
-from sidecar.telemetry.names import Label, Metric
+from sidecar.telemetry.metrics.custody import CUSTODY_LOSSES
+from sidecar.telemetry.metrics.export import SPANS_DROPPED
+from sidecar.telemetry.metrics.gateways import MODEL_CALLS
+from sidecar.telemetry.metrics.locks import LOCK_FAILURES
+from sidecar.telemetry.metrics.recoveries import TURNS_LOST
+from sidecar.telemetry.metrics.windows import WINDOWS_CLOSED
+from sidecar.telemetry.names import Label
 from tests.telemetry import facts
 from tests.telemetry.conftest import Bench
-from tests.telemetry.facts import FILE, GATEWAY, MS, OWN, SECOND, T0
+from tests.telemetry.facts import GATEWAY, MS, OWN, SECOND, T0
 
 if TYPE_CHECKING:
     import pytest
@@ -38,15 +43,15 @@ def test_a_killed_gateway_closes_its_window_call_and_lock_with_an_error(bench: B
         expected = (StatusCode.ERROR, "link_lost", "the link to the gateway was lost without a goodbye")
         assert fault(span) == expected
         assert span.end_time == T0 + 5 * SECOND
-    assert bench.value(Metric.MODEL_CALLS, outcome="abandoned") == 1
-    assert bench.value(Metric.WINDOWS_CLOSED, outcome="link_lost") == 1
-    assert bench.value(Metric.CUSTODY_LOSSES, reason="link_lost") == 1
+    assert bench.value(MODEL_CALLS, outcome="abandoned") == 1
+    assert bench.value(WINDOWS_CLOSED, outcome="link_lost") == 1
+    assert bench.value(CUSTODY_LOSSES, reason="link_lost") == 1
 
 
 def test_a_gateway_that_says_goodbye_is_told_apart(bench: Bench) -> None:
     bench.tell(facts.opened(), facts.fence(T0), replace(LOST, clean=True))
     assert fault(bench.span("session.fence"))[1] == "gateway_ended"
-    assert bench.value(Metric.CUSTODY_LOSSES) == 0
+    assert bench.value(CUSTODY_LOSSES) == 0
 
 
 def test_a_window_that_a_gateway_tells_of_on_a_new_link_outlives_the_old_one(bench: Bench) -> None:
@@ -54,10 +59,10 @@ def test_a_window_that_a_gateway_tells_of_on_a_new_link_outlives_the_old_one(ben
     bench.tell(facts.opened(), facts.fence(T0), facts.opened(gateway=anew))
     bench.tell(replace(facts.fence(T0 + SECOND), link="link-2"), LOST)
     assert not bench.spans("session.fence")
-    assert bench.value(Metric.WINDOWS_CLOSED) == 0
+    assert bench.value(WINDOWS_CLOSED) == 0
     bench.tell(replace(LOST, link="link-2"))
     assert fault(bench.span("session.fence"))[1] == "link_lost"
-    assert bench.value(Metric.WINDOWS_CLOSED, outcome="link_lost") == 1
+    assert bench.value(WINDOWS_CLOSED, outcome="link_lost") == 1
 
 
 def test_another_link_of_the_same_process_keeps_its_locks(bench: Bench) -> None:
@@ -77,70 +82,38 @@ def test_the_end_of_the_sidecar_closes_what_is_open(bench: Bench) -> None:
     assert {s.end_time for s in bench.spans()} == {T0 + 7 * SECOND}
 
 
-def test_a_window_with_an_incident_waits_for_the_incident_to_be_final(bench: Bench) -> None:
-    bench.tell(facts.fence(T0), facts.asked(T0 + SECOND), SaveIncident(incident=facts.incident()))
-    bench.tell(facts.closed(T0 + 2 * SECOND))
-    assert not bench.spans("session.fence")
-    last = facts.incident(outcome=Outcome.EFFECTIVE, closed_at_ns=T0 + 2 * SECOND)
-    bench.tell(SaveIncident(incident=last))
-    assert dict(bench.span("session.fence").attributes or {})["openclaw.recovery.outcome"] == "effective"
-
-
-def test_a_history_that_forked_shows_on_the_window(bench: Bench) -> None:
-    bench.tell(facts.fence(T0), facts.asked(T0 + SECOND), SaveIncident(incident=facts.incident()))
-    bench.tell(facts.applied(T0 + SECOND + MS), facts.closed(T0 + 2 * SECOND))
+def test_a_window_whose_history_is_read_waits_for_it(bench: Bench) -> None:
     done = facts.incident(outcome=Outcome.EFFECTIVE, closed_at_ns=T0 + 2 * SECOND)
-    bench.tell(SaveIncident(incident=done), CheckLineage(window="w1", file=FILE, records=("r1",)))
+    bench.tell(facts.fence(T0), facts.ended(T0 + 2 * SECOND, done, Ending.LINK_LOST, final=False))
     assert not bench.spans("session.fence")
-    bench.tell(ev.LineageChecked(window="w1", missing=("r1",), at_ns=T0 + 3 * SECOND))
-    assert not bench.spans("session.fence")
-    forked = facts.incident(outcome=Outcome.INEFFECTIVE, closed_at_ns=T0 + 2 * SECOND)
-    bench.tell(SaveIncident(incident=forked))
-    assert dict(bench.span("session.fence").attributes or {})["openclaw.recovery.outcome"] == "ineffective"
-    assert bench.value(Metric.RECOVERIES, outcome="ineffective") == 1
-
-
-def test_a_history_that_could_not_be_read_shows_on_the_window(bench: Bench) -> None:
-    bench.tell(facts.fence(T0), facts.asked(T0 + SECOND), SaveIncident(incident=facts.incident()))
-    bench.tell(facts.applied(T0 + SECOND + MS), facts.closed(T0 + 2 * SECOND))
-    done = facts.incident(outcome=Outcome.EFFECTIVE, closed_at_ns=T0 + 2 * SECOND)
-    bench.tell(SaveIncident(incident=done), CheckLineage(window="w1", file=FILE, records=("r1",)))
-    bench.tell(ev.LineageChecked(window="w1", missing=(), problem="it can't be read", at_ns=T0 + 3 * SECOND))
-    assert not bench.spans("session.fence"), "the word on it was not awaited"
-    unproven = facts.incident(outcome=Outcome.INEFFECTIVE, closed_at_ns=T0 + 2 * SECOND)
-    bench.tell(SaveIncident(incident=unproven))
-    assert dict(bench.span("session.fence").attributes or {})["openclaw.recovery.outcome"] == "ineffective"
-
-
-def test_a_history_that_forked_before_the_link_was_lost_shows_on_the_window(bench: Bench) -> None:
-    bench.tell(facts.opened(), facts.fence(T0), facts.asked(T0 + SECOND), SaveIncident(incident=facts.incident()))
-    bench.tell(facts.applied(T0 + SECOND + MS), LOST)
-    left = facts.incident(outcome=Outcome.APPLIED, closed_at_ns=T0 + 5 * SECOND)
-    bench.tell(SaveIncident(incident=left), CheckLineage(window="w1", file=FILE, records=("r1",)))
-    assert not bench.spans("session.fence"), "the word on its history was not awaited"
-    bench.tell(ev.LineageChecked(window="w1", missing=("r1",), at_ns=T0 + 6 * SECOND))
-    bench.tell(SaveIncident(incident=replace(left, recovery=replace(left.recovery, outcome=Outcome.INEFFECTIVE))))
+    forked = replace(done, recovery=replace(done.recovery, outcome=Outcome.INEFFECTIVE))
+    bench.tell(WindowSettled(window="w1", incident=forked))
     span = bench.span("session.fence")
     assert dict(span.attributes or {})["openclaw.recovery.outcome"] == "ineffective"
     assert fault(span)[1] == "link_lost"
 
 
-def test_a_window_whose_incident_is_never_closed_ends_after_a_while(bench: Bench) -> None:
-    bench.tell(facts.fence(T0), facts.asked(T0 + SECOND), SaveIncident(incident=facts.incident()))
-    bench.tell(facts.closed(T0 + 2 * SECOND), facts.opened(T0 + 30 * SECOND))
+def test_a_window_whose_history_is_never_read_ends_after_a_while(bench: Bench) -> None:
+    bench.tell(facts.fence(T0), facts.ended(T0 + 2 * SECOND, facts.incident(), final=False))
+    bench.tell(facts.opened(T0 + 30 * SECOND))
     assert not bench.spans("session.fence")
     bench.tell(facts.opened(T0 + 63 * SECOND))
     assert bench.span("session.fence").end_time == T0 + 2 * SECOND
 
 
+def test_a_window_that_is_open_at_the_end_of_the_sidecar_shows_what_it_met(bench: Bench) -> None:
+    bench.tell(facts.fence(T0), facts.changed(facts.incident()))
+    bench.telemetry.shutdown()
+    assert dict(bench.span("session.fence").attributes or {})["openclaw.verdict"] == "co_tenant"
+
+
 def test_a_question_about_a_window_that_was_not_seen_opens_it(bench: Bench) -> None:
-    bench.tell(facts.asked(T0), SaveIncident(incident=facts.incident(Verdict.UNATTRIBUTED, Outcome.REFUSED)))
-    bench.tell(facts.tripped(T0 + MS), facts.closed(T0 + SECOND, takeover=True))
-    gone = facts.incident(Verdict.UNATTRIBUTED, Outcome.REFUSED, closed_at_ns=T0 + SECOND, turn_lost=True)
-    bench.tell(SaveIncident(incident=gone))
+    bench.tell(facts.asked(T0), facts.tripped(T0 + MS), facts.closed(T0 + SECOND, takeover=True))
     attributes = dict(bench.span("session.fence").attributes or {})
     assert attributes["openclaw.window.partial"] is True
     assert attributes["openclaw.verdict"] == "unattributed"
+    assert bench.value(WINDOWS_CLOSED) == 0
+    assert bench.value(TURNS_LOST, verdict="unattributed") == 1
 
 
 def test_a_lock_whose_taking_was_not_seen_has_its_length_all_the_same(bench: Bench) -> None:
@@ -163,7 +136,7 @@ def test_a_lock_that_was_not_had_is_an_error_span_of_the_length_of_the_wait(benc
     lock = bench.span("session.lock")
     assert (lock.start_time, lock.end_time) == (T0 + SECOND, T0 + 61 * SECOND)
     assert fault(lock) == (StatusCode.ERROR, "timeout", "the session lock was not had: timeout")
-    assert bench.value(Metric.LOCK_FAILURES, reason="timeout") == 1
+    assert bench.value(LOCK_FAILURES, reason="timeout") == 1
 
 
 def test_open_tables_are_bounded_and_drops_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +147,6 @@ def test_open_tables_are_bounded_and_drops_are_counted(monkeypatch: pytest.Monke
         bench.tell(facts.fence(T0 + n, window=f"w{n}"), facts.taken(T0 + n, hold=f"h{n}"))
         bench.telemetry.diagnostic(facts.diagnostic("model.call.started", T0 + n, call=f"c{n}"), GATEWAY)
     for name in ("session.fence", "session.lock", "chat"):
-        assert bench.value(Metric.SPANS_DROPPED, **{Label.SPAN: name}) == 3
+        assert bench.value(SPANS_DROPPED, **{Label.SPAN: name}) == 3
     bench.telemetry.shutdown()
     assert len(bench.spans()) == 6

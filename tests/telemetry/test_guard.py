@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.core.decisions import SaveIncident
 from sidecar.telemetry import Telemetry, open_pipeline
 from tests.telemetry import facts
 from tests.telemetry.facts import GATEWAY, T0
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 CALLS: list[Callable[[Telemetry], None]] = [
     lambda t: t.event(facts.taken(T0)),
-    lambda t: t.decision(SaveIncident(incident=facts.incident())),
+    lambda t: t.outcome(facts.changed(facts.incident())),
     lambda t: t.diagnostic(facts.diagnostic("model.call.error", T0), GATEWAY),
     lambda t: t.lock_failed(facts.lock_failed(T0)),
     lambda t: t.rejected("too_large"),
@@ -46,7 +45,7 @@ class Broken:
 @pytest.mark.parametrize("call", CALLS)
 def test_an_error_inside_never_reaches_the_service(call: Callable[[Telemetry], None]) -> None:
     telemetry = Telemetry(open_pipeline())
-    for part in ("_metrics", "_meters", "_pipeline", "_tracing"):
+    for part in ("_counters", "_meters", "_pipeline", "_tracing", "_runs", "_calls"):
         setattr(telemetry, part, Broken())
     call(telemetry)
     assert telemetry.last_error.startswith("RuntimeError at test_guard.py:")

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import structlog
 
-from sidecar.core.decisions import SaveIncident
+from sidecar.core.custodian import Custodian
 from sidecar.core.incident import Outcome
+from sidecar.core.policy import Mode, Policy
 from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.telemetry import Telemetry, configure_logging
-from sidecar.telemetry.delivery import Signal
+from sidecar.telemetry.labels import Signal
 from tests.telemetry import facts
 from tests.telemetry.facts import FILE, GATEWAY, RUN_SPAN, SECOND, T0, TRACE
 from tests.telemetry.receivers import Received, grpc_backend, http_backend
@@ -36,11 +37,8 @@ def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
 
 
 def save(telemetry: Telemetry, verdict: Verdict = Verdict.EXTERNAL, outcome: Outcome = Outcome.REFUSED) -> None:
-    telemetry.decision(
-        SaveIncident(
-            incident=facts.incident(verdict, outcome, reason=Reason.of(ReasonCode.PRELOAD_REFUSED, problem=SECRET))
-        )
-    )
+    reason = Reason.of(ReasonCode.PRELOAD_REFUSED, problem=SECRET)
+    telemetry.outcome(facts.changed(facts.incident(verdict, outcome, reason=reason)))
 
 
 @pytest.mark.parametrize(("protocol", "serve"), [("grpc", grpc_backend), ("http/protobuf", http_backend)])
@@ -54,7 +52,6 @@ def test_an_incident_reaches_a_real_backend_as_a_log_record(
         telemetry = Telemetry()
         assert telemetry._tracing is None
         telemetry.diagnostic(facts.run_started(T0), GATEWAY)
-        save(telemetry)
         save(telemetry)
         telemetry.shutdown()
     (record,) = received.records
@@ -72,8 +69,8 @@ def test_each_thing_that_an_incident_comes_to_is_a_line(lines: Callable[[], list
     telemetry = Telemetry()
     telemetry.diagnostic(facts.run_started(T0), GATEWAY)
     incident = facts.incident()
-    for change in (incident, incident, replace(incident, closed_at_ns=T0 + SECOND)):
-        telemetry.decision(SaveIncident(incident=change))
+    for change in (incident, replace(incident, closed_at_ns=T0 + SECOND)):
+        telemetry.outcome(facts.changed(change))
     save(telemetry)
     telemetry.shutdown()
     told = [(line["level"], line["verdict"], line["closed"], line["trace_id"]) for line in lines()]
@@ -88,7 +85,9 @@ def test_each_thing_that_an_incident_comes_to_is_a_line(lines: Callable[[], list
 def test_a_line_about_an_event_carries_the_ids_of_its_trace(lines: Callable[[], list[dict[str, Any]]]) -> None:
     telemetry = Telemetry()
     telemetry.diagnostic(facts.run_started(T0), GATEWAY)
-    telemetry.event(facts.fence(T0))
+    core = Custodian(Policy(), Mode.RECOVER)
+    telemetry.bind_core(core)
+    core.handle(facts.fence(T0))
     log = structlog.get_logger()
     for event in (facts.closed(T0 + 1), facts.taken(T0), facts.taken(T0, facts.COTENANT)):
         with telemetry.within(event):
@@ -103,7 +102,7 @@ def test_an_unclear_change_and_a_lost_turn_are_warnings(lines: Callable[[], list
     telemetry = Telemetry()
     save(telemetry, Verdict.UNATTRIBUTED)
     lost = facts.incident(Verdict.CO_TENANT, Outcome.NOT_ATTEMPTED, turn_lost=True)
-    telemetry.decision(SaveIncident(incident=lost))
+    telemetry.outcome(facts.changed(lost))
     save(telemetry, Verdict.CO_TENANT, Outcome.INEFFECTIVE)
     telemetry.shutdown()
     assert [line["level"] for line in lines()] == ["warning", "warning", "error"]

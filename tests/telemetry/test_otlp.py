@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar import __version__
+from sidecar.core.custodian import Custodian
+from sidecar.core.policy import Mode, Policy
 from sidecar.telemetry import ExportConfigurationError, Telemetry, open_pipeline
-from sidecar.telemetry.delivery import Signal
-from sidecar.telemetry.names import Metric
+from sidecar.telemetry.labels import Signal
+from sidecar.telemetry.metrics.locks import LOCK_WAIT
+from sidecar.telemetry.metrics.windows import CHANGES, WINDOW_LENGTH
 from tests.telemetry import facts
 from tests.telemetry.facts import MS, RUN_SPAN, SECOND, T0, TRACE
 from tests.telemetry.receivers import grpc_backend, http_backend, silent_backend
@@ -32,6 +35,7 @@ DEAD = "http://127.0.0.1:9"
 
 def turn(telemetry: Telemetry, number: int = 0) -> None:
     window, at_ns = f"w{number}", T0 + number * SECOND
+    core = Custodian(Policy(), Mode.RECOVER)
     for event in (
         facts.fence(at_ns, window=window),
         facts.taken(at_ns + MS, hold=window),
@@ -40,6 +44,9 @@ def turn(telemetry: Telemetry, number: int = 0) -> None:
         facts.closed(at_ns + 5 * MS, window=window),
     ):
         telemetry.event(event)
+        core.handle(event)
+        for outcome in core.outcomes:
+            telemetry.outcome(outcome)
     telemetry.diagnostic(facts.run_started(at_ns), facts.GATEWAY)
 
 
@@ -65,7 +72,7 @@ def test_spans_and_metrics_reach_a_real_backend(
     assert (fence.start_time_unix_nano, fence.end_time_unix_nano) == (T0, T0 + 5 * MS)
     assert [event.name for event in fence.events] == ["session.change"]
     assert {"service.name": "openclaw-sidecar", "service.version": __version__}.items() <= received.resource.items()
-    assert {Metric.LOCK_WAIT.value, Metric.WINDOW_LENGTH.value, Metric.CHANGES.value} <= received.metric_names
+    assert {LOCK_WAIT.name, WINDOW_LENGTH.name, CHANGES.name} <= received.metric_names
     assert telemetry._pipeline.deliveries.delivered == {Signal.TRACES: 1, Signal.METRICS: 1, Signal.LOGS: 0}
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from sidecar.core import events as ev
 from sidecar.core.change import Operation
-from sidecar.core.decisions import Refuse, SaveIncident
 from sidecar.core.gateway import Run
 from sidecar.core.incident import Outcome
 from sidecar.core.loss import Loss
+from sidecar.core.outcomes import Answer
 from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
@@ -47,12 +47,12 @@ def test_text_in_any_field_never_appears(bench: Bench) -> None:
         ev.Noted(file=FILE, run_id=TEXT, what=TEXT, detail=TEXT, at_ns=T0 + 4),
         ev.AccountBroken(loss=Loss.OTHER, reason=SPOKEN, at_ns=T0 + 5),
         facts.asked(T0 + 6, run=run),
-        SaveIncident(incident=incident),
-        Refuse(link=GATEWAY.link, window="w1", ask="a1", verdict=Verdict.EXTERNAL, reason=SPOKEN),
+        facts.changed(incident),
+        facts.given(incident, Answer.REFUSED),
         replace(facts.applied(T0 + 7, ok=False), reason=TEXT, records=(TEXT,)),
         facts.tripped(T0 + 8, run=run),
         facts.closed(T0 + 9, takeover=True),
-        SaveIncident(incident=replace(incident, closed_at_ns=T0 + 9)),
+        facts.changed(replace(incident, closed_at_ns=T0 + 9)),
     )
     fields = dict.fromkeys(("run", "call", "session", "provider", "model", "state", "reason", "error", "trace"), TEXT)
     for event in ("model.call.started", "model.call.error", "session.stuck", TEXT):
@@ -60,7 +60,7 @@ def test_text_in_any_field_never_appears(bench: Bench) -> None:
     bench.telemetry.lock_failed(facts.lock_failed(T0 + SECOND, reason=TEXT, run=TEXT))
     bench.telemetry.rejected(TEXT)
     bench.telemetry.shutdown()
-    assert len(bench.spans()) == 6
+    assert len(bench.spans()) == 7
     shown = everything(bench)
     for word in ("hunter2", "password", "remember"):
         assert word not in shown

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from importlib import import_module
+from pkgutil import iter_modules
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -14,16 +16,22 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.core.gateway import Run
 from sidecar.core.writer import Writer, WriterKind
-from sidecar.telemetry import Telemetry, open_pipeline
-from sidecar.telemetry.instrument import MAX_ZEROED, Kind
-from sidecar.telemetry.instruments import BY_NAME, INSTRUMENTS
+from sidecar.telemetry import Telemetry, metrics, open_pipeline
 from sidecar.telemetry.labels import OTHER, Rejection
-from sidecar.telemetry.names import Label, Metric
-from sidecar.telemetry.series import Cap, Meters
+from sidecar.telemetry.metrics.catalogue import INSTRUMENTS
+from sidecar.telemetry.metrics.instrument import MAX_ZEROED, Instrument, Kind
+from sidecar.telemetry.metrics.link import REJECTED, REPORTS
+from sidecar.telemetry.metrics.locks import LOCK_FAILURES, LOCK_WAIT
+from sidecar.telemetry.metrics.meters import Cap, Meters
+from sidecar.telemetry.metrics.service import LOG_LINES, PAGES
+from sidecar.telemetry.metrics.windows import WRITTEN
+from sidecar.telemetry.names import Label
 from tests.telemetry import facts
 from tests.telemetry.facts import GATEWAY, MS, SECOND, T0
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from tests.telemetry.conftest import Bench
 
 
@@ -32,10 +40,16 @@ def lines(telemetry: Telemetry) -> list[str]:
     return [line for line in body.decode().splitlines() if line and not line.startswith(("#", "target_info"))]
 
 
-def test_every_metric_is_described_once() -> None:
-    assert [i.name for i in INSTRUMENTS].count(Metric.PAGES) == 1
-    assert set(BY_NAME) == set(Metric)
-    assert len(INSTRUMENTS) == len(Metric)
+def test_every_metric_is_declared_once() -> None:
+    assert len({i.name for i in INSTRUMENTS}) == len(INSTRUMENTS)
+    assert all(isinstance(getattr(family, name), Instrument) for family, name in declared())
+    assert len(declared()) == len(INSTRUMENTS)
+
+
+def declared() -> list[tuple[ModuleType, str]]:
+    """Names of instruments at the top of each module of the room."""
+    modules = [import_module(f"{metrics.__name__}.{found.name}") for found in iter_modules(metrics.__path__)]
+    return [(module, n) for module in modules for n, v in vars(module).items() if isinstance(v, Instrument)]
 
 
 @given(st.dictionaries(st.sampled_from(Label), st.text()))
@@ -62,8 +76,8 @@ def test_no_id_name_model_or_text_becomes_a_label(bench: Bench) -> None:
     bench.telemetry.logged(secret)
     body, _ = bench.telemetry.render_metrics()
     assert secret not in body.decode()
-    for metric in (Metric.REJECTED, Metric.PAGES, Metric.LOCK_FAILURES, Metric.LOG_LINES):
-        assert bench.value(metric, **dict.fromkeys(BY_NAME[metric].labels, OTHER)) == 1
+    for metric in (REJECTED, PAGES, LOCK_FAILURES, LOG_LINES):
+        assert bench.value(metric, **dict.fromkeys(metric.labels, OTHER)) == 1
 
 
 def test_an_enum_and_its_word_are_the_same_label(bench: Bench) -> None:
@@ -75,31 +89,31 @@ def test_an_enum_and_its_word_are_the_same_label(bench: Bench) -> None:
 
 def test_the_order_of_labels_makes_no_other_series() -> None:
     pipeline = open_pipeline()
-    meters = Meters(pipeline.meter)
+    meters = Meters(pipeline.meter, INSTRUMENTS)
     labels = {Label.AGENT: "main", Label.WRITER_KIND: "cron"}
     for _ in range(2):
-        meters.add(Metric.WRITTEN, 5, labels)
-        meters.add(Metric.WRITTEN, 5, dict(reversed(labels.items())))
+        meters.add(WRITTEN, 5, labels)
+        meters.add(WRITTEN, 5, dict(reversed(labels.items())))
     scrape = generate_latest(pipeline.registry).decode().splitlines()
     assert 'openclaw_sidecar_written_bytes_total{agent="main",writer_kind="cron"} 20.0' in scrape
 
 
 def test_words_outside_of_the_closed_sets_take_no_room() -> None:
-    meters = Meters(open_pipeline().meter)
-    meters.add(Metric.REJECTED, labels={Label.REASON: "a word"})
+    meters = Meters(open_pipeline().meter, INSTRUMENTS)
+    meters.add(REJECTED, labels={Label.REASON: "a word"})
     before = len(meters._by_labels)
     for number in range(100):
-        meters.add(Metric.REJECTED, labels={Label.REASON: f"word {number}"})
+        meters.add(REJECTED, labels={Label.REASON: f"word {number}"})
     assert len(meters._by_labels) == before
 
 
 def test_threads_that_count_at_once_lose_nothing() -> None:
     pipeline = open_pipeline()
-    meters = Meters(pipeline.meter)
+    meters = Meters(pipeline.meter, INSTRUMENTS)
 
     def count() -> None:
         for _ in range(20_000):
-            meters.add(Metric.REPORTS)
+            meters.add(REPORTS)
 
     threads = [Thread(target=count) for _ in range(4)]
     for thread in threads:
@@ -121,12 +135,12 @@ def test_the_cap_counts_series_as_prometheus_does(bench: Bench) -> None:
 
 
 def test_beyond_the_cap_new_series_are_dropped_and_counted() -> None:
-    started = Meters(open_pipeline().meter).series
+    started = Meters(open_pipeline().meter, INSTRUMENTS).series
     pipeline = open_pipeline()
-    meters = Meters(pipeline.meter, max_series=started + 3)
+    meters = Meters(pipeline.meter, INSTRUMENTS, max_series=started + 3)
     for kind, _ in itertools.product(list(WriterKind)[:5], range(2)):
-        meters.add(Metric.WRITTEN, 1, {Label.WRITER_KIND: kind})
-    meters.record(Metric.LOCK_WAIT, 1.0, {Label.WRITER_KIND: "cron"})
+        meters.add(WRITTEN, 1, {Label.WRITER_KIND: kind})
+    meters.record(LOCK_WAIT, 1.0, {Label.WRITER_KIND: "cron"})
     scrape = generate_latest(pipeline.registry).decode().splitlines()
     assert meters.series == started + 3
     assert sum(line.startswith("openclaw_sidecar_written_bytes_total{") for line in scrape) == 3
@@ -136,12 +150,12 @@ def test_beyond_the_cap_new_series_are_dropped_and_counted() -> None:
 
 def test_a_known_series_goes_on_when_the_cap_is_reached() -> None:
     cap = Cap(2)
-    counter = BY_NAME[Metric.WRITTEN]
+    counter = WRITTEN
     assert cap.admits(counter, {"writer_kind": "cron"})
     assert cap.admits(counter, {"writer_kind": "cli"})
     assert not cap.admits(counter, {"writer_kind": "inject"})
     assert cap.admits(counter, {"writer_kind": "cron"})
-    assert not cap.admits(BY_NAME[Metric.LOCK_WAIT], {"writer_kind": "cron"})
+    assert not cap.admits(LOCK_WAIT, {"writer_kind": "cron"})
 
 
 def test_counters_with_few_label_sets_start_at_zero(bench: Bench) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.telemetry import gauges
-from sidecar.telemetry.names import Metric
+from sidecar.telemetry.metrics import gauges
+from sidecar.telemetry.metrics.stalls import SESSIONS_STALLED, STALLS
 from tests.telemetry import facts
 from tests.telemetry.facts import GATEWAY, SECOND, T0
 from tests.telemetry.test_gauges import Source
@@ -30,7 +30,7 @@ def tell(bench: Bench, event: str, after_seconds: int = 0, session: str = "5e55"
 
 def counts(bench: Bench, state: str = "stalled") -> tuple[float, float]:
     """Episodes so far, and sessions in one now."""
-    return bench.value(Metric.STALLS, state=state), bench.value(Metric.SESSIONS_STALLED, state=state)
+    return bench.value(STALLS, state=state), bench.value(SESSIONS_STALLED, state=state)
 
 
 def test_a_stall_that_the_gateway_repeats_is_one_episode(bench: Bench) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from sidecar.core import events as ev
 from sidecar.core.change import Change, Operation
 from sidecar.core.content import BytesContent, Snapshot
 from sidecar.core.fingerprint import Fingerprint
+from sidecar.telemetry.metrics.recoveries import RECOVERIES
 from tests.telemetry import facts
 from tests.telemetry.facts import COTENANT, FILE, GATEWAY, MS, OWN, RUN, RUN_SPAN, SECOND, T0, TRACE
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from sidecar.core.writer import Writer
-    from tests.telemetry.conftest import Bench, Desk
+    from tests.telemetry.conftest import Bench
 
 OLD = b'{"type":"session","id":"s"}\n{"type":"message","id":"u1"}\n'
 NOTE = b'{"type":"message","id":"n1","parentId":"u1"}\n'
@@ -50,25 +52,25 @@ def appended(at_ns: int, writer: Writer, data: bytes, before: bytes) -> ev.FileC
     return ev.FileChanged(file=FILE, change=change)
 
 
-def recovered_turn(desk: Desk) -> None:
+def recovered_turn(bench: Bench, missing: tuple[str, ...] = (), problem: str = "", end: ev.Event | None = None) -> None:
     """A cron note comes in during the model call, and the fence is moved when the gateway asks."""
-    clock, telemetry = desk.bench.clock, desk.bench.telemetry
-    desk.handle(facts.opened())
+    clock, telemetry = bench.clock, bench.telemetry
+    bench.handle(facts.opened())
     telemetry.diagnostic(facts.run_started(T0), GATEWAY)
-    desk.handle(facts.taken(T0 + 50 * MS))
-    desk.handle(facts.released(T0 + 60 * MS))
-    desk.handle(ev.FenceSet(link=GATEWAY.link, window="w1", file=FILE, fence=fp_of(OLD), run=RUN, at_ns=T0 + 60 * MS))
-    desk.handle(ev.SnapshotTaken(file=FILE, snapshot=snapshot(OLD), at_ns=T0 + 61 * MS))
+    bench.handle(facts.taken(T0 + 50 * MS))
+    bench.handle(facts.released(T0 + 60 * MS))
+    bench.handle(ev.FenceSet(link=GATEWAY.link, window="w1", file=FILE, fence=fp_of(OLD), run=RUN, at_ns=T0 + 60 * MS))
+    bench.handle(ev.SnapshotTaken(file=FILE, snapshot=snapshot(OLD), at_ns=T0 + 61 * MS))
     telemetry.diagnostic(facts.diagnostic("model.call.started", T0 + 70 * MS), GATEWAY)
-    desk.handle(facts.taken(T0 + SECOND, COTENANT, "h2", wait_ns=2 * MS))
-    desk.handle(appended(T0 + SECOND + MS, COTENANT, NOTE, OLD))
-    desk.handle(facts.released(T0 + SECOND + 5 * MS, COTENANT, "h2", held_ns=5 * MS))
+    bench.handle(facts.taken(T0 + SECOND, COTENANT, "h2", wait_ns=2 * MS))
+    bench.handle(appended(T0 + SECOND + MS, COTENANT, NOTE, OLD))
+    bench.handle(facts.released(T0 + SECOND + 5 * MS, COTENANT, "h2", held_ns=5 * MS))
     done = facts.diagnostic(
         "model.call.completed", T0 + 8 * SECOND, duration_ms=7930.0, input_tokens=1200, output_tokens=80
     )
     telemetry.diagnostic(done, GATEWAY)
     clock.now_ns = T0 + 8 * SECOND + 4 * MS
-    desk.handle(
+    bench.handle(
         ev.VerdictAsked(
             ask="a1",
             link=GATEWAY.link,
@@ -81,7 +83,7 @@ def recovered_turn(desk: Desk) -> None:
             at_ns=T0 + 8 * SECOND + 2 * MS,
         )
     )
-    desk.handle(
+    bench.handle(
         ev.RecoveryApplied(
             window="w1",
             applied=True,
@@ -94,8 +96,9 @@ def recovered_turn(desk: Desk) -> None:
             at_ns=T0 + 8 * SECOND + 5 * MS,
         )
     )
-    desk.handle(facts.closed(T0 + 9 * SECOND))
-    desk.handle(ev.LineageChecked(window="w1", missing=(), at_ns=T0 + 9 * SECOND + 3 * MS))
+    bench.handle(end or facts.closed(T0 + 9 * SECOND))
+    assert not bench.spans("session.fence"), "its history is not read yet"
+    bench.handle(ev.LineageChecked(window="w1", missing=missing, problem=problem, at_ns=T0 + 9 * SECOND + 3 * MS))
 
 
 def parent_of(span: ReadableSpan) -> str:
@@ -107,9 +110,8 @@ def id_of(span: ReadableSpan) -> str:
     return f"{span.context.span_id:016x}"
 
 
-def test_a_recovered_turn_leaves_one_tree_in_the_gateways_trace(desk: Desk) -> None:
-    recovered_turn(desk)
-    bench = desk.bench
+def test_a_recovered_turn_leaves_one_tree_in_the_gateways_trace(bench: Bench) -> None:
+    recovered_turn(bench)
     assert sorted(s.name for s in bench.spans()) == [
         "chat claude-sonnet-4-5",
         "session.fence",
@@ -129,11 +131,9 @@ def test_a_recovered_turn_leaves_one_tree_in_the_gateways_trace(desk: Desk) -> N
         assert parent_of(span) == id_of(fence)
 
 
-def test_the_times_are_the_gateways(desk: Desk) -> None:
-    recovered_turn(desk)
-    times = {
-        (s.name, s.start_time, s.end_time) for s in desk.bench.spans() if s.start_time is not None and s.name != ""
-    }
+def test_the_times_are_the_gateways(bench: Bench) -> None:
+    recovered_turn(bench)
+    times = {(s.name, s.start_time, s.end_time) for s in bench.spans() if s.start_time is not None and s.name != ""}
     assert times == {
         ("session.lock", T0 + 10 * MS, T0 + 60 * MS),
         ("session.lock", T0 + SECOND - 2 * MS, T0 + SECOND + 5 * MS),
@@ -144,9 +144,9 @@ def test_the_times_are_the_gateways(desk: Desk) -> None:
     }
 
 
-def test_the_fence_tells_who_wrote_and_what_came_of_it(desk: Desk) -> None:
-    recovered_turn(desk)
-    fence = desk.bench.span("session.fence")
+def test_the_fence_tells_who_wrote_and_what_came_of_it(bench: Bench) -> None:
+    recovered_turn(bench)
+    fence = bench.span("session.fence")
     assert fence.status.status_code is StatusCode.UNSET
     assert fence.attributes is not None
     attributes = dict(fence.attributes)
@@ -185,9 +185,26 @@ def test_the_fence_tells_who_wrote_and_what_came_of_it(desk: Desk) -> None:
     }
 
 
-def test_a_model_call_follows_the_gen_ai_conventions(desk: Desk) -> None:
-    recovered_turn(desk)
-    chat = desk.bench.span("chat")
+@pytest.mark.parametrize(("missing", "problem"), [(("n1",), ""), ((), "it can't be read")])
+def test_a_history_that_forked_or_could_not_be_read_shows_on_the_window(
+    bench: Bench, missing: tuple[str, ...], problem: str
+) -> None:
+    recovered_turn(bench, missing, problem)
+    assert dict(bench.span("session.fence").attributes or {})["openclaw.recovery.outcome"] == "ineffective"
+    assert bench.value(RECOVERIES, outcome="ineffective") == 1
+
+
+def test_a_history_that_forked_before_the_link_was_lost_shows_on_the_window(bench: Bench) -> None:
+    lost = ev.LinkLost(link=GATEWAY.link, clean=False, at_ns=T0 + 9 * SECOND)
+    recovered_turn(bench, ("n1",), end=lost)
+    attributes = dict(bench.span("session.fence").attributes or {})
+    assert attributes["openclaw.recovery.outcome"] == "ineffective"
+    assert attributes["error.type"] == "link_lost"
+
+
+def test_a_model_call_follows_the_gen_ai_conventions(bench: Bench) -> None:
+    recovered_turn(bench)
+    chat = bench.span("chat")
     assert chat.kind is SpanKind.CLIENT
     assert dict(chat.attributes or {}) == {
         "gen_ai.operation.name": "chat",
@@ -205,9 +222,9 @@ def test_a_model_call_follows_the_gen_ai_conventions(desk: Desk) -> None:
     }
 
 
-def test_a_lock_tells_its_wait_its_hold_and_who_held_it_before(desk: Desk) -> None:
-    recovered_turn(desk)
-    own, cotenant = sorted(desk.bench.spans("session.lock"), key=lambda s: s.start_time or 0)
+def test_a_lock_tells_its_wait_its_hold_and_who_held_it_before(bench: Bench) -> None:
+    recovered_turn(bench)
+    own, cotenant = sorted(bench.spans("session.lock"), key=lambda s: s.start_time or 0)
     assert dict(cotenant.attributes or {}) == {
         "file.path": FILE,
         "openclaw.lock.wait_seconds": 0.002,
@@ -221,13 +238,13 @@ def test_a_lock_tells_its_wait_its_hold_and_who_held_it_before(desk: Desk) -> No
     assert (acquired.name, acquired.timestamp) == ("lock.acquired", T0 + 50 * MS)
 
 
-def test_a_foreign_write_shows_as_a_lost_turn_with_an_external_verdict(desk: Desk) -> None:
-    desk.handle(facts.opened())
-    desk.handle(ev.FenceSet(link=GATEWAY.link, window="w1", file=FILE, fence=fp_of(OLD), run=RUN, at_ns=T0 + 60 * MS))
-    desk.handle(ev.SnapshotTaken(file=FILE, snapshot=snapshot(OLD), at_ns=T0 + 61 * MS))
-    desk.bench.clock.now_ns = T0 + SECOND + 2 * MS
-    desk.handle(ev.SnapshotTaken(file=FILE, snapshot=snapshot(OLD + NOTE, 1), at_ns=T0 + SECOND))
-    desk.handle(
+def test_a_foreign_write_shows_as_a_lost_turn_with_an_external_verdict(bench: Bench) -> None:
+    bench.handle(facts.opened())
+    bench.handle(ev.FenceSet(link=GATEWAY.link, window="w1", file=FILE, fence=fp_of(OLD), run=RUN, at_ns=T0 + 60 * MS))
+    bench.handle(ev.SnapshotTaken(file=FILE, snapshot=snapshot(OLD), at_ns=T0 + 61 * MS))
+    bench.clock.now_ns = T0 + SECOND + 2 * MS
+    bench.handle(ev.SnapshotTaken(file=FILE, snapshot=snapshot(OLD + NOTE, 1), at_ns=T0 + SECOND))
+    bench.handle(
         ev.TurnTripped(
             link=GATEWAY.link,
             window="w1",
@@ -238,8 +255,8 @@ def test_a_foreign_write_shows_as_a_lost_turn_with_an_external_verdict(desk: Des
             at_ns=T0 + 8 * SECOND,
         )
     )
-    desk.handle(facts.closed(T0 + 9 * SECOND, takeover=True))
-    fence = desk.bench.span("session.fence")
+    bench.handle(facts.closed(T0 + 9 * SECOND, takeover=True))
+    fence = bench.span("session.fence")
     assert fence.attributes is not None
     assert fence.attributes["openclaw.verdict"] == "external"
     assert fence.attributes["openclaw.unexplained_bytes"] == len(NOTE)
@@ -247,7 +264,7 @@ def test_a_foreign_write_shows_as_a_lost_turn_with_an_external_verdict(desk: Des
     assert fence.attributes["error.type"] == "takeover"
     assert fence.status.status_code is StatusCode.ERROR
     assert [e.name for e in fence.events] == ["session.change", "turn.stopped"]
-    verdict = desk.bench.span("session.verdict")
+    verdict = bench.span("session.verdict")
     assert verdict.start_time == T0 + SECOND
     assert verdict.end_time == T0 + SECOND + 2 * MS
     assert dict(verdict.attributes or {})["openclaw.verdict.answer"] == "none"

@@ -11,13 +11,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.bounded import Bounded
 from sidecar.telemetry.labels import Stall
-from sidecar.telemetry.names import Label, Metric
-from sidecar.telemetry.table import OpenTable
+from sidecar.telemetry.metrics.instrument import counter, gauge, values
+from sidecar.telemetry.names import Label
 
 if TYPE_CHECKING:
     from sidecar.core.reports import Diagnostic
-    from sidecar.telemetry.series import Meters
+    from sidecar.telemetry.metrics.meters import Meters
+
+STALLS = counter(
+    "openclaw.sidecar.session.stalls",
+    "{episode}",
+    "Times that a session did not go on, each episode once, by what the gateway called it.",
+    {Label.STATE: values(Stall)},
+)
+SESSIONS_STALLED = gauge(
+    "openclaw.sidecar.sessions.stalled", "{session}", "Sessions that do not go on now.", {Label.STATE: values(Stall)}
+)
 
 MAX_EPISODES: Final = 1_024
 
@@ -41,7 +52,7 @@ class Stalls:
     def __init__(self, meters: Meters) -> None:
         """No session stalls; episodes are counted in ``meters``."""
         self._meters = meters
-        self._open: OpenTable[tuple[str, str], _Episode] = OpenTable(MAX_EPISODES)
+        self._open: Bounded[tuple[str, str], _Episode] = Bounded(MAX_EPISODES)
 
     def diagnostic(self, message: Diagnostic, link: str) -> None:
         """Take in an event of the gateway's diagnostics bus."""
@@ -54,7 +65,7 @@ class Stalls:
         at_ns = message.at_ns
         known = self._open.get(key)
         if known is None or known.state is not stall or _is_over(known, at_ns):
-            self._meters.add(Metric.STALLS, labels={Label.STATE: stall.value})
+            self._meters.add(STALLS, labels={Label.STATE: stall.value})
         self._open.put(key, _Episode(link, stall, at_ns))
 
     def link_lost(self, link: str) -> None:

@@ -8,10 +8,10 @@ from math import prod
 from typing import TYPE_CHECKING, Final
 
 from sidecar.telemetry.labels import NONE, OTHER
-from sidecar.telemetry.names import Label, Metric
+from sidecar.telemetry.names import Label
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 MAX_ZEROED: Final = 16
 """A counter with at most so many label sets starts with all of them at 0, so that its first increase shows."""
@@ -25,21 +25,21 @@ class Kind(StrEnum):
     GAUGE = "gauge"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Instrument:
     """One metric.
 
     Attributes:
-        name: See `sidecar.telemetry.names.Metric`.
+        name: Without the suffixes for unit and type that Prometheus adds.
         kind: How it is measured.
         help: One sentence.
         unit: In UCUM, as OpenTelemetry wants it.
         labels: The values that each label may have besides ``other``; None where something else bounds them: the build,
-            or `sidecar.telemetry.agents`.
+            or `sidecar.telemetry.metrics.agents`.
         buckets: Upper bounds of a histogram, in its unit.
     """
 
-    name: Metric
+    name: str
     kind: Kind
     help: str
     unit: str
@@ -70,3 +70,40 @@ class Instrument:
             value = str(labels.get(label, NONE))
             closed[label.value] = value if allowed is None or value in allowed else OTHER
         return closed
+
+
+LOCK_BUCKETS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0),
+)
+"""Seconds, 1 ms to 10 min: 60 s is the gateway's time-out, 300 s its longest hold."""
+
+LATENCY_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+"""Seconds: a gateway waits 250 ms for an answer."""
+
+
+def counter(
+    name: str, unit: str, help_: str, labels: Mapping[Label, frozenset[str] | None] | None = None
+) -> Instrument:
+    """A number that only grows."""
+    return Instrument(name=name, kind=Kind.COUNTER, unit=unit, help=help_, labels=labels or {})
+
+
+def histogram(
+    name: str,
+    help_: str,
+    buckets: tuple[float, ...],
+    labels: Mapping[Label, frozenset[str] | None] | None = None,
+) -> Instrument:
+    """Lengths of time in seconds."""
+    return Instrument(name=name, kind=Kind.HISTOGRAM, unit="s", help=help_, labels=labels or {}, buckets=buckets)
+
+
+def gauge(name: str, unit: str, help_: str, labels: Mapping[Label, frozenset[str] | None] | None = None) -> Instrument:
+    """A number that is read at the moment of a collection."""
+    return Instrument(name=name, kind=Kind.GAUGE, unit=unit, help=help_, labels=labels or {})
+
+
+def values(words: Iterable[str], *more: str) -> frozenset[str]:
+    """The closed set of a label."""
+    return frozenset(str(word) for word in words) | frozenset(more)

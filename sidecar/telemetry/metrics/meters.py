@@ -10,30 +10,33 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 
-from sidecar.telemetry.instrument import Instrument, Kind
-from sidecar.telemetry.instruments import BY_NAME, INSTRUMENTS
-from sidecar.telemetry.names import Label, Metric
+from sidecar.telemetry.metrics.instrument import Instrument, Kind, counter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from opentelemetry.metrics import CallbackOptions, Histogram, Meter
 
+    from sidecar.telemetry.names import Label
     from sidecar.telemetry.span import TraceRef
 
 MAX_SERIES: Final = 2_000
 """Time series in Prometheus' count: a label set of a histogram takes one for each bucket and three more."""
 
+SERIES_DROPPED: Final = counter(
+    "openclaw.sidecar.series.dropped", "{measurement}", "Measurements dropped by the cap on series."
+)
+
 _NO_LABELS: Final[dict[Label, str]] = {}
 _NOWHERE: Final = Context()
 
-_SeriesKey = tuple[str | tuple[str, str], ...]
+_SeriesKey = tuple[Instrument | tuple[str, str], ...]
 
 
 class Gauges(Protocol):
     """Where the values of gauges come from, at the moment of a collection."""
 
-    def read(self) -> Mapping[Metric, Iterable[tuple[float, Mapping[Label, str]]]]:
+    def read(self) -> Mapping[Instrument, Iterable[tuple[float, Mapping[Label, str]]]]:
         """Values and labels of each gauge that has any now. Called from any thread; must not raise."""
         ...
 
@@ -88,16 +91,16 @@ class Meters:
     the SDK reads them at each collection.
     """
 
-    def __init__(self, meter: Meter, *, max_series: int = MAX_SERIES) -> None:
-        """Create the instruments; counters with few label sets start at 0."""
+    def __init__(self, meter: Meter, instruments: Iterable[Instrument], *, max_series: int = MAX_SERIES) -> None:
+        """Create ``instruments``; counters with few label sets start at 0."""
         self._cap = Cap(max_series)
         self._gauges: Gauges | None = None
         self._lock = Lock()
-        self._counters: dict[Metric, list[_Series]] = {}
+        self._counters: dict[Instrument, list[_Series]] = {}
         self._by_labels: dict[_SeriesKey, _Series] = {}
-        self._histograms: dict[Metric, Histogram] = {}
+        self._histograms: dict[Instrument, Histogram] = {}
         # What tells of drops has its place before anything can be dropped.
-        for instrument in sorted(INSTRUMENTS, key=lambda i: i.name is not Metric.SERIES_DROPPED):
+        for instrument in sorted(instruments, key=lambda i: i is not SERIES_DROPPED):
             self._create(meter, instrument)
 
     @property
@@ -105,16 +108,16 @@ class Meters:
         """Time series in use."""
         return self._cap.taken
 
-    def add(self, name: Metric, amount: float = 1, labels: Mapping[Label, str] = _NO_LABELS) -> None:
+    def add(self, metric: Instrument, amount: float = 1, labels: Mapping[Label, str] = _NO_LABELS) -> None:
         """Count up. Any thread may."""
-        series = self._by_labels.get((name, *labels.items())) or self._find(name, labels)
+        series = self._by_labels.get((metric, *labels.items())) or self._find(metric, labels)
         if series is not None:
             with self._lock:
                 series.total += amount
 
     def record(
         self,
-        name: Metric,
+        metric: Instrument,
         value: float,
         labels: Mapping[Label, str] = _NO_LABELS,
         where: TraceRef | None = None,
@@ -122,65 +125,64 @@ class Meters:
         """Take a measurement into a histogram; a negative one, from a clock that was set back, counts as 0.
 
         Args:
-            name: Which one.
+            metric: Which one.
             value: In its unit.
-            labels: See `sidecar.telemetry.instruments`.
+            labels: Those of the metric.
             where: The span that the measurement was made in, for an exemplar.
         """
-        series = self._by_labels.get((name, *labels.items())) or self._find(name, labels)
+        series = self._by_labels.get((metric, *labels.items())) or self._find(metric, labels)
         if series is not None:
-            self._histograms[name].record(max(0.0, value), series.labels, where.context() if where else _NOWHERE)
+            self._histograms[metric].record(max(0.0, value), series.labels, where.context() if where else _NOWHERE)
 
     def bind(self, gauges: Gauges) -> None:
         """Read the gauges here from now on."""
         self._gauges = gauges
 
-    def _find(self, name: Metric, labels: Mapping[Label, str]) -> _Series | None:
+    def _find(self, metric: Instrument, labels: Mapping[Label, str]) -> _Series | None:
         """The series of these labels; None where there is no room for it."""
-        instrument = BY_NAME[name]
-        closed = self._admitted(instrument, labels)
+        closed = self._admitted(metric, labels)
         if closed is None:
             return None
         with self._lock:
-            series = self._by_labels.get((name, *closed.items()))
+            series = self._by_labels.get((metric, *closed.items()))
             if series is None:
-                series = self._by_labels[name, *closed.items()] = _Series(closed)
-                if instrument.kind is Kind.COUNTER:
-                    self._counters[name].append(series)
+                series = self._by_labels[metric, *closed.items()] = _Series(closed)
+                if metric.kind is Kind.COUNTER:
+                    self._counters[metric].append(series)
             if all(closed.get(label) == value for label, value in labels.items()):
                 # What is in no closed set is not remembered, so that no word of a gateway takes room.
-                self._by_labels[name, *labels.items()] = series
+                self._by_labels[metric, *labels.items()] = series
         return series
 
     def _admitted(self, instrument: Instrument, labels: Mapping[Label, str]) -> dict[str, str] | None:
         closed = instrument.close(labels)
         if self._cap.admits(instrument, closed):
             return closed
-        self.add(Metric.SERIES_DROPPED)
+        self.add(SERIES_DROPPED)
         return None
 
     def _create(self, meter: Meter, instrument: Instrument) -> None:
         match instrument.kind:
             case Kind.COUNTER:
-                self._counters[instrument.name] = []
+                self._counters[instrument] = []
                 meter.create_observable_counter(
-                    instrument.name.value, [self._counted(instrument.name)], instrument.unit, instrument.help
+                    instrument.name, [self._counted(instrument)], instrument.unit, instrument.help
                 )
                 if instrument.zeroed:
                     for labels in _combinations(instrument):
-                        self.add(instrument.name, 0, labels)
+                        self.add(instrument, 0, labels)
             case Kind.HISTOGRAM:
-                histogram = meter.create_histogram(instrument.name.value, instrument.unit, instrument.help)
-                self._histograms[instrument.name] = histogram
+                histogram = meter.create_histogram(instrument.name, instrument.unit, instrument.help)
+                self._histograms[instrument] = histogram
             case Kind.GAUGE:
                 meter.create_observable_gauge(
-                    instrument.name.value, [self._observer(instrument)], instrument.unit, instrument.help
+                    instrument.name, [self._observer(instrument)], instrument.unit, instrument.help
                 )
 
-    def _counted(self, name: Metric) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def _counted(self, metric: Instrument) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_options: CallbackOptions) -> Iterable[Observation]:
             with self._lock:
-                return [Observation(series.total, series.labels) for series in self._counters[name]]
+                return [Observation(series.total, series.labels) for series in self._counters[metric]]
 
         return observe
 
@@ -188,7 +190,7 @@ class Meters:
         def observe(_options: CallbackOptions) -> Iterable[Observation]:
             if self._gauges is None:
                 return
-            for value, labels in self._gauges.read().get(instrument.name, ()):
+            for value, labels in self._gauges.read().get(instrument, ()):
                 closed = self._admitted(instrument, labels)
                 if closed is not None:
                     yield Observation(value, closed)
@@ -196,15 +198,15 @@ class Meters:
         return observe
 
 
-def views() -> list[View]:
+def views(instruments: Iterable[Instrument]) -> list[View]:
     """Buckets and label keys of each metric, for the SDK."""
     made = []
-    for instrument in INSTRUMENTS:
+    for instrument in instruments:
         buckets = ExplicitBucketHistogramAggregation(instrument.buckets) if instrument.buckets else None
         keys = {label.value for label in instrument.labels}
         made.append(
             View(
-                instrument_name=instrument.name.value,
+                instrument_name=instrument.name,
                 aggregation=buckets,
                 attribute_keys=keys,
                 aggregation_cardinality_limit=MAX_SERIES,

@@ -1,0 +1,40 @@
+"""Every metric there is, as the families declare them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.telemetry.metrics import (
+    counting,
+    custody,
+    export,
+    gateways,
+    gauges,
+    link,
+    locks,
+    meters,
+    recoveries,
+    service,
+    stalls,
+    windows,
+)
+from sidecar.telemetry.metrics.instrument import Instrument
+
+_FAMILIES: Final = (
+    locks,
+    windows,
+    recoveries,
+    gateways,
+    stalls,
+    link,
+    custody,
+    service,
+    gauges,
+    meters,
+    export,
+    counting,
+)
+
+INSTRUMENTS: Final = tuple(
+    found for family in _FAMILIES for found in vars(family).values() if isinstance(found, Instrument)
+)

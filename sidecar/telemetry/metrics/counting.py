@@ -1,0 +1,84 @@
+"""What the families of metrics share: meters, places for exemplars, and that no error reaches the service."""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+
+from sidecar.core.writer import WriterKind
+from sidecar.telemetry.metrics.instrument import counter, values
+from sidecar.telemetry.names import Label
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sidecar.core.writer import Writer
+    from sidecar.telemetry.metrics.agents import Agents
+    from sidecar.telemetry.metrics.meters import Meters
+    from sidecar.telemetry.runs import RunTraces
+
+NS_PER_SECOND: Final = 1_000_000_000
+
+ERRORS = counter(
+    "openclaw.sidecar.telemetry.errors", "{error}", "Errors inside telemetry that were kept from the service."
+)
+
+BY_WRITER: Final = {Label.WRITER_KIND: values(WriterKind)}
+BY_AGENT: Final[Mapping[Label, frozenset[str] | None]] = {Label.AGENT: None}
+
+P = ParamSpec("P")
+S = TypeVar("S", bound="Guarded")
+
+
+class Guarded:
+    """Telemetry must not be able to hurt the service: an error is counted, and that is all."""
+
+    _meters: Meters
+    _last_error = ""
+
+    @property
+    def last_error(self) -> str:
+        """Type and place of the last error that was kept from the service; empty when there was none."""
+        return self._last_error
+
+    def failed(self, error: Exception) -> None:
+        """An error was kept from the service."""
+        where = traceback.extract_tb(error.__traceback__)[-1:]
+        self._last_error = " ".join([type(error).__name__, *(f"at {Path(f.filename).name}:{f.lineno}" for f in where)])
+        with suppress(Exception):  # the counter itself fails: there is nothing left to do
+            self._meters.add(ERRORS)
+
+
+def guarded(method: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, P], None]:
+    """Of a `Guarded`: nothing is raised."""
+
+    @functools.wraps(method)
+    def caught(self: S, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - that is what the guard is for
+            self.failed(error)
+
+    return caught
+
+
+class Family:
+    """Metrics that are counted from facts: events and outcomes of the core, and reports."""
+
+    def __init__(self, meters: Meters, runs: RunTraces, agents: Agents) -> None:
+        """Count into ``meters``; ``runs`` tells which trace is an example of a measurement."""
+        self._meters = meters
+        self._runs = runs
+        self._agents = agents
+
+    def handlers(self) -> Mapping[type, Callable[[Any], None]]:
+        """What is done with a fact of each type."""
+        raise NotImplementedError
+
+
+def kind_of(writer: Writer) -> dict[Label, str]:
+    """The label of a writer."""
+    return {Label.WRITER_KIND: writer.kind.value}

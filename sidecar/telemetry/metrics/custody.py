@@ -1,0 +1,73 @@
+"""Custody: how often it is lost, and for how long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sidecar.core.loss import Loss
+from sidecar.core.outcomes import CustodyLost
+from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Family, Guarded, guarded
+from sidecar.telemetry.metrics.instrument import counter, values
+from sidecar.telemetry.names import Label
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sidecar.telemetry.metrics.meters import Meters
+
+CUSTODY_LOSSES = counter(
+    "openclaw.sidecar.custody.losses",
+    "{loss}",
+    "Times that custody became unknown, by class of reason.",
+    {Label.REASON: values(Loss)},
+)
+CUSTODY_UNKNOWN = counter(
+    "openclaw.sidecar.custody.unknown",
+    "s",
+    "Time that custody of a fenced file was unknown, added up over the files.",
+)
+
+
+class CustodyCounts(Family):
+    """Counts losses."""
+
+    def handlers(self) -> Mapping[type, Callable[[Any], None]]:
+        """See `Family.handlers`."""
+        return {CustodyLost: self._lost}
+
+    def _lost(self, outcome: CustodyLost) -> None:
+        self._meters.add(CUSTODY_LOSSES, labels={Label.REASON: outcome.loss.value})
+
+
+class LossCounts(Guarded):
+    """Counts losses that touch no file."""
+
+    @guarded
+    def spared(self, loss: Loss) -> None:
+        """Events were lost, and no file is touched by it. It counts all the same."""
+        self._meters.add(CUSTODY_LOSSES, labels={Label.REASON: loss.value})
+
+
+class CustodyTime:
+    """Adds up. Custody changes with events only, so what is unknown at an event was unknown since the last one."""
+
+    def __init__(self, meters: Meters, unknown: Callable[[], int], clock: Callable[[], int]) -> None:
+        """Count into ``meters``.
+
+        Args:
+            meters: Where the time goes.
+            unknown: How many fenced files are of unknown custody now.
+            clock: Nanoseconds, never set back.
+        """
+        self._meters = meters
+        self._unknown = unknown
+        self._clock = clock
+        self._last_ns = clock()
+
+    def tick(self) -> None:
+        """To be called ahead of each event, and now and then without one."""
+        now_ns = self._clock()
+        files = self._unknown()
+        if files:
+            self._meters.add(CUSTODY_UNKNOWN, files * (now_ns - self._last_ns) / NS_PER_SECOND)
+        self._last_ns = now_ns

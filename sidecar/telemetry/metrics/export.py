@@ -1,0 +1,55 @@
+"""What telemetry makes, hands over and gives up."""
+
+from __future__ import annotations
+
+from sidecar.telemetry.labels import OtlpDrop, Queue, Signal
+from sidecar.telemetry.metrics.counting import Guarded, guarded
+from sidecar.telemetry.metrics.instrument import counter, gauge, values
+from sidecar.telemetry.names import Label, Span
+
+SPANS = counter("openclaw.sidecar.spans", "{span}", "Spans made.", {Label.SPAN: values(Span)})
+SPANS_DROPPED = counter(
+    "openclaw.sidecar.spans.dropped",
+    "{span}",
+    "Spans given up because a table was full.",
+    {Label.SPAN: values(Span)},
+)
+EXPORTS = counter(
+    "openclaw.sidecar.otlp.exports",
+    "{export}",
+    "OTLP exports, by what came of them.",
+    {Label.SIGNAL: values(Signal), Label.OUTCOME: frozenset({"delivered", "failed"})},
+)
+OTLP_DROPPED = counter(
+    "openclaw.sidecar.otlp.dropped",
+    "{item}",
+    "Spans and log records that no backend took, by reason.",
+    {Label.SIGNAL: values((Signal.TRACES, Signal.LOGS)), Label.REASON: values(OtlpDrop)},
+)
+QUEUE_ITEMS = gauge(
+    "openclaw.sidecar.queue.items",
+    "{item}",
+    "Spans and log records that wait.",
+    {Label.QUEUE: values((Queue.SPANS, Queue.OTLP_TRACES, Queue.OTLP_LOGS))},
+)
+
+
+class ExportCounts(Guarded):
+    """Counts spans and exports."""
+
+    @guarded
+    def exported(self, signal: Signal, *, delivered: bool) -> None:
+        """A backend took a batch, or did not."""
+        outcome = "delivered" if delivered else "failed"
+        self._meters.add(EXPORTS, labels={Label.SIGNAL: signal.value, Label.OUTCOME: outcome})
+
+    @guarded
+    def dropped(self, signal: Signal, reason: OtlpDrop, count: int) -> None:
+        """No backend will see these spans or log records."""
+        self._meters.add(OTLP_DROPPED, count, {Label.SIGNAL: signal.value, Label.REASON: reason.value})
+
+    def _span_made(self, span: Span) -> None:
+        self._meters.add(SPANS, labels={Label.SPAN: span.value})
+
+    def _span_dropped(self, span: Span) -> None:
+        self._meters.add(SPANS_DROPPED, labels={Label.SPAN: span.value})

@@ -1,0 +1,253 @@
+"""Gauges, read from the sidecar's status at the moment of a collection."""
+
+from __future__ import annotations
+
+import platform
+from asyncio import AbstractEventLoop, get_running_loop
+from concurrent.futures import Future
+from math import inf
+from threading import get_ident
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sidecar import __version__
+from sidecar.core.budget import Scope
+from sidecar.core.gateway import Adapter
+from sidecar.core.policy import Mode
+from sidecar.telemetry.labels import NONE, PolicySource, Queue
+from sidecar.telemetry.metrics.counting import NS_PER_SECOND
+from sidecar.telemetry.metrics.instrument import Instrument, gauge, values
+from sidecar.telemetry.names import Label
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from sidecar.status import GatewayStatus, Status
+
+_FRESH_SECONDS: Final = 0.1
+"""One collection reads a dozen gauges: they share one status."""
+
+_WAIT_SECONDS: Final = 1.0
+"""How long a collection in another thread waits for the service's."""
+
+_BUILD: Final = {Label.VERSION: __version__, Label.PYTHON: platform.python_version()}
+
+Reading = tuple[float, "Mapping[Label, str]"]
+
+_OF_STATUS: Final[dict[Instrument, Callable[[Status], Iterable[Reading]]]] = {}
+"""How each gauge is read."""
+
+
+def _one(value: float) -> list[Reading]:
+    return [(value, {})]
+
+
+def _read(
+    name: str,
+    unit: str,
+    help_: str,
+    read: Callable[[Status], Iterable[Reading]],
+    labels: Mapping[Label, frozenset[str] | None] | None = None,
+) -> Instrument:
+    made = gauge(f"openclaw.sidecar.{name}", unit, help_, labels)
+    _OF_STATUS[made] = read
+    return made
+
+
+LOCKS_HELD = _read("locks.held", "{lock}", "Session locks held now, by anyone.", lambda s: _one(s.watch.locks))
+LOCK_HELD_AGE = _read(
+    "lock.held.age",
+    "s",
+    "Age of the oldest session lock held now; 0 when none is.",
+    lambda s: _one(s.watch.oldest_lock_seconds),
+)
+CUSTODY_UNKNOWN_FILES = _read(
+    "custody.unknown.files",
+    "{file}",
+    "Fenced files of which custody is unknown now.",
+    lambda s: _one(s.custody_unknown),
+)
+LINKS = _read("links", "{link}", "Links open.", lambda s: _one(sum(g.threads for g in s.gateways if g.linked)))
+GATEWAYS = _read(
+    "gateways",
+    "{gateway}",
+    "OpenClaw processes seen, by the adapter for their fence and whether they are linked.",
+    lambda s: _gateways(s.gateways),
+    {Label.ADAPTER: values(Adapter, NONE), Label.LINKED: frozenset({"true", "false"})},
+)
+PRELOAD_MISMATCHES = _read(
+    "preload.mismatches",
+    "{gateway}",
+    "Linked processes whose preload is not of this sidecar's version.",
+    lambda s: _one(sum(not g.preload_fits for g in s.gateways)),
+)
+WINDOWS_OPEN = _read("windows.open", "{window}", "Fences set now.", lambda s: _one(s.windows))
+READY = _read("ready", "1", "1 when socket, watch and store are in place.", lambda s: _one(s.ready))
+MODE = _read(
+    "mode",
+    "1",
+    "1 for the mode in force.",
+    lambda s: [(s.mode == mode, {Label.MODE: mode.value}) for mode in Mode],
+    {Label.MODE: values(Mode)},
+)
+PROBLEMS = _read("problems", "{problem}", "Problems that an operator should mend.", lambda s: _one(len(s.problems)))
+PAGES_PENDING = _read(
+    "pages.pending", "{page}", "Notifications that wait for an attempt.", lambda s: _one(s.pages.pending)
+)
+QUEUE_BYTES = _read(
+    "queue",
+    "By",
+    "What waits to be read or taken.",
+    lambda s: [
+        (sum(gateway.backlog_bytes for gateway in s.gateways), {Label.QUEUE: Queue.LINK.value}),
+        (s.watch.backlog_bytes, {Label.QUEUE: Queue.WATCH.value}),
+    ],
+    {Label.QUEUE: values((Queue.LINK, Queue.WATCH))},
+)
+WATCH_FILES = _read("watch.files", "{file}", "Session files known.", lambda s: _one(s.watch.files))
+WATCH_DIRECTORIES = _read(
+    "watch.directories", "{directory}", "Sessions directories watched.", lambda s: _one(s.watch.directories)
+)
+POLICY_INFO = _read(
+    "policy.info",
+    "1",
+    "1 for where the policy in force comes from.",
+    lambda s: [
+        (bool(s.policy.file) == (source is PolicySource.FILE), {Label.SOURCE: source.value}) for source in PolicySource
+    ],
+    {Label.SOURCE: values(PolicySource)},
+)
+POLICY_RULES = _read("policy.rules", "{rule}", "Rules of the policy in force.", lambda s: _one(s.policy.rules))
+POLICY_GOOD = _read(
+    "policy.reload.successful",
+    "1",
+    "1 when the policy file as it was read last is in force, 0 when it was refused.",
+    lambda s: _one(s.policy.good),
+)
+POLICY_LOAD_TIME = _read(
+    "policy.load.time",
+    "s",
+    "When the policy in force was taken, seconds since the epoch.",
+    lambda s: _one(s.policy.loaded_at_ns / NS_PER_SECOND),
+)
+BUDGET_LIMIT = _read(
+    "recovery.budget.limit",
+    "{recovery}",
+    "Recoveries that the policy allows in a period; nothing where it has no budget.",
+    lambda s: [(budget.limit, {Label.SCOPE: budget.scope}) for budget in s.budgets],
+    {Label.SCOPE: values(Scope)},
+)
+BUDGET_REMAINING = _read(
+    "recovery.budget.remaining",
+    "{recovery}",
+    "Recoveries left now, for the session with the fewest and for the gateway; nothing where there is no budget.",
+    lambda s: [(budget.left, {Label.SCOPE: budget.scope}) for budget in s.budgets],
+    {Label.SCOPE: values(Scope)},
+)
+PAUSED = _read("paused", "1", "1 while an operator has paused recovery.", lambda s: _one(s.pause is not None))
+STORM = _read(
+    "storm",
+    "1",
+    "1 while recovery is stopped because many sessions changed at once.",
+    lambda s: _one(s.storm_until_ns > 0),
+)
+START_TIME = _read(
+    "start.time",
+    "s",
+    "When the sidecar started, seconds since the epoch.",
+    lambda s: _one(s.started_at_ns / NS_PER_SECOND),
+)
+BUILD_INFO = _read(
+    "build.info",
+    "1",
+    "1; the labels tell what runs.",
+    lambda _: [(1, _BUILD)],
+    {Label.VERSION: None, Label.PYTHON: None},
+)
+
+
+class StatusSource(Protocol):
+    """Whoever knows how the sidecar is."""
+
+    def status(self) -> Status:
+        """How it is now.
+
+        Must be quick. Called in the thread that bound the source, if that runs an event loop, whatever thread collects;
+        else in the thread that collects. When it raises, that collection has no gauges but `BUILD_INFO`: a value that
+        nobody has looked at is not shown as if it were of now.
+        """
+        ...
+
+
+class StatusGauges:
+    """Implements `sidecar.telemetry.metrics.meters.Gauges`."""
+
+    def __init__(
+        self,
+        source: StatusSource,
+        failed: Callable[[Exception], None],
+        more: Callable[[], Mapping[Instrument, Iterable[Reading]]] = dict,
+    ) -> None:
+        """Read ``source``, and ``more`` in the same thread; ``failed`` is called when one of them raises."""
+        self._source = source
+        self._more = more
+        self._failed = failed
+        self._known: Mapping[Instrument, Iterable[Reading]] = {BUILD_INFO: [(1, _BUILD)]}
+        self._fresh_until = monotonic()
+        self._owner = get_ident()
+        self._loop = _running_loop()
+
+    def read(self) -> Mapping[Instrument, Iterable[Reading]]:
+        """The gauges, at most a moment old."""
+        if monotonic() >= self._fresh_until:
+            try:
+                self._known = self._ask()
+            except Exception as error:  # noqa: BLE001 - a status that can't be had must not cost the counters
+                self._failed(error)
+                self._known = {BUILD_INFO: [(1, _BUILD)]}
+            self._fresh_until = max(self._fresh_until, monotonic() + _FRESH_SECONDS)
+        return self._known
+
+    def freeze(self) -> None:
+        """Keep what is known: the sidecar stops, and what the status rests on may be closed."""
+        self._fresh_until = inf
+
+    def _now(self) -> Mapping[Instrument, Iterable[Reading]]:
+        status = self._source.status()
+        return {
+            **{
+                metric: [(float(value), labels) for value, labels in read(status)]
+                for metric, read in _OF_STATUS.items()
+            },
+            **self._more(),
+        }
+
+    def _ask(self) -> Mapping[Instrument, Iterable[Reading]]:
+        """The status may rest on things of the service's thread, such as a database connection."""
+        if self._loop is None or get_ident() == self._owner:
+            return self._now()
+        answer: Future[Mapping[Instrument, Iterable[Reading]]] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(self._now())
+            except Exception as error:  # noqa: BLE001 - raised where it was asked
+                answer.set_exception(error)
+
+        self._loop.call_soon_threadsafe(ask)
+        return answer.result(_WAIT_SECONDS)
+
+
+def _running_loop() -> AbstractEventLoop | None:
+    try:
+        return get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _gateways(gateways: Iterable[GatewayStatus]) -> list[Reading]:
+    counts: dict[tuple[str, str], int] = {("pending", "true"): 0, (NONE, "false"): 0}
+    for gateway in gateways:
+        key = (gateway.adapter or NONE, str(gateway.linked).lower())
+        counts[key] = counts.get(key, 0) + 1
+    return [(n, {Label.ADAPTER: adapter, Label.LINKED: linked}) for (adapter, linked), n in counts.items()]
