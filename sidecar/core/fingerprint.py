@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from sidecar.core.errors import FingerprintError
@@ -38,9 +39,11 @@ class Fingerprint:
         return _ABSENT
 
     @staticmethod
+    @lru_cache(maxsize=1024)
     def parse(text: str) -> Fingerprint:
         """Read the wire form: ``absent`` or ``dev:ino:size:mtime_ns:ctime_ns`` in decimal.
 
+        The latest are remembered: a report of a change begins with what the one before it ended with.
         One string, because JavaScript loses precision on numbers above 2**53 and compares strings exactly.
 
         Raises:

@@ -298,10 +298,11 @@ class Ledger:
 
 def replace_or_append(changes: list[Change], change: Change) -> None:
     """Put the end of a call in the place of its begin, or add what is new."""
-    for index, known in enumerate(changes):
-        if known.change_id == change.change_id and known.link == change.link:
-            changes[index] = change
-            return
+    if change.began != change.ended:  # else its only report, for which there is no begin to look for
+        for index, known in enumerate(changes):
+            if known.change_id == change.change_id and known.link == change.link:
+                changes[index] = change
+                return
     changes.append(change)
 
 

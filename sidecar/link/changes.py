@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core.change import Change, Operation
 from sidecar.core.fingerprint import Fingerprint
@@ -12,6 +12,10 @@ from sidecar.wire.codec import WireError
 
 if TYPE_CHECKING:
     from sidecar.wire import messages as wire
+
+
+MAX_WRITERS: Final = 256
+"""Writers of one link that are remembered, so that a report by one of them makes no new value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +35,28 @@ class Speaker:
     declared: str = ""
 
 
-def writer_of(message: wire.WireWriter, speaker: Speaker) -> Writer:
-    """The writer of a report. An outside co-tenant is who it declared itself to be, and never part of a run."""
-    if speaker.declared:
-        return Writer(WriterKind.DECLARED, speaker.declared, speaker.pid, uid=speaker.uid, exe=speaker.exe)
-    return Writer(WriterKind.of(message.kind), message.name, speaker.pid, message.run, uid=speaker.uid, exe=speaker.exe)
+class Writers:
+    """Tells the writers of one link's reports."""
+
+    def __init__(self, speaker: Speaker) -> None:
+        """None was told of yet."""
+        self._speaker = speaker
+        self._known: dict[wire.WireWriter, Writer] = {}
+
+    def of(self, message: wire.WireWriter) -> Writer:
+        """The writer of a report. An outside co-tenant is who it declared itself to be, and never part of a run."""
+        known = self._known.get(message)
+        if known is None:
+            if len(self._known) >= MAX_WRITERS:
+                self._known.clear()
+            known = self._known[message] = self._new(message)
+        return known
+
+    def _new(self, message: wire.WireWriter) -> Writer:
+        by = self._speaker
+        if by.declared:
+            return Writer(WriterKind.DECLARED, by.declared, by.pid, uid=by.uid, exe=by.exe)
+        return Writer(WriterKind.of(message.kind), message.name, by.pid, message.run, uid=by.uid, exe=by.exe)
 
 
 def _fingerprint(text: str) -> Fingerprint | None:
@@ -45,10 +66,11 @@ def _fingerprint(text: str) -> Fingerprint | None:
 class ChangeReader:
     """Joins the begin and the end of a call into `Change` values; one for each link."""
 
-    def __init__(self, link: str, speaker: Speaker) -> None:
-        """Begin with no call under way."""
+    def __init__(self, link: str, speaker: Speaker, writers: Writers | None = None) -> None:
+        """Begin with no call under way; ``writers`` are those of the link."""
         self._link = link
         self._speaker = speaker
+        self._writers = writers or Writers(speaker)
         self._under_way: dict[str, Change] = {}
 
     def read(self, message: wire.Changed) -> Change:
@@ -78,7 +100,7 @@ class ChangeReader:
         change = Change(
             change_id=message.change,
             operation=operation,
-            writer=writer_of(message.writer, self._speaker),
+            writer=self._writers.of(message.writer),
             at_ns=int(message.at),
             length=message.length,
             sha256=message.sha256,

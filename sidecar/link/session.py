@@ -135,6 +135,7 @@ class LinkSession:
     _translator: Translator = field(init=False)
     _lines: LineReader = field(default_factory=lambda: LineReader(wire.MAX_LINE_BYTES))
     _waiting: list[bytes] = field(default_factory=list)
+    _gateway: tuple[object, Gateway] | None = None
     _seq: int = 0
     _idle: bool = False
     _clean: bool = False
@@ -155,6 +156,12 @@ class LinkSession:
     def gateway(self) -> Gateway:
         """The process, as the core knows it."""
         hello, adapter = self.hello, self.adapter
+        made_of = (hello, adapter, self.started_at_ns)
+        if self._gateway is None or self._gateway[0] != made_of:
+            self._gateway = (made_of, self._make_gateway(hello, adapter))
+        return self._gateway[1]
+
+    def _make_gateway(self, hello: wire.Hello | None, adapter: wire.AdapterFound | None) -> Gateway:
         return Gateway(
             link=self.name,
             pid=self.pid,

@@ -13,7 +13,7 @@ from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Run
 from sidecar.core.questions import CheckAsked, Question, TurnStopped, WaitAsked
 from sidecar.core.reports import AdapterFound, Diagnostic, LockFailed, PreloadTrouble, Report, WriteFailed
-from sidecar.link.changes import ChangeReader, writer_of
+from sidecar.link.changes import ChangeReader, Writers
 from sidecar.wire import messages as wire
 from sidecar.words import sentence
 
@@ -37,8 +37,8 @@ class Translator:
     def __init__(self, link: str, speaker: Speaker) -> None:
         """No call is under way, and no adapter is known."""
         self._link = link
-        self._speaker = speaker
-        self._changes = ChangeReader(link, speaker)
+        self._writers = Writers(speaker)
+        self._changes = ChangeReader(link, speaker, self._writers)
         self._adapter: str | None = None
 
     def understand(self, message: wire.GatewayMessage) -> tuple[Heard, ...]:
@@ -53,9 +53,9 @@ class Translator:
                 changed = ev.FileChanged(file=message.file, change=self._changes.read(message))
                 return (WriteFailed(file=message.file), changed) if message.failed else (changed,)
             case wire.LockTaken():
-                return (_lock_taken(message, self._speaker, self._link),)
+                return (_lock_taken(message, self._writers, self._link),)
             case wire.LockReleased():
-                return (_lock_released(message, self._speaker, self._link),)
+                return (_lock_released(message, self._writers, self._link),)
             case wire.Diagnostic():
                 return _diagnostic(message)
             case wire.FenceSet():
@@ -74,7 +74,7 @@ class Translator:
             case wire.LockWaited():
                 return (_lock_waited(message),)
             case wire.LockFailed():
-                return (_lock_failed(message, self._speaker),)
+                return (_lock_failed(message, self._writers),)
             case wire.AdapterFound():
                 new = message.adapter != self._adapter
                 self._adapter = message.adapter
@@ -109,25 +109,25 @@ def message_of(command: de.Command) -> wire.SidecarMessage:
             assert_never(command)
 
 
-def _lock_taken(message: wire.LockTaken, speaker: Speaker, link: str) -> ev.LockTaken:
+def _lock_taken(message: wire.LockTaken, writers: Writers, link: str) -> ev.LockTaken:
     """A lock that was acquired."""
     return ev.LockTaken(
         link=link,
         file=message.file,
         hold=message.hold,
-        writer=writer_of(message.writer, speaker),
+        writer=writers.of(message.writer),
         wait_ns=int(message.wait),
         at_ns=int(message.at),
     )
 
 
-def _lock_released(message: wire.LockReleased, speaker: Speaker, link: str) -> ev.LockReleased:
+def _lock_released(message: wire.LockReleased, writers: Writers, link: str) -> ev.LockReleased:
     """A lock that was given back."""
     return ev.LockReleased(
         link=link,
         file=message.file,
         hold=message.hold,
-        writer=writer_of(message.writer, speaker),
+        writer=writers.of(message.writer),
         after=Fingerprint.parse(message.after),
         held_ns=int(message.held),
         at_ns=int(message.at),
@@ -207,11 +207,11 @@ def _detail(message: wire.Diagnostic) -> str | None:
             return None
 
 
-def _lock_failed(message: wire.LockFailed, speaker: Speaker) -> LockFailed:
+def _lock_failed(message: wire.LockFailed, writers: Writers) -> LockFailed:
     """A lock that was not acquired."""
     return LockFailed(
         file=message.file,
-        writer=writer_of(message.writer, speaker),
+        writer=writers.of(message.writer),
         wait_ns=int(message.wait),
         reason=message.reason,
         at_ns=int(message.at),

@@ -853,7 +853,7 @@ def test_what_a_fence_took_in_is_judged_with_the_reports_that_came_since() -> No
     bench.write(OWN, b"answer\n")
     bench.fence()
     late = bench.begin(Operation.APPEND, CHANNEL, b"theirs\n", link=OTHER_LINK)
-    late = replace(late, before=before, after=theirs, ended=late.began)
+    late = replace(late, before=before, after=theirs, ended=late.began + 1)
     bench.handle(ev.FileChanged(file=FILE, change=late))
     bench.look()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
 from threading import Lock
 from typing import Final
 
@@ -28,10 +27,11 @@ class Agents:
 
     def of(self, file: str) -> str:
         """The agent of a session file, ``<state>/agents/<agent>/sessions/<id>.jsonl``; ``none`` for another path."""
-        parts = PurePath(file).parts[-4:-1]
-        if len(parts) != 3 or (parts[0], parts[2]) != (_AGENTS, _SESSIONS):  # noqa: PLR2004 - three names
-            return NONE
-        agent = parts[1]
+        match file.split("/")[-4:]:
+            case [directory, agent, sessions, _] if (directory, sessions) == (_AGENTS, _SESSIONS):
+                pass
+            case _:
+                return NONE
         if agent in self._known:
             return agent
         with self._lock:
