@@ -88,17 +88,19 @@ def of_writer(writer: Writer, run_id: str = "") -> Attributes:
 
 
 def of_incident(incident: Incident | None) -> Attributes:
-    """What a window met; its sentences stay in the store, to be had by the id."""
+    """What a window met. Of its reasons only the codes: sentences and parameters stay in the store, under the id."""
     if incident is None:
         return {}
     recovery = incident.recovery
     return {
         Attribute.INCIDENT_ID: incident.incident_id,
         Attribute.VERDICT: incident.verdict.value,
+        Attribute.VERDICT_REASON: incident.reason.code.value,
         Attribute.EVIDENCE: incident.grade.value,
         Attribute.UNEXPLAINED: sum(r.length for r in incident.unexplained),
         Attribute.TURN_LOST: incident.turn_lost,
         Attribute.RECOVERY_OUTCOME: recovery.outcome.value,
+        **({Attribute.RECOVERY_REASON: recovery.reason.code.value} if recovery.reason else {}),
         Attribute.RECOVERY_MODE: recovery.mode.value,
         Attribute.RECOVERY_COUNT: recovery.count,
     }

@@ -47,6 +47,7 @@ class IncidentLog:
             **trace,
             id=incident.incident_id,
             verdict=incident.verdict.value,
+            reason=incident.reason.code.value,
             outcome=incident.recovery.outcome.value,
             turn_lost=incident.turn_lost,
             closed=incident.closed_at_ns > 0,

@@ -85,12 +85,14 @@ class Attribute(StrEnum):
 
     INCIDENT_ID = "openclaw.incident.id"
     VERDICT = "openclaw.verdict"
+    VERDICT_REASON = "openclaw.verdict.reason"
     EVIDENCE = "openclaw.evidence"
     ANSWER = "openclaw.verdict.answer"
     UNEXPLAINED = "openclaw.unexplained_bytes"
     TURN_LOST = "openclaw.turn.lost"
 
     RECOVERY_OUTCOME = "openclaw.recovery.outcome"
+    RECOVERY_REASON = "openclaw.recovery.reason"
     RECOVERY_MODE = "openclaw.recovery.mode"
     RECOVERY_APPLIED = "openclaw.recovery.applied"
     RECOVERY_PUSHED = "openclaw.recovery.pushed"

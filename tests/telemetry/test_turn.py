@@ -163,10 +163,12 @@ def test_the_fence_tells_who_wrote_and_what_came_of_it(bench: Bench) -> None:
         "openclaw.gateway.version": "2026.5.18",
         "openclaw.gateway.adapter": "swap",
         "openclaw.verdict": "co_tenant",
+        "openclaw.verdict.reason": "every_byte_known",
         "openclaw.evidence": "bytes",
         "openclaw.unexplained_bytes": 0,
         "openclaw.turn.lost": False,
         "openclaw.recovery.outcome": "effective",
+        "openclaw.recovery.reason": "went_on_after_move",
         "openclaw.recovery.mode": "recover",
         "openclaw.recovery.count": 1,
     }
