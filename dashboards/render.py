@@ -18,6 +18,7 @@ from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.tempo import SearchTableType
 
 from dashboards.content import GOOD, Board, Chart, Number, Panel, Source, Spans, Timeline
+from sidecar.json_layout import layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,7 @@ def render(board: Board) -> str:
             x, tallest = x + panel.width, max(tallest, panel.height)
         y += tallest
     built = json.loads(json.dumps(made.build(), cls=JSONEncoder), object_hook=_without_needless)
-    return json.dumps(built, indent=2, sort_keys=True) + "\n"
+    return layout(built)
 
 
 def _without_needless(found: dict[str, object]) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ from sidecar.config.policy import PolicyError, read_policy
 from sidecar.config.policyfile import json_schema
 from sidecar.core.policy import Policy
 from sidecar.core.reconsider import reconsider
+from sidecar.json_layout import layout
 from sidecar.notify import words
 from sidecar.store.errors import StoreMissingError
 from sidecar.store.incidents import DATABASE_NAME
@@ -75,7 +75,7 @@ def check(*, file: PolicyFileArgument, as_json: options.Json = False) -> int:
 @policy_app.command()
 def schema(*, _as_json: options.OnlyJson = False) -> int:
     """Print the JSON Schema of policy files, for editors."""
-    print_raw(json.dumps(json_schema(), indent=2, sort_keys=True) + "\n")
+    print_raw(layout(json_schema()))
     return 0
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from sidecar.json_layout import layout
 from sidecar.wire.messages import PROTOCOL, GatewayMessage, SidecarMessage
 
 
@@ -23,8 +24,6 @@ def json_schema() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    import json
     import sys
 
-    json.dump(json_schema(), sys.stdout, indent=2, sort_keys=True)
-    sys.stdout.write("\n")
+    sys.stdout.write(layout(json_schema()))

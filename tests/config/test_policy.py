@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +20,7 @@ from sidecar.core.policy import Policy
 from sidecar.core.rules import Deed, May
 from sidecar.core.storm import StormLimit
 from sidecar.core.writer import Writer, WriterKind
+from sidecar.json_layout import layout
 from sidecar.store.reader import session_hash
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
@@ -229,8 +229,7 @@ def test_the_example_shows_every_key() -> None:
 
 
 def test_the_published_schema_is_the_one_that_is_made_from_the_types() -> None:
-    text = json.dumps(json_schema(), indent=2, sort_keys=True)
-    assert (DOCS / "policy.schema.json").read_text(encoding="utf-8") == text + "\n", (
+    assert (DOCS / "policy.schema.json").read_text(encoding="utf-8") == layout(json_schema()), (
         "`openclaw-sidecar policy schema > docs/policy.schema.json` writes it anew"
     )
     jsonschema.Draft4Validator.check_schema(json_schema())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2] / "sidecar"
 ROOMS = {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()}
-GROUND = {"status", "job", "faults"}
+GROUND = {path.stem for path in ROOT.glob("*.py")} - {"__init__", "__main__", "words"}
 EVERYTHING = ROOMS | GROUND | {"words"}
 
 _TABLE = Path(__file__).parents[2] / "docs" / "architecture.md"
