@@ -42,7 +42,7 @@ EXPIRY_SECONDS: Final = 60.0
 
 MAX_OPEN: Final = 64
 _REFUSED: Final = "hook_refused"
-"""A word of `sidecar.telemetry.labels.Rejection`."""
+"""A word of `sidecar.telemetry.names.labels.Rejection`."""
 
 log = structlog.get_logger("sidecar.hooks")
 

@@ -19,7 +19,7 @@ from sidecar.config.checks import check_settings
 from sidecar.config.settings import Who
 from sidecar.core.errors import SidecarError
 from sidecar.service.wiring import assemble
-from sidecar.telemetry.log import configure_logging
+from sidecar.telemetry.logs.setup import configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

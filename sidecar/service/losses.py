@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.custodian import Custodian
     from sidecar.core.reasons import Reason
-    from sidecar.telemetry.telemetry import Telemetry
+    from sidecar.telemetry.facade import Telemetry
 
 NARROW: Final = frozenset({Loss.OVERFLOW, Loss.KERNEL_OVERFLOW, Loss.SUSPENDED})
 """What is lost are events of the past, so that a file which still is as it was has lost none. Of reports that can't be

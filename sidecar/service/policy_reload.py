@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from sidecar.telemetry.telemetry import Telemetry
+    from sidecar.telemetry.facade import Telemetry
 
 LOOK_SECONDS: Final = 60
 """How often the files are read without a file event: a link may lead where inotify does not see."""

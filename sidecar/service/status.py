@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sidecar.service.roster import Roster
     from sidecar.service.stale_locks import StaleLocks
     from sidecar.store.incidents import IncidentStore
-    from sidecar.telemetry.telemetry import Telemetry
+    from sidecar.telemetry.facade import Telemetry
     from sidecar.watch.filesystem import FileSystem
     from sidecar.watch.watcher import Watcher
 

@@ -41,7 +41,7 @@ from sidecar.service.status import Running, StatusReport
 from sidecar.store.chains import ChainStore
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.recordings import RecordingStore
-from sidecar.telemetry.telemetry import Telemetry
+from sidecar.telemetry.facade import Telemetry
 from sidecar.watch.filesystem import file_system_of
 from sidecar.watch.watcher import Watcher
 from sidecar.web.app import create_app

@@ -5,11 +5,11 @@ facts after they happened, with the gateway's times and in the gateway's own tra
 Nothing here blocks the service or raises into it, and no text of a transcript passes (docs/telemetry.md).
 """
 
-from sidecar.telemetry.export import ExportConfigurationError, Pipeline, open_pipeline
-from sidecar.telemetry.labels import PageOutcome, Rejection
-from sidecar.telemetry.log import LogLevel, LogStyle, configure_logging
+from sidecar.telemetry.facade import Telemetry
+from sidecar.telemetry.logs.setup import LogLevel, LogStyle, configure_logging
 from sidecar.telemetry.metrics.gauges import StatusSource
-from sidecar.telemetry.telemetry import Telemetry
+from sidecar.telemetry.names.labels import PageOutcome, Rejection
+from sidecar.telemetry.otlp.pipeline import ExportConfigurationError, Pipeline, open_pipeline
 
 __all__ = [
     "ExportConfigurationError",

@@ -46,8 +46,8 @@ class LockFile:
         key: Tells it apart from one that is made later under the same name.
         age_seconds: Since it was made, by its own word, or by its modification time where it says nothing.
         pid: Who holds it; 0 when it names nobody.
-        reasons: Why nobody will give it back, in the words of `sidecar.telemetry.labels.StaleLock`; empty when all is
-            well.
+        reasons: Why nobody will give it back, in the words of `sidecar.telemetry.names.labels.StaleLock`; empty when
+            all is well.
     """
 
     key: tuple[int, int, int]

@@ -19,7 +19,7 @@ from sidecar.core.policy import Policy
 from sidecar.demo.companion import Companion
 from sidecar.demo.errors import SidecarStartError
 from sidecar.service.policy_reload import PolicyReload, first_policy
-from sidecar.telemetry.labels import PolicyLoad
+from sidecar.telemetry.names.labels import PolicyLoad
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,10 +17,10 @@ from sidecar.core.incident import Outcome
 from sidecar.core.loss import Loss
 from sidecar.core.outcomes import Answer
 from sidecar.core.writer import Writer, WriterKind
-from sidecar.telemetry import names
 from sidecar.telemetry.metrics.catalogue import INSTRUMENTS
 from sidecar.telemetry.metrics.gateways import MODEL_DURATION
-from sidecar.telemetry.names import Attribute, Label, Moment, Span
+from sidecar.telemetry.names import names
+from sidecar.telemetry.names.names import Attribute, Label, Moment, Span
 from tests.telemetry import facts
 from tests.telemetry.facts import FILE, GATEWAY, MS, RUN_SPAN, SECOND, T0, TRACE
 from tests.telemetry.test_gauges import Source

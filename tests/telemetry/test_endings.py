@@ -10,14 +10,14 @@ from opentelemetry.trace import StatusCode
 from sidecar.core import events as ev
 from sidecar.core.incident import Outcome
 from sidecar.core.outcomes import Ending, WindowSettled
-from sidecar.telemetry import calls, locks, windows
 from sidecar.telemetry.metrics.custody import CUSTODY_LOSSES
 from sidecar.telemetry.metrics.export import SPANS_DROPPED
 from sidecar.telemetry.metrics.gateways import MODEL_CALLS
 from sidecar.telemetry.metrics.locks import LOCK_FAILURES
 from sidecar.telemetry.metrics.recoveries import TURNS_LOST
 from sidecar.telemetry.metrics.windows import WINDOWS_CLOSED
-from sidecar.telemetry.names import Label
+from sidecar.telemetry.names.names import Label
+from sidecar.telemetry.traces import locks, model_calls, windows
 from tests.telemetry import facts
 from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import GATEWAY, MS, OWN, SECOND, T0
@@ -140,7 +140,7 @@ def test_a_lock_that_was_not_had_is_an_error_span_of_the_length_of_the_wait(benc
 
 
 def test_open_tables_are_bounded_and_drops_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, limit in ((windows, "MAX_WINDOWS"), (calls, "MAX_CALLS"), (locks, "MAX_HOLDS")):
+    for module, limit in ((windows, "MAX_WINDOWS"), (model_calls, "MAX_CALLS"), (locks, "MAX_HOLDS")):
         monkeypatch.setattr(module, limit, 2)
     bench = Bench()
     for n in range(5):

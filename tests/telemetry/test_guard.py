@@ -45,7 +45,7 @@ class Broken:
 @pytest.mark.parametrize("call", CALLS)
 def test_an_error_inside_never_reaches_the_service(call: Callable[[Telemetry], None]) -> None:
     telemetry = Telemetry(open_pipeline())
-    for part in ("_counters", "_meters", "_pipeline", "_tracing", "_runs", "_calls"):
+    for part in ("_counters", "_meters", "_pipeline", "_tracer", "_runs", "_calls"):
         setattr(telemetry, part, Broken())
     call(telemetry)
     assert telemetry.last_error.startswith("RuntimeError at test_guard.py:")
@@ -58,7 +58,7 @@ def test_an_error_inside_is_counted_and_shown() -> None:
     telemetry.diagnostic(None, GATEWAY)  # type: ignore[arg-type] # on purpose
     body, _ = telemetry.render_metrics()
     assert b"openclaw_sidecar_telemetry_errors_total 1.0" in body
-    assert telemetry.last_error.startswith("AttributeError at telemetry.py:")
+    assert telemetry.last_error.startswith("AttributeError at facade.py:")
     telemetry.shutdown()
 
 

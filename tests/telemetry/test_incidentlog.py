@@ -16,7 +16,7 @@ from sidecar.core.policy import Mode, Policy
 from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.telemetry import Telemetry, configure_logging
-from sidecar.telemetry.labels import Signal
+from sidecar.telemetry.names.labels import Signal
 from tests.telemetry import facts
 from tests.telemetry.facts import FILE, GATEWAY, RUN_SPAN, SECOND, T0, TRACE
 from tests.telemetry.receivers import Received, grpc_backend, http_backend
@@ -50,7 +50,7 @@ def test_an_incident_reaches_a_real_backend_as_a_log_record(
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", received.endpoint + path)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", protocol)
         telemetry = Telemetry()
-        assert telemetry._tracing is None
+        assert telemetry._tracer is None
         telemetry.diagnostic(facts.run_started(T0), GATEWAY)
         save(telemetry)
         telemetry.shutdown()

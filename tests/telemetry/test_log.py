@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from sidecar.telemetry import LogLevel, LogStyle, Telemetry, configure_logging, open_pipeline
-from sidecar.telemetry.log import CHATTER_SECONDS, LINES, ChatterFilter, LineCounter
+from sidecar.telemetry.logs.setup import CHATTER_SECONDS, LINES, ChatterFilter, LineCounter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,6 @@ from sidecar.core.incident import Outcome
 from sidecar.core.loss import Loss
 from sidecar.core.outcomes import RecoveryWithheld, TurnLost
 from sidecar.core.verdict import Verdict
-from sidecar.telemetry.labels import PageOutcome, Rejection
 from sidecar.telemetry.metrics.custody import CUSTODY_LOSSES
 from sidecar.telemetry.metrics.gateways import MODEL_CALLS, MODEL_DURATION
 from sidecar.telemetry.metrics.instrument import LOCK_BUCKETS
@@ -33,6 +32,7 @@ from sidecar.telemetry.metrics.recoveries import (
 from sidecar.telemetry.metrics.service import LOOP_DELAY, PAGES, POLICY_LOADS, WATCH_OVERFLOWS
 from sidecar.telemetry.metrics.stalls import STALLS
 from sidecar.telemetry.metrics.windows import CHANGES, WINDOW_LENGTH, WINDOWS_CLOSED, WRITTEN
+from sidecar.telemetry.names.labels import PageOutcome, Rejection
 from tests.telemetry import facts
 from tests.telemetry.facts import COTENANT, GATEWAY, MS, SECOND, T0
 

@@ -15,9 +15,9 @@ from sidecar import __version__
 from sidecar.core.custodian import Custodian
 from sidecar.core.policy import Mode, Policy
 from sidecar.telemetry import ExportConfigurationError, Telemetry, open_pipeline
-from sidecar.telemetry.labels import Signal
 from sidecar.telemetry.metrics.locks import LOCK_WAIT
 from sidecar.telemetry.metrics.windows import CHANGES, WINDOW_LENGTH
+from sidecar.telemetry.names.labels import Signal
 from tests.telemetry import facts
 from tests.telemetry.facts import MS, RUN_SPAN, SECOND, T0, TRACE
 from tests.telemetry.receivers import grpc_backend, http_backend, silent_backend
@@ -142,7 +142,7 @@ def test_without_a_backend_nothing_is_built_or_queued() -> None:
     before = threading.active_count()
     telemetry = Telemetry()
     turn(telemetry)
-    assert telemetry._tracing is None
+    assert telemetry._tracer is None
     assert telemetry._pipeline.tracer_provider is None
     assert threading.active_count() == before
     assert (

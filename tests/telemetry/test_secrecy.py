@@ -17,7 +17,7 @@ from sidecar.core.outcomes import Answer
 from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
-from sidecar.telemetry.describe import error_type, token
+from sidecar.telemetry.names.attributes import error_type, token
 from tests.telemetry import facts
 from tests.telemetry.facts import FILE, GATEWAY, MS, SECOND, T0
 

@@ -17,7 +17,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from sidecar.core.gateway import Run
 from sidecar.core.writer import Writer, WriterKind
 from sidecar.telemetry import Telemetry, metrics, open_pipeline
-from sidecar.telemetry.labels import OTHER, Rejection
 from sidecar.telemetry.metrics.catalogue import INSTRUMENTS
 from sidecar.telemetry.metrics.instrument import MAX_ZEROED, Instrument, Kind
 from sidecar.telemetry.metrics.link import REJECTED, REPORTS
@@ -25,7 +24,8 @@ from sidecar.telemetry.metrics.locks import LOCK_FAILURES, LOCK_WAIT
 from sidecar.telemetry.metrics.meters import Cap, Meters
 from sidecar.telemetry.metrics.service import LOG_LINES, PAGES
 from sidecar.telemetry.metrics.windows import WRITTEN
-from sidecar.telemetry.names import Label
+from sidecar.telemetry.names.labels import OTHER, Rejection
+from sidecar.telemetry.names.names import Label
 from tests.telemetry import facts
 from tests.telemetry.facts import GATEWAY, MS, SECOND, T0
 

@@ -6,7 +6,7 @@ import re
 from threading import Lock
 from typing import Final
 
-from sidecar.telemetry.labels import NONE, OTHER
+from sidecar.telemetry.names.labels import NONE, OTHER
 
 MAX_AGENTS: Final = 32
 """Agents with a value of their own; all further ones share ``other``."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.telemetry.metrics.meters import Meters
-    from sidecar.telemetry.runs import RunTraces
+    from sidecar.telemetry.names.runs import RunTraces
 
 
 class Counters:

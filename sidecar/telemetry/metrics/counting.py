@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sidecar.core.writer import WriterKind
 from sidecar.telemetry.metrics.instrument import counter, values
-from sidecar.telemetry.names import Label
+from sidecar.telemetry.names.names import Label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sidecar.core.writer import Writer
     from sidecar.telemetry.metrics.agents import Agents
     from sidecar.telemetry.metrics.meters import Meters
-    from sidecar.telemetry.runs import RunTraces
+    from sidecar.telemetry.names.runs import RunTraces
 
 NS_PER_SECOND: Final = 1_000_000_000
 

@@ -8,7 +8,7 @@ from sidecar.core.loss import Loss
 from sidecar.core.outcomes import CustodyLost
 from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Family, Guarded, guarded
 from sidecar.telemetry.metrics.instrument import counter, values
-from sidecar.telemetry.names import Label
+from sidecar.telemetry.names.names import Label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sidecar.telemetry.labels import OtlpDrop, Queue, Signal
 from sidecar.telemetry.metrics.counting import Guarded, guarded
 from sidecar.telemetry.metrics.instrument import counter, gauge, values
-from sidecar.telemetry.names import Label, Span
+from sidecar.telemetry.names.labels import OtlpDrop, Queue, Signal
+from sidecar.telemetry.names.names import Label, Span
 
 SPANS = counter("openclaw.sidecar.spans", "{span}", "Spans made.", {Label.SPAN: values(Span)})
 SPANS_DROPPED = counter(

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.core.outcomes import Ending
 from sidecar.core.reports import Diagnostic
-from sidecar.telemetry import calls
-from sidecar.telemetry.labels import PROVIDERS, CallError, CallOutcome, LogEvent
 from sidecar.telemetry.metrics.counting import Family
 from sidecar.telemetry.metrics.instrument import counter, histogram, values
-from sidecar.telemetry.names import Label, Span
-from sidecar.telemetry.span import TraceRef
+from sidecar.telemetry.names.labels import PROVIDERS, CallError, CallOutcome, LogEvent
+from sidecar.telemetry.names.names import Label, Span
+from sidecar.telemetry.names.traceref import TraceRef
+from sidecar.telemetry.traces import model_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,22 +55,22 @@ class GatewayCounts(Family):
 
     def handlers(self) -> Mapping[type, Callable[[Any], None]]:
         """See `Family.handlers`."""
-        return {calls.CallEnded: self._call_ended, Diagnostic: self._logged}
+        return {model_calls.CallEnded: self._call_ended, Diagnostic: self._logged}
 
-    def _call_ended(self, call: calls.CallEnded) -> None:
+    def _call_ended(self, call: model_calls.CallEnded) -> None:
         report = call.report
         if call.ending is not Ending.ENDED:
             self._meters.add(MODEL_CALLS, labels={Label.OUTCOME: CallOutcome.ABANDONED.value})
             return
-        outcome = CallOutcome.ERROR if report.event == calls.ERROR else CallOutcome.COMPLETED
+        outcome = CallOutcome.ERROR if report.event == model_calls.ERROR else CallOutcome.COMPLETED
         self._meters.add(MODEL_CALLS, labels={Label.OUTCOME: outcome.value})
         labels = {
             Label.GEN_AI_OPERATION: Span.CHAT.value,
-            Label.GEN_AI_PROVIDER: calls.provider_name(report.provider),
+            Label.GEN_AI_PROVIDER: model_calls.provider_name(report.provider),
         }
         if outcome is CallOutcome.ERROR:
             labels[Label.ERROR_TYPE] = report.error
-        where = calls.place(report) or self._runs.get(report.run)
+        where = model_calls.place(report) or self._runs.get(report.run)
         self._meters.record(MODEL_DURATION, report.duration_ms / _MS_PER_SECOND, labels, where)
 
     def _logged(self, report: Diagnostic) -> None:

@@ -14,10 +14,10 @@ from sidecar import __version__
 from sidecar.core.budget import Scope
 from sidecar.core.gateway import Adapter
 from sidecar.core.policy import Mode
-from sidecar.telemetry.labels import NONE, PolicySource, Queue
 from sidecar.telemetry.metrics.counting import NS_PER_SECOND
 from sidecar.telemetry.metrics.instrument import Instrument, gauge, values
-from sidecar.telemetry.names import Label
+from sidecar.telemetry.names.labels import NONE, PolicySource, Queue
+from sidecar.telemetry.names.names import Label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -7,8 +7,8 @@ from enum import StrEnum
 from math import prod
 from typing import TYPE_CHECKING, Final
 
-from sidecar.telemetry.labels import NONE, OTHER
-from sidecar.telemetry.names import Label
+from sidecar.telemetry.names.labels import NONE, OTHER
+from sidecar.telemetry.names.names import Label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

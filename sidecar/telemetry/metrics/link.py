@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sidecar.telemetry.labels import Rejection
 from sidecar.telemetry.metrics.counting import Guarded, guarded
 from sidecar.telemetry.metrics.instrument import counter, values
-from sidecar.telemetry.names import Label
+from sidecar.telemetry.names.labels import Rejection
+from sidecar.telemetry.names.names import Label
 
 REPORTS = counter("openclaw.sidecar.reports", "{report}", "Messages received from preloads.")
 REPORT_GAPS = counter("openclaw.sidecar.report.gaps", "{gap}", "Gaps in the sequence of a link's messages.")

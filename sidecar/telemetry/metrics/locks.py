@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from sidecar.core.events import LockReleased, LockTaken
 from sidecar.core.outcomes import LockTimeout, LockTimeoutSettled
 from sidecar.core.reports import LockFailed
-from sidecar.telemetry.labels import LockFailure, StaleLock
 from sidecar.telemetry.metrics.counting import BY_WRITER, NS_PER_SECOND, Family, Guarded, guarded, kind_of
 from sidecar.telemetry.metrics.instrument import LOCK_BUCKETS, counter, histogram, values
-from sidecar.telemetry.names import Label
+from sidecar.telemetry.names.labels import LockFailure, StaleLock
+from sidecar.telemetry.names.names import Label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

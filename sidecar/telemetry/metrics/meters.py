@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions, Histogram, Meter
 
-    from sidecar.telemetry.names import Label
-    from sidecar.telemetry.span import TraceRef
+    from sidecar.telemetry.names.names import Label
+    from sidecar.telemetry.names.traceref import TraceRef
 
 MAX_SERIES: Final = 2_000
 """Time series in Prometheus' count: a label set of a histogram takes one for each bucket and three more."""

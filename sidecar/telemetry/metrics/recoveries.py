@@ -15,10 +15,10 @@ from sidecar.core.outcomes import (
     TurnLost,
 )
 from sidecar.core.verdict import Verdict
-from sidecar.telemetry.labels import NONE
 from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Family, Guarded, guarded
 from sidecar.telemetry.metrics.instrument import LATENCY_BUCKETS, counter, histogram, values
-from sidecar.telemetry.names import Label
+from sidecar.telemetry.names.labels import NONE
+from sidecar.telemetry.names.names import Label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

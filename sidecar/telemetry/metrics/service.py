@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sidecar.telemetry.labels import PageOutcome, PolicyLoad
 from sidecar.telemetry.metrics.counting import Guarded, guarded
 from sidecar.telemetry.metrics.instrument import LATENCY_BUCKETS, counter, histogram, values
-from sidecar.telemetry.names import Label
+from sidecar.telemetry.names.labels import PageOutcome, PolicyLoad
+from sidecar.telemetry.names.names import Label
 
 LOOP_DELAY = histogram(
     "openclaw.sidecar.loop.delay",

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.bounded import Bounded
-from sidecar.telemetry.labels import Stall
 from sidecar.telemetry.metrics.instrument import counter, gauge, values
-from sidecar.telemetry.names import Label
+from sidecar.telemetry.names.labels import Stall
+from sidecar.telemetry.names.names import Label
 
 if TYPE_CHECKING:
     from sidecar.core.reports import Diagnostic

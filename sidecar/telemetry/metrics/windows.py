@@ -10,10 +10,10 @@ from sidecar.core.events import FileChanged
 from sidecar.core.outcomes import ChangesJudged, Ending, UnexplainedFound, WindowEnded
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import WriterKind
-from sidecar.telemetry.labels import NONE
 from sidecar.telemetry.metrics.counting import BY_AGENT, BY_WRITER, NS_PER_SECOND, Family, kind_of
 from sidecar.telemetry.metrics.instrument import LOCK_BUCKETS, counter, histogram, values
-from sidecar.telemetry.names import Label
+from sidecar.telemetry.names.labels import NONE
+from sidecar.telemetry.names.names import Label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

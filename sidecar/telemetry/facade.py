@@ -13,11 +13,8 @@ from prometheus_client.exposition import choose_encoder
 from sidecar.core import events as ev
 from sidecar.core.outcomes import Ending, IncidentChanged
 from sidecar.status import Problem
-from sidecar.telemetry.calls import Calls
-from sidecar.telemetry.export import Pipeline, open_pipeline
-from sidecar.telemetry.incidentlog import IncidentLog
-from sidecar.telemetry.labels import Queue, Signal
-from sidecar.telemetry.log import LINES
+from sidecar.telemetry.logs.incidents import IncidentLog
+from sidecar.telemetry.logs.setup import LINES
 from sidecar.telemetry.metrics.catalogue import INSTRUMENTS
 from sidecar.telemetry.metrics.counters import Counters
 from sidecar.telemetry.metrics.counting import guarded
@@ -30,11 +27,14 @@ from sidecar.telemetry.metrics.meters import Meters
 from sidecar.telemetry.metrics.recoveries import AnswerCounts
 from sidecar.telemetry.metrics.service import ServiceCounts
 from sidecar.telemetry.metrics.stalls import SESSIONS_STALLED, Stalls
-from sidecar.telemetry.names import Label
-from sidecar.telemetry.runs import RunTraces
-from sidecar.telemetry.span import SpanWriter
-from sidecar.telemetry.traces import Traces
-from sidecar.telemetry.tracing import Tracing
+from sidecar.telemetry.names.labels import Queue, Signal
+from sidecar.telemetry.names.names import Label
+from sidecar.telemetry.names.runs import RunTraces
+from sidecar.telemetry.otlp.pipeline import Pipeline, open_pipeline
+from sidecar.telemetry.traces.model_calls import ModelCalls
+from sidecar.telemetry.traces.placement import Placement
+from sidecar.telemetry.traces.span import SpanWriter
+from sidecar.telemetry.traces.tracer import Tracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from sidecar.core.reports import Diagnostic, LockFailed
     from sidecar.status import ExportStatus
     from sidecar.telemetry.metrics.instrument import Instrument
-    from sidecar.telemetry.span import TraceRef
+    from sidecar.telemetry.names.traceref import TraceRef
 
 SHUTDOWN_SECONDS: Final = 3.0
 """What a backend gets to take the last spans and metrics."""
@@ -80,7 +80,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
             clock: Nanoseconds since the epoch.
 
         Raises:
-            sidecar.telemetry.export.ExportConfigurationError: A variable of OpenTelemetry can't be obeyed.
+            sidecar.telemetry.otlp.pipeline.ExportConfigurationError: A variable of OpenTelemetry can't be obeyed.
         """
         self._pipeline = pipeline = pipeline or open_pipeline(instance=instance)
         self._meters = Meters(pipeline.meter, INSTRUMENTS)
@@ -88,8 +88,8 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
         self._runs = RunTraces()
         self._counters = Counters(self._meters, self._runs)
         self._stalls = Stalls(self._meters)
-        self._tracing = self._start_tracing(clock)
-        self._calls = Calls(self._span_dropped if self._tracing is not None else lambda _: None)
+        self._tracer = self._start_tracer(clock)
+        self._calls = ModelCalls(self._span_dropped if self._tracer is not None else lambda _: None)
         self._custody: CustodyTime | None = None
         self._incidents = IncidentLog(pipeline.logger)
         self._core: Core | None = None
@@ -123,8 +123,8 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
         if isinstance(event, ev.LinkLost):
             self._link_lost(event)
         self._take(event)
-        if self._tracing is not None:
-            self._tracing.settle(event.change.at_ns if isinstance(event, ev.FileChanged) else event.at_ns)
+        if self._tracer is not None:
+            self._tracer.settle(event.change.at_ns if isinstance(event, ev.FileChanged) else event.at_ns)
 
     @guarded
     def outcome(self, outcome: AnyOutcome) -> None:
@@ -150,8 +150,8 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
         self._learned(report.run, self._runs.heard(report))
         self._counters.take(report)
         self._stalls.diagnostic(report, gateway.link)
-        if self._tracing is not None:
-            self._tracing.diagnostic(report, gateway)
+        if self._tracer is not None:
+            self._tracer.diagnostic(report, gateway)
         call = self._calls.diagnostic(report, gateway)
         if call is not None:
             self._take(call)
@@ -201,18 +201,18 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
             return
         self._stopped = True
         LINES.listen(None)
-        if self._tracing is not None:
+        if self._tracer is not None:
             for call in self._calls.flush(self._clock()):
-                self._tracing.take(call)
-            self._tracing.close()
+                self._tracer.take(call)
+            self._tracer.close()
         if self._gauges is not None:
             self._gauges.freeze()
         self._pipeline.shutdown(timeout_seconds)
 
     def _take(self, fact: object) -> None:
         self._counters.take(fact)
-        if self._tracing is not None:
-            self._tracing.take(fact)
+        if self._tracer is not None:
+            self._tracer.take(fact)
 
     def _link_lost(self, event: ev.LinkLost) -> None:
         self._stalls.link_lost(event.link)
@@ -251,7 +251,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
             self._custody.tick()
         deliveries = self._pipeline.deliveries
         waiting = {
-            Queue.SPANS: self._tracing.waiting if self._tracing is not None else 0,
+            Queue.SPANS: self._tracer.waiting if self._tracer is not None else 0,
             Queue.OTLP_TRACES: deliveries.waiting(Signal.TRACES),
             Queue.OTLP_LOGS: deliveries.waiting(Signal.LOGS),
         }
@@ -261,12 +261,12 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
         }
 
     def _learned(self, run_id: str, where: TraceRef | None) -> None:
-        if where is not None and self._tracing is not None:
-            self._tracing.learned(run_id, where)
+        if where is not None and self._tracer is not None:
+            self._tracer.learned(run_id, where)
 
-    def _start_tracing(self, clock: Callable[[], int]) -> Tracing | None:
+    def _start_tracer(self, clock: Callable[[], int]) -> Tracer | None:
         tracer, provider = self._pipeline.tracer, self._pipeline.tracer_provider
         if tracer is None or provider is None:
             return None
         writer = SpanWriter(tracer, self._pipeline.ids, provider.sampler, self._span_made)
-        return Tracing(Traces(writer, self._runs), self._span_dropped, clock)
+        return Tracer(Placement(writer, self._runs), self._span_dropped, clock)

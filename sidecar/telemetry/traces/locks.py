@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.bounded import Bounded
 from sidecar.core.outcomes import Ending
-from sidecar.telemetry.describe import Attributes, error_type, of_writer, sentence, token
-from sidecar.telemetry.names import Attribute, Moment, Span
-from sidecar.telemetry.span import SpanFact, SpanMoment
+from sidecar.telemetry.names.attributes import Attributes, error_type, of_writer, sentence, token
+from sidecar.telemetry.names.names import Attribute, Moment, Span
+from sidecar.telemetry.traces.span import SpanFact, SpanMoment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,10 +14,10 @@ from sidecar.core.bounded import Bounded
 from sidecar.core.outcomes import Ending
 from sidecar.core.verdict import Verdict
 from sidecar.core.writer import Writer, WriterKind
-from sidecar.telemetry.describe import Attributes, of_gateway, of_incident, of_run, of_writer, sentence, token
-from sidecar.telemetry.labels import NONE
-from sidecar.telemetry.names import Attribute, Moment, Span
-from sidecar.telemetry.span import SpanFact, SpanMoment
+from sidecar.telemetry.names.attributes import Attributes, of_gateway, of_incident, of_run, of_writer, sentence, token
+from sidecar.telemetry.names.labels import NONE
+from sidecar.telemetry.names.names import Attribute, Moment, Span
+from sidecar.telemetry.traces.span import SpanFact, SpanMoment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

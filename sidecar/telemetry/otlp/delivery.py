@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from sidecar.status import ExportStatus
-from sidecar.telemetry.labels import OtlpDrop, Signal
+from sidecar.telemetry.names.labels import OtlpDrop, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

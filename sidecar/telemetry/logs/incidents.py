@@ -12,15 +12,15 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 
 from sidecar.core.incident import Outcome
 from sidecar.core.verdict import Verdict
-from sidecar.telemetry.describe import of_gateway, of_incident, of_run
-from sidecar.telemetry.names import Attribute
-from sidecar.telemetry.span import encodable
+from sidecar.telemetry.names.attributes import of_gateway, of_incident, of_run
+from sidecar.telemetry.names.names import Attribute
+from sidecar.telemetry.traces.span import encodable
 
 if TYPE_CHECKING:
     from opentelemetry._logs import Logger
 
     from sidecar.core.incident import Incident
-    from sidecar.telemetry.span import TraceRef
+    from sidecar.telemetry.names.traceref import TraceRef
 
 EVENT_NAME: Final = "openclaw.session.incident"
 

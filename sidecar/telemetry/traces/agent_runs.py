@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.bounded import Bounded
 from sidecar.core.outcomes import Ending
-from sidecar.telemetry.calls import provider_name
-from sidecar.telemetry.describe import Attributes, error_type, of_gateway, sentence, token
-from sidecar.telemetry.names import Attribute, Span
-from sidecar.telemetry.span import SpanFact, TraceRef
+from sidecar.telemetry.names.attributes import Attributes, error_type, of_gateway, sentence, token
+from sidecar.telemetry.names.names import Attribute, Span
+from sidecar.telemetry.names.traceref import TraceRef
+from sidecar.telemetry.traces.model_calls import provider_name
+from sidecar.telemetry.traces.span import SpanFact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ _NS_PER_MS: Final = 1_000_000
 _LOST: Final = frozenset({"error", "aborted"})
 
 
-class Turns:
+class AgentRuns:
     """Turns ``run.*`` into spans."""
 
     def __init__(self, dropped: Callable[[Span], None]) -> None:

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.core import events as ev
 from sidecar.core import outcomes as out
 from sidecar.core.reports import LockFailed
-from sidecar.telemetry.calls import CallEnded, call_span
-from sidecar.telemetry.locks import Locks
-from sidecar.telemetry.span import TraceRef
-from sidecar.telemetry.turns import Turns
-from sidecar.telemetry.windows import Windows
+from sidecar.telemetry.names.traceref import TraceRef
+from sidecar.telemetry.traces.agent_runs import AgentRuns
+from sidecar.telemetry.traces.locks import Locks
+from sidecar.telemetry.traces.model_calls import CallEnded, call_span
+from sidecar.telemetry.traces.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.core.gateway import Gateway
     from sidecar.core.reports import Diagnostic
-    from sidecar.telemetry.locks import LockSpan
-    from sidecar.telemetry.names import Span
-    from sidecar.telemetry.traces import Traces
-    from sidecar.telemetry.windows import WindowSpan
+    from sidecar.telemetry.names.names import Span
+    from sidecar.telemetry.traces.locks import LockSpan
+    from sidecar.telemetry.traces.placement import Placement
+    from sidecar.telemetry.traces.windows import WindowSpan
 
 _PATIENCE_NS: Final = 60 * 1_000_000_000
 """After so long an ended window becomes spans although its history was never read."""
@@ -34,16 +34,16 @@ _SETTLE_NS: Final = 1_000_000_000
 """It is looked for these no more often than that."""
 
 
-class Tracing:
+class Tracer:
     """Keeps what has begun and writes what has ended."""
 
-    def __init__(self, traces: Traces, dropped: Callable[[Span], None], clock: Callable[[], int]) -> None:
+    def __init__(self, traces: Placement, dropped: Callable[[Span], None], clock: Callable[[], int]) -> None:
         """Write to ``traces``; ``clock`` gives nanoseconds since the epoch."""
         self._traces = traces
         self._clock = clock
         self._settled_ns = 0
         self._locks = Locks(dropped)
-        self._turns = Turns(dropped)
+        self._agent_runs = AgentRuns(dropped)
         self._windows = windows = Windows(dropped, clock)
         self._handlers: dict[type, Callable[[Any], None]] = {
             ev.LockTaken: self._locks.taken,
@@ -90,7 +90,7 @@ class Tracing:
 
     def diagnostic(self, report: Diagnostic, gateway: Gateway) -> None:
         """Take in an event of the gateway's diagnostics bus."""
-        run = self._turns.diagnostic(report, gateway)
+        run = self._agent_runs.diagnostic(report, gateway)
         if run is not None:
             self._traces.put_root(run)
         self.settle(report.at_ns)
@@ -100,7 +100,7 @@ class Tracing:
         now_ns = self._clock()
         for lock in self._locks.flush(now_ns):
             self._put_lock(lock, now_ns)
-        for run in self._turns.flush(now_ns):
+        for run in self._agent_runs.flush(now_ns):
             self._traces.put_root(run)
         for window in self._windows.flush(now_ns):
             self._put_window(window)
@@ -108,7 +108,7 @@ class Tracing:
 
     def _link_lost(self, event: ev.LinkLost) -> None:
         ending = out.Ending.GATEWAY_ENDED if event.clean else out.Ending.LINK_LOST
-        for run in self._turns.lost(event.link, event.at_ns, ending):
+        for run in self._agent_runs.lost(event.link, event.at_ns, ending):
             self._traces.put_root(run)
         for lock in self._locks.lost(event.link, event.at_ns, ending):
             self._put_lock(lock, event.at_ns)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.bounded import Bounded
 from sidecar.core.outcomes import Ending
-from sidecar.telemetry.describe import Attributes, error_type, of_gateway, sentence, token
-from sidecar.telemetry.labels import PROVIDERS
-from sidecar.telemetry.names import Attribute, Span
-from sidecar.telemetry.span import SpanFact, TraceRef
+from sidecar.telemetry.names.attributes import Attributes, error_type, of_gateway, sentence, token
+from sidecar.telemetry.names.labels import PROVIDERS
+from sidecar.telemetry.names.names import Attribute, Span
+from sidecar.telemetry.names.traceref import TraceRef
+from sidecar.telemetry.traces.span import SpanFact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,7 @@ class CallEnded:
     where: TraceRef | None
 
 
-class Calls:
+class ModelCalls:
     """Model calls under way."""
 
     def __init__(self, dropped: Callable[[Span], None]) -> None:

@@ -7,13 +7,13 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.outcomes import Ending
-from sidecar.telemetry.names import Attribute
+from sidecar.telemetry.names.names import Attribute
 
 if TYPE_CHECKING:
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.incident import Incident
     from sidecar.core.writer import Writer
-    from sidecar.telemetry.span import Value
+    from sidecar.telemetry.names.traceref import Value
 
 Attributes = dict[Attribute, "Value"]
 

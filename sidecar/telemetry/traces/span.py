@@ -10,16 +10,13 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import (
-    NonRecordingSpan,
-    SpanContext,
     SpanKind,
     Status,
     StatusCode,
-    TraceFlags,
     set_span_in_context,
 )
 
-from sidecar.telemetry.names import Attribute
+from sidecar.telemetry.names.names import Attribute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,46 +24,12 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.trace import Span, Tracer
 
-    from sidecar.telemetry import names
+    from sidecar.telemetry.names import names
+    from sidecar.telemetry.names.traceref import TraceRef, Value
 
-Value = str | int | float | bool
 
 _MAX_INT: Final = (1 << 63) - 1
 _MAX_TEXT: Final = 512
-_TRACE_DIGITS: Final = 32
-_SPAN_DIGITS: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class TraceRef:
-    """A place in a trace.
-
-    Attributes:
-        trace_id: Not 0.
-        span_id: The span to hang below; 0 when only the trace is known.
-        sampled: Whether its root is kept; None where that is for this process to decide.
-    """
-
-    trace_id: int
-    span_id: int = 0
-    sampled: bool | None = None
-
-    @classmethod
-    def parse(cls, trace: str, span: str, *, sampled: bool | None = None) -> TraceRef | None:
-        """Read hexadecimal ids; None when the first is no trace id."""
-        trace_id = _parse_id(trace, _TRACE_DIGITS)
-        return cls(trace_id, _parse_id(span, _SPAN_DIGITS), sampled) if trace_id else None
-
-    def log_fields(self) -> dict[str, str]:
-        """For a line of the log."""
-        fields = {"trace_id": f"{self.trace_id:032x}"}
-        return {**fields, "span_id": f"{self.span_id:016x}"} if self.span_id else fields
-
-    def context(self, *, sampled: bool = True) -> Context:
-        """For the SDK: what happens, happens below this span."""
-        flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
-        parent = SpanContext(self.trace_id, self.span_id, is_remote=True, trace_flags=flags)
-        return set_span_in_context(NonRecordingSpan(parent), Context())
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +38,7 @@ class SpanMoment:
 
     Attributes:
         at_ns: Nanoseconds since the epoch.
-        name: See `sidecar.telemetry.names.Moment`.
+        name: See `sidecar.telemetry.names.names.Moment`.
         attributes: No text of a transcript.
     """
 
@@ -89,7 +52,7 @@ class SpanFact:
     """A span that is over.
 
     Attributes:
-        name: See `sidecar.telemetry.names.Span`.
+        name: See `sidecar.telemetry.names.names.Span`.
         start_ns: Nanoseconds since the epoch, the gateway's clock.
         end_ns: Likewise.
         attributes: No text of a transcript.
@@ -197,13 +160,6 @@ class SpanWriter:
         if fact.error:
             span.set_attribute(Attribute.ERROR_TYPE.value, _clean(fact.error))
             span.set_status(Status(StatusCode.ERROR, fact.description or None))
-
-
-def _parse_id(text: str, digits: int) -> int:
-    """A hexadecimal id of exactly so many digits; 0 for anything else."""
-    if len(text) != digits or not all(c in "0123456789abcdef" for c in text):
-        return 0
-    return int(text, 16)
 
 
 def encodable(attributes: Mapping[Attribute, Value]) -> dict[str, Value]:

@@ -12,11 +12,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sidecar.telemetry.span import TraceRef
+from sidecar.telemetry.names.traceref import TraceRef
 
 if TYPE_CHECKING:
-    from sidecar.telemetry.runs import RunTraces
-    from sidecar.telemetry.span import SpanFact, SpanWriter
+    from sidecar.telemetry.names.runs import RunTraces
+    from sidecar.telemetry.traces.span import SpanFact, SpanWriter
 
 MAX_WAITING: Final = 1_024
 """Spans that wait; beyond that the longest waiting one stops waiting."""
@@ -32,7 +32,7 @@ class _Waiting:
     since_ns: int
 
 
-class Traces:
+class Placement:
     """Puts spans into the trace of their run."""
 
     def __init__(self, writer: SpanWriter, runs: RunTraces) -> None:

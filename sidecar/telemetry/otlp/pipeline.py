@@ -25,18 +25,18 @@ from prometheus_client import CollectorRegistry
 
 from sidecar import __version__
 from sidecar.core.errors import SidecarError
-from sidecar.telemetry import names
-from sidecar.telemetry.delivery import (
+from sidecar.telemetry.metrics.catalogue import INSTRUMENTS
+from sidecar.telemetry.metrics.meters import views
+from sidecar.telemetry.metrics.scrape import scrape_reader
+from sidecar.telemetry.names import names
+from sidecar.telemetry.names.labels import Signal
+from sidecar.telemetry.otlp.delivery import (
     CountedMetricExporter,
     Deliveries,
     QueuedLogProcessor,
     QueuedSpanProcessor,
 )
-from sidecar.telemetry.labels import Signal
-from sidecar.telemetry.metrics.catalogue import INSTRUMENTS
-from sidecar.telemetry.metrics.meters import views
-from sidecar.telemetry.metrics.scrape import scrape_reader
-from sidecar.telemetry.span import PinnedIds
+from sidecar.telemetry.traces.span import PinnedIds
 
 # ruff: noqa: PLC0415 - exporters are imported where a backend is named: they and gRPC take 13 MB
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sidecar.telemetry import traces
+from sidecar.telemetry.traces import placement
 from tests.telemetry import facts
 from tests.telemetry.facts import COTENANT, GATEWAY, MS, OWN, RUN_SPAN, SECOND, T0, TRACE, UNTRACED
 
@@ -89,7 +89,7 @@ def test_a_cotenants_run_keeps_its_own_trace(bench: Bench) -> None:
 
 
 def test_waiting_is_bounded_and_loses_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traces, "MAX_WAITING", 3)
+    monkeypatch.setattr(placement, "MAX_WAITING", 3)
     for n in range(5):
         bench.tell(facts.taken(T0, hold=f"h{n}"), facts.released(T0 + MS, hold=f"h{n}"))
     assert len(bench.spans("session.lock")) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.bounded import Bounded
-from sidecar.telemetry.span import TraceRef
+from sidecar.telemetry.names.traceref import TraceRef
 
 if TYPE_CHECKING:
     from sidecar.core.gateway import Run

@@ -1,0 +1,1 @@
+"""Log lines, and incidents as log records."""
