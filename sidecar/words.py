@@ -1,4 +1,4 @@
-"""The words of the core's codes: one English sentence for each reason, for page, command line, log and API."""
+"""The words of the core's codes: reasons, verdicts, evidence and outcomes, for page, command line, log and API."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import string
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from sidecar.core.grade import Grade
+from sidecar.core.incident import Outcome
 from sidecar.core.reasons import ReasonCode as Code
+from sidecar.core.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sidecar.core.incident import Moment
+    from sidecar.core.incident import Incident, Moment
     from sidecar.core.reasons import Reason
 
 _NS_PER_MS: Final = 1_000_000
@@ -178,6 +181,46 @@ REASONS: Final[Mapping[Code, str]] = {
 }
 """Of each code: its sentence, without a full stop. A colon at its end leads to the details, else a semicolon does."""
 
+VERDICTS: Final = {
+    Verdict.OWN: "the run's own writes",
+    Verdict.CO_TENANT: "a known co-tenant of the session wrote",
+    Verdict.UNCHANGED: "the bytes are the same, only the file's metadata or inode changed",
+    Verdict.RESET: "the gateway itself reset, archived or deleted the session",
+    Verdict.EXTERNAL: "someone outside the gateway changed the session file",
+    Verdict.UNATTRIBUTED: "who changed the session file is not known",
+}
+
+EVIDENCE: Final = {
+    Grade.KERNEL: "the kernel named the process that wrote",
+    Grade.BYTES: "every byte was compared with the gateway's account of its writes",
+    Grade.BRACKET: "the change lies inside a time in which a known process held the session lock",
+    Grade.NONE: "nothing but the file's fingerprint",
+}
+
+OUTCOMES: Final = {
+    Outcome.NONE: "nothing: the gateway's own fence decided",
+    Outcome.NOT_ATTEMPTED: "not attempted",
+    Outcome.REFUSED: "refused",
+    Outcome.APPROVED: "approved; nothing was seen of it yet",
+    Outcome.APPLIED: "the fence was moved; the effect is not yet proven",
+    Outcome.EFFECTIVE: "the fence was moved and the run went on",
+    Outcome.INEFFECTIVE: "the fence was moved, and it did not help",
+    Outcome.LATE: "nothing: the sidecar's answer came too late",
+}
+
+UNHEEDED: Final = "a command was given and had no effect"
+"""No fence was moved, and the gateway did not say why."""
+
+_UNPROVEN: Final = "the fence was moved and the run went on; whether a record was lost could not be checked"
+
+LOCK_OUTCOMES: Final = {
+    Outcome.APPROVED: "the run may wait on for the session lock; nothing was seen of it yet",
+    Outcome.APPLIED: "the run was allowed to wait on for the session lock, and acquired it; no effect is proven yet",
+    Outcome.EFFECTIVE: "the run was allowed to wait on for the session lock, and went on",
+    Outcome.INEFFECTIVE: "the run was allowed to wait on for the session lock, and it did not help",
+}
+"""Where there was nothing else to do: the file is as it was at the fence."""
+
 
 def sentence(reason: Reason | None) -> str:
     """A reason in words, its details included; empty where there is none. Names in it are as they came."""
@@ -193,6 +236,25 @@ def sentence(reason: Reason | None) -> str:
 def detail(moment: Moment) -> str:
     """What a line of a timeline says beside its name; empty where that is all."""
     return ": ".join(part for part in (moment.detail, sentence(moment.reason)) if part)
+
+
+def change(incident: Incident) -> str:
+    """What happened to the file."""
+    if incident.fence == incident.current:
+        return "nothing to the file: the session lock was not acquired in time"
+    return VERDICTS[incident.verdict]
+
+
+def outcome(incident: Incident) -> str:
+    """What was done about it."""
+    recovery, outcomes = incident.recovery, OUTCOMES
+    if recovery.unproven:
+        return _UNPROVEN
+    if incident.fence == incident.current or (recovery.lock_waits and not recovery.count):
+        outcomes = {**OUTCOMES, **LOCK_OUTCOMES}
+    elif not recovery.count:
+        outcomes = {**OUTCOMES, Outcome.INEFFECTIVE: UNHEEDED}
+    return outcomes[recovery.outcome]
 
 
 def span(length_ns: int) -> str:

@@ -9,7 +9,7 @@ from sidecar.cli.output import print_fields, print_line, print_raw, print_rows
 from sidecar.core.hold import Hold
 from sidecar.notify import words
 from sidecar.store.public import iso_utc
-from sidecar.words import detail, sentence
+from sidecar.words import EVIDENCE, change, detail, outcome, sentence
 
 if TYPE_CHECKING:
     from sidecar.core.incident import Incident
@@ -55,7 +55,7 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
     incident = stored.incident
     closed = iso_utc(incident.closed_at_ns)
     fields = [
-        ("What happened", words.change(incident)),
+        ("What happened", change(incident)),
         ("", sentence(incident.reason)),
         (
             "When",
@@ -66,8 +66,8 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
         ("Gateway", f"{words.gateway(incident)} (adapter {incident.gateway.adapter.value})"),
         ("Impact", words.impact(incident)),
         ("Verdict", incident.verdict.value),
-        ("Evidence", f"{incident.grade.value}: {words.EVIDENCE[incident.grade]}"),
-        ("What was done", words.outcome(incident)),
+        ("Evidence", f"{incident.grade.value}: {EVIDENCE[incident.grade]}"),
+        ("What was done", outcome(incident)),
         ("Why", sentence(incident.recovery.reason) or "-"),
         ("Mode", incident.recovery.mode.value),
         *_policy(incident),

@@ -10,7 +10,7 @@ from sidecar.core.incident import Subject
 from sidecar.notify import words
 from sidecar.store.printable import one_line
 from sidecar.store.public import iso_utc
-from sidecar.words import sentence
+from sidecar.words import EVIDENCE, sentence
 
 if TYPE_CHECKING:
     from sidecar.core.incident import Incident
@@ -54,7 +54,7 @@ def page_text(incident: Incident, about: Subject, host: str) -> PageText:
         f"When: {iso_utc(incident.opened_at_ns)}",
         *_ranges(incident),
         f"Impact: {words.impact(incident)}",
-        f"Evidence: {incident.grade.value} ({words.EVIDENCE[incident.grade]})",
+        f"Evidence: {incident.grade.value} ({EVIDENCE[incident.grade]})",
         f"Re-fingerprint: {words.done(incident)}",
         f"Runbook: alerts/runbooks/{_RUNBOOKS[about]}.md",
         f"First command: openclaw-sidecar explain {one_line(incident.incident_id)}",

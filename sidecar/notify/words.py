@@ -1,15 +1,14 @@
-"""Verdicts, evidence and outcomes in words for people who do not know ours."""
+"""An incident in words for people who do not know ours: who, where, what it cost."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.grade import Grade
 from sidecar.core.incident import Outcome
 from sidecar.core.verdict import Verdict
 from sidecar.store.printable import one_line
 from sidecar.store.public import iso_utc
-from sidecar.words import sentence
+from sidecar.words import outcome, sentence
 
 if TYPE_CHECKING:
     from sidecar.core.incident import Incident, UnexplainedRange, WriterShare
@@ -17,65 +16,6 @@ if TYPE_CHECKING:
 
 _MAX_NAMED: Final = 4
 _MS_PER_SECOND: Final = 1_000
-
-VERDICTS: Final = {
-    Verdict.OWN: "the run's own writes",
-    Verdict.CO_TENANT: "a known co-tenant of the session wrote",
-    Verdict.UNCHANGED: "the bytes are the same, only the file's metadata or inode changed",
-    Verdict.RESET: "the gateway itself reset, archived or deleted the session",
-    Verdict.EXTERNAL: "someone outside the gateway changed the session file",
-    Verdict.UNATTRIBUTED: "it cannot be told who changed the session file",
-}
-
-EVIDENCE: Final = {
-    Grade.KERNEL: "the kernel named the process that wrote",
-    Grade.BYTES: "every byte was compared with the gateway's account of its writes",
-    Grade.BRACKET: "the change lies inside a time in which a known process held the session lock",
-    Grade.NONE: "nothing but the file's fingerprint",
-}
-
-OUTCOMES: Final = {
-    Outcome.NONE: "nothing: the gateway's own fence decided",
-    Outcome.NOT_ATTEMPTED: "not attempted",
-    Outcome.REFUSED: "refused",
-    Outcome.APPROVED: "approved; nothing was seen of it yet",
-    Outcome.APPLIED: "the fence was moved; the effect is not yet proven",
-    Outcome.EFFECTIVE: "the fence was moved and the run went on",
-    Outcome.INEFFECTIVE: "the fence was moved, and it did not help",
-    Outcome.LATE: "nothing: the sidecar's answer came too late",
-}
-
-UNHEEDED: Final = "a command was given and had no effect"
-"""No fence was moved, and the gateway did not say why."""
-
-_UNPROVEN: Final = "the fence was moved and the run went on; whether a record was lost could not be checked"
-
-LOCK_OUTCOMES: Final = {
-    Outcome.APPROVED: "the run may wait on for the session lock; nothing was seen of it yet",
-    Outcome.APPLIED: "the run was let wait on for the session lock and had it; the effect is not yet proven",
-    Outcome.EFFECTIVE: "the run was let wait on for the session lock, and went on",
-    Outcome.INEFFECTIVE: "the run was told to wait on for the session lock, and it did not help",
-}
-"""Where there was nothing else to do: the file is as it was at the fence."""
-
-
-def change(incident: Incident) -> str:
-    """What happened to the file."""
-    if incident.fence == incident.current:
-        return "nothing to the file: the session lock was not had in time"
-    return VERDICTS[incident.verdict]
-
-
-def outcome(incident: Incident) -> str:
-    """What was done about it."""
-    recovery, outcomes = incident.recovery, OUTCOMES
-    if recovery.unproven:
-        return _UNPROVEN
-    if incident.fence == incident.current or (recovery.lock_waits and not recovery.count):
-        outcomes = {**OUTCOMES, **LOCK_OUTCOMES}
-    elif not recovery.count:
-        outcomes = {**OUTCOMES, Outcome.INEFFECTIVE: UNHEEDED}
-    return outcomes[recovery.outcome]
 
 
 def done(incident: Incident) -> str:

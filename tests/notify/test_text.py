@@ -13,6 +13,7 @@ from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.notify import words
 from sidecar.notify.text import page_text
+from sidecar.words import EVIDENCE, OUTCOMES, UNHEEDED
 from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
 
 
@@ -129,15 +130,15 @@ def test_an_incident_of_which_little_is_known_is_still_described() -> None:
 def test_every_verdict_and_outcome_has_words(verdict: Verdict, outcome: Outcome, closed: int) -> None:
     incident = recovered(verdict=verdict, recovery=Recovery(outcome), closed_at_ns=closed)
     assert words.impact(incident)
-    assert words.done(incident) == (words.UNHEEDED if outcome is Outcome.INEFFECTIVE else words.OUTCOMES[outcome])
+    assert words.done(incident) == (UNHEEDED if outcome is Outcome.INEFFECTIVE else OUTCOMES[outcome])
     moved = replace(incident, recovery=Recovery(outcome, count=1))
-    assert words.done(moved) == words.OUTCOMES[outcome]
+    assert words.done(moved) == OUTCOMES[outcome]
     for about in Subject:
         assert page_text(incident, about, "alpha").critical == (about is Subject.TAKEOVER)
 
 
 def test_every_grade_has_words() -> None:
-    assert words.EVIDENCE.keys() == set(Grade)
+    assert EVIDENCE.keys() == set(Grade)
 
 
 @pytest.mark.parametrize("about", Subject)
