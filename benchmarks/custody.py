@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from sidecar.core.account import Account
 from sidecar.core.change import Change, Operation
 from sidecar.core.content import BytesContent, Manifest
 from sidecar.core.fingerprint import Fingerprint
@@ -41,12 +42,8 @@ def measure_custody() -> Iterator[dict[str, Any]]:
             def decide(path: Path = path, trusted: Manifest = trusted, changes: list[Change] = changes) -> None:
                 evidence = Evidence(
                     run_id="run",
-                    fence=Fingerprint.absent(),
-                    trusted=trusted,
-                    trusted_uid=-1,
-                    changes=changes,
+                    account=Account(trusted, Fingerprint.absent(), changes=tuple(changes)),
                     snapshot=take_snapshot(path),
-                    broken=None,
                     can_reload=True,
                 )
                 assert judge(evidence, Policy()).verdict is Verdict.CO_TENANT

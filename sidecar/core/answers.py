@@ -14,12 +14,13 @@ from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
 
 if TYPE_CHECKING:
+    from sidecar.core.account import Account
     from sidecar.core.content import Snapshot
     from sidecar.core.court import Court
     from sidecar.core.events import LineageChecked, RecoveryApplied, TurnTripped, VerdictAsked
     from sidecar.core.late_answers import LateAnswers
     from sidecar.core.registry import Registry
-    from sidecar.core.window import Unjudged, Window
+    from sidecar.core.window import Window
 
 _NS_PER_MS: Final = 1_000_000
 _MAX_NAMED: Final = 4
@@ -74,21 +75,17 @@ class Answers:
         reason = judgement.reason.also(Reason(ReasonCode.TAKEN_INTO_NEXT_FENCE))
         judgement = replace(judgement, reason=reason, policy=self._court.policy.digest)
         # An incident of its own: the window goes on from its new fence, and its verdicts do not rest on this look.
-        apart = window.apart(left.fence)
+        apart = window.apart(left.head or window.fence)
         apart.observe(judgement, snapshot.fingerprint, self._registry.locks.foreign(window.file), at_ns)
         apart.close(at_ns)
         return self._court.recorded(apart, judgement)
 
-    def _judge_left(self, window: Window, left: Unjudged, snapshot: Snapshot) -> Judgement:
+    def _judge_left(self, window: Window, left: Account, snapshot: Snapshot) -> Judgement:
         return judge(
             Evidence(
                 run_id=window.run.run_id,
-                fence=left.fence,
-                trusted=left.trusted,
-                trusted_uid=left.trusted_uid,
-                changes=left.changes,
+                account=left,
                 snapshot=snapshot,
-                broken=None,
                 can_reload=False,
                 file=window.file,
                 session=window.run.session,
@@ -175,7 +172,7 @@ class Answers:
         if outcome is Outcome.NONE:
             if window.late is not None and judgement.may_recover and not self._court.held(window, heard_ns(event)):
                 return [*taken_back, *self._late.told(window, window.late)]
-            reason = window.broken or Reason(ReasonCode.NOT_AWAITED)
+            reason = window.account.broken or Reason(ReasonCode.NOT_AWAITED)
             incident = window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self._court.mode, reason))
         return [*taken_back, SaveIncident(incident=incident)]
 
@@ -212,7 +209,7 @@ class Answers:
     def _unproven(self, window: Window, event: LineageChecked) -> list[Decision]:
         """The history could not be read: without it no effect shows (rule 6), unless the session itself is over."""
         window.note(event.at_ns, "history not read", event.problem)
-        changes = self._registry.ledger(window.file).changes
+        changes = self._registry.ledger(window.file).account.changes
         if any(c.finished and c.operation is Operation.REMOVE for c in changes):
             return saved(window.snapshot())
         reason = Reason.of(ReasonCode.HISTORY_UNREAD, problem=event.problem)

@@ -71,17 +71,13 @@ class Court:
         """What the rules in force say of a file as it is now."""
         evidence = Evidence(
             run_id=window.run.run_id,
-            fence=window.fence,
-            trusted=window.trusted,
-            trusted_uid=window.trusted_uid,
+            account=window.account,
             gateway_uid=window.gateway.uid,
-            changes=tuple(window.changes),
             snapshot=snapshot,
-            broken=window.broken,
             can_reload=window.gateway.can_reload,
             file=window.file,
             session=window.run.session,
-            testimony=self._registry.testimony(window),
+            testimony=self._registry.testimony(window.file, window.account),
         )
         return replace(judge(evidence, self.policy), policy=self.policy.digest)
 

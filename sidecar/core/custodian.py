@@ -6,6 +6,7 @@ the same order give the same decisions. Times come with the events.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from sidecar.core import events as ev
@@ -34,7 +35,7 @@ from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.registry import Registry
 from sidecar.core.unlinked import UnlinkedChanges
 from sidecar.core.verdict import Verdict
-from sidecar.core.window import Window
+from sidecar.core.window import NOT_READ, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -113,7 +114,7 @@ class Custodian:
 
     def custody_unknown(self) -> int:
         """How many files with an open window there are of which custody is unknown."""
-        return len({window.file for window in self._registry.windows.values() if window.broken})
+        return len({window.file for window in self._registry.windows.values() if window.account.broken})
 
     @property
     def locks(self) -> LockTable:
@@ -230,7 +231,7 @@ class Custodian:
                 self._registry.ledger(event.chain.file).recall(event.chain, event.reason)
                 return []
             case ev.AccountRecalled():
-                self._registry.ledgers[event.file] = Ledger.of(event.account)
+                self._registry.ledgers[event.file] = Ledger(event.account)
                 return []
             case ev.TimePassed():
                 return self._time_passed(event)
@@ -250,8 +251,8 @@ class Custodian:
     def is_untouched(self, file: str, now: Fingerprint) -> bool:
         """The file still is as it was at its fence, or as its account has it: it has met nothing that could be lost."""
         ledger = self._registry.ledgers.get(file)
-        at_rest = ledger is None or (ledger.head == now and not ledger.changes)
-        return at_rest and all(w.fence == now and not w.changes for w in self._registry.on_file(file))
+        at_rest = ledger is None or (ledger.account.head == now and not ledger.account.changes)
+        return at_rest and all(w.fence == now and not w.account.changes for w in self._registry.on_file(file))
 
     def is_fenced(self, file: str) -> bool:
         """A window is open on this file."""
@@ -278,8 +279,8 @@ class Custodian:
         ledger = self._registry.ledgers.get(file)
         if ledger is None:
             return examine(beginning(file, at_ns), (), snapshot)
-        testimony = self._registry.account_testimony(file)
-        return examine(ledger.kept(file, at_ns), ledger.changes, snapshot, testimony, ledger.strange)
+        testimony = self._registry.testimony(file, ledger.account)
+        return examine(ledger.kept(file, at_ns), ledger.account.changes, snapshot, testimony, ledger.strange)
 
     def preamble(self, file: str, at_ns: int) -> list[ev.Event]:
         """The events that would lead a custodian that knows nothing to what is known now about this file."""
@@ -295,7 +296,7 @@ class Custodian:
         told += self._registry.locks.recount(file)
         ledger = self._registry.ledgers.get(file)
         if ledger is not None:
-            told.append(ev.AccountRecalled(file=file, account=ledger.account(), at_ns=at_ns))
+            told.append(ev.AccountRecalled(file=file, account=ledger.account.recorded(), at_ns=at_ns))
         return told
 
     def _begin(self, file: str) -> list[Decision]:
@@ -339,19 +340,18 @@ class Custodian:
             self._registry.outcomes.moved(window, event.fence.size, event.at_ns)
             window.note(event.at_ns, "fence moved", f"to {event.fence.size} bytes")
         window.run = event.run
-        window.mark = self._registry.witness.mark()
+        mark = self._registry.witness.mark()
         begin = self._begin(event.file)
         ledger = self._registry.ledger(event.file)
         ledger.session = event.run.session or ledger.session
         ledger.expire(event.at_ns)
-        trusted = ledger.advance(event.fence, self._registry.account_testimony(event.file))
-        since = [c for c in ledger.changes if trusted is not None or not c.finished]
-        window.rebase(event.fence, trusted, ledger.uid, since)
-        if trusted is not None:
-            ledger.mark = window.mark
+        if ledger.advance(event.fence, self._registry.testimony(event.file, ledger.account)) is not None:
+            ledger.account = replace(ledger.account, mark=mark)
+            window.rebase(event.fence, ledger.account)
             # The reports lead here, but none says whose the file is: that takes a reading.
-            unowned = event.fence.exists and ledger.uid < 0
+            unowned = event.fence.exists and ledger.account.uid < 0
             return [*begin, ReadFile(file=event.file)] if unowned else begin
+        window.rebase(event.fence, replace(ledger.account.unread(event.fence, NOT_READ), mark=mark))
         self._registry.unsettled.add(event.file)
         read: list[Decision] = [*begin, ReadFile(file=event.file)]
         # What the fence has left behind is judged when all reports about it are in.
@@ -388,7 +388,7 @@ class Custodian:
                 window.tally.unjudged.append(change)
                 span = f" {change.length} bytes at {change.offset}" if change.length else ""
                 window.note(change.at_ns, "write", f"{change.operation.value}{span} by {change.writer.label()}")
-        if not windows and change.finished and ledger.manifest is None:
+        if not windows and change.finished and ledger.account.manifest is None:
             # Custody begins with the first word of a file, not with the first fence.
             return [*begin, ReadFile(file=event.file, settle=True)]
         if change.finished and any(w.may_be_read for w in windows):
@@ -426,8 +426,9 @@ class Custodian:
         """A stranger at a fenced file is worth a line, the first time of each kind."""
         before = self._registry.witness.saw(event.file, event.process, event.act, event.at_ns)
         for window in self._registry.on_file(event.file):
-            news = window.mark is not None and before <= window.mark.number
-            if news and not self._registry.knows(event.process, window.changes):
+            mark = window.account.mark
+            news = mark is not None and before <= mark.number
+            if news and not self._registry.knows(event.process, window.account.changes):
                 window.note(event.at_ns, "seen by the kernel", f"{event.act.value} by {event.process.label()}")
         return []
 
@@ -448,7 +449,7 @@ class Custodian:
                 return decisions
         else:
             fenced = bool(windows)
-            if ledger.head == event.snapshot.fingerprint:
+            if ledger.account.head == event.snapshot.fingerprint:
                 strange += ledger.strange  # the file is as it was when they were seen
             for window in windows:
                 decisions += self._answers.look_back(window, event.snapshot, event.at_ns)
@@ -456,10 +457,8 @@ class Custodian:
                     over = window.window_id in event.over or window.state.life is Life.STOPPED
                     decisions += self._answers.look(window, event.snapshot, event.at_ns, over=over)
                     strange += window.strange
-        testimony = self._registry.account_testimony(event.file)
-        manifest = ledger.read(event.snapshot, event.at_ns, testimony, strange, fenced=fenced)
-        if manifest is not None:
-            ledger.mark = self._registry.witness.mark()
+        testimony, mark = self._registry.testimony(event.file, ledger.account), self._registry.witness.mark()
+        manifest = ledger.read(event.snapshot, event.at_ns, testimony, strange, mark=mark, fenced=fenced)
         for window in waiting:
             if manifest is not None:
                 window.read(manifest, event.snapshot.uid)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sidecar.core.account import Account
     from sidecar.core.chain import KeptChain
     from sidecar.core.change import Change
     from sidecar.core.content import Snapshot
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.hold import Pause
-    from sidecar.core.ledger import Account
     from sidecar.core.loss import Loss
     from sidecar.core.policy import Policy
     from sidecar.core.process import Act, Process

@@ -17,6 +17,7 @@ from sidecar.core.writer import WriterKind
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sidecar.core.account import Account
     from sidecar.core.change import Change
     from sidecar.core.events import LockTimedOut, TurnTripped, VerdictAsked
     from sidecar.core.loss import Loss
@@ -71,14 +72,9 @@ class Registry:
         declared = any(w.kind is WriterKind.DECLARED and process.may_be(w.pid, 0) for w in writers)
         return linked or declared or self.witness.was_linked(process)
 
-    def testimony(self, window: Window) -> Testimony:
-        """What the kernel says of the time since a window's fence."""
-        return self.witness.testify(window.file, window.mark, lambda process: self.knows(process, window.changes))
-
-    def account_testimony(self, file: str) -> Testimony:
-        """What the kernel says of the time since the head of a file's account was set."""
-        ledger = self.ledger(file)
-        return self.witness.testify(file, ledger.mark, lambda process: self.knows(process, ledger.changes))
+    def testimony(self, file: str, account: Account) -> Testimony:
+        """What the kernel says of the time since the head of an account of this file was set."""
+        return self.witness.testify(file, account.mark, lambda process: self.knows(process, account.changes))
 
     def ledger(self, file: str) -> Ledger:
         """The account of a file, begun with the first word of it."""

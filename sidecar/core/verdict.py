@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.change import Change, Operation
 from sidecar.core.custody import Share, explain
+from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.grade import Grade
 from sidecar.core.kept import left_out
 from sidecar.core.policy import UNCHANGED_RULE
@@ -19,9 +20,9 @@ from sidecar.core.testimony import NO_TESTIMONY, Testimony
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sidecar.core.account import Account
     from sidecar.core.content import Manifest, Range, Snapshot
     from sidecar.core.custody import Explanation
-    from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.policy import Policy
     from sidecar.core.process import Process
     from sidecar.core.writer import Writer
@@ -47,12 +48,8 @@ class Evidence:
 
     Attributes:
         run_id: The fenced run.
-        fence: The fingerprint that the run recorded.
-        trusted: The bytes at the fence; None when custody of them was never established or has been lost.
-        trusted_uid: Owner of the file at the fence; -1 when not known.
-        changes: What linked processes reported about this file since the fence.
+        account: The transcript since the fence, by the reports of linked processes.
         snapshot: The file as read now.
-        broken: Why the gateway's account has a gap since the fence; None when it is unbroken.
         can_reload: The gateway's adapter can make the run read the whole file again.
         file: Path of the session file.
         session: Hash of the session key; empty when not known.
@@ -61,17 +58,18 @@ class Evidence:
     """
 
     run_id: str
-    fence: Fingerprint
-    trusted: Manifest | None
-    trusted_uid: int
-    changes: Sequence[Change]
+    account: Account
     snapshot: Snapshot
-    broken: Reason | None
     can_reload: bool
     file: str = ""
     session: str = ""
     testimony: Testimony = NO_TESTIMONY
     gateway_uid: int = -1
+
+    @property
+    def fence(self) -> Fingerprint:
+        """The fingerprint that the run recorded."""
+        return self.account.head or Fingerprint.absent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +125,7 @@ def judge(evidence: Evidence, policy: Policy) -> Judgement:
     judgement = _judge_bytes(evidence, policy)
     if judgement.verdict not in {Verdict.EXTERNAL, Verdict.UNATTRIBUTED}:
         return judgement
-    seen = seen_through(evidence.fence, evidence.changes)
+    seen = seen_through(evidence.fence, evidence.account.changes)
     explained = seen and not judgement.unexplained and judgement.manifest is not None
     return judgement if explained else _with_strangers(judgement, evidence.testimony)
 
@@ -147,9 +145,9 @@ def _judge_bytes(evidence: Evidence, policy: Policy) -> Judgement:
     if not snapshot.fingerprint.exists:
         return _judge_absent(evidence)
     found = None
-    if evidence.trusted is not None and snapshot.content is not None:
-        found = explain(evidence.trusted, evidence.changes, snapshot.content)
-    if evidence.trusted is None or evidence.broken is not None:
+    if evidence.account.manifest is not None and snapshot.content is not None:
+        found = explain(evidence.account.manifest, evidence.account.changes, snapshot.content)
+    if evidence.account.manifest is None or evidence.account.broken is not None:
         return _judge_unknown(evidence, found)
     strange = _strange_file(evidence)
     if strange is not None:
@@ -160,7 +158,7 @@ def _judge_bytes(evidence: Evidence, policy: Policy) -> Judgement:
         return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, unread)
     if found.unexplained:
         return _judge_unexplained(found)
-    if not seen_through(evidence.fence, evidence.changes):
+    if not seen_through(evidence.fence, evidence.account.changes):
         return Judgement(
             Verdict.UNATTRIBUTED,
             Grade.BYTES,
@@ -173,14 +171,14 @@ def _judge_bytes(evidence: Evidence, policy: Policy) -> Judgement:
 
 def _judge_unknown(evidence: Evidence, found: Explanation | None) -> Judgement:
     """Custody has a gap: what can be said of the bytes is kept, and proves nothing (rule 5)."""
-    reason = _unknown(evidence.broken or Reason(ReasonCode.FENCE_CONTENT_UNKNOWN))
+    reason = _unknown(evidence.account.broken or Reason(ReasonCode.FENCE_CONTENT_UNKNOWN))
     if found is None:
         return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, reason)
     return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, reason, found.shares, found.unexplained, manifest=found.manifest)
 
 
 def _judge_absent(evidence: Evidence) -> Judgement:
-    written = [c for c in evidence.changes if c.operation is not Operation.METADATA]
+    written = [c for c in evidence.account.changes if c.operation is not Operation.METADATA]
     doubt = False
     for removal in reversed(written):
         if removal.operation is not Operation.REMOVE:
@@ -192,8 +190,8 @@ def _judge_absent(evidence: Evidence) -> Judgement:
         doubt = doubt or True not in later
     if doubt:
         return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, Reason(ReasonCode.REMOVAL_ORDER_UNKNOWN))
-    if evidence.broken is not None:
-        gone = Reason.of(ReasonCode.FILE_GONE, _unknown(evidence.broken))
+    if evidence.account.broken is not None:
+        gone = Reason.of(ReasonCode.FILE_GONE, _unknown(evidence.account.broken))
         return Judgement(Verdict.UNATTRIBUTED, Grade.NONE, gone)
     if not evidence.fence.exists and not any(c.finished for c in written):
         return Judgement(Verdict.UNCHANGED, Grade.BYTES, Reason(ReasonCode.NO_FILE_THEN_OR_NOW))
@@ -224,12 +222,12 @@ def _came_later(change: Change, removal: Change) -> bool | None:
 
 def _strange_file(evidence: Evidence) -> Reason | None:
     """Why the file is no longer the kind of file it was; None when it is."""
-    if not evidence.fence.exists and not evidence.changes:
+    if not evidence.fence.exists and not evidence.account.changes:
         return Reason(ReasonCode.CREATED_BY_STRANGER)
     if not evidence.snapshot.regular:
         return Reason(ReasonCode.NOT_A_REGULAR_FILE)
-    if evidence.trusted_uid >= 0 and evidence.snapshot.uid != evidence.trusted_uid:
-        return Reason.of(ReasonCode.OWNER_CHANGED, before=evidence.trusted_uid, after=evidence.snapshot.uid)
+    if evidence.account.uid >= 0 and evidence.snapshot.uid != evidence.account.uid:
+        return Reason.of(ReasonCode.OWNER_CHANGED, before=evidence.account.uid, after=evidence.snapshot.uid)
     return None
 
 
@@ -285,7 +283,7 @@ def _judge_explained(evidence: Evidence, found: Explanation, policy: Policy) -> 
 def _judge_unchanged(evidence: Evidence, found: Explanation, policy: Policy) -> Judgement:
     reason = Reason(ReasonCode.SAME_BYTES)
     # An owner that nobody has looked up yet is the gateway's user, where the file still is of that user.
-    known = evidence.trusted_uid >= 0 or 0 <= evidence.gateway_uid == evidence.snapshot.uid
+    known = evidence.account.uid >= 0 or 0 <= evidence.gateway_uid == evidence.snapshot.uid
     if evidence.fence.exists and not known:
         reason = reason.also(Reason(ReasonCode.OWNER_AT_FENCE_UNKNOWN))
         return Judgement(Verdict.UNATTRIBUTED, Grade.BYTES, reason, manifest=found.manifest)
@@ -301,7 +299,7 @@ def rule_on(evidence: Evidence, writer: Writer, policy: Policy) -> Ruled:
     """What the policy says of what this writer did."""
     deed = Deed(
         writer=writer,
-        did=deed_of(evidence.changes, writer),
+        did=deed_of(evidence.account.changes, writer),
         session=evidence.session,
         file=evidence.file,
     )
@@ -328,6 +326,7 @@ def _grant(
 ) -> Judgement:
     """Allow the recovery unless the evidence is too weak, or old bytes were replaced and the run can't read them."""
     may, rule = True, _names(rulings)
+    content = evidence.snapshot.content
     asks = max(rulings, key=lambda ruling: ruling.needs.strength)
     writers = frozenset(s.writer.pid for s in found.shares if s.bytes)
     grade = Grade.KERNEL if evidence.testimony.vouches_for(writers) else Grade.BYTES
@@ -337,7 +336,7 @@ def _grant(
     elif verdict is not Verdict.OWN and not found.prefix_intact and not evidence.can_reload:
         may, rule = False, ""
         reason = reason.also(Reason(ReasonCode.NO_RELOAD))
-    elif evidence.snapshot.content is not None and (lost := left_out(evidence.changes, evidence.snapshot.content)):
+    elif content is not None and (lost := left_out(evidence.account.changes, content)):
         may, rule = False, ""
         reason = reason.also(lost)
     return Judgement(verdict, grade, reason, found.shares, may_recover=may, manifest=found.manifest, rule=rule)

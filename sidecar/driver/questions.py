@@ -121,7 +121,7 @@ class Questions:
             window = self._custodian.window(question.window)
             snapshot = Snapshot(
                 question.current,
-                uid=window.trusted_uid if window is not None else -1,
+                uid=window.account.uid if window is not None else -1,
                 problem="the link was lost while it was looked at"
                 if snapshot is None
                 else "it has changed since the turn was stopped",

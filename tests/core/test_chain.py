@@ -241,7 +241,7 @@ def test_the_account_of_a_file_on_which_no_run_sets_a_fence_stays_small() -> Non
         bench.write(CRON, b"%d\n" % n)
 
     ledger = bench.custodian._registry.ledgers[FILE]
-    assert len(ledger.changes) <= MAX_CHANGES
+    assert len(ledger.account.changes) <= MAX_CHANGES
     assert chain(bench).differences == ()
     assert len(chain(bench).ranges) == 3 * MAX_CHANGES + 2
 
@@ -254,8 +254,8 @@ def test_reports_that_lead_nowhere_are_given_up_and_custody_with_them() -> None:
         bench.write(CRON, b"%d\n" % n)
 
     ledger = bench.custodian._registry.ledgers[FILE]
-    assert len(ledger.changes) <= MAX_CHANGES
-    assert ledger.manifest is None
+    assert len(ledger.account.changes) <= MAX_CHANGES
+    assert ledger.account.manifest is None
 
 
 def test_accounts_are_put_away_by_age_and_count_but_never_under_an_open_window() -> None:

@@ -86,7 +86,7 @@ def test_its_end_leaves_custody_of_other_files_alone(bench: Bench) -> None:
     bench.handle(ev.FileChanged(file=FILE.replace("0a1b", "ffff"), change=other))
     _gone(bench, clean=False)
 
-    assert [w.broken for w in bench.custodian.windows] == [Reason(ReasonCode.GONE_WHILE_WRITING)]
+    assert [w.account.broken for w in bench.custodian.windows] == [Reason(ReasonCode.GONE_WHILE_WRITING)]
 
 
 def test_what_it_announced_is_no_incident_where_no_gateway_is_linked_either() -> None:

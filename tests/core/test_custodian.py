@@ -788,7 +788,7 @@ def test_custody_at_a_fence_is_kept_without_reading_when_the_reports_lead_there(
     event = ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=bench.disk.fingerprint, run=RUN, at_ns=bench.now())
 
     assert bench.custodian.handle(event) == []
-    assert bench.custodian.windows[0].trusted is not None
+    assert bench.custodian.windows[0].account.manifest is not None
 
 
 def test_a_gap_ahead_of_a_fence_has_the_file_read() -> None:

@@ -53,14 +53,15 @@ def test_reports_in_any_order_lead_to_the_fence_and_the_later_ones_stay(order: t
     for change in order:
         ledger.report(change)
 
-    manifest = ledger.advance(FENCE)
+    account = ledger.advance(FENCE)
 
-    assert manifest is not None
-    assert [(s.offset, s.length, s.sha256) for s in manifest.segments] == [
+    assert account is not None
+    assert account.manifest is not None
+    assert [(s.offset, s.length, s.sha256) for s in account.manifest.segments] == [
         (0, 10, BORN.sha256),
         (10, 6, OWN_APPEND.sha256),
     ]
-    assert {c.change_id for c in ledger.changes} == {"c3", "c4"}
+    assert {c.change_id for c in ledger.account.changes} == {"c3", "c4"}
 
 
 def test_a_later_call_whose_forerunners_are_still_to_be_told_does_not_break_the_chain() -> None:
@@ -69,7 +70,7 @@ def test_a_later_call_whose_forerunners_are_still_to_be_told_does_not_break_the_
         ledger.report(change)
 
     assert ledger.advance(FENCE) is not None
-    assert ledger.changes == [FAR]
+    assert ledger.account.changes == (FAR,)
 
 
 def test_a_call_that_may_have_come_before_the_fence_and_does_not_fit_breaks_the_chain() -> None:

@@ -117,12 +117,14 @@ def test_a_fence_behind_overlapping_calls_needs_no_reading() -> None:
     ledger.report(fast)
     ledger.report(slow)
 
-    manifest = ledger.advance(FENCE)
+    account = ledger.advance(FENCE)
 
+    assert account is not None
+    manifest = account.manifest
     assert manifest is not None
     assert manifest.mismatches(BytesContent(OLD + b"yyyxx")) == ()
     assert manifest.mismatches(BytesContent(OLD + b"xxyyy")) != ()
-    assert ledger.changes == []
+    assert ledger.account.changes == ()
 
 
 def ask(custodian: Custodian, current: Fingerprint, data: bytes) -> list[Decision]:

@@ -18,7 +18,7 @@ from sidecar.core.testimony import NO_TESTIMONY
 from sidecar.core.verdict import Evidence, Verdict, judge
 from sidecar.core.writer import WriterKind
 from tests.core.kit import CHANNEL, CRON, HEARTBEAT
-from tests.core.test_verdict import Scene, scenes
+from tests.core.test_verdict import Scene, knowing, scenes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ def evidence(scene: Scene, exes: Sequence[str], uid: int, session: str, file: st
     """The scene's, with writers of which more or less is known."""
     known = dict(zip((CRON, CHANNEL, HEARTBEAT), exes, strict=True))
     changes = tuple(replace(c, writer=replace(c.writer, exe=known.get(c.writer, ""), uid=uid)) for c in scene.changes)
-    return replace(scene.evidence(), changes=changes, session=session, file=file)
+    return replace(knowing(scene.evidence(), changes=changes), session=session, file=file)
 
 
 EVIDENCE: Final = st.builds(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.core.account import Account
 from sidecar.core.change import Change, Operation
 from sidecar.core.content import BytesContent, Manifest, Range, Snapshot
 from sidecar.core.grade import Grade
@@ -130,17 +131,18 @@ class Scene:
     def evidence(self, *, can_reload: bool = True, broken: Reason | None = None, run_id: str = RUN.run_id) -> Evidence:
         return Evidence(
             run_id=run_id,
-            fence=self.fence,
-            trusted=self.trusted,
-            trusted_uid=1000,
-            changes=tuple(self.changes),
+            account=Account(self.trusted, self.fence, 1000, tuple(self.changes), broken=broken),
             snapshot=self.disk.snapshot,
-            broken=broken,
             can_reload=can_reload,
         )
 
     def judge(self, policy: Policy = POLICY, *, can_reload: bool = True, broken: Reason | None = None) -> Judgement:
         return judge(self.evidence(can_reload=can_reload, broken=broken), policy)
+
+
+def knowing(evidence: Evidence, **account: Any) -> Evidence:  # noqa: ANN401 - fields of an account
+    """The same evidence with another account."""
+    return replace(evidence, account=replace(evidence.account, **account))
 
 
 # Each row: what happens behind the fence, the verdict, and whether the fence may be moved across it.
@@ -336,7 +338,7 @@ def test_without_a_trusted_state_nothing_is_recovered(
     scene = Scene()
     act(scene)
 
-    judgement = judge(replace(scene.evidence(), trusted=None), POLICY)
+    judgement = judge(knowing(scene.evidence(), manifest=None), POLICY)
 
     assert not judgement.may_recover
     if scene.disk.exists:
@@ -465,7 +467,7 @@ def test_an_unknown_owner_at_the_fence_proves_nothing() -> None:
     scene = Scene()
     scene.append(CRON)
 
-    assert judge(replace(scene.evidence(), trusted_uid=-1), POLICY).may_recover
+    assert judge(knowing(scene.evidence(), uid=-1), POLICY).may_recover
 
 
 def test_a_file_that_was_absent_and_still_is_has_not_been_removed() -> None:

@@ -87,11 +87,10 @@ def _forked(custodian: Custodian) -> Custodian:
     new.witness = old.witness
     new.unsettled = set(old.unsettled)
     for file, ledger in old.ledgers.items():
-        new.ledgers[file] = copied = _copy(ledger, Ledger)
-        copied.changes = list(ledger.changes)
+        new.ledgers[file] = _copy(ledger, Ledger)
     for name, window in old.windows.items():
         new.windows[name] = kept = _copy(window, Window)
-        kept.changes, kept.records, kept.moments = list(window.changes), list(window.records), []
+        kept.records, kept.moments = list(window.records), []
     return made
 
 
@@ -112,10 +111,10 @@ def _knowledge(custodian: Custodian) -> tuple[Any, ...]:
     ledger = registry.ledgers[FILE]
     windows = tuple(
         (
-            *(w.window_id, w.fence, w.trusted, tuple(w.changes), w.broken, w.state, w.approved),
+            *(w.window_id, w.fence, w.account, w.state, w.approved),
             w.incident and w.incident.verdict is Verdict.EXTERNAL,
             w.unjudged,
         )
         for w in registry.windows.values()
     )
-    return (ledger.manifest, ledger.head, tuple(ledger.changes), tuple(registry.unsettled), windows)
+    return (ledger.account, tuple(registry.unsettled), windows)

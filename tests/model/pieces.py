@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sidecar.core import events as ev
 from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.life import Behind
+from sidecar.core.life import Behind, Custody
 from sidecar.core.verdict import Verdict
 from tests.core.kit import FILE
 from tests.model.world import MESSAGES, bytes_of
@@ -15,6 +15,7 @@ from tests.model.world import MESSAGES, bytes_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sidecar.core.account import Account
     from sidecar.core.change import Change
     from sidecar.core.content import Manifest
     from sidecar.core.custodian import Custodian
@@ -97,6 +98,11 @@ class _Pieces:
 
     def manifest(self, manifest: Manifest | None) -> None:
         self.data(None if manifest is None else b"".join(bytes_of(s.sha256) for s in manifest.segments))
+
+    def account(self, account: Account) -> None:
+        self.fingerprints(account.head)
+        self.manifest(account.manifest)
+        self.changes(account.changes)
 
 
 @cache
@@ -181,9 +187,7 @@ def of_mind(custodian: Custodian, *, swapped: bool) -> Mind:
     registry = custodian._registry
     ledger = registry.ledgers[FILE]
     pieces = _Pieces(swapped=swapped)
-    pieces.manifest(ledger.manifest)
-    pieces.fingerprints(ledger.head)
-    pieces.changes(ledger.changes)
+    pieces.account(ledger.account)
     pieces.plain(bool(registry.unsettled))
     approved: list[int] = []
     for window in sorted(registry.windows.values(), key=lambda w: w.window_id, reverse=swapped):
@@ -192,13 +196,10 @@ def of_mind(custodian: Custodian, *, swapped: bool) -> Mind:
         pieces.name(window.window_id)
         pieces.plain(incident is not None, incident is not None and incident.verdict is Verdict.EXTERNAL)
         pieces.fingerprints(window.fence)
-        pieces.plain(window.awaiting, bool(window.broken))
-        if window.awaiting or not window.broken:
-            pieces.manifest(window.trusted)
-            pieces.changes(window.changes)
+        pieces.plain(window.state.custody.value)
+        if window.state.custody is not Custody.LOST:
+            pieces.account(window.account)
         pieces.plain(window.state.behind is Behind.TOLD, window.unjudged is not None)
         if window.unjudged is not None:
-            pieces.fingerprints(window.unjudged.fence)
-            pieces.manifest(window.unjudged.trusted)
-            pieces.changes(window.unjudged.changes)
+            pieces.account(window.unjudged)
     return Mind(pieces.done(), tuple(approved))
