@@ -27,6 +27,7 @@ from benchmarks.attribution_watchers import table as watchers_table
 from benchmarks.attribution_work import Label, Pace, Planned, Played, Work, attributed, plan
 from sidecar.core.incident import Outcome
 from sidecar.core.lineage import off_path
+from sidecar.core.reasons import ReasonCode
 from sidecar.core.verdict import Verdict
 from sidecar.store.incidents import DATABASE_NAME
 from sidecar.store.reader import IncidentReader
@@ -43,7 +44,8 @@ RELEASE: Final = "2026.5.18"
 BESIDE: Final = "co-tenant beside a stranger"
 RECOVERED: Final = "recovered"
 LATE: Final = "explained, too late"
-"""The command reached a gateway that waits 250 ms no longer: its own fence stopped the run."""
+"""The command reached a gateway that waits 250 ms no longer, or another process was not heard in time: stopped by the
+gateway's own fence."""
 
 QUANTILES: Final = {"half": 0.5, "99 %": 0.99, "all": 1.0}
 
@@ -115,7 +117,8 @@ def _outcome(window: Played, incident: Incident | None) -> str:
         return RECOVERED
     if incident is None:
         return NO_INCIDENT
-    return LATE if incident.recovery.outcome is Outcome.LATE else incident.verdict.value
+    late = incident.recovery.outcome is Outcome.LATE or incident.reason.has(ReasonCode.PROCESS_UNHEARD)
+    return LATE if late and incident.verdict is not Verdict.EXTERNAL else incident.verdict.value
 
 
 def _seen(window: Played, incident: Incident | None) -> int:

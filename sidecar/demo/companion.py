@@ -72,7 +72,7 @@ class Companion:
         """Stop."""
         await self.stop()
 
-    async def start(self, timeout_seconds: float = 30.0) -> None:
+    async def start(self, timeout_seconds: float = 60.0) -> None:
         """Start it and wait until it says that it is ready.
 
         Raises:
@@ -142,7 +142,7 @@ class Companion:
         return await self._json(f"/v1/custody?session={session}")
 
     async def closed_incident(
-        self, session: str, timeout_seconds: float = 15.0, besides: Collection[str] = ()
+        self, session: str, timeout_seconds: float = 60.0, besides: Collection[str] = ()
     ) -> dict[str, Any]:
         """Wait until the newest incident of a session has ended, and return it.
 
@@ -165,7 +165,7 @@ class Companion:
         """What ``/metrics`` says."""
         return (await self._get("/metrics")).decode()
 
-    async def wait_for(self, what: Callable[[dict[str, Any]], bool], timeout_seconds: float = 15.0) -> dict[str, Any]:
+    async def wait_for(self, what: Callable[[dict[str, Any]], bool], timeout_seconds: float = 60.0) -> dict[str, Any]:
         """Wait until the status satisfies a condition, and return it.
 
         Raises:
@@ -178,7 +178,7 @@ class Companion:
                     return status
                 await asyncio.sleep(_POLL_SECONDS)
 
-    async def wait_linked(self, pid: int, timeout_seconds: float = 15.0) -> dict[str, Any]:
+    async def wait_linked(self, pid: int, timeout_seconds: float = 60.0) -> dict[str, Any]:
         """Wait until the gateway with this pid is linked and its adapter is known."""
 
         def linked(status: dict[str, Any]) -> bool:

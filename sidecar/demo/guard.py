@@ -57,7 +57,7 @@ class Guard:
         """The pages since `begin`."""
         return self.pager.pages[self._pages_before :]
 
-    async def next_page(self, timeout_seconds: float = 10.0) -> Page:
+    async def next_page(self, timeout_seconds: float = 60.0) -> Page:
         """Wait for the first page since `begin`.
 
         Raises:
@@ -83,7 +83,7 @@ class Guard:
         await self.start()
 
     async def incident(
-        self, incident_id: str, what: Callable[[dict[str, Any]], bool], timeout_seconds: float = 15.0
+        self, incident_id: str, what: Callable[[dict[str, Any]], bool], timeout_seconds: float = 60.0
     ) -> dict[str, Any]:
         """Wait until an incident satisfies a condition, and return it.
 

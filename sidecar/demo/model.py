@@ -138,7 +138,7 @@ class SlowModel:
         """Drop open calls and stop listening."""
         await self._server.__aexit__(exc_type, exc, traceback)
 
-    async def next_call(self, mentioning: str = "", timeout_seconds: float = 30.0) -> ModelCall:
+    async def next_call(self, mentioning: str = "", timeout_seconds: float = 60.0) -> ModelCall:
         """Wait for a call that nobody has claimed yet, and claim it.
 
         Args:

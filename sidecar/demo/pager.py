@@ -68,7 +68,7 @@ class PageReceiver:
         """Answer the next requests with status 503."""
         self._refuse = count
 
-    async def next_page(self, timeout_seconds: float = 10.0) -> Page:
+    async def next_page(self, timeout_seconds: float = 60.0) -> Page:
         """Wait for the next page that has not been returned yet.
 
         Raises:

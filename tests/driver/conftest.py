@@ -6,12 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.driver import questions, reads
 from tests.link.running import pytest_pyfunc_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["pytest_pyfunc_call"]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that answers is heard, however long a busy machine takes. See `tests.driver.kit.impatient`."""
+    monkeypatch.setattr(questions, "SYNC_SECONDS", 20.0)
+    monkeypatch.setattr(reads, "PATIENT_SECONDS", 20.0)
 
 
 @pytest.fixture

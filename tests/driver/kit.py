@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import pytest
 
 from sidecar.core.custodian import Custodian
 from sidecar.core.errors import SidecarError
 from sidecar.core.events import AccountBroken, Event
 from sidecar.core.policy import Mode, Policy
+from sidecar.driver import questions
 from sidecar.driver.driver import Driver
+from sidecar.driver.questions import SYNC_SECONDS
 from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
 from sidecar.service.reception import Reception
@@ -243,6 +246,14 @@ class Gateway(Client):
         """Close the link."""
         await super().hang_up()
         await self._task
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Meanwhile a silent process is waited for no longer than in real life: for tests in which it stays silent."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(questions, "SYNC_SECONDS", SYNC_SECONDS)
+        yield
 
 
 @dataclass

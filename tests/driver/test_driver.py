@@ -22,7 +22,7 @@ from sidecar.watch.reading import fingerprint_of
 from sidecar.watch.records import parse_records
 from sidecar.wire import messages as wire
 from sidecar.words import sentence
-from tests.driver.kit import FOREIGN, Desk, Gateway, desk, foreign_append, record
+from tests.driver.kit import FOREIGN, Desk, Gateway, desk, foreign_append, impatient, record
 from tests.link.running import until
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from sidecar.core.lineage import Record
 
 GATEWAY_WAITS_SECONDS: Final = 0.25
+
+
+def test_the_word_of_others_is_not_waited_for_as_long_as_a_gateway_waits() -> None:
+    assert SYNC_SECONDS < GATEWAY_WAITS_SECONDS
 
 
 def verdicts(stage: Desk) -> list[Verdict]:
@@ -300,23 +304,22 @@ async def test_a_link_that_asks_can_be_asked_in_its_turn(place: Path) -> None:
 @pytest.mark.parametrize("change", ["co-tenant", "foreign", "removed", "replaced by a link"])
 @pytest.mark.parametrize("occasion", ["question", "trip"])
 async def test_while_a_link_is_silent_nothing_is_proven(place: Path, change: str, occasion: str) -> None:
-    """It might be the writer. The gateway is answered in time all the same."""
+    """It might be the writer. The gateway is answered all the same."""
     async with desk(place) as stage:
         gateway, silent = await two(stage)
         fence = gateway.fence(stage.file)
         await stage.said()
         silent.deaf = True
         meddle(stage, gateway, change)
-        started = asyncio.get_running_loop().time()
-        if occasion == "question":
-            gateway.ask(stage.file, fence)
-            answer = await gateway.answer()
-            assert isinstance(answer, wire.Refuse)
-            assert answer.verdict == Verdict.UNATTRIBUTED
-        else:
-            gateway.trip(stage.file, fence)
-            await until(lambda: stage.sinks.saved)
-        assert asyncio.get_running_loop().time() - started < GATEWAY_WAITS_SECONDS
+        with impatient():
+            if occasion == "question":
+                gateway.ask(stage.file, fence)
+                answer = await gateway.answer()
+                assert isinstance(answer, wire.Refuse)
+                assert answer.verdict == Verdict.UNATTRIBUTED
+            else:
+                gateway.trip(stage.file, fence)
+                await until(lambda: stage.sinks.saved)
         assert set(verdicts(stage)) == {Verdict.UNATTRIBUTED}
         assert stage.sinks.paged == []
 
@@ -341,8 +344,9 @@ async def test_the_next_window_is_judged_again_after_a_silence(place: Path) -> N
         await stage.said()
         silent.deaf = True
         gateway.append(stage.file, "note")
-        gateway.ask(stage.file, fence)
-        assert isinstance(await gateway.answer(), wire.Refuse)
+        with impatient():
+            gateway.ask(stage.file, fence)
+            assert isinstance(await gateway.answer(), wire.Refuse)
         gateway.end(takeover=True)
         silent.deaf = False
         fence = gateway.fence(stage.file, "w2")
@@ -369,11 +373,9 @@ async def test_two_turns_that_are_stopped_at_once_do_not_wait_for_each_other_in_
         fences = gateway.fence(stage.file, "w1"), other.fence(stage.file, "w2")
         await stage.said()
         foreign_append(stage.file)
-        started = asyncio.get_running_loop().time()
         gateway.trip(stage.file, fences[0], "w1")
         other.trip(stage.file, fences[1], "w2")
         await until(lambda: len({incident.window for incident in stage.sinks.saved}) == 2)
-        assert asyncio.get_running_loop().time() - started < 4 * SYNC_SECONDS + 0.1
         gateway.end("w1", takeover=True)
         other.end("w2", takeover=True)
         await stage.said()
@@ -404,10 +406,11 @@ async def test_a_question_that_a_gateway_has_given_up_is_not_answered_about_the_
         await stage.said()
         silent.deaf = True
         gateway.append(stage.file, "note")
-        gateway.ask(stage.file, fence)
-        await until(lambda: stage.driver._questions)
-        gateway.end(takeover=True)
-        await until(lambda: not stage.driver._questions)
+        with impatient():
+            gateway.ask(stage.file, fence)
+            await until(lambda: stage.driver._questions)
+            gateway.end(takeover=True)
+            await until(lambda: not stage.driver._questions)
         assert stage.custodian.windows == ()
         assert gateway.commands.empty()
 
@@ -419,10 +422,11 @@ async def test_a_question_about_a_fence_that_has_moved_on_costs_the_new_one_noth
         await stage.said()
         silent.deaf = True
         gateway.append(stage.file, "note")
-        gateway.ask(stage.file, fence)
-        await until(lambda: stage.driver._questions)
-        moved = gateway.fence(stage.file)
-        await until(lambda: not stage.driver._questions)
+        with impatient():
+            gateway.ask(stage.file, fence)
+            await until(lambda: stage.driver._questions)
+            moved = gateway.fence(stage.file)
+            await until(lambda: not stage.driver._questions)
         silent.deaf = False
         gateway.append(stage.file, "other", "note")
         gateway.ask(stage.file, moved, ask="0.2")
@@ -542,8 +546,9 @@ async def test_a_file_that_never_holds_still_is_not_judged(place: Path) -> None:
                 await asyncio.sleep(0.005)
 
         busy = asyncio.create_task(meddling())
-        gateway.ask(stage.file, fence)
-        answer = await gateway.answer()
+        with impatient():
+            gateway.ask(stage.file, fence)
+            answer = await gateway.answer()
         busy.cancel()
     assert isinstance(answer, wire.Refuse)
     assert stage.sinks.paged == []

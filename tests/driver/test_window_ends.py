@@ -10,7 +10,7 @@ from sidecar.core.events import FenceClosed
 from sidecar.core.incident import Outcome
 from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.verdict import Verdict
-from sidecar.driver import lineage, questions, reads
+from sidecar.driver import lineage, reads
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from tests.driver.kit import Desk, Gateway, desk, foreign_append, now, record
@@ -18,13 +18,6 @@ from tests.link.running import until
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What these tests put in an order must not depend on how fast the machine is."""
-    monkeypatch.setattr(questions, "SYNC_SECONDS", 10.0)
-    monkeypatch.setattr(reads, "PATIENT_SECONDS", 10.0)
 
 
 async def one_speaks_one_is_silent(stage: Desk) -> tuple[Gateway, Gateway, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import urllib.request
 import uuid
 from pathlib import Path
@@ -17,6 +16,7 @@ from sidecar.demo.companion import command
 from sidecar.demo.guard import Guard
 from sidecar.demo.history import off_path, read_records
 from sidecar.demo.pager import PageReceiver
+from tests.e2e.answers import assert_answered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,13 +30,6 @@ LOCK_KEPT_FROM = "2026.5.22"
 """From here on a run takes the lock again as soon as the request is on its way, before the model has answered."""
 
 WAITING_SECONDS = 15.0
-
-
-@pytest.fixture
-def session_key(request: pytest.FixtureRequest) -> str:
-    """A session for each case of each test."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
-    return f"agent:main:{name[:80]}"
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +107,7 @@ async def _assert_told(rig: Rig, session_key: str) -> None:
     """
     async with rig.window(session_key, "Good morning.") as window:
         assert window.call.mentions(NOTE)
-        assert (await window.close("Good morning.")).answered
+        assert_answered(await window.close("Good morning."))
     assert {record.text for record in off_path(read_records(window.session_file))} <= {NOTE}
 
 
@@ -139,7 +132,7 @@ async def test_a_declared_cotenants_record_costs_nothing(guard: Guard, session_k
         turn = await window.close(ANSWER)
         report = await backup
 
-    assert (turn.answered, turn.text) == (True, ANSWER)
+    assert_answered(turn, ANSWER)
     assert (report["session_file"], report["announced"]) == (str(window.session_file), True)
     await _assert_on_the_line(guard, window.session_file, report)
     assert guard.pages == []
@@ -197,7 +190,7 @@ async def test_a_lock_that_is_not_had_in_time_is_told_with_its_holder(
         assert window.session_file.stat().st_size == size
         turn = await window.close(ANSWER)
 
-    assert turn.answered
+    assert_answered(turn)
     assert code == 3
     assert f"is held by process {rig.gateway.pid} (" in errors
     assert "nothing was written" in errors
@@ -215,7 +208,7 @@ async def test_a_tool_that_announces_its_write_over_http_costs_nothing(guard: Gu
         assert code == 0, output + errors
         turn = await window.close(ANSWER)
 
-    assert (turn.answered, turn.text) == (True, ANSWER)
+    assert_answered(turn, ANSWER)
     incident = await guard.closed_incident(window.session_file)
     assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
     [declared] = [w for w in incident["writers"] if w["kind"] == "declared"]

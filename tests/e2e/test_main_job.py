@@ -7,7 +7,6 @@ test_stock_gateway.py.
 from __future__ import annotations
 
 import asyncio
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from sidecar.demo.foreign import ForeignVerb, act, armed_append
 from sidecar.demo.guard import Guard
 from sidecar.demo.history import off_path, read_records
 from sidecar.demo.pager import PageReceiver
+from tests.e2e.answers import assert_answered
 from tests.kernel import require_kernel_evidence
 
 if TYPE_CHECKING:
@@ -44,13 +44,6 @@ files = ["**/agents/main/sessions/*.jsonl"]
 executables = ["**/node*"]
 may = "nothing"
 """
-
-
-@pytest.fixture
-def session_key(request: pytest.FixtureRequest) -> str:
-    """A session for each case of each test."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
-    return f"agent:main:{name[:80]}"
 
 
 @pytest.fixture(scope="session")
@@ -170,7 +163,7 @@ async def test_a_turn_that_nobody_disturbs_makes_no_incident(guard: Guard, sessi
     for _ in range(2):
         async with rig.window(session_key) as window:
             turn = await window.close(ANSWER)
-        assert turn.answered
+        assert_answered(turn)
     assert await guard.sidecar.incidents(window.session_file.name) == []
     assert guard.pages == []
 
@@ -188,7 +181,7 @@ async def test_a_cotenant_write_costs_nothing(
         await write(rig, session_key)
         turn = await window.close(ANSWER)
 
-    assert (turn.answered, turn.text) == (True, ANSWER)
+    assert_answered(turn, ANSWER)
     incident = await _one_incident(guard, window.session_file)
     assert (incident["verdict"], incident["evidence"]) == ("co_tenant", "bytes")
     assert incident["recovery"]["outcome"] == "effective"
@@ -207,7 +200,7 @@ async def test_five_cotenant_writes_cost_nothing(guard: Guard, session_key: str)
             await _note(rig, session_key)
         turn = await window.close(ANSWER)
 
-    assert turn.answered
+    assert_answered(turn)
     incident = await _one_incident(guard, window.session_file)
     assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
     await _assert_nothing_lost(rig, session_key, window.session_file)
@@ -220,7 +213,7 @@ async def test_two_cotenants_at_once_cost_nothing(guard: Guard, session_key: str
         await asyncio.gather(_note(rig, session_key), _command(rig, session_key))
         turn = await window.close(ANSWER)
 
-    assert turn.answered
+    assert_answered(turn)
     incident = await _one_incident(guard, window.session_file)
     assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
     await _assert_nothing_lost(rig, session_key, window.session_file)
@@ -250,7 +243,7 @@ async def test_a_cotenant_that_keeps_writing_as_the_run_comes_back_costs_nothing
         turn = await window.close(ANSWER)
         await writing
 
-    assert turn.answered
+    assert_answered(turn)
     await _assert_nothing_lost(rig, session_key, window.session_file)
     assert guard.pages == []
 
@@ -333,7 +326,7 @@ async def test_the_same_bytes_cost_nothing(guard: Guard, session_key: str, verb:
         await act(verb, window.session_file)
         turn = await window.close(ANSWER)
 
-    assert turn.answered
+    assert_answered(turn)
     incident = await _one_incident(guard, window.session_file)
     assert incident["verdict"] == "unchanged"
     assert incident["recovery"]["outcome"] == "effective"
@@ -437,7 +430,7 @@ async def test_a_sidecar_restarted_in_the_window_assumes_nothing(guard: Guard, s
     async with rig.window(session_key, "And now?") as window:
         await _command(rig, session_key)
         turn = await window.close(ANSWER)
-    assert turn.answered
+    assert_answered(turn)
     verdicts = [i["verdict"] for i in await guard.sidecar.incidents(window.session_file.name)]
     assert sorted(verdicts) == ["co_tenant", "unattributed"]
     assert guard.pages == []
@@ -455,7 +448,7 @@ async def test_a_window_is_known_again_after_a_restart_where_its_file_is_as_at_t
         await _command(rig, session_key)
         turn = await window.close(ANSWER)
 
-    assert turn.answered
+    assert_answered(turn)
     incident = await _one_incident(guard, window.session_file)
     assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
 
@@ -504,7 +497,7 @@ async def test_a_policy_that_denies_a_writer_stops_the_turn_and_one_that_allows_
     async with rig.window(session_key, "And now?") as window:
         await _note(rig, session_key)
         turn = await window.close(ANSWER)
-    assert turn.answered
+    assert_answered(turn)
     recovered = await ruled.closed_incident(window.session_file, incident["id"])
     assert (recovered["verdict"], recovered["rule"]) == ("co_tenant", "no-notes")
     assert recovered["recovery"]["outcome"] == "effective"
@@ -523,7 +516,7 @@ async def test_a_policy_can_rest_on_the_kernels_word(seeing: Guard, session_key:
     async with rig.window(session_key) as window:
         await _note(rig, session_key)
         turn = await window.close(ANSWER)
-    assert turn.answered
+    assert_answered(turn)
     incident = await seeing.closed_incident(window.session_file)
     assert (incident["verdict"], incident["evidence"], incident["rule"]) == ("co_tenant", "kernel", "notes")
     custody = await seeing.sidecar.custody(window.session_file.name)
@@ -543,7 +536,7 @@ async def test_a_budget_that_is_used_up_stops_recovery_and_outlives_a_restart(
     async with rig.window(session_key) as window:
         await _note(rig, session_key)
         turn = await window.close(ANSWER)
-    assert turn.answered
+    assert_answered(turn)
     recovered = await ruled.closed_incident(window.session_file)
 
     await ruled.restart()
@@ -579,7 +572,7 @@ async def test_a_pause_by_the_command_costs_the_turn_and_its_end_brings_recovery
     async with rig.window(session_key, "And now?") as window:
         await _note(rig, session_key)
         turn = await window.close(ANSWER)
-    assert turn.answered
+    assert_answered(turn)
     assert guard.pages == []
 
 

@@ -11,6 +11,7 @@ import pytest
 from sidecar.demo.companion import Companion
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
+from tests.e2e.answers import assert_answered
 from tests.e2e.otelplugin import PluginMissingError, plugin_settings, with_plugin
 from tests.servers.backend import Collector
 from tests.telemetry.receivers import Received, grpc_backend
@@ -64,7 +65,7 @@ async def disturbed_turn(rig: Rig, sidecar: Companion, session_key: str) -> None
         end = await rig.client.chat_end(await rig.client.chat_send(session_key, "/status"))
         assert end.state == "final"
         turn = await window.close("The answer.")
-    assert turn.answered
+    assert_answered(turn)
     await sidecar.closed_incident(window.session_file.name)
 
 

@@ -22,6 +22,7 @@ from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
 from tests.alerts.shipped import ALERTMANAGER, PROMETHEUS, RULES, load
+from tests.e2e.answers import assert_answered
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.backend import Collector, Jaeger
 from tests.servers.oncall import ROUTING_KEY, OnCall
@@ -183,7 +184,8 @@ async def test_twenty_turns_with_cotenants_are_answered_and_wake_nobody(stack: S
     rig = stack.guard.rig
     await rig.say(session_key)
     turns = [await _disturbed(rig, session_key, f"Question {number}?") for number in range(WINDOWS)]
-    assert [turn.answered for turn in turns] == [True] * WINDOWS
+    for turn in turns:
+        assert_answered(turn)
 
     await stack.wait_prometheus(
         f'sum(instance_outcome:openclaw_sidecar_recoveries:increase5m{{outcome="effective"}}) >= {WINDOWS}'
@@ -264,7 +266,7 @@ async def test_what_goes_over_http_is_read_back_as_complete_trees(stack: Stack, 
     await stack.guard.restart()
     await stack.guard.rig.say(session_key)
     for number in range(2):
-        assert (await _disturbed(stack.guard.rig, session_key, f"Over HTTP, {number}?")).answered
+        assert_answered(await _disturbed(stack.guard.rig, session_key, f"Over HTTP, {number}?"))
     found = await _traces(stack, len(before) + 2)
     _assert_trees([t for t in found if t["traceID"] not in before], 2)
 

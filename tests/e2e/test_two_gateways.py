@@ -13,6 +13,7 @@ from sidecar.demo.guard import Guard
 from sidecar.demo.history import off_path, read_records
 from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rpc import GatewayClient
+from tests.e2e.answers import assert_answered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +89,7 @@ async def test_each_others_writes_have_the_right_process_and_follow_the_policy(
             await writing
         turn = await window.close(ANSWER)
         await writing
-    assert turn.answered
+    assert_answered(turn)
     records = read_records(window.session_file)
     assert not off_path(records)
     if _lock_is_free_in_the_window(version):

@@ -12,7 +12,6 @@ Runs only with 2026.5.22 in OPENCLAW_SIDECAR_TEST_VERSIONS (`make test-releases`
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +20,7 @@ from sidecar.demo.foreign import ForeignVerb, act
 from sidecar.demo.guard import Guard
 from sidecar.demo.history import off_path, read_records
 from sidecar.demo.pager import PageReceiver
+from tests.e2e.answers import assert_answered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -37,13 +37,6 @@ def unwatched(version: str) -> None:
     """Such a release; a skip for any other, before a gateway is started for it."""
     if version != UNWATCHED:
         pytest.skip("this release's runs come to their fence: test_main_job.py")
-
-
-@pytest.fixture
-def session_key(request: pytest.FixtureRequest) -> str:
-    """A session for each case of each test."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
-    return f"agent:main:{name[:80]}"
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +100,7 @@ async def test_by_itself_it_loses_no_turn_and_goes_on_beside_what_came_in(
             await _command(stock, session_key)
         turn = await window.close(ANSWER)
 
-    assert (turn.answered, turn.text) == (True, ANSWER)
+    assert_answered(turn, ANSWER)
     assert ANSWER in _texts(window.session_file)
     assert len(off_path(read_records(window.session_file))) == 1
 
@@ -126,7 +119,7 @@ async def test_a_cotenants_record_is_on_the_one_line_of_history(
         before = _texts(window.session_file)
         turn = await window.close(ANSWER)
 
-    assert (turn.answered, turn.text) == (True, ANSWER)
+    assert_answered(turn, ANSWER)
     incident = await guard.closed_incident(window.session_file)
     assert (incident["verdict"], incident["evidence"], incident["turn_lost"]) == ("co_tenant", "bytes", False)
     assert incident["recovery"]["outcome"] == "effective"
@@ -150,7 +143,7 @@ async def test_a_foreign_append_is_external_and_paged_once_though_the_turn_goes_
         await _seen(guard, window.session_file)
         turn = await window.close(ANSWER)
 
-    assert turn.answered
+    assert_answered(turn)
     incident = await guard.closed_incident(window.session_file)
     assert (incident["verdict"], incident["evidence"], incident["turn_lost"]) == ("external", "bytes", False)
     assert incident["recovery"]["outcome"] == "refused"
@@ -171,7 +164,7 @@ async def test_a_foreign_append_that_the_run_writes_behind_at_once_is_external_a
         foreign = await act(ForeignVerb.APPEND, window.session_file)
         turn = await window.close(ANSWER)
 
-    assert turn.answered
+    assert_answered(turn)
     page = await guard.next_page()
     async with asyncio.timeout(15):
         while not (told := await _external(guard, window.session_file)):  # noqa: ASYNC110 - of another process
@@ -194,5 +187,5 @@ async def test_the_same_bytes_cost_nothing(guard: Guard, session_key: str) -> No
         await act(ForeignVerb.TOUCH, window.session_file)
         turn = await window.close(ANSWER)
 
-    assert (turn.answered, turn.text) == (True, ANSWER)
+    assert_answered(turn, ANSWER)
     assert guard.pages == []

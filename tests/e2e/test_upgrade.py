@@ -17,6 +17,7 @@ from sidecar.demo.guard import Guard
 from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
+from tests.e2e.answers import assert_answered
 
 if TYPE_CHECKING:
     import asyncio
@@ -117,7 +118,7 @@ async def test_a_preload_that_speaks_more_than_one_protocol_is_spoken_to_in_the_
         async with rig.window(session_key, f"What comes {answer.split()[0].lower()}?") as window:
             await rig.client.chat_inject(session_key, "A note.")
             turn = await window.close(answer)
-        assert (turn.answered, turn.text) == (True, answer)
+        assert_answered(turn, answer)
         told.append((await newer.closed_incident(window.session_file, *told))["id"])
         await newer.restart()  # what an upgrade of the sidecar does to the gateway
     incidents = await newer.sidecar.incidents(window.session_file.name)

@@ -24,6 +24,7 @@ from sidecar.demo.rig import Rig
 from sidecar.demo.rpc import GatewayClient
 from sidecar.demo.window import open_window
 from sidecar.preload import preload_path
+from tests.e2e.answers import assert_answered
 from tests.e2e.botapi import GROUP_ID, BotApi
 from tests.telemetry.receivers import Received, http_backend
 
@@ -96,7 +97,8 @@ class Stage:
         async with open_window(self.rig.gateway, self.rig.model, session_key, text, PATIENCE_SECONDS) as window:
             yield window.session_file
             turn = await window.close("The answer.")
-        assert turn.answered or not answered, turn.error
+        if answered:
+            assert_answered(turn)
 
     async def finish(self, call: ModelCall, session_key: str, answer: str = "Done.") -> Path:
         """Write into the window of the run that made a call, then let it end. The session's file."""
@@ -443,11 +445,11 @@ async def test_tool_results_that_are_cut_in_the_file_are_told_as_truncation(
     _append_tool_result(session_file, BIG)
     turn = asyncio.ensure_future(stage.rig.say(session_key, "And now?"))
     if version < "2026.6":
-        assert (await turn).answered
+        assert_answered(await turn)
         await stage.in_custody(session_file, ("truncation", ""))
         return
     (await stage.call("context summarization assistant")).answer("A summary of it all.")
-    assert (await turn).answered
+    assert_answered(await turn)
     await stage.in_custody(session_file, ("compaction", "cli_budget"))
     await stage.held(session_file, ("compaction", "cli_budget"))
     assert BIG in session_file.read_text()

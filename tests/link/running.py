@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TEST_SECONDS: Final = 30.0
+TEST_SECONDS: Final = 90.0
 """What must come takes milliseconds; this is when a test gives up."""
 
 

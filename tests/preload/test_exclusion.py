@@ -27,12 +27,14 @@ const promptly = () => new Promise((later) => setImmediate(later));
 let file_there = false; // the lock's own file, which comes first and goes last
 let held = 0;
 let stuck = false;
+let taking = Promise.resolve(); // the lock is being taken until then
 async function model({ name, allowReentrant }) {
   await promptly();
   if (!allowReentrant || held === 0) {
     while (file_there || (stuck && name === "note")) await pause(30);
     file_there = true;
     await pause(5);
+    await taking;
   }
   held += 1;
   order.push(name);
@@ -49,9 +51,13 @@ let recovers = true;
 const ask = (name, allowReentrant = false) => acquire({ sessionFile: file, name, allowReentrant });
 const within = (promise, ms) => Promise.race([promise.then(() => true), pause(ms).then(() => false)]);
 async function noteEntersAsTheLockIsTaken(ms) {
+  let taken;
+  taking = new Promise((resolve) => { taken = resolve; });
   const holder = ask("run");
   while (!file_there) await promptly();
   const note = ask("note", true);
+  for (let turns = 0; turns < 10; turns += 1) await promptly(); // the note has looked at the lock
+  taken();
   const lock = await holder;
   const entered = await within(note, ms);
   await lock.release();

@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
-from tests.preload.kit import WELCOME, Answer, Connection, Sidecar, Told
+from tests.preload.kit import BOUND_MS, PATIENT_MS, SLACK_MS, WELCOME, Answer, Connection, Sidecar, Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from tests.preload.conftest import Pair
     from tests.preload.kit import Gateway
 
-BOUND_MS: Final = 250
-SLACK_MS: Final = 200
 MAX_QUESTIONS: Final = 5
 ANSWERING: Final = wire.Welcome(protocol=wire.PROTOCOL, sidecar="0", mode="recover", answers=wire.ANSWERS)
 
@@ -123,6 +121,7 @@ def test_a_refusal_gives_the_controller_the_very_error(either: Pair) -> None:
 
 def test_a_sidecar_that_never_answers_costs_the_bound_and_no_more(either: Pair) -> None:
     gateway, _ = link(either, answers(lambda _message: ()))
+    gateway.wait_at_most(BOUND_MS)
     ended = gateway.do(f"{HELD} return await endRun()")
     gateway.do("await g.lock.release()")
     assert ended["takeover"] is True
@@ -135,7 +134,7 @@ def test_a_sidecar_that_does_not_know_the_question_is_not_asked(either: Pair) ->
     ended = gateway.do(f"{HELD} return await endRun()")
     gateway.do("await g.lock.release()")
     assert ended["takeover"] is True
-    assert ended["ms"] < BOUND_MS
+    assert ended["ms"] < PATIENT_MS / 2
     sidecar.sync()
     assert sidecar.said("ask.lock") == []
 
@@ -156,6 +155,7 @@ def test_nonsense_is_no_word_to_wait(older: Pair, nonsense: dict[str, Any]) -> N
         yield str(fields).replace("'", '"').encode() + b"\n"
 
     gateway, _ = link(older, answers(talk))
+    gateway.wait_at_most(BOUND_MS)
     ended = gateway.do(f"{HELD} return await endRun()")
     gateway.do("await g.lock.release()")
     assert "SessionWriteLockTimeoutError" in ended["outcome"]

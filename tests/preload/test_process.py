@@ -13,6 +13,7 @@ import pytest
 from sidecar.wire import messages as wire
 from tests.preload.kit import (
     PATIENCE_SECONDS,
+    PATIENT_MS,
     PRELOAD,
     SLOW_WRITE,
     Answer,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from tests.preload.kit import Gateway
 
 FIRST_NODE_WITH_HOOKS: Final = (22, 15)
-BOUND_MS: Final = 250
 
 REMEMBER: Final = """
 import fs from "node:fs";
@@ -209,7 +209,7 @@ def test_a_sidecar_that_is_not_there_costs_one_line_and_no_delay(start: Start, s
     gateway.do("await startRun(); await coTenant()")
     ended = gateway.do("return await endRun()")
     assert ended["outcome"] == "takeover"
-    assert ended["ms"] < BOUND_MS / 2
+    assert ended["ms"] < PATIENT_MS / 2
     gateway.do("await new Promise((later) => setTimeout(later, 350))")  # time for two more attempts
     [line] = gateway.end().splitlines()
     assert "no sidecar at" in line
@@ -259,7 +259,7 @@ def test_a_sidecar_that_has_not_welcomed_is_not_waited_for(start: Start, sidecar
     sidecar.wait_for_said("fence.set")
     ended = gateway.do("return await endRun()")
     assert ended["outcome"] == "takeover"
-    assert ended["ms"] < BOUND_MS / 2
+    assert ended["ms"] < PATIENT_MS / 2
     assert sidecar.said("ask") == []
 
 

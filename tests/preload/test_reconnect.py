@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.preload.kit import SLOW_WRITE
+from tests.preload.kit import BOUND_MS, SLOW_WRITE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,5 +63,7 @@ def test_a_write_under_way_is_told_again_ahead_of_the_window(either: Pair) -> No
 
 
 def test_what_is_over_is_not_told_again(either: Pair) -> None:
-    _, _, told = again(either, "await coTenant(); await endRun(() => {}).catch(() => {})")
+    _, _, told = again(
+        either, f"setAskBoundMs({BOUND_MS}); await coTenant(); await endRun(() => {{}}).catch(() => {{}})"
+    )
     assert {m["t"] for m in told()} == {"hello", "adapter", "synced"}

@@ -13,7 +13,7 @@ from inotify_simple import INotify, flags
 
 from sidecar.preload import preload_path
 from sidecar.wire import messages as wire
-from tests.preload.kit import MODELS, PATIENCE_SECONDS, clean_environment, welcome
+from tests.preload.kit import BOUND_MS, MODELS, PATIENCE_SECONDS, clean_environment, welcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,6 +119,7 @@ def test_a_question_does_not_get_its_answer_before_the_check_has_passed(
     sidecar.answer = approving
     slow = f"{RELEASE} if (file.startsWith('/proc/self/fd/')) {SLOW}"
     gateway = start(model=_edited(tmp_path, "swap", RELEASE, slow))
+    gateway.wait_at_most(BOUND_MS)
     gateway.do("await startRun()")
     gateway.do("await coTenant()")
     ended = gateway.do("return await endRun()")

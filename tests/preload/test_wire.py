@@ -14,7 +14,7 @@ from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_gateway, encode
 from sidecar.wire.schema import json_schema
-from tests.preload.kit import PRELOAD, Answer, Connection, Node, Sidecar, Told, clean_environment, welcome
+from tests.preload.kit import BOUND_MS, PRELOAD, Answer, Connection, Node, Sidecar, Told, clean_environment, welcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -73,6 +73,7 @@ def full(start: Start, sidecar: Sidecar, tmp_path: Path) -> Gateway:
     sidecar.answer = once
     sidecar.link.say(wire.Welcome(protocol=wire.PROTOCOL, sidecar="0", mode="recover", answers=wire.ANSWERS))
     sidecar.sync()
+    gateway.wait_at_most(BOUND_MS)
     gateway.do(EVERY_MESSAGE)
     # The answer to this is longer than the wire allows, so it is dropped, and the loss is told with the next message.
     sidecar.link.say(b'{"t":"sync","sync":"%s"}\n' % (b"x" * (wire.MAX_LINE_BYTES - 40)))

@@ -14,7 +14,7 @@ from sidecar.service.wiring import assemble
 if TYPE_CHECKING:
     from tests.service.kit import Place
 
-SOON = 10
+SOON = 90
 
 
 async def test_a_plain_job_and_a_coroutine_run_again_and_again_in_the_loops_thread() -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DENY: Final = '[[rule]]\nname = "no-notes"\nkinds = ["inject"]\nmay = "nothing"\n'
 ALLOW: Final = DENY.replace('"nothing"', '"append"')
 BAD: Final = DENY.replace('"nothing"', '"nothin"')
-SOON: Final = 10
+SOON: Final = 90
 
 
 def put(file: Path, text: str) -> None:

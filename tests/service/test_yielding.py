@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-SOON = 10.0
+SOON = 90.0
 
 
 async def turns_of_others(until: asyncio.Event) -> int:

@@ -56,10 +56,10 @@ def test_a_file_that_is_replaced_is_told_once_when_it_is_done(tmp_path: Path, re
         files.start()
         try:
             replace(path)
-            seen = [await asyncio.wait_for(told.get(), 10)]
+            seen = [await asyncio.wait_for(told.get(), 90)]
             (tmp_path / "another.toml").write_text("of no interest")
             os.utime(path, follow_symlinks=False)
-            seen.append(await asyncio.wait_for(told.get(), 10))
+            seen.append(await asyncio.wait_for(told.get(), 90))
             assert told.empty()
             return seen
         finally:
