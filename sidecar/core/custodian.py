@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Run
     from sidecar.core.lock_table import LockTable
-    from sidecar.core.outcomes import AnyOutcome
+    from sidecar.core.outcomes import AnyOutcome, HoldEnded
     from sidecar.core.policy import Mode, Policy
     from sidecar.core.writer import Writer
 
@@ -120,6 +120,14 @@ class Custodian:
     def locks(self) -> LockTable:
         """Who holds the session locks."""
         return self._registry.locks
+
+    def last_holder(self, file: str) -> Writer | None:
+        """The linked process that acquired this lock last; None when not known."""
+        return self._registry.locks.last_holder(file)
+
+    def open_holds(self, at_ns: int) -> list[HoldEnded]:
+        """All open holds, as the end of the sidecar cuts them short."""
+        return self._registry.locks.open_holds(at_ns)
 
     def linked_pids(self) -> set[int]:
         """The processes that have a link."""
@@ -405,7 +413,7 @@ class Custodian:
         return []
 
     def _lock_released(self, event: ev.LockReleased) -> list[Decision]:
-        self._registry.locks.released(event)
+        self._registry.outcomes.add(self._registry.locks.released(event))
         wanted = False
         for window in self._registry.on_file(event.file):
             window.note(

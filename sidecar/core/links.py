@@ -32,7 +32,9 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
     gateway = registry.gateways.pop(event.link, None)
     if gateway is not None:
         registry.witness.ended(gateway.pid, gateway.started_at_ns)
-    registry.locks.lost(event.link)
+    ending = Ending.GATEWAY_ENDED if event.clean else Ending.LINK_LOST
+    for ended in registry.locks.lost(event.link, ending, event.at_ns):
+        registry.outcomes.add(ended)
     decisions: list[Decision] = []
     for window in registry.on_link(event.link):
         window.note(event.at_ns, "link lost", "the gateway ended" if event.clean else "without a goodbye")
@@ -40,7 +42,6 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
         incident = window.end(event.at_ns, unproven=bool(window.records))
         if incident is not None:
             decisions.append(SaveIncident(incident=incident))
-        ending = Ending.GATEWAY_ENDED if event.clean else Ending.LINK_LOST
         registry.outcomes.ended(window, ending, event.at_ns, final=not window.records)
         decisions += registry.end(window, unproven=bool(window.records))
     for ledger in registry.ledgers.values():

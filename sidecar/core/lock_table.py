@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.events import LockFileGone, LockFileSeen, LockTaken
+from sidecar.core.outcomes import Ending, HoldEnded
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -31,6 +32,8 @@ class LockHold:
         link: The link that reported it.
         hold: Its id on that link.
         writer: The holder.
+        previous: The holder before it; None when not known.
+        wait_ns: How long the holder had waited for the lock.
         since_ns: When the lock was acquired.
         until_ns: When it was released; None while it is held.
     """
@@ -38,6 +41,8 @@ class LockHold:
     link: str
     hold: str
     writer: Writer
+    previous: Writer | None
+    wait_ns: int
     since_ns: int
     until_ns: int | None = None
 
@@ -62,6 +67,7 @@ class ForeignHold:
 @dataclass(slots=True)
 class _FileLock:
     holds: list[LockHold] = field(default_factory=list)
+    last: Writer | None = None
     foreign: ForeignHold | None = None
 
 
@@ -74,17 +80,31 @@ class LockTable:
 
     def taken(self, event: LockTaken) -> None:
         """A linked process acquired a lock."""
-        holds = self._file(event.file).holds
-        holds.append(LockHold(event.link, event.hold, event.writer, event.at_ns))
+        known = self._file(event.file)
+        holds = known.holds
+        holds.append(LockHold(event.link, event.hold, event.writer, known.last, event.wait_ns, event.at_ns))
+        known.last = event.writer
         del holds[:-MAX_HOLDS]
 
-    def released(self, event: LockReleased) -> None:
-        """A linked process released a lock."""
+    def released(self, event: LockReleased) -> HoldEnded:
+        """A linked process released a lock; a hold whose beginning was not reported has a length all the same."""
+        ended: LockHold | None = None
         known = self._files.get(event.file)
         holds = known.holds if known is not None else []
         for index, hold in enumerate(holds):
-            if (hold.link, hold.hold) == (event.link, event.hold):
+            if hold.until_ns is None and (hold.link, hold.hold) == (event.link, event.hold):
+                ended = hold
                 holds[index] = replace(hold, until_ns=event.at_ns)
+        return HoldEnded(
+            file=event.file,
+            writer=ended.writer if ended is not None else event.writer,
+            previous=ended.previous if ended is not None else None,
+            since_ns=ended.since_ns if ended is not None else event.at_ns - event.held_ns,
+            wait_ns=ended.wait_ns if ended is not None else None,
+            at_ns=event.at_ns,
+            held_ns=event.held_ns,
+            ending=Ending.ENDED,
+        )
 
     def seen(self, event: LockFileSeen) -> None:
         """A lock file names a process without a link."""
@@ -98,16 +118,40 @@ class LockTable:
 
     def linked(self, pid: int) -> None:
         """This process has a link now and reports its holds itself."""
-        for file, known in list(self._files.items()):
+        for known in self._files.values():
             if known.foreign is not None and known.foreign.pid == pid:
                 known.foreign = None
-                self._drop_empty(file, known)
 
-    def lost(self, link: str) -> None:
-        """A link is gone: its reports of holds count no more."""
-        for file, known in list(self._files.items()):
-            known.holds = [h for h in known.holds if h.link != link]
-            self._drop_empty(file, known)
+    def lost(self, link: str, ending: Ending, at_ns: int) -> list[HoldEnded]:
+        """A link is gone: its reports of holds count no more.
+
+        Returns:
+            Its open holds. One that the process has reported on another link meanwhile goes on there.
+        """
+        ended = []
+        for file, known in self._files.items():
+            gone = [h for h in known.holds if h.link == link]
+            if gone:
+                known.holds = [h for h in known.holds if h.link != link]
+                elsewhere = {h.hold for h in known.holds if h.until_ns is None}
+                ended += [
+                    _broken(file, h, ending, at_ns) for h in gone if h.until_ns is None and h.hold not in elsewhere
+                ]
+        return ended
+
+    def open_holds(self, at_ns: int) -> list[HoldEnded]:
+        """All open holds, as the end of the sidecar cuts them short."""
+        return [
+            _broken(file, hold, Ending.SIDECAR_STOPPED, at_ns)
+            for file, known in self._files.items()
+            for hold in known.holds
+            if hold.until_ns is None
+        ]
+
+    def last_holder(self, file: str) -> Writer | None:
+        """The linked process that acquired this lock last; None when not known."""
+        known = self._files.get(file)
+        return known.last if known is not None else None
 
     def is_held(self, file: str, links: Container[str]) -> bool:
         """One of these links reported a hold of this file that has not ended."""
@@ -141,7 +185,7 @@ class LockTable:
         if known is None:
             return []
         events: list[LockTaken | LockFileSeen | LockFileGone] = [
-            LockTaken(file=file, hold=h.hold, writer=h.writer, wait_ns=0, at_ns=h.since_ns, link=h.link)
+            LockTaken(file=file, hold=h.hold, writer=h.writer, wait_ns=h.wait_ns, at_ns=h.since_ns, link=h.link)
             for h in known.holds
             if h.until_ns is None
         ]
@@ -162,6 +206,15 @@ class LockTable:
             self._files.move_to_end(file)
         return known
 
-    def _drop_empty(self, file: str, known: _FileLock) -> None:
-        if not known.holds and known.foreign is None:
-            del self._files[file]
+
+def _broken(file: str, hold: LockHold, ending: Ending, at_ns: int) -> HoldEnded:
+    return HoldEnded(
+        file=file,
+        writer=hold.writer,
+        previous=hold.previous,
+        since_ns=hold.since_ns,
+        wait_ns=hold.wait_ns,
+        at_ns=at_ns,
+        held_ns=max(0, at_ns - hold.since_ns),
+        ending=ending,
+    )

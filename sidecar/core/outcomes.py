@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sidecar.core.incident import Incident, UnexplainedRange
     from sidecar.core.loss import Loss
     from sidecar.core.verdict import Verdict
+    from sidecar.core.writer import Writer
 
 
 class Ending(StrEnum):
@@ -238,6 +239,31 @@ class TakeoverReported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldEnded:
+    """A linked process holds a session lock no more.
+
+    Attributes:
+        file: The session file.
+        writer: The holder.
+        previous: The holder before it; None when not known.
+        since_ns: When the lock was acquired.
+        wait_ns: How long the holder had waited for it; None when its beginning was not reported.
+        at_ns: When the hold ended.
+        held_ns: How long it lasted, as the holder measured it.
+        ending: How it ended.
+    """
+
+    file: str
+    writer: Writer
+    previous: Writer | None
+    since_ns: int
+    wait_ns: int | None
+    at_ns: int
+    held_ns: int
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LockTimeoutSettled:
     """It is clear what came of a lock timeout inside a window."""
 
@@ -266,6 +292,7 @@ AnyOutcome = (
     | RecoveryAnswered
     | TurnLost
     | TakeoverReported
+    | HoldEnded
     | LockTimeoutSettled
     | CustodyLost
 )

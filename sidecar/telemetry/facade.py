@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sidecar.core.gateway import Gateway, Run
-    from sidecar.core.outcomes import AnyOutcome
+    from sidecar.core.outcomes import AnyOutcome, HoldEnded
     from sidecar.core.reports import Diagnostic, LockFailed
+    from sidecar.core.writer import Writer
     from sidecar.status import ExportStatus
     from sidecar.telemetry.metrics.instrument import Instrument
     from sidecar.telemetry.names.traceref import TraceRef
@@ -59,6 +60,14 @@ class Core(Protocol):
 
     def run_of(self, window: str) -> Run | None:
         """The run of a window that is open, or whose history is being read."""
+        ...
+
+    def last_holder(self, file: str) -> Writer | None:
+        """The linked process that acquired this lock last; None when not known."""
+        ...
+
+    def open_holds(self, at_ns: int) -> Iterable[HoldEnded]:
+        """All open holds, as the end of the sidecar cuts them short."""
         ...
 
 
@@ -159,11 +168,13 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
     @guarded
     def lock_failed(self, report: LockFailed) -> None:
         """A writer did not acquire the session lock."""
-        self._take(report)
+        self._counters.take(report)
+        if self._tracer is not None:
+            self._tracer.lock_failed(report, self._core.last_holder(report.file) if self._core is not None else None)
 
     @guarded
     def bind_core(self, core: Core) -> None:
-        """Ask the core what windows are about, and add up the time that custody is unknown."""
+        """Ask the core what windows are about and who holds locks, and add up the time that custody is unknown."""
         self._core = core
         self._custody = CustodyTime(self._meters, core.custody_unknown, time.monotonic_ns)
 
@@ -204,6 +215,8 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
         if self._tracer is not None:
             for call in self._calls.flush(self._clock()):
                 self._tracer.take(call)
+            for hold in self._core.open_holds(self._clock()) if self._core is not None else ():
+                self._tracer.take(hold)
             self._tracer.close()
         if self._gauges is not None:
             self._gauges.freeze()

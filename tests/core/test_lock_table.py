@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sidecar.core import events as ev
+from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.lock_table import MAX_FILES, MAX_HOLDS, LockTable
-from tests.core.kit import CRON, FILE, LINK, OTHER_LINK
+from sidecar.core.outcomes import Ending
+from tests.core.kit import CRON, FILE, LINK, OTHER_LINK, OWN
 
 SEEN = ev.LockFileSeen(file=FILE, pid=4711, exe="/usr/bin/python3", at_ns=5)
 TAKEN = ev.LockTaken(file=FILE, hold="h", writer=CRON, wait_ns=0, at_ns=3, link=LINK)
@@ -37,10 +41,36 @@ def test_a_hold_is_that_of_the_link_which_reported_it() -> None:
     locks = table(TAKEN)
     assert locks.is_held(FILE, {LINK})
     assert not locks.is_held(FILE, {OTHER_LINK})
-    locks.lost(OTHER_LINK)
+    assert locks.lost(OTHER_LINK, Ending.LINK_LOST, 9) == []
     assert locks.is_held(FILE, {LINK})
-    locks.lost(LINK)
+    [ended] = locks.lost(LINK, Ending.LINK_LOST, 9)
+    assert (ended.writer, ended.since_ns, ended.held_ns, ended.ending) == (CRON, 3, 6, Ending.LINK_LOST)
     assert not locks.is_held(FILE, {LINK})
+
+
+def test_a_hold_that_was_reported_on_another_link_meanwhile_goes_on() -> None:
+    locks = table(TAKEN, replace(TAKEN, link=OTHER_LINK))
+    assert locks.lost(LINK, Ending.LINK_LOST, 9) == []
+    assert locks.is_held(FILE, {OTHER_LINK})
+
+
+def test_the_end_of_a_hold_says_who_held_the_lock_before_though_its_link_is_gone() -> None:
+    locks = table(TAKEN)
+    locks.lost(LINK, Ending.GATEWAY_ENDED, 4)
+    locks.taken(replace(TAKEN, link=OTHER_LINK, writer=OWN, wait_ns=2, at_ns=10))
+    assert locks.last_holder(FILE) == OWN
+    released = ev.LockReleased(
+        file=FILE, hold="h", writer=OWN, after=Fingerprint.absent(), held_ns=5, at_ns=15, link=OTHER_LINK
+    )
+    ended = locks.released(released)
+    assert (ended.writer, ended.previous, ended.wait_ns, ended.ending) == (OWN, CRON, 2, Ending.ENDED)
+    again = locks.released(released)
+    assert (again.since_ns, again.wait_ns, again.previous) == (10, None, None), "its beginning was not reported"
+
+
+def test_open_holds_are_cut_short_by_the_end_of_the_sidecar() -> None:
+    [ended] = table(TAKEN).open_holds(8)
+    assert (ended.held_ns, ended.ending) == (5, Ending.SIDECAR_STOPPED)
 
 
 def test_a_foreign_hold_has_ended_when_the_lock_file_is_gone_and_is_still_known() -> None:

@@ -56,7 +56,9 @@ def taken(at_ns: int, writer: Writer = OWN, hold: str = "h1", wait_ns: int = 40 
 
 
 def released(at_ns: int, writer: Writer = OWN, hold: str = "h1", held_ns: int = 10 * MS) -> ev.LockReleased:
-    return ev.LockReleased(file=FILE, hold=hold, writer=writer, after=fp(100), held_ns=held_ns, at_ns=at_ns)
+    return ev.LockReleased(
+        link="link-1", file=FILE, hold=hold, writer=writer, after=fp(100), held_ns=held_ns, at_ns=at_ns
+    )
 
 
 def wrote(

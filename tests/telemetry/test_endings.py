@@ -17,7 +17,7 @@ from sidecar.telemetry.metrics.locks import LOCK_FAILURES
 from sidecar.telemetry.metrics.recoveries import TURNS_LOST
 from sidecar.telemetry.metrics.windows import WINDOWS_CLOSED
 from sidecar.telemetry.names.names import Label
-from sidecar.telemetry.traces import locks, model_calls, windows
+from sidecar.telemetry.traces import model_calls, windows
 from tests.telemetry import facts
 from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import GATEWAY, MS, OWN, SECOND, T0
@@ -140,13 +140,14 @@ def test_a_lock_that_was_not_had_is_an_error_span_of_the_length_of_the_wait(benc
 
 
 def test_open_tables_are_bounded_and_drops_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, limit in ((windows, "MAX_WINDOWS"), (model_calls, "MAX_CALLS"), (locks, "MAX_HOLDS")):
+    for module, limit in ((windows, "MAX_WINDOWS"), (model_calls, "MAX_CALLS")):
         monkeypatch.setattr(module, limit, 2)
     bench = Bench()
     for n in range(5):
         bench.tell(facts.fence(T0 + n, window=f"w{n}"), facts.taken(T0 + n, hold=f"h{n}"))
         bench.telemetry.diagnostic(facts.diagnostic("model.call.started", T0 + n, call=f"c{n}"), GATEWAY)
-    for name in ("session.fence", "session.lock", "chat"):
+    for name in ("session.fence", "chat"):
         assert bench.value(SPANS_DROPPED, **{Label.SPAN: name}) == 3
     bench.telemetry.shutdown()
-    assert len(bench.spans()) == 6
+    assert len(bench.spans("session.lock")) == 5
+    assert len(bench.spans()) == 9

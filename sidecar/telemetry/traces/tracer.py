@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.core import events as ev
 from sidecar.core import outcomes as out
-from sidecar.core.reports import LockFailed
 from sidecar.telemetry.names.traceref import TraceRef
 from sidecar.telemetry.traces.agent_runs import AgentRuns
-from sidecar.telemetry.traces.locks import Locks
+from sidecar.telemetry.traces.locks import failed_span, hold_span
 from sidecar.telemetry.traces.model_calls import CallEnded, call_span
 from sidecar.telemetry.traces.windows import Windows
 
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.core.gateway import Gateway
-    from sidecar.core.reports import Diagnostic
+    from sidecar.core.reports import Diagnostic, LockFailed
+    from sidecar.core.writer import Writer
     from sidecar.telemetry.names.names import Span
     from sidecar.telemetry.traces.locks import LockSpan
     from sidecar.telemetry.traces.placement import Placement
@@ -42,15 +42,12 @@ class Tracer:
         self._traces = traces
         self._clock = clock
         self._settled_ns = 0
-        self._locks = Locks(dropped)
         self._agent_runs = AgentRuns(dropped)
         self._windows = windows = Windows(dropped, clock)
         self._handlers: dict[type, Callable[[Any], None]] = {
-            ev.LockTaken: self._locks.taken,
-            ev.LockReleased: lambda event: self._put_lock(self._locks.released(event), event.at_ns),
             ev.LinkLost: self._link_lost,
-            LockFailed: lambda report: self._put_lock(self._locks.failed(report), report.at_ns),
             CallEnded: self._call_ended,
+            out.HoldEnded: lambda hold: self._put_lock(hold_span(hold), hold.at_ns),
             out.WindowOpened: windows.opened,
             out.FenceMoved: windows.moved,
             out.CustodyLost: windows.custody_lost,
@@ -95,11 +92,13 @@ class Tracer:
             self._traces.put_root(run)
         self.settle(report.at_ns)
 
+    def lock_failed(self, report: LockFailed, previous: Writer | None) -> None:
+        """Take in a failed attempt to acquire a lock; ``previous`` is the last known holder."""
+        self._put_lock(failed_span(report, previous), report.at_ns)
+
     def close(self) -> None:
         """Write all that is open, as ended by the end of the sidecar."""
         now_ns = self._clock()
-        for lock in self._locks.flush(now_ns):
-            self._put_lock(lock, now_ns)
         for run in self._agent_runs.flush(now_ns):
             self._traces.put_root(run)
         for window in self._windows.flush(now_ns):
@@ -110,8 +109,6 @@ class Tracer:
         ending = out.Ending.GATEWAY_ENDED if event.clean else out.Ending.LINK_LOST
         for run in self._agent_runs.lost(event.link, event.at_ns, ending):
             self._traces.put_root(run)
-        for lock in self._locks.lost(event.link, event.at_ns, ending):
-            self._put_lock(lock, event.at_ns)
 
     def _put_window(self, window: WindowSpan | None) -> None:
         if window is None:
