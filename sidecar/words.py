@@ -126,6 +126,7 @@ REASONS: Final[Mapping[Code, str]] = {
     ),
     Code.ANSWER_CAME_AFTER: "it came {after_ns:ms} after the gateway had stopped waiting",
     Code.NOT_REACHABLE: "no command reaches a gateway without the preload",
+    Code.NOT_RECORDED: "the intent could not be put on disk, so no command was given",
     Code.PRELOAD_REFUSED: "the gateway's preload refused: {problem}",
     Code.WITHDRAWN_POLICY_CHANGED: "the approval was taken back: policy changed; the next check is judged anew",
     Code.WITHDRAWN_PAUSED: "the approval was taken back: paused; the next check is judged anew",

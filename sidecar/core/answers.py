@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.change import Operation
-from sidecar.core.court import UNHEARD, heard_ns, page, saved, withdraw
+from sidecar.core.court import UNHEARD, due, heard_ns, saved, withdraw
 from sidecar.core.decisions import Decision, Refuse, SaveIncident
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.outcomes import RecoveryAnswered, WindowSettled
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sidecar.core.account import Account
     from sidecar.core.content import Snapshot
     from sidecar.core.court import Court
-    from sidecar.core.events import LineageChecked, RecoveryApplied, TurnTripped, VerdictAsked
+    from sidecar.core.events import CommandWithheld, LineageChecked, RecoveryApplied, TurnTripped, VerdictAsked
     from sidecar.core.late_answers import LateAnswers
     from sidecar.core.registry import Registry
     from sidecar.core.window import Window
@@ -117,6 +117,19 @@ class Answers:
             return self._late.told(window, window.late)
         return self._court.approved(window, event.current, judgement, heard_ns(event), event)
 
+    def withheld(self, event: CommandWithheld) -> list[Decision]:
+        """A command was not given: nothing came of the approval, and a gateway that waits hears no."""
+        window = self._registry.windows.get(event.window)
+        if window is None or window.incident is None:
+            return []
+        if window.approved is not None:
+            window.withdraw()
+        reason = Reason(ReasonCode.NOT_RECORDED)
+        window.note(event.at_ns, "command withheld", reason=reason)
+        incident = window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self._court.mode, reason))
+        answer = Refuse(link=event.link, window=event.window, ask=event.ask, verdict=incident.verdict, reason=reason)
+        return [SaveIncident(incident=window.snapshot()), *([answer] if event.ask else [])]
+
     def applied(self, event: RecoveryApplied) -> list[Decision]:
         """The preload obeyed a command, or refused it because something differed."""
         window = self._registry.windows.get(event.window)
@@ -166,7 +179,8 @@ class Answers:
         if incident.verdict is Verdict.EXTERNAL:
             if outcome is not Outcome.REFUSED:
                 window.amend(window.recovery(Outcome.REFUSED, self._court.mode, incident.reason))
-            return [*taken_back, SaveIncident(incident=window.snapshot()), *page(window, Subject.TAKEOVER)]
+            due(window, Subject.TAKEOVER)
+            return [*taken_back, SaveIncident(incident=window.snapshot())]
         if outcome in {Outcome.APPROVED, Outcome.APPLIED}:
             return [*taken_back, *self.lost(window)]
         if outcome is Outcome.NONE:
@@ -181,8 +195,9 @@ class Answers:
         incident = window.lost(self._court.mode)
         if incident is None:
             return []
-        paging = page(window, Subject.RECOVERY) if incident.recovery.outcome is Outcome.INEFFECTIVE else []
-        return [SaveIncident(incident=incident), *paging]
+        if incident.recovery.outcome is Outcome.INEFFECTIVE:
+            due(window, Subject.RECOVERY)
+        return [SaveIncident(incident=window.snapshot())]
 
     def lineage_checked(self, event: LineageChecked) -> list[Decision]:
         """The history after a recovery was read."""
@@ -204,7 +219,8 @@ class Answers:
         reason = Reason.of(ReasonCode.HISTORY_FORKED, records=event.missing[:_MAX_NAMED])
         window.note(event.at_ns, "history forked", reason=reason)
         window.amend(window.recovery(Outcome.INEFFECTIVE, self._court.mode, reason))
-        return [SaveIncident(incident=window.snapshot()), *page(window, Subject.RECOVERY)]
+        due(window, Subject.RECOVERY)
+        return [SaveIncident(incident=window.snapshot())]
 
     def _unproven(self, window: Window, event: LineageChecked) -> list[Decision]:
         """The history could not be read: without it no effect shows (rule 6), unless the session itself is over."""
@@ -214,7 +230,8 @@ class Answers:
             return saved(window.snapshot())
         reason = Reason.of(ReasonCode.HISTORY_UNREAD, problem=event.problem)
         window.amend(replace(window.recovery(Outcome.INEFFECTIVE, self._court.mode, reason), unproven=True))
-        return [SaveIncident(incident=window.snapshot()), *page(window, Subject.RECOVERY)]
+        due(window, Subject.RECOVERY)
+        return [SaveIncident(incident=window.snapshot())]
 
 
 def refusal(event: VerdictAsked, verdict: Verdict, reason: Reason) -> Refuse:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.brakes import Brakes
-from sidecar.core.decisions import Approve, Decision, Page, SaveIncident, Withdraw
+from sidecar.core.decisions import Approve, Decision, SaveIncident, Withdraw
 from sidecar.core.grade import Grade
 from sidecar.core.hold import Held, Hold
 from sidecar.core.incident import Outcome, Subject
@@ -95,7 +95,8 @@ class Court:
         self.note("storm", "", at_ns, self.brakes.storm.reason(limit))
         decisions = self.withdraw_all(ReasonCode.WITHDRAWN_STORM, Hold.STORM)
         if held_back and self.brakes.storm.tell():
-            decisions += page(held_back[0], Subject.STORM)
+            due(held_back[0], Subject.STORM)
+            decisions.append(SaveIncident(incident=held_back[0].snapshot()))
         return decisions
 
     def held(self, window: Window, at_ns: int) -> Held | None:
@@ -143,14 +144,16 @@ class Court:
         """Put a refusal on record, and wake a person where it is of a takeover."""
         held = Held(Hold.POLICY, judgement.reason) if judgement.rule else None
         incident = record.amend(record.recovery(Outcome.REFUSED, self.mode, judgement.reason, held=held))
-        paging = page(record, Subject.TAKEOVER) if incident.verdict is Verdict.EXTERNAL else []
-        return [SaveIncident(incident=record.snapshot()), *paging]
+        if incident.verdict is Verdict.EXTERNAL:
+            due(record, Subject.TAKEOVER)
+        return [SaveIncident(incident=record.snapshot())]
 
     def not_attempted(self, window: Window, held: Held) -> list[Decision]:
         """The verdict allows a recovery, and it is held back; a storm is told once."""
-        incident = window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, held.reason, held=held))
-        tell = held.hold is Hold.STORM and not told(window) and self.brakes.storm.tell()
-        return [*withdraw(window), SaveIncident(incident=incident), *(page(window, Subject.STORM) if tell else [])]
+        window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, held.reason, held=held))
+        if held.hold is Hold.STORM and not told(window) and self.brakes.storm.tell():
+            due(window, Subject.STORM)
+        return [*withdraw(window), SaveIncident(incident=window.snapshot())]
 
     def note(self, what: str, detail: str, at_ns: int, reason: Reason | None = None) -> None:
         """Add a line to the timeline of every window."""
@@ -160,16 +163,15 @@ class Court:
     def withdraw_all(self, code: ReasonCode, hold: Hold = Hold.NONE) -> list[Decision]:
         """Take back every approval that has not been seen applied."""
         reason = Reason(code)
-        withdrawn: list[Decision] = []
-        saves: list[Decision] = []
+        decisions: list[Decision] = []
         for window in self._registry.windows.values():
             taken_back = withdraw(window)
+            decisions += taken_back
             if taken_back and window.incident is not None:
-                saves += saved(
+                decisions += saved(
                     window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, reason, held=Held(hold, reason)))
                 )
-            withdrawn += taken_back
-        return [*withdrawn, *saves]
+        return decisions
 
 
 def heard_ns(event: VerdictAsked | LockTimedOut | TurnTripped) -> int:
@@ -183,7 +185,7 @@ def saved(incident: Incident | None) -> list[Decision]:
 
 
 def withdraw(window: Window) -> list[Decision]:
-    """Ahead of every save of its batch: what can't be recorded ends the batch, and must not keep an approval alive."""
+    """Take back what was approved ahead of a question."""
     if window.approved is None:
         return []
     window.withdraw()
@@ -195,9 +197,10 @@ def told(record: Record) -> bool:
     return record.incident is not None and Subject.STORM in record.incident.paged_for
 
 
-def page(record: Record, about: Subject) -> list[Decision]:
-    """One page for each incident and subject: that a person was told of a storm must not hide a takeover."""
-    if record.incident is None or about in record.incident.paged_for:
-        return []
-    incident = record.amend(paged=about)
-    return [SaveIncident(incident=incident), Page(incident=incident, about=about)]
+def due(record: Record, about: Subject) -> None:
+    """A page is due when the incident is saved next.
+
+    There is one for each incident and subject: that a person was told of a storm must not hide a takeover.
+    """
+    if record.incident is not None and about not in record.incident.paged_for:
+        record.amend(paged=about)

@@ -21,6 +21,7 @@ from sidecar.core.decisions import (
     RecallChain,
     ReportIllegalStep,
     Withdraw,
+    once_each,
 )
 from sidecar.core.errors import IllegalStepError
 from sidecar.core.gateway import Gateway
@@ -158,7 +159,7 @@ class Custodian:
         except IllegalStepError as error:
             decisions = self._refuse(event, error, at_ns)
         outcomes.decided(decisions, self._registry.windows, at_ns)
-        return decisions
+        return once_each(decisions)
 
     def _refuse(self, event: ev.Event, error: IllegalStepError, at_ns: int) -> list[Decision]:
         reason = Reason.of(ReasonCode.ILLEGAL_STEP, state=error.state, step=error.step)
@@ -229,6 +230,8 @@ class Custodian:
                 return self._late.late(event)
             case ev.SidecarHalted():
                 return self._late.halted(event)
+            case ev.CommandWithheld():
+                return self._answers.withheld(event)
             case ev.RecoveryApplied():
                 return self._answers.applied(event)
             case ev.TurnTripped():

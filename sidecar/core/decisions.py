@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sidecar.core.chain import KeptChain
     from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.incident import Incident, Subject
+    from sidecar.core.incident import Incident
     from sidecar.core.reasons import Reason
     from sidecar.core.recording import Recording
     from sidecar.core.verdict import Verdict
@@ -28,7 +30,7 @@ class ReadFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaveIncident:
-    """The incident is new or has changed. On disk before any later decision of the same batch (rule 6).
+    """The incident is new or has changed; the pages that it names are due from then on. One for each incident.
 
     Attributes:
         spent_at_ns: With it a recovery of its session is counted, at this time; 0 when none is.
@@ -90,14 +92,6 @@ class AnswerWait:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Wake a person: one notification for this incident and what it is about."""
-
-    incident: Incident
-    about: Subject
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckLineage:
     """Read the history and say which of these records are off the path from the last record to the root."""
 
@@ -153,10 +147,27 @@ Decision = (
     | Withdraw
     | Refuse
     | AnswerWait
-    | Page
     | CheckLineage
     | RecallChain
     | KeepChains
     | KeepRecording
     | ReportIllegalStep
 )
+
+
+def once_each(decisions: Iterable[Decision]) -> list[Decision]:
+    """The same with one `SaveIncident` for each incident: its last state, in the place of its first."""
+    made: list[Decision] = []
+    places: dict[str, int] = {}
+    for decision in decisions:
+        if not isinstance(decision, SaveIncident):
+            made.append(decision)
+            continue
+        place = places.setdefault(decision.incident.incident_id, len(made))
+        if place == len(made):
+            made.append(decision)
+            continue
+        earlier = made[place]
+        spent_at_ns = decision.spent_at_ns or (earlier.spent_at_ns if isinstance(earlier, SaveIncident) else 0)
+        made[place] = SaveIncident(incident=decision.incident, spent_at_ns=spent_at_ns)
+    return made

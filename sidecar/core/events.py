@@ -279,6 +279,20 @@ class SidecarHalted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandWithheld:
+    """A command was not given, for its intent could not be put on disk (rule 6). A question still waits for its answer.
+
+    Attributes:
+        ask: The question; empty where the command was to be pushed ahead of one.
+    """
+
+    link: str
+    window: str
+    ask: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryApplied:
     """The preload obeyed a command, or refused it because something differed.
 
@@ -423,6 +437,7 @@ Event = (
     | LockWaitEnded
     | AnswerLate
     | SidecarHalted
+    | CommandWithheld
     | RecoveryApplied
     | TurnTripped
     | LineageChecked

@@ -107,6 +107,7 @@ class ReasonCode(StrEnum):
     SIDECAR_HALTED = "sidecar_halted", "since_ns", "until_ns", "halted_ns"
     ANSWER_CAME_AFTER = "answer_came_after", "after_ns"
     NOT_REACHABLE = "not_reachable"
+    NOT_RECORDED = "not_recorded"
     PRELOAD_REFUSED = "preload_refused", "problem"
     WITHDRAWN_POLICY_CHANGED = "withdrawn_policy_changed"
     WITHDRAWN_PAUSED = "withdrawn_paused"

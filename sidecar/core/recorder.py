@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from sidecar.core.policy import Mode, Policy
 
 _OPENING: Final = (ev.FenceSet, ev.VerdictAsked, ev.LockTimedOut, ev.TurnTripped)
-_OF_WINDOW: Final = (ev.FenceClosed, ev.LockWaitEnded, ev.AnswerLate, ev.RecoveryApplied, ev.LineageChecked)
+_OF_WINDOW: Final = (
+    ev.FenceClosed,
+    ev.LockWaitEnded,
+    ev.AnswerLate,
+    ev.CommandWithheld,
+    ev.RecoveryApplied,
+    ev.LineageChecked,
+)
 _OF_ALL: Final = (ev.LinkOpened, ev.LinkLost, ev.KernelDeaf, ev.SidecarHalted, ev.PolicyChanged, ev.PauseChanged)
 _LEFT_OUT: Final = (ev.Noted, ev.TimePassed)
 """Names for people, and what has no part in any verdict."""

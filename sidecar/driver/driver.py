@@ -5,6 +5,7 @@ docs/driving-the-core.md is the contract that this keeps. Everything runs in one
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -17,8 +18,8 @@ from sidecar.core.court import UNHEARD
 from sidecar.core.errors import SidecarError
 from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.recorder import Recorder
+from sidecar.driver.journal import Journal
 from sidecar.driver.lineage import LineageCheck
-from sidecar.driver.owed import OwedPages
 from sidecar.driver.questions import Questions
 from sidecar.driver.reads import SyncedReads
 from sidecar.driver.tasks import Tasks
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from sidecar.core.content import Snapshot
     from sidecar.core.custodian import Custodian
     from sidecar.core.questions import Question
-    from sidecar.driver.ports import ChainSink, IncidentSink, Links, Listener, PageSink, RecordingSink
+    from sidecar.driver.ports import Chains, Links, Listener, Records
 
 _UNHEARD: Final = sentence(UNHEARD)
 
@@ -45,26 +46,21 @@ class Driver:
     def __init__(  # noqa: PLR0917 - a hub is made of its ports
         self,
         custodian: Custodian,
-        incidents: IncidentSink,
-        pages: PageSink,
+        records: Records,
+        chains: Chains,
         listener: Listener,
         links: Links,
         drain: Callable[[], None],
         now_ns: Callable[[], int],
-        chains: ChainSink | None = None,
-        recordings: RecordingSink | None = None,
     ) -> None:
         """Wire the hub; nothing happens before the first event."""
         self._custodian = custodian
-        self._incidents = incidents
-        self._pages = pages
+        self._chains = chains
         self._listener = listener
         self._links = links
         self._now_ns = now_ns
-        self._chains = chains
-        self._recordings = recordings
         self._recorder = Recorder(custodian)
-        self._owed = OwedPages(incidents, pages)
+        self.journal = Journal(records)
         self._reads = SyncedReads(links, drain, self._looked)
         self._lineage = LineageCheck(self.handle, now_ns)
         self._tasks = Tasks()
@@ -76,8 +72,6 @@ class Driver:
         self._brought: list[ev.Event] = []
         """Heard while the decisions of one event are carried out; told right after them."""
         self._busy = False
-        self.unsaved = 0
-        self.last_error = ""
 
     def handle(self, event: ev.Event) -> None:
         """Tell the core, and carry out what it decides, in order.
@@ -107,28 +101,28 @@ class Driver:
         decisions = self._recorder.handle(event)
         for outcome in self._custodian.outcomes:
             self._listener.outcome(outcome)
-        for number, decision in enumerate(decisions):
-            try:
+        for decision in decisions:
+            if isinstance(decision, de.Withdraw):
+                self._send(decision)
+        records = [decision for decision in decisions if isinstance(decision, de.Record)]
+        recorded = not records or self.journal.commit(records)
+        for decision in decisions:
+            if recorded or not _needs_record(decision):
                 self._carry_out(decision)
-            except SidecarError as error:
-                # What could not be recorded must not be done (rule 6): the rest of the batch stays undone, a gateway
-                # that waits for it goes on as unpatched, and the status says so. Pages are made up for.
-                self._not_recorded(type(decision).__name__, error)
-                self._owed.undone(decisions[number:])
-                return
-        if isinstance(event, ev.TimePassed) or any(isinstance(d, de.SaveIncident) for d in decisions):
+            elif isinstance(decision, de.Approve | de.AnswerWait):
+                self._withhold(decision)
+        if isinstance(event, ev.TimePassed):
             self._settle()
 
-    def _settle(self) -> None:
-        try:
-            self._owed.settle()
-        except SidecarError as error:
-            self._not_recorded("Page", error)
+    def _withhold(self, command: de.Approve | de.AnswerWait) -> None:
+        """The intent is not on disk, so nothing is done (rule 6), and the core is told."""
+        at_ns = self._now_ns()
+        self.handle(ev.CommandWithheld(link=command.link, window=command.window, ask=command.ask, at_ns=at_ns))
 
-    def _not_recorded(self, what: str, error: SidecarError) -> None:
-        self.unsaved += 1
-        self.last_error = str(error)
-        log.error("not_recorded", decision=what, error=str(error))
+    def _settle(self) -> None:
+        """Put on disk what is not, a part at a time: others have their turn in between."""
+        if self.journal.settle():
+            asyncio.get_running_loop().call_soon(self._settle)
 
     def is_fenced(self, file: str) -> bool:
         """A window is open on this file."""
@@ -156,43 +150,30 @@ class Driver:
 
     async def stop(self) -> None:
         """End what is under way, but for histories: a recovery without a look at its history has no outcome."""
-        self._settle()
         await self._lineage.stop()
+        while self.journal.settle():
+            pass
         await self._reads.stop()
         await self._tasks.stop()
 
     def _carry_out(self, decision: de.Decision) -> None:
         match decision:
-            case de.SaveIncident():
-                self._incidents.save(decision.incident, decision.spent_at_ns)
-                self._owed.heard(decision.incident)
-            case de.Approve() | de.Withdraw() | de.Refuse() | de.AnswerWait():
+            case de.Approve() | de.Refuse() | de.AnswerWait():
                 self._send(decision)
-            case de.Page():
-                self._pages.page(decision.incident, decision.about)
             case de.CheckLineage():
                 self._lineage.check(decision)
             case de.ReportIllegalStep():
                 log.error("illegal_step", window=decision.window, detail=sentence(decision.reason))
-            case de.RecallChain() | de.KeepChains() | de.KeepRecording():
-                self._remember(decision)
+            case de.RecallChain():
+                self._recall(decision.file)
             case de.ReadFile(settle=True):
                 self._reads.settle(decision.file)
             case de.ReadFile():
                 snapshot = self._reads.now(decision.file)
                 at_ns = self._now_ns()
                 self.handle(ev.SnapshotTaken(file=decision.file, snapshot=snapshot, at_ns=at_ns, settled=False))
-
-    def _remember(self, decision: de.RecallChain | de.KeepChains | de.KeepRecording) -> None:
-        match decision:
-            case de.RecallChain():
-                self._recall(decision.file)
-            case de.KeepChains() if self._chains is not None:
-                self._chains.keep(*decision.chains)
-            case de.KeepRecording() if self._recordings is not None:
-                self._recordings.keep(decision.incident, decision.recording)
-            case _:
-                pass
+            case de.Withdraw() | de.SaveIncident() | de.KeepChains() | de.KeepRecording():
+                pass  # done already, ahead of the rest
 
     async def chain(self, file: str) -> Chain:
         """Read a file and hold it against its chain of custody; changes neither."""
@@ -206,7 +187,7 @@ class Driver:
     def _recall(self, file: str) -> None:
         """Names of writers are no ground for a verdict, so a store that does not answer stops nothing."""
         try:
-            kept = None if self._chains is None else self._chains.recall(file)
+            kept = self._chains.recall(file)
         except SidecarError as error:
             log.warning("chain_not_recalled", file=file, error=str(error))
             return
@@ -227,3 +208,8 @@ class Driver:
         """The windows of links that are gone."""
         linked = {session.name for session in self._links.open_sessions()}
         return {w.window_id for w in self._custodian.windows if w.gateway.link not in linked}
+
+
+def _needs_record(decision: de.Decision) -> bool:
+    """It must not be done unless the intent is on disk. A refusal does nothing."""
+    return isinstance(decision, de.Approve) or (isinstance(decision, de.AnswerWait) and decision.granted)

@@ -9,46 +9,28 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sidecar.core.chain import KeptChain
-    from sidecar.core.decisions import Command
+    from sidecar.core.decisions import Command, Record
     from sidecar.core.events import Event
-    from sidecar.core.incident import Incident, Subject
     from sidecar.core.outcomes import AnyOutcome
-    from sidecar.core.recording import Recording
 
 
-class IncidentSink(Protocol):
-    """Where incidents are kept."""
+class Records(Protocol):
+    """Where everything is kept that must not be forgotten."""
 
-    def save(self, incident: Incident, spent_at_ns: int = 0) -> None:
-        """On disk when it returns, and with it that a recovery was counted at ``spent_at_ns``, if that is not 0."""
+    def commit(self, records: Iterable[Record]) -> None:
+        """Put all of it on disk in one commit, and make the pages due that its incidents name.
+
+        Raises:
+            SidecarError: Nothing of it is on disk.
+        """
         ...
 
 
-class ChainSink(Protocol):
-    """Where chains of custody outlive the sidecar."""
-
-    def keep(self, *chains: KeptChain) -> None:
-        """On disk when it returns, all of them or none."""
-        ...
+class Chains(Protocol):
+    """Chains of custody of the sidecar's earlier lives."""
 
     def recall(self, file: str) -> KeptChain | None:
         """What was kept of this file."""
-        ...
-
-
-class RecordingSink(Protocol):
-    """Where recordings of windows are kept."""
-
-    def keep(self, incident: Incident, recording: Recording) -> None:
-        """On disk when it returns, in the place of an earlier one of this incident."""
-        ...
-
-
-class PageSink(Protocol):
-    """Where pages go."""
-
-    def page(self, incident: Incident, about: Subject) -> None:
-        """Accept a page for delivery; durable when it returns, delivered later."""
         ...
 
 

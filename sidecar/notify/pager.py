@@ -1,8 +1,12 @@
-"""Delivers pages: each to every destination, again and again until it is taken or given up.
+"""Delivers the pages that are due by the store: each to every destination, until it is taken or given up.
 
-What is due, what was tried and who has taken it is in the store, so a restart goes on where the sidecar stopped. A
-destination that was told and whose answer got lost with the sidecar (killed between the two) is told once more: for a
-page, twice is better than never.
+A commit that saves an incident makes its pages due; the pager is woken after it, and looks by itself each minute. What
+is due, what was tried and which destination has taken it is in the store. So a restart goes on where the sidecar
+stopped: no page is lost, whenever the sidecar is killed.
+
+None is sent twice, as far as the destination allows. Where one has taken a page and the sidecar is killed before that
+is on disk, nobody can know it, and the page is sent once more: twice is better than never. The same holds for a
+destination that takes a page and does not say so.
 """
 
 from __future__ import annotations
@@ -14,19 +18,18 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import structlog
 
+from sidecar.core.errors import SidecarError
 from sidecar.job import Job
 from sidecar.notify.errors import DeliveryError
 from sidecar.notify.text import page_text
 from sidecar.status import PageStatus, Problem
-from sidecar.store.stored import PageKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from sidecar.core.incident import Incident, Subject
     from sidecar.notify.destination import Destination
     from sidecar.notify.text import PageText
-    from sidecar.store.stored import DuePage, StoredIncident
+    from sidecar.store.stored import DuePage, NewPage, PageKey, StoredIncident
 
 INTERVALS_SECONDS: Final = (10.0, 20.0, 40.0, 80.0, 160.0)
 """Waits between the attempts: six of them in a little over five minutes."""
@@ -45,10 +48,6 @@ log = structlog.get_logger("sidecar.notify")
 
 class PageStore(Protocol):
     """What the pager needs of the store."""
-
-    def page_due(self, incident: Incident, about: Subject) -> None:
-        """On disk when it returns."""
-        ...
 
     def page_delivered(self, key: PageKey, destination: str, at_ns: int) -> None:
         """One destination has it."""
@@ -84,7 +83,7 @@ class _Counts:
 
 
 class Pager:
-    """Accepts pages and delivers them in the background, while it is entered as a context manager."""
+    """Delivers the pages that are due by the store, while it is entered as a context manager."""
 
     def __init__(
         self,
@@ -114,7 +113,6 @@ class Pager:
         self._stopping = asyncio.Event()
         self._tasks: dict[PageKey, asyncio.Task[None]] = {}
         self._due: set[PageKey] = set()
-        self._covered: set[PageKey] = set()
         self._unrecorded: set[tuple[PageKey, str]] = set()
         """Pages that a destination has taken while the store did not."""
         self._counts = _Counts()
@@ -140,29 +138,16 @@ class Pager:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def page(self, incident: Incident, about: Subject) -> None:
-        """Accept a page: durable when this returns, delivered later.
-
-        A second one for the same incident and subject is ignored; one for a further takeover of a session is told by
-        the first.
-        """
-        key = PageKey(incident.incident_id, about)
-        if key in self._due or key in self._covered:
-            return
-        self._store.page_due(incident, about)
-        stored = self._store.get(incident.incident_id)
-        page = next((page for page in stored.pages if page.about is about), None) if stored is not None else None
-        if page is None:
-            return
-        if page.covered_by:
-            self._covered.add(key)
-            self._told("covered")
-            log.info("page_covered", incident=key.incident_id, about=about.value, by=page.covered_by)
-        elif not page.sent and not page.gave_up:
-            self._take(key, page.due_at_ns, page.attempts)
+    def wake(self, made: Iterable[NewPage]) -> None:
+        """A commit made these due. They are taken up in the next turn of the loop, when answers are on their way."""
+        for page in made:
+            if page.covered_by:
+                self._told("covered")
+                log.info("page_covered", incident=page.key.incident_id, about=page.key.about.value, by=page.covered_by)
+        asyncio.get_running_loop().call_soon(self._awake)
 
     def take_up(self) -> None:
-        """Deliver what is due by the store and not being delivered: a call of `page` or a delivery may have failed.
+        """Deliver what is due by the store and not being delivered.
 
         Raises:
             StoreError: The store does not say what is due.
@@ -200,6 +185,12 @@ class Pager:
             )
             problems.append(Problem(code="page_failed", what=what, remedy=remedy))
         return tuple(problems)
+
+    def _awake(self) -> None:
+        try:
+            self.take_up()
+        except SidecarError as error:  # the job takes them up in a minute
+            log.warning("pages_not_taken_up", error=str(error))
 
     def _take(self, key: PageKey, due_at_ns: int, attempts: int) -> None:
         """Start to deliver."""
@@ -285,5 +276,4 @@ class Pager:
         self._counts.last_error = error
         log.error("page_given_up", incident=key.incident_id, about=key.about.value, error=error)
         for other in covered:  # nobody heard of these: each is tried by itself
-            self._covered.discard(other)
             self._take(other, self._clock(), 0)

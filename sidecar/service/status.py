@@ -125,10 +125,12 @@ class StatusReport:
                 f" {self.file_system.blind}",
                 remedy="keep the state directory on a local file system of the machine that the gateway runs on",
             )
-        if self.driver.unsaved:
+        journal = self.driver.journal
+        if journal.unsaved or journal.failing:
             yield Problem(
                 code="store_failing",
-                what=f"{self.driver.unsaved} decision(s) were not carried out: {self.driver.last_error}",
+                what=f"{journal.unsaved} incident(s) are not on disk and {journal.forgotten} were given up:"
+                f" {journal.last_error}",
                 remedy=f"see that {self.settings.data_dir} has room and can be written to",
             )
         if self.running.ready and self.watcher.directories == 0:

@@ -40,7 +40,7 @@ from sidecar.service.stale_locks import StaleLocks
 from sidecar.service.status import Running, StatusReport
 from sidecar.store.chains import ChainStore
 from sidecar.store.incidents import IncidentStore
-from sidecar.store.recordings import RecordingStore
+from sidecar.store.records import RecordStore
 from sidecar.telemetry.facade import Telemetry
 from sidecar.watch.filesystem import file_system_of
 from sidecar.watch.watcher import Watcher
@@ -102,14 +102,14 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
     policy = first_policy(settings.policy)
     store = IncidentStore(settings.data_dir / "sidecar.db", now_ns)
     chains = ChainStore(store)
-    recordings = RecordingStore(store)
     pager = Pager(destinations_of(settings.notify), store, now_ns, told=telemetry.page)
+    records = RecordStore(store, chains, pager.wake)
     open_links = OpenLinks()
 
     # Core and driver
     custodian = Custodian(policy, settings.mode, store.recoveries_since(now_ns() - MAX_PERIOD_NS))
     sensors = Sensors()
-    driver = Driver(custodian, store, pager, telemetry, open_links, sensors.drain, now_ns, chains, recordings)
+    driver = Driver(custodian, records, chains, telemetry, open_links, sensors.drain, now_ns)
     losses = Losses(custodian, driver.handle, telemetry, now_ns)
     roster = Roster(custodian, open_links, settings.state_dir)
 

@@ -17,6 +17,7 @@ from sidecar.store.facts import build, plain
 from sidecar.store.reader import column, session_hash
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
 
     from sidecar.store.incidents import IncidentStore
@@ -92,10 +93,14 @@ class ChainStore(ChainReader):
         Raises:
             StoreError: None of them is on disk.
         """
+        with self._store.writing() as database:
+            self.put(database, *chains)
+
+    def put(self, database: sqlite3.Connection, *chains: KeptChain) -> None:
+        """The same within a transaction of the store."""
         rows = [_row(chain) for chain in chains]
         self._kept.update(chain.file for chain in chains)
-        with self._store.writing() as database:
-            database.executemany("INSERT OR REPLACE INTO chains VALUES (?, ?, ?, ?, ?, ?)", rows)
+        database.executemany("INSERT OR REPLACE INTO chains VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def watching(self, at_ns: int) -> None:
         """Every file is still being watched.

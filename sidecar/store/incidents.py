@@ -17,7 +17,7 @@ from sidecar.store.database import lock_store, open_writer, transaction
 from sidecar.store.errors import StoreCorruptError
 from sidecar.store.printable import clean
 from sidecar.store.reader import IncidentReader, column
-from sidecar.store.stored import PageKey
+from sidecar.store.stored import NewPage, PageKey
 
 if TYPE_CHECKING:
     import sqlite3
@@ -120,10 +120,18 @@ class IncidentStore(IncidentReader):
             StoreError: It is not on disk.
         """
         with self._writing() as database:
-            self._put(database, incident, self._clock())
-            if spent_at_ns:
-                row = (spent_at_ns, column(incident.session_file), incident.incident_id)
-                database.execute("INSERT INTO recoveries VALUES (?, ?, ?)", row)
+            self.put(database, incident, spent_at_ns)
+
+    def put(self, database: sqlite3.Connection, incident: Incident, spent_at_ns: int = 0) -> list[NewPage]:
+        """The same within a transaction of `writing`.
+
+        Returns:
+            The pages that it makes due.
+        """
+        if spent_at_ns:
+            row = (spent_at_ns, column(incident.session_file), incident.incident_id)
+            database.execute("INSERT INTO recoveries VALUES (?, ?, ?)", row)
+        return self._put(database, incident, self._clock())
 
     def recoveries_since(self, at_ns: int) -> list[Spent]:
         """The recoveries that budgets count, oldest first; those of an earlier life included."""
@@ -131,13 +139,6 @@ class IncidentStore(IncidentReader):
             database.execute("DELETE FROM recoveries WHERE at_ns < ?", (at_ns,))
             rows = database.execute("SELECT at_ns, session_file FROM recoveries ORDER BY at_ns, rowid").fetchall()
         return [Spent(row[0], row[1].decode("utf-8", "surrogatepass")) for row in rows]
-
-    def page_due(self, incident: Incident, about: Subject) -> None:
-        """Record that somebody has to be told this of the incident; once is enough."""
-        with self._writing() as database:
-            if database.execute("SELECT 1 FROM incidents WHERE id = ?", (incident.incident_id,)).fetchone() is None:
-                self._put(database, incident, self._clock())
-            _make_due(database, PageKey(incident.incident_id, about), self._clock())
 
     def page_delivered(self, key: PageKey, destination: str, at_ns: int) -> None:
         """Record that one destination has taken the page, so that it is not sent there again.
@@ -236,7 +237,7 @@ class IncidentStore(IncidentReader):
                 self._put(database, _closed_unseen(incident, now_ns), now_ns)
         return len(rows)
 
-    def _put(self, database: sqlite3.Connection, incident: Incident, now_ns: int) -> None:
+    def _put(self, database: sqlite3.Connection, incident: Incident, now_ns: int) -> list[NewPage]:
         name = PurePath(incident.session_file).name
         database.execute(
             """
@@ -257,8 +258,8 @@ class IncidentStore(IncidentReader):
             ),
         )
         _note_change(database, incident, now_ns)
-        for about in incident.paged_for:
-            _make_due(database, PageKey(incident.incident_id, about), now_ns)
+        made = [_make_due(database, PageKey(incident.incident_id, about), now_ns) for about in incident.paged_for]
+        return [page for page in made if page is not None]
 
 
 def _note_change(database: sqlite3.Connection, incident: Incident, now_ns: int) -> None:
@@ -287,13 +288,17 @@ def _note_change(database: sqlite3.Connection, incident: Incident, now_ns: int) 
         )
 
 
-def _make_due(database: sqlite3.Connection, key: PageKey, now_ns: int) -> None:
+def _make_due(database: sqlite3.Connection, key: PageKey, now_ns: int) -> NewPage | None:
+    """Make a page due; None where that was done before."""
+    if database.execute("SELECT 1 FROM pages WHERE incident_id = ? AND about = ?", key).fetchone() is not None:
+        return None
     wanted = {"id": key.incident_id, "about": key.about.value, "since_ns": now_ns - COVERS_NS}
-    covered_by = database.execute(_COVERING, wanted).fetchone()
+    found = database.execute(_COVERING, wanted).fetchone()
+    covered_by = found[0] if found else ""
     database.execute(
-        "INSERT OR IGNORE INTO pages (incident_id, about, due_at_ns, covered_by) VALUES (?, ?, ?, ?)",
-        (*key, now_ns, covered_by[0] if covered_by else ""),
+        "INSERT INTO pages (incident_id, about, due_at_ns, covered_by) VALUES (?, ?, ?, ?)", (*key, now_ns, covered_by)
     )
+    return NewPage(key, covered_by)
 
 
 def _closed_unseen(incident: Incident, now_ns: int) -> Incident:

@@ -13,8 +13,9 @@ from sidecar.store.printable import one_line
 from sidecar.store.tapes import decode, encode, pack
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from sidecar.core.incident import Incident
-    from sidecar.store.incidents import IncidentStore
 
 FORMAT: Final = "openclaw-sidecar incident 1"
 """What an exported file says of itself."""
@@ -34,22 +35,15 @@ class ExportError(SidecarError):
         super().__init__(f"{one_line(where)}: {one_line(reason)}; `openclaw-sidecar export ID` makes such files")
 
 
-class RecordingStore:
-    """Keeps recordings in the store of incidents; they go with their incident."""
+def put_recording(database: sqlite3.Connection, incident: Incident, recording: Recording) -> None:
+    """Keep a recording, in the place of an earlier one of this incident, within a transaction of the store.
 
-    def __init__(self, store: IncidentStore) -> None:
-        """Use the open store."""
-        self._store = store
-
-    def keep(self, incident: Incident, recording: Recording) -> None:
-        """Put the recording on disk.
-
-        Raises:
-            StoreError: It is not on disk.
-        """
-        row = (incident.incident_id, pack(recording))
-        with self._store.writing() as database:
-            database.execute("INSERT OR REPLACE INTO recordings VALUES (?, ?)", row)
+    It goes with its incident. Of one that could not be saved, nothing is kept.
+    """
+    database.execute(
+        "INSERT OR REPLACE INTO recordings SELECT id, ? FROM incidents WHERE id = ?",
+        (pack(recording), incident.incident_id),
+    )
 
 
 def exported(incident: Incident, recording: Recording | None, *, paths: bool = False) -> dict[str, Any]:

@@ -18,6 +18,18 @@ class PageKey(NamedTuple):
     about: Subject
 
 
+class NewPage(NamedTuple):
+    """A page that a commit has made due.
+
+    Attributes:
+        key: Which page.
+        covered_by: Id of an incident of the same session whose page tells of this one too; empty for a page of its own.
+    """
+
+    key: PageKey
+    covered_by: str
+
+
 @dataclass(frozen=True, slots=True)
 class PageRecord:
     """A page of an incident.

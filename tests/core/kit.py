@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from sidecar.core import events as ev
 from sidecar.core.change import Change, Operation
 from sidecar.core.content import BytesContent, Snapshot
 from sidecar.core.custodian import Custodian
-from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFile, RecallChain, Refuse, SaveIncident
+from sidecar.core.decisions import Approve, CheckLineage, Decision, ReadFile, RecallChain, Refuse, SaveIncident
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
 from sidecar.core.loss import Loss
@@ -20,9 +20,9 @@ from sidecar.core.rules import May, Rule
 from sidecar.core.writer import Writer, WriterKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from sidecar.core.incident import Incident
+    from sidecar.core.incident import Incident, Subject
 
 FILE: Final = "/state/agents/main/sessions/0a1b.jsonl"
 LINK: Final = "link-1"
@@ -96,6 +96,23 @@ def reported(
         began=span[0],
         ended=span[1],
     )
+
+
+class Due(NamedTuple):
+    """A page that fell due."""
+
+    incident: Incident
+    about: Subject
+
+
+def due(decisions: Iterable[Decision]) -> list[Due]:
+    """The pages that fell due, each once, with the incident as it was saved then."""
+    pages: dict[tuple[str, Subject], Due] = {}
+    for decision in decisions:
+        if isinstance(decision, SaveIncident):
+            for about in decision.incident.paged_for:
+                pages.setdefault((decision.incident.incident_id, about), Due(decision.incident, about))
+    return list(pages.values())
 
 
 @dataclass
@@ -505,9 +522,9 @@ class Bench:
         return self.made(Approve)
 
     @property
-    def pages(self) -> list[Page]:
+    def pages(self) -> list[Due]:
         """Pages so far."""
-        return self.made(Page)
+        return due(self.decisions)
 
     @property
     def checks(self) -> list[CheckLineage]:

@@ -9,10 +9,10 @@ import pytest
 from sidecar.core import events as ev
 from sidecar.core.change import Operation
 from sidecar.core.content import Snapshot
-from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFile, RecallChain, Refuse, SaveIncident
+from sidecar.core.decisions import Approve, CheckLineage, Decision, ReadFile, RecallChain, Refuse, SaveIncident
 from sidecar.core.gateway import Gateway
 from sidecar.core.grade import Grade
-from sidecar.core.incident import Outcome, UnexplainedRange
+from sidecar.core.incident import Outcome, Subject, UnexplainedRange
 from sidecar.core.ledger import CALL_NS
 from sidecar.core.loss import Loss
 from sidecar.core.policy import Mode, Policy
@@ -747,16 +747,25 @@ def test_rule_6_the_intent_is_saved_before_the_command_is_given(*, pushed: bool)
     assert (saved.incident.fence, saved.incident.current) == (approval.fence, approval.current)
 
 
-def test_rule_6_a_page_is_given_only_for_an_incident_that_is_saved_as_paged() -> None:
+@pytest.mark.parametrize("by", ["look", "ask", "trip", "close"])
+def test_rule_6_the_save_of_an_incident_says_that_its_page_is_due_and_there_is_one_for_each_event(by: str) -> None:
     bench = fenced()
     bench.disk.append(FOREIGN, foreign=1)
-    bench.look()
+    if by == "close":
+        bench.look()
+    before = len(bench.decisions)
+    match by:
+        case "look":
+            bench.look()
+        case "ask":
+            bench.ask()
+        case "trip":
+            bench.trip()
+        case _:
+            bench.close(takeover=True)
 
-    at = [type(d) for d in bench.decisions].index(Page)
-    before = bench.decisions[at - 1]
-    assert isinstance(before, SaveIncident)
-    assert before.incident.paged
-    assert before.incident.incident_id == bench.pages[0].incident.incident_id
+    [save] = [d for d in bench.decisions[before:] if isinstance(d, SaveIncident)]
+    assert save.incident.paged_for == (Subject.TAKEOVER,)
 
 
 def test_rule_7_no_decision_carries_text_of_the_session() -> None:

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sidecar.core import events as ev
 from sidecar.core.change import Change, Operation
 from sidecar.core.custodian import Custodian
-from sidecar.core.decisions import Approve, CheckLineage, Decision, Page, ReadFile, Refuse, SaveIncident
+from sidecar.core.decisions import Approve, CheckLineage, Decision, ReadFile, Refuse, SaveIncident
 from sidecar.core.gateway import Run
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.loss import Loss
@@ -130,14 +130,16 @@ class Sidecar:
                 case ReadFile(settle=False):
                     answers.decisions += self.look(settled=False).decisions
                 case SaveIncident(incident=incident):
+                    assert incident.window not in saved, "an incident is saved once for each event"
                     saved[incident.window] = incident
+                    known = self.incidents.get(incident.incident_id)
+                    told = known.paged_for if known is not None else ()
+                    assert incident.paged_for[: len(told)] == told, "a page that is due stays due"
+                    self.pages += [(incident, about) for about in incident.paged_for[len(told) :]]
                     self.incidents[incident.incident_id] = incident
                 case Approve():
                     assert saved[decision.window].recovery.outcome is Outcome.APPROVED, "rule 6: intent comes first"
                     self.approvals.append(decision)
-                case Page(incident=incident, about=about):
-                    assert about in saved[incident.window].paged_for, "rule 6: a page is saved before it is given"
-                    self.pages.append((incident, about))
                 case CheckLineage():
                     self.tell(ev.LineageChecked(window=decision.window, missing=(), at_ns=self.disk.clock))
                 case _:

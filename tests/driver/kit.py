@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from sidecar.core.custodian import Custodian
+from sidecar.core.decisions import KeepRecording, SaveIncident
 from sidecar.core.errors import SidecarError
 from sidecar.core.events import AccountBroken, Event
 from sidecar.core.policy import Mode, Policy
@@ -31,9 +32,10 @@ from sidecar.wire import messages as wire
 from tests.link.kit import AT, Client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from pathlib import Path
 
+    from sidecar.core.decisions import Record
     from sidecar.core.incident import Incident, Subject
     from sidecar.core.loss import Loss
     from sidecar.core.reasons import Reason
@@ -55,23 +57,31 @@ class Sinks:
 
     saved: list[Incident] = field(default_factory=list)
     paged: list[Incident] = field(default_factory=list)
+    told: set[tuple[str, Subject]] = field(default_factory=set)
     events: list[Event] = field(default_factory=list)
     kept: list[Recording] = field(default_factory=list)
     answers: list[float] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
+    commits: int = 0
     full: bool = False
     carrying_out: Event | None = None
 
-    def save(self, incident: Incident, spent_at_ns: int = 0) -> None:
+    def commit(self, records: Iterable[Record]) -> None:
         if self.full:
             raise FullError
-        self.saved.append(incident)
+        self.commits += 1
+        for record in records:
+            if isinstance(record, SaveIncident):
+                incident = record.incident
+                fresh = {(incident.incident_id, about) for about in incident.paged_for} - self.told
+                self.told |= fresh
+                self.paged += [incident] * len(fresh)
+                self.saved.append(incident)
+            elif isinstance(record, KeepRecording):
+                self.kept.append(record.recording)
 
-    def keep(self, _incident: Incident, recording: Recording) -> None:
-        self.kept.append(recording)
-
-    def page(self, incident: Incident, about: Subject) -> None:
-        self.paged.append(incident)
+    def recall(self, _file: str) -> None:
+        return None
 
     def event(self, event: Event) -> None:
         self.events.append(event)
@@ -296,7 +306,7 @@ async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
     """A desk at work on one session file."""
     sinks, links, losses = Sinks(), OpenLinks(), Counter[str]()
     custodian = Custodian(Policy(), mode)
-    driver = Driver(custodian, sinks, sinks, sinks, links, lambda: None, time.time_ns, recordings=sinks)
+    driver = Driver(custodian, sinks, sinks, sinks, links, lambda: None, time.time_ns)
 
     def lose(loss: Loss, reason: Reason, file: str = "") -> None:
         losses[loss.value] += 1

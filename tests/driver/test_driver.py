@@ -102,7 +102,7 @@ async def test_a_sidecar_that_only_observes_commands_nothing(place: Path) -> Non
 
 
 async def test_what_can_not_be_recorded_is_not_done(place: Path) -> None:
-    """Rule 6. The gateway that waits for an answer goes on as unpatched, and is served again when there is room."""
+    """Rule 6. The gateway that waits hears no at once, and is served again when there is room."""
     async with desk(place) as stage:
         gateway = await stage.link()
         fence = gateway.fence(stage.file)
@@ -110,9 +110,11 @@ async def test_what_can_not_be_recorded_is_not_done(place: Path) -> None:
         gateway.append(stage.file, "note")
         stage.sinks.full = True
         gateway.ask(stage.file, fence)
-        await stage.said()
-        assert gateway.commands.empty()
-        assert stage.driver.unsaved > 0
+        refused = await gateway.answer()
+        assert isinstance(refused, wire.Refuse)
+        assert (refused.ask, refused.verdict) == ("0.1", "co_tenant")
+        assert "could not be put on disk" in refused.reason
+        assert stage.driver.journal.unsaved == 1
         stage.sinks.full = False
         gateway.ask(stage.file, fence, ask="0.2")
         answer = await gateway.answer()

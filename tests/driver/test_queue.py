@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,10 +18,10 @@ from tests.core.kit import LINK, RUN, gateway
 from tests.driver.kit import HEADER, Sinks, foreign_append
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from sidecar.core.decisions import Decision
+    from sidecar.core.decisions import Decision, Record
     from sidecar.core.outcomes import AnyOutcome
 
 AT = 1_700_000_000_000_000_000
@@ -53,17 +53,14 @@ class Meddling(Sinks):
     def drain(self) -> None:
         self._used("drain")
 
-    def save(self, *args: Any, **more: Any) -> None:  # noqa: ANN401 - as the port takes them
+    def commit(self, records: Iterable[Record]) -> None:
         self._used("store")
-        super().save(*args, **more)
+        super().commit(records)
 
     def outcome(self, _outcome: AnyOutcome) -> None:
         self._used("listener")
 
     def recall(self, _file: str) -> None:
-        self._used("chains")
-
-    def keep(self, *_chains: object) -> None:
         self._used("chains")
 
     def _used(self, port: str) -> None:
@@ -79,9 +76,7 @@ class Stage:
         self.file.write_bytes(HEADER)
         self.core = Core()
         self.ports = Meddling(port)
-        self.driver = Driver(
-            self.core, self.ports, self.ports, self.ports, OpenLinks(), self.ports.drain, time.time_ns, self.ports
-        )
+        self.driver = Driver(self.core, self.ports, self.ports, self.ports, OpenLinks(), self.ports.drain, time.time_ns)
         self.interrupted = 0
         self.ports.interrupt = self._interrupt
 

@@ -4,13 +4,16 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
+from sidecar.core.decisions import SaveIncident
 from sidecar.core.incident import Subject
 from sidecar.core.verdict import Verdict
 from sidecar.notify.destination import destinations_of
 from sidecar.notify.errors import DeliveryError
 from sidecar.notify.pager import INTERVALS_SECONDS, STALE_NS, Pager
+from sidecar.store.chains import ChainStore
 from sidecar.store.errors import StoreWriteError
 from sidecar.store.incidents import IncidentStore
+from sidecar.store.records import RecordStore
 from sidecar.store.stored import PageKey
 from tests.store.samples import SECOND, foreign
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from sidecar.core.incident import Incident
     from sidecar.notify.text import PageText
     from sidecar.store.stored import PageRecord
     from tests.notify.conftest import Receiver
@@ -54,8 +58,14 @@ def record(store: IncidentStore) -> PageRecord:
     return stored.page
 
 
+def save(store: IncidentStore, pager: Pager, incident: Incident) -> None:
+    """What the driver's commit does; the pager looks in the next turn of the loop."""
+    RecordStore(store, ChainStore(store), pager.wake).commit([SaveIncident(incident=incident)])
+
+
 async def settled(pager: Pager) -> None:
     """Wait until nothing is on its way."""
+    await asyncio.sleep(0)
     while pager._tasks:
         await asyncio.wait(pager._tasks.values())
 
@@ -76,11 +86,10 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
 def test_an_incident_is_paged_once_whatever_is_asked(store: IncidentStore, clock: Clock, receiver: Receiver) -> None:
     async def work() -> None:
         async with Pager(destinations_of([receiver.url()]), store, clock, host="alpha") as pager:
-            store.save(foreign())
-            pager.page(foreign(), Subject.TAKEOVER)
-            pager.page(foreign(), Subject.TAKEOVER)
+            save(store, pager, foreign())
+            save(store, pager, foreign())
             await settled(pager)
-            pager.page(foreign(), Subject.TAKEOVER)
+            save(store, pager, foreign())
             await settled(pager)
             assert pager.status().sent == 1
             assert pager.status().pending == 0
@@ -102,7 +111,7 @@ def test_a_page_that_fails_at_first_is_tried_again_until_it_is_taken(
 
     async def work() -> None:
         async with Pager(destinations_of([receiver.url()]), store, clock, intervals_seconds=AT_ONCE) as pager:
-            pager.page(foreign(), Subject.TAKEOVER)
+            save(store, pager, foreign())
             await settled(pager)
             assert pager.status().sent == 1
             assert pager.problems() == ()
@@ -118,7 +127,7 @@ def test_only_the_destination_that_failed_is_told_again(store: IncidentStore, cl
 
     async def work() -> None:
         async with Pager([good, bad], store, clock, intervals_seconds=AT_ONCE) as pager:
-            pager.page(foreign(), Subject.TAKEOVER)
+            save(store, pager, foreign())
             await settled(pager)
 
     run(work)
@@ -131,7 +140,7 @@ def test_a_page_that_nobody_takes_is_given_up_and_seen(store: IncidentStore, clo
 
     async def work() -> None:
         async with Pager([bad], store, clock, intervals_seconds=AT_ONCE) as pager:
-            pager.page(foreign(), Subject.TAKEOVER)
+            save(store, pager, foreign())
             await settled(pager)
             status = pager.status()
             assert (status.failed, status.pending, status.sent) == (1, 0, 0)
@@ -149,7 +158,7 @@ def test_a_failing_page_is_a_problem_while_it_waits(store: IncidentStore, clock:
 
     async def work() -> None:
         async with Pager([bad], store, clock, intervals_seconds=NEVER) as pager:
-            pager.page(foreign(), Subject.TAKEOVER)
+            save(store, pager, foreign())
             await until(pager.problems)
             assert [p.code for p in pager.problems()] == ["page_failed"]
             assert (pager.status().pending, pager.status().last_error) == (1, "bad: no")
@@ -166,7 +175,7 @@ def test_a_restart_delivers_what_was_pending_and_nothing_twice(
 
     async def before() -> None:
         async with Pager([good, bad], store, clock, intervals_seconds=NEVER) as pager:
-            pager.page(foreign(), Subject.TAKEOVER)
+            save(store, pager, foreign())
             await until(pager.problems)
 
     async def after() -> None:
@@ -218,7 +227,8 @@ def test_without_a_destination_the_page_stays_due_and_that_is_a_problem(store: I
     async def work() -> None:
         async with Pager([], store, clock) as pager:
             assert pager.problems() == ()
-            pager.page(foreign(), Subject.TAKEOVER)
+            save(store, pager, foreign())
+            await settled(pager)
             assert pager.status().pending == 1
             [problem] = pager.problems()
             assert problem.code == "page_not_configured"
@@ -235,7 +245,7 @@ def test_the_end_waits_for_a_delivery_under_way(store: IncidentStore, clock: Clo
 
     async def work() -> None:
         async with Pager([fake], store, clock) as pager:
-            pager.page(foreign(), Subject.TAKEOVER)
+            save(store, pager, foreign())
             await until(lambda: fake.calls)
             asyncio.get_running_loop().call_later(0.05, fake.gate.set)
 
@@ -249,7 +259,7 @@ def test_the_page_is_due_on_disk_before_the_first_attempt(store: IncidentStore, 
 
     async def work() -> None:
         async with Pager([fake], store, clock) as pager:
-            pager.page(foreign(), Subject.TAKEOVER)
+            save(store, pager, foreign())
             assert record(store).due
             assert fake.calls == 0
             fake.gate.set()
@@ -263,8 +273,7 @@ def test_a_page_says_what_is_known_when_it_is_sent(store: IncidentStore, clock: 
 
     async def work() -> None:
         async with Pager(destinations_of([receiver.url()]), store, clock, intervals_seconds=AT_ONCE) as pager:
-            store.save(foreign(turn_lost=False, closed_at_ns=0))
-            pager.page(foreign(turn_lost=False, closed_at_ns=0), Subject.TAKEOVER)
+            save(store, pager, foreign(turn_lost=False, closed_at_ns=0))
             store.save(foreign())
             await settled(pager)
 
@@ -284,7 +293,7 @@ def test_a_bug_in_a_destination_is_no_end_of_the_pager(
 
     async def work() -> None:
         async with Pager([Broken()], store, clock) as pager:
-            pager.page(foreign(), Subject.TAKEOVER)
+            save(store, pager, foreign())
             await settled(pager)
             assert pager.status().last_error == "bug"
             assert pager.status().pending == 1
@@ -308,9 +317,9 @@ def test_a_further_takeover_of_the_session_is_told_by_the_page_of_the_first(
 
     async def run() -> None:
         async with Pager(destinations_of([receiver.url()]), store, clock, told=counted.append) as pager:
-            pager.page(foreign(), Subject.TAKEOVER)
+            save(store, pager, foreign())
             for _ in range(2):
-                pager.page(foreign("20260101T120500Z-00000002"), Subject.TAKEOVER)
+                save(store, pager, foreign("20260101T120500Z-00000002"))
             await settled(pager)
 
     asyncio.run(run())
@@ -328,13 +337,8 @@ def test_a_takeover_is_told_though_the_incident_and_the_session_were_paged_for_a
 
     async def run() -> None:
         async with Pager(destinations_of([receiver.url()]), store, clock) as pager:
-            for incident, about in (
-                (stormy, Subject.STORM),
-                (taken, Subject.TAKEOVER),
-                (further, Subject.TAKEOVER),
-            ):
-                store.save(incident)
-                pager.page(incident, about)
+            for incident in (stormy, taken, further):
+                save(store, pager, incident)
                 await settled(pager)
 
     asyncio.run(run())
@@ -377,7 +381,7 @@ def test_a_page_that_was_taken_and_could_not_be_put_on_record_is_not_sent_again(
     async def run() -> None:
         async with Pager([destination], store, clock) as pager:
             monkeypatch.setattr(store, "page_delivered", full)
-            pager.page(foreign(), Subject.TAKEOVER)
+            save(store, pager, foreign())
             await settled(pager)
             assert (pager.status().pending, pager.status().sent) == (1, 0)
             monkeypatch.setattr(store, "page_delivered", delivered)
@@ -397,8 +401,8 @@ def test_takeovers_that_a_page_given_up_should_have_told_of_get_pages_of_their_o
 
     async def run() -> None:
         async with Pager([destination], store, clock, intervals_seconds=AT_ONCE) as pager:
-            pager.page(foreign(), Subject.TAKEOVER)
-            pager.page(foreign("20260101T120500Z-00000002"), Subject.TAKEOVER)
+            save(store, pager, foreign())
+            save(store, pager, foreign("20260101T120500Z-00000002"))
             await until(lambda: destination.calls == 4)
             await settled(pager)
 

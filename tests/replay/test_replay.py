@@ -28,7 +28,7 @@ from sidecar.core.rules import May, Rule
 from sidecar.core.verdict import Verdict
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import IncidentReader
-from sidecar.store.recordings import RecordingStore, exported
+from sidecar.store.recordings import exported, put_recording
 from sidecar.store.tapes import decode, encode, pack, unpack
 from tests.core.kit import CRON, FILE, OWN, WINDOW, Bench
 from tests.store.samples import NOON, Clock
@@ -282,7 +282,8 @@ def test_a_recording_comes_back_from_the_store_as_it_was_and_goes_with_its_incid
     try:
         store.save(kept.incident)
         for _ in range(2):
-            RecordingStore(store).keep(kept.incident, kept.recording)
+            with store.writing() as database:
+                put_recording(database, kept.incident, kept.recording)
         with IncidentReader(store.path) as reader:
             assert reader.recording(kept.incident.incident_id) == kept.recording
             assert reader.recording("another") is None

@@ -44,10 +44,9 @@ def test_the_page_is_due_in_the_commit_that_asks_for_it(store: IncidentStore) ->
     assert page(store) == PageRecord(Subject.TAKEOVER, due=True, due_at_ns=NOON)
 
 
-def test_making_a_page_due_saves_an_unknown_incident_and_is_done_once(store: IncidentStore, clock: Clock) -> None:
-    store.page_due(foreign(paged_for=()), Subject.TAKEOVER)
+def test_a_page_falls_due_once_however_often_its_incident_is_saved(store: IncidentStore, clock: Clock) -> None:
+    store.save(foreign())
     clock.now_ns += SECOND
-    store.page_due(foreign(), Subject.TAKEOVER)
     store.save(foreign())
     assert page(store) == PageRecord(Subject.TAKEOVER, due=True, due_at_ns=NOON)
 

@@ -65,8 +65,6 @@ def line_of(decision: de.Decision, labels: Labels) -> list[str]:  # noqa: C901, 
             return [f"{labels.window(decision.window)}refuse {decision.verdict.value}"]
         case de.AnswerWait():
             return [f"{labels.window(decision.window)}{'wait on' if decision.granted else 'do not wait'}"]
-        case de.Page():
-            return [f"{_of(decision.incident, labels)}page {decision.about.value}"]
         case de.CheckLineage():
             return [f"{labels.window(decision.window)}check history {' '.join(decision.records)}"]
         case de.KeepRecording():
