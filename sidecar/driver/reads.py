@@ -1,9 +1,4 @@
-"""Reading a session file so that a verdict may rest on it.
-
-The bytes and the reports about them come over different ways. A look therefore reads the file first, then has every
-link say what it has done, then looks whether the file still is the same; only then are all reports about the bytes that
-were read known, and no report about later ones has any bytes to show.
-"""
+"""Reading a session file at a moment that lies between the same reports on every link."""
 
 from __future__ import annotations
 
@@ -33,7 +28,20 @@ log = structlog.get_logger("sidecar.driver")
 
 
 class SyncedReads:
-    """SyncedReads at files, and has at most one look without a question under way for each."""
+    """Readings of session files that a verdict may rest on (query synchronisation).
+
+    The bytes and the reports about them come over different ways. So a look reads the file, has every link report what
+    it has done, and looks whether the file still is the same. What `look` returns as heard, and `settle` passes on:
+
+    1. The snapshot is what the file was at one moment, between two equal fingerprints.
+    2. Every report of what was done to the file until that moment has been taken in.
+    3. No report of anything later has been taken in that the snapshot does not show.
+    4. What the watch and the kernel had to say by then has been taken in, too.
+    5. It ends in bounded time. A link that does not report in time costs the second guarantee, and that is returned; a
+       file that does not hold still costs the content.
+
+    At most one look that nobody waits for is under way for each file.
+    """
 
     def __init__(self, links: Links, drain: Callable[[], None], seen: Callable[[str, Snapshot], None]) -> None:
         """No look is under way.

@@ -721,3 +721,50 @@ async def test_what_is_kept_of_a_window_last_holds_what_its_history_was(place: P
     kept = stage.sinks.kept
     assert [type(event).__name__ for event in kept[-1].events].count("LineageChecked") == 1
     assert len(kept) == 1
+
+
+# How often the disk is waited for
+
+
+async def test_a_refusal_of_a_takeover_costs_one_commit_before_the_gateway_hears_it(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        foreign_append(stage.file)
+        before = stage.sinks.commits
+        gateway.ask(stage.file, fence)
+        assert isinstance(await gateway.answer(), wire.Refuse)
+        assert stage.sinks.commits - before == 1
+        assert stage.incident.paged_for == (Subject.TAKEOVER,)
+
+
+async def test_a_lost_turn_costs_one_commit(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        foreign_append(stage.file)
+        before = stage.sinks.commits
+        gateway.trip(stage.file, fence)
+        await stage.said()
+        assert stage.sinks.commits - before == 1
+        assert stage.incident.turn_lost
+        assert len(stage.sinks.kept) == 1, "its recording came with it"
+
+
+async def test_a_command_whose_intent_is_not_on_disk_is_no_command_without_effect(place: Path) -> None:
+    async with desk(place) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        gateway.append(stage.file, "note")
+        stage.sinks.full = True
+        gateway.ask(stage.file, fence)
+        assert isinstance(await gateway.answer(), wire.Refuse)
+        stage.sinks.full = False
+        gateway.trip(stage.file, fence)
+        gateway.end(takeover=True)
+        await stage.said()
+    assert (stage.incident.recovery.outcome, stage.incident.turn_lost) == (Outcome.NOT_ATTEMPTED, True)
+    assert stage.sinks.paged == []
