@@ -10,6 +10,7 @@ from benchmarks.account import measure_account
 from benchmarks.custody import measure_custody
 from benchmarks.idle import measure_idle
 from benchmarks.intake import measure_intake
+from benchmarks.lock_path import measure_lock_path
 from benchmarks.store import measure_store
 
 
@@ -21,6 +22,7 @@ def main() -> int:
         "store": measure_store,
         "intake": measure_intake,
         "idle": measure_idle,
+        "lock_path": measure_lock_path,
     }
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("name", nargs="*", choices=[*measurements, []], help="which (default: all)")

@@ -7,9 +7,11 @@ export const ABSENT = "absent";
 
 /** Text form of what the gateway's own fence holds ({exists, dev, ino, size, mtimeNs, ctimeNs} with BigInts). */
 export function encode(fingerprint) {
-  if (!fingerprint?.exists) return ABSENT;
-  const { dev, ino, size, mtimeNs, ctimeNs } = fingerprint;
-  return [dev, ino, size, mtimeNs, ctimeNs].map(unsigned).join(":");
+  return fingerprint?.exists ? text(fingerprint) : ABSENT;
+}
+
+function text({ dev, ino, size, mtimeNs, ctimeNs }) {
+  return `${unsigned(dev)}:${unsigned(ino)}:${unsigned(size)}:${unsigned(mtimeNs)}:${unsigned(ctimeNs)}`;
 }
 
 /** Node tells times before 1970, and inodes above 2**63 (SMB and FUSE have them), as negative numbers. */
@@ -21,8 +23,7 @@ function unsigned(value) {
 export function fingerprintOf(path) {
   const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
   if (!stat) return ABSENT;
-  const { dev, ino, size, mtimeNs, ctimeNs } = stat;
-  return encode({ exists: true, dev, ino, size, mtimeNs, ctimeNs });
+  return text(stat);
 }
 
 /** Size in bytes that a fingerprint's text tells; 0 for ABSENT. */

@@ -17,6 +17,12 @@ const MAX_LINE_BYTES = 1 << 20;
 const SAID = "OPENCLAW_SIDECAR_SAID";
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 1000;
+// Reports of what is over are written several at once, after so long, and ahead of any other message. Nothing is
+// concluded without them: a sidecar that saw the bytes first asks (`sync`), and a process that is killed before has said
+// no goodbye.
+const OVER = new Set(["lock.taken", "lock.released", "change"]);
+const OVER_MS = 5;
+const MAX_UNWRITTEN = 256;
 const MAX_LATE = 32; // questions that nobody waits for any more, and whose answer may still come
 
 /** Where the gateway keeps its state: it trims the variable and expands a leading tilde, and so do we. */
@@ -30,8 +36,9 @@ export function socketPath() {
   return process.env.OPENCLAW_SIDECAR_SOCKET || path.join(stateDir(), "openclaw-sidecar.sock");
 }
 
+/** The time, to the microsecond: a number holds no more of it. */
 export function nowNs() {
-  return String(BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000)) * 1000n);
+  return `${Math.round((performance.timeOrigin + performance.now()) * 1000)}000`;
 }
 
 /** JSON that is UTF-8 to its end: half of a surrogate pair, left by a cut or by a strange name, can't be read back. */
@@ -47,6 +54,9 @@ export class Link {
   #welcome = false;
   #recovers = false;
   #seq = 0;
+  #unwritten = [];
+  #writing = false;
+  #timer;
   #lost = 0;
   #full = false;
   #early = [];
@@ -91,7 +101,7 @@ export class Link {
   /** Say something. Order is kept; before the first connection a little is kept for it. */
   send(type, fields) {
     const message = { t: type, seq: 0, at: nowNs(), ...fields };
-    if (this.#open) this.#write(message);
+    if (this.#open) this.#say(message);
     else if (this.#early && this.#early.length < 1000) this.#early.push(message);
     else this.#lost += 1;
   }
@@ -125,14 +135,15 @@ export class Link {
 
   /** The process ends: everything has been said. */
   bye() {
-    if (this.#open) this.#write({ t: "bye", seq: 0, at: nowNs() });
+    if (this.#open) this.#say({ t: "bye", seq: 0, at: nowNs() });
   }
 
   #connected() {
     this.#open = true;
     this.#seq = 0;
+    this.#unwritten = [];
     this.#buffer = "";
-    this.#write({
+    this.#say({
       t: "hello",
       seq: 0,
       at: nowNs(),
@@ -152,33 +163,63 @@ export class Link {
     this.#full = false;
     const early = this.#early ?? [];
     this.#early = null;
-    for (const message of early) this.#write(message);
+    for (const message of early) this.#say(message);
     this.describe.connected(again);
   }
 
-  #write(message) {
-    if (this.#socket.writableLength > MAX_QUEUED_BYTES) {
-      this.#lost += 1;
+  #say(message) {
+    this.#unwritten.push(message);
+    // What is only announced is not over: no byte may be there of which nothing was said.
+    const over = OVER.has(message.t) && message.phase !== "begin";
+    if (!over || this.#unwritten.length > MAX_UNWRITTEN) this.#write();
+    else this.#timer ??= setTimeout(() => this.#due(), OVER_MS).unref();
+  }
+
+  #due() {
+    this.#timer = undefined;
+    if (this.#open) safely("link", () => this.#write());
+  }
+
+  /** One write for all: each costs the gateway as much as all else about a report. */
+  #write() {
+    if (this.#writing) return;
+    this.#writing = true;
+    let lines = "";
+    try {
+      while (this.#unwritten.length > 0) lines += this.#next(lines.length);
+    } finally {
+      this.#writing = false;
+      if (lines) this.#socket.write(lines);
+    }
+  }
+
+  /** The next line; empty when its message is dropped, or others must go ahead of it. */
+  #next(ahead) {
+    if (this.#socket.writableLength + ahead > MAX_QUEUED_BYTES) {
+      this.#lost += this.#unwritten.length;
       this.#full = true;
-      return;
+      this.#unwritten = [];
+      return "";
     }
-    if (this.#lost > 0 && message.t !== "hello") {
-      const count = this.#lost;
-      const full = this.#full;
-      this.#lost = 0;
-      this.#full = false;
-      this.#write({ t: "lost", seq: 0, at: nowNs(), count });
-      // What began meanwhile would look like a stranger's deed until it ends.
-      if (full) this.describe.missed();
-    }
+    if (this.#lost > 0 && this.#unwritten[0].t !== "hello") return this.#lostLine();
+    const message = this.#unwritten.shift();
     message.seq = this.#seq += 1;
     const line = `${toJson(message)}\n`;
-    if (line.length > MAX_LINE_BYTES) {
-      this.#seq -= 1;
-      this.#lost += 1;
-      return;
-    }
-    this.#socket.write(line);
+    if (line.length <= MAX_LINE_BYTES) return line;
+    this.#seq -= 1;
+    this.#lost += 1;
+    return "";
+  }
+
+  #lostLine() {
+    const [count, full, waiting] = [this.#lost, this.#full, this.#unwritten];
+    this.#lost = 0;
+    this.#full = false;
+    this.#unwritten = [];
+    // What began meanwhile would look like a stranger's deed until it ends.
+    if (full) this.describe.missed();
+    this.#unwritten.push(...waiting);
+    return `${toJson({ t: "lost", seq: (this.#seq += 1), at: nowNs(), count })}\n`;
   }
 
   #received(chunk) {

@@ -6,6 +6,8 @@ import { fileURLToPath } from "node:url";
 const realpathSync = fs.realpathSync.native;
 const directories = new Map();
 const MAX_DIRECTORIES = 256;
+const names = new Map(); // absolute name as it was given -> the file, for those that are session files
+const MAX_NAMES = 1024;
 
 /** Real, absolute path if `value` names a session file, otherwise undefined. Most paths fail the first string test. */
 export function sessionPath(value) {
@@ -16,12 +18,24 @@ export function sessionPath(value) {
     else return undefined;
   }
   if (!name.endsWith(".jsonl") || name.endsWith(".trajectory.jsonl")) return undefined;
+  return names.get(name) ?? sessionFile(name);
+}
+
+function sessionFile(name) {
   const absolute = path.resolve(name);
   const directory = path.dirname(absolute);
   if (path.basename(directory) !== "sessions") return undefined;
-  return path.join(realDirectory(directory), path.basename(absolute));
+  const real = realDirectory(directory);
+  if (real === undefined) return absolute;
+  const file = path.join(real, path.basename(absolute));
+  if (absolute === name) {
+    if (names.size >= MAX_NAMES) names.clear();
+    names.set(name, file);
+  }
+  return file;
 }
 
+/** Undefined while there is no such directory. */
 function realDirectory(directory) {
   const known = directories.get(directory);
   if (known !== undefined) return known;
@@ -29,7 +43,7 @@ function realDirectory(directory) {
   try {
     real = realpathSync(directory);
   } catch {
-    return directory;
+    return undefined;
   }
   if (directories.size >= MAX_DIRECTORIES) directories.clear();
   directories.set(directory, real);

@@ -131,7 +131,8 @@ const link = new Link(describe, (message) => commands.push(message));
 const answers = [];
 link.connect();
 for await (const line of createInterface({ input: process.stdin })) {
-  const { ask, send } = JSON.parse(line);
+  const { ask, send, ahead = [] } = JSON.parse(line);
+  for (const fields of ahead) link.send("lock.taken", fields);
   if (ask) link.ask(ask, 250).then((answer) => answers.push(answer ?? null));
   if (send) link.send(send, {});
   process.stdout.write(`${JSON.stringify({ ready: link.ready, commands, answers })}\\n`);
@@ -221,6 +222,22 @@ def test_an_answer_that_nobody_waits_for_is_not_taken_and_is_reported_as_late(en
     sidecar.link.say(wire.Approve(window="w", fence="absent", current="1:2:3:4:5", ask=ask))
     assert end.look()["commands"] == []
     assert len(sidecar.said("applied")) == 2
+
+
+def test_reports_that_can_wait_a_little_go_ahead_of_a_question_and_come_by_themselves(
+    end: LinkEnd, sidecar: Sidecar
+) -> None:
+    taken = [{"file": "/f", "hold": f"h{number}", "writer": {"kind": "cron"}, "wait": "1"} for number in range(600)]
+    end.program.ask({"ahead": taken[:2], "ask": ASK})
+    sidecar.wait_for_said("ask")
+    kinds = [message["t"] for message in sidecar.told if message["t"] in {"lock.taken", "ask"}]
+    assert kinds == ["lock.taken", "lock.taken", "ask"]
+
+    end.program.ask({"ahead": taken[2:]})
+    told = sidecar.wait_for_said("lock.taken", len(taken))
+    assert [message["hold"] for message in told] == [fields["hold"] for fields in taken]
+    numbers = [message["seq"] for message in sidecar.told if message["t"] != "sync"]
+    assert numbers == list(range(1, len(numbers) + 1))
 
 
 def test_a_welcome_of_another_protocol_is_no_welcome(end: LinkEnd, sidecar: Sidecar) -> None:

@@ -1,9 +1,9 @@
 // Small questions about the arguments of node:fs: which bytes, which flag, which position.
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import fs from "node:fs";
 
 export function sha256(bytes) {
-  return createHash("sha256").update(bytes).digest("hex");
+  return hash("sha256", bytes, "hex");
 }
 
 export function toBytes(data, encoding) {

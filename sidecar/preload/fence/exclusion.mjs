@@ -14,34 +14,43 @@ import { ASK_BOUND_MS, GUESTS_BOUND_MS, within } from "./deadlines.mjs";
 
 const APPENDS_WITHIN_MS = 5000; // who takes longer does something else, or has lost the lock without a word
 
+const NOBODY = [];
 const guests = new Map(); // file -> Set of {run, since, over}: the holds of its lock
 const doors = new Map(); // file -> Set of {run, since, over, waiting}: runs that want to be alone
 const coming = new Map(); // file -> Set of {since, over, kept}: the lock is being asked for, or given back
 
-/** Something begins. Gives what ends it: then it is there no more, and its promise `over` is kept. */
+/** Something begins. Gives what ends it: then it is there no more, and its promise `over` is kept, if there is one. */
 function begin(map, file, fields) {
-  let resolve;
-  const over = new Promise((end) => {
-    resolve = end;
-  });
-  const entry = { ...fields, over, since: performance.now() };
-  if (!map.has(file)) map.set(file, new Set());
-  const set = map.get(file);
+  const entry = { ...fields, since: performance.now(), ended: false, over: undefined, end: undefined };
+  let set = map.get(file);
+  if (!set) map.set(file, (set = new Set()));
   set.add(entry);
   return () => {
+    entry.ended = true;
     set.delete(entry);
     if (set.size === 0 && map.get(file) === set) map.delete(file);
-    resolve();
+    entry.end?.();
   };
 }
 
+/** A promise for the end of something; made only where somebody waits for it, which is seldom. */
+function overOf(entry) {
+  if (entry.ended) return undefined;
+  entry.over ??= new Promise((end) => {
+    entry.end = end;
+  });
+  return entry.over;
+}
+
 function allOver(entries, boundMs) {
-  return within(Promise.all(entries.map(({ over }) => over)), boundMs);
+  return within(Promise.all(entries.map(overOf)), boundMs);
 }
 
 function others(map, file, run) {
+  const entries = map.get(file);
+  if (!entries) return NOBODY;
   const after = performance.now() - APPENDS_WITHIN_MS;
-  return [...(map.get(file) ?? [])].filter((entry) => entry.run !== run && entry.since > after);
+  return [...entries].filter((entry) => entry.run !== run && entry.since > after);
 }
 
 /** Somebody has the lock now, in a run or in none. Gives what is called when it is given back. */
@@ -96,7 +105,9 @@ export function changes(file, kept = false) {
  * held, for when all have it, or have given it back, that came before. Undefined when there are none.
  */
 export function ahead(file, mayEnter) {
+  const entries = coming.get(file);
+  if (!entries) return undefined;
   const after = performance.now() - GUESTS_BOUND_MS;
-  const before = [...(coming.get(file) ?? [])].filter(({ since, kept }) => since > after && (kept || mayEnter));
+  const before = [...entries].filter(({ since, kept }) => since > after && (kept || mayEnter));
   return before.length === 0 ? undefined : allOver(before, Math.max(...before.map(({ since }) => since)) - after);
 }

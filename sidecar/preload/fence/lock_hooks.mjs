@@ -13,8 +13,8 @@ export function repeatHolds(send) {
   for (const fields of taken.values()) send("lock.taken", fields);
 }
 
-function elapsedNs(since) {
-  return String(process.hrtime.bigint() - since);
+function elapsedNs(since, until = performance.now()) {
+  return String(Math.round((until - since) * 1e6));
 }
 
 function failure(error) {
@@ -33,7 +33,7 @@ export function wrapLock(original, send, recovers) {
   return async function acquireSessionWriteLock(params, ...rest) {
     const file = safely("lock", () => sessionPath(params?.sessionFile));
     if (!file) return await original.call(this, params, ...rest);
-    const asked = process.hrtime.bigint();
+    const asked = performance.now();
     const admission = safely("lock", () => admitted(file, currentRun()));
     const mayEnter = () => params.allowReentrant === true && recovers();
     const first = admission?.opened ?? safely("lock", () => ahead(file, mayEnter()));
@@ -58,10 +58,10 @@ function held(lock, file, asked, send) {
   if (typeof lock?.release !== "function") return lock;
   const hold = `h${(holds += 1)}`;
   const writer = currentWriter();
-  const since = process.hrtime.bigint();
+  const since = performance.now();
   const leave = enter(file, currentRun());
   let released = false;
-  const fields = { file, hold, writer, wait: String(since - asked) };
+  const fields = { file, hold, writer, wait: elapsedNs(asked, since) };
   taken.set(hold, fields);
   send("lock.taken", fields);
   return {
