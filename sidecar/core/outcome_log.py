@@ -75,9 +75,12 @@ class OutcomeLog:
     def passed(self, window: Window) -> None:
         """The run went on or is done: what nobody had to judge is its own, or its gateway's fence let it pass."""
         run_id = window.run.run_id
-        own = [c for c in window.tally.unjudged if run_id and c.writer.run_id == run_id]
+        own: list[Change] = []
+        others: list[Change] = []
+        for change in window.tally.unjudged:
+            (own if run_id and change.writer.run_id == run_id else others).append(change)
         self._judged(window, Verdict.OWN, own)
-        self._judged(window, None, [c for c in window.tally.unjudged if c not in own])
+        self._judged(window, None, others)
         window.tally.unjudged.clear()
 
     def ended(self, window: Window, ending: out.Ending, at_ns: int, *, final: bool) -> None:
