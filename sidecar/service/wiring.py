@@ -1,8 +1,8 @@
-"""Makes every part of the sidecar, in the order in which one needs the other. Nothing is opened here.
+"""Makes every part of the sidecar, in the order in which one needs the other. Nothing is started here.
 
-Facts flow from the sensors to the driver and from there to the effects, so the effects are made first, then the driver,
-then the sensors. Two things are needed on both sides of the driver, and are made before it: the list of open links, and
-the list of sensors to drain.
+Facts flow from the sensors to the driver and from there to the effects, so the core and the effects are made first,
+then the driver, then the sensors. Two things are needed on both sides of the driver, and are made before it: the list
+of open links, and the list of sensors to drain.
 """
 
 from __future__ import annotations
@@ -97,17 +97,19 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
     file_system = file_system_of(settings.state_dir)
     faults = Faults(settings.simulate_loss)
 
-    # Effects
-    telemetry = Telemetry(instance=f"{platform.node()}:{settings.state_dir}")
+    # Core
     policy = first_policy(settings.policy)
     store = IncidentStore(settings.data_dir / "sidecar.db", now_ns)
+    custodian = Custodian(policy, settings.mode, store.recoveries_since(now_ns() - MAX_PERIOD_NS))
+
+    # Effects
+    telemetry = Telemetry(core=custodian, instance=f"{platform.node()}:{settings.state_dir}")
     chains = ChainStore(store)
     pager = Pager(destinations_of(settings.notify), store, now_ns, told=telemetry.page)
     records = RecordStore(store, chains, pager.wake)
     open_links = OpenLinks()
 
-    # Core and driver
-    custodian = Custodian(policy, settings.mode, store.recoveries_since(now_ns() - MAX_PERIOD_NS))
+    # Driver
     sensors = Sensors()
     driver = Driver(custodian, records, chains, telemetry, open_links, sensors.drain, now_ns)
     losses = Losses(custodian, driver.handle, telemetry, now_ns)
@@ -156,7 +158,6 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
         halts=halts,
         now_ns=now_ns,
     )
-    telemetry.bind_core(custodian)
     telemetry.bind_status(status)
     app = create_app(status, store, telemetry.render_metrics, custody=custody, hooks=hooks)
     web = WebServer(app, settings.http_host, settings.http_port)

@@ -79,12 +79,18 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
     """
 
     def __init__(
-        self, pipeline: Pipeline | None = None, *, instance: str = "", clock: Callable[[], int] = time.time_ns
+        self,
+        pipeline: Pipeline | None = None,
+        *,
+        core: Core | None = None,
+        instance: str = "",
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Write to ``pipeline``, or to what the environment names.
 
         Args:
             pipeline: Where everything goes.
+            core: Says what windows are about, who holds locks and where custody is unknown.
             instance: ``service.instance.id`` unless the environment names another: which gateway this is about.
             clock: Nanoseconds since the epoch.
 
@@ -99,9 +105,9 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
         self._stalls = Stalls(self._meters)
         self._tracer = self._start_tracer(clock)
         self._calls = ModelCalls(self._span_dropped if self._tracer is not None else lambda _: None)
-        self._custody: CustodyTime | None = None
+        self._custody = CustodyTime(self._meters, core.custody_unknown, time.monotonic_ns) if core is not None else None
         self._incidents = IncidentLog(pipeline.logger)
-        self._core: Core | None = None
+        self._core = core
         self._scrape = Lock()
         self._stopped = False
         self._gauges: StatusGauges | None = None
@@ -171,12 +177,6 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
         self._counters.take(report)
         if self._tracer is not None:
             self._tracer.lock_failed(report, self._core.last_holder(report.file) if self._core is not None else None)
-
-    @guarded
-    def bind_core(self, core: Core) -> None:
-        """Ask the core what windows are about and who holds locks, and add up the time that custody is unknown."""
-        self._core = core
-        self._custody = CustodyTime(self._meters, core.custody_unknown, time.monotonic_ns)
 
     @guarded
     def bind_status(self, source: StatusSource) -> None:

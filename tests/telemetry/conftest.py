@@ -54,8 +54,7 @@ class Bench:
     def __post_init__(self) -> None:
         processor = SimpleSpanProcessor(self.exporter, meter_provider=NoOpMeterProvider())
         pipeline = open_pipeline(span_processors=[processor], metric_readers=[self.reader])
-        self.telemetry = Telemetry(pipeline, clock=self.clock)
-        self.telemetry.bind_core(self.core)
+        self.telemetry = Telemetry(pipeline, core=self.core, clock=self.clock)
 
     def tell(self, *facts: Event | AnyOutcome) -> None:
         """Events, on which the core decides, and outcomes by themselves, told apart by their module."""

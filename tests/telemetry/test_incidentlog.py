@@ -83,10 +83,9 @@ def test_each_thing_that_an_incident_comes_to_is_a_line(lines: Callable[[], list
 
 
 def test_a_line_about_an_event_carries_the_ids_of_its_trace(lines: Callable[[], list[dict[str, Any]]]) -> None:
-    telemetry = Telemetry()
-    telemetry.diagnostic(facts.run_started(T0), GATEWAY)
     core = Custodian(Policy(), Mode.RECOVER)
-    telemetry.bind_core(core)
+    telemetry = Telemetry(core=core)
+    telemetry.diagnostic(facts.run_started(T0), GATEWAY)
     core.handle(facts.fence(T0))
     log = structlog.get_logger()
     for event in (facts.closed(T0 + 1), facts.taken(T0), facts.taken(T0, facts.COTENANT)):
