@@ -52,6 +52,30 @@ HISTORY: Final = b'{"type":"session","id":"s1"}\n{"type":"message","id":"first",
 
 WELCOME: Final = Welcome(protocol=PROTOCOL, sidecar="0", mode="recover")
 
+UNWATCHED: Final = {
+    "function installSessionEventWriteLock(params) {\n  return params.session;\n}": """\
+function readSessionFileFingerprintSync(sessionFile) {
+  const { dev, ino, size, mtimeNs, ctimeNs } = statSync(sessionFile, { bigint: true });
+  return { exists: true, dev, ino, size, mtimeNs, ctimeNs };
+}
+
+function installSessionEventWriteLock({ session, withSessionWriteLock }) {
+  const original = session._processAgentEvent;
+  if (typeof original !== "function") return;
+  session.__openclawSessionEventWriteLockInstalled = true;
+  session._processAgentEvent = (event) => withSessionWriteLock(() => original.call(session, event));
+}""",
+    "    hasSessionTakeover:": """\
+    refreshAfterOwnedSessionWrite() {
+      if (fenced && !takeover) fence = readSessionFileFingerprintSync(file);
+    },
+    hasSessionTakeover:""",
+    'from "node:async_hooks";\n': 'from "node:async_hooks";\nimport { statSync } from "node:fs";\n',
+    "  readSessionFileFingerprint,\n  run": "  readSessionFileFingerprint,\n  readSessionFileFingerprintSync,\n  run",
+}
+"""How 2026.5.22 to 5.27 differ from models/swap.mjs: the check is put around a method that the agent's session may not
+have, and what a run writes beside it sets the fence anew. tests/e2e/test_unwatched_fence.py runs the real 2026.5.22."""
+
 Told = dict[str, Any]
 Answer = SidecarMessage | bytes
 
@@ -327,12 +351,22 @@ def welcome(_connection: Connection, message: Told) -> Iterable[Answer]:
         yield WELCOME
 
 
+def unwatched_model() -> str:
+    """The model of 2026.5.22 to 5.27."""
+    text = (MODELS / "swap.mjs").read_text()
+    for old, new in UNWATCHED.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
 class Gateway(Node):
     """A model of the gateway with the real preload in it, linked to a socket."""
 
     def __init__(self, node: Path, directory: Path, socket_path: Path, *, model: str = "swap", **env: str) -> None:
         bundle = directory / "dist"
         shutil.copytree(MODELS, bundle, dirs_exist_ok=True)
+        (bundle / "unwatched.mjs").write_text(unwatched_model())
         (directory / "package.json").write_text('{"name": "openclaw", "version": "2026.5.18"}')
         (directory / "driver.mjs").write_text((MODELS / "driver.mjs").read_text())
         self._sessions = directory / "agents" / "main" / "sessions"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from sidecar.cli import main
+from sidecar.json_layout import layout
 from sidecar.store.recordings import exported
 from tests.transcripts.player import Story, UnknownCommandError
 from tests.transcripts.script import Block, Command, parse, render
@@ -56,7 +57,7 @@ def test_the_export_in_the_documentation_is_of_this_transcript(request: pytest.F
     played(story, blocks)
     (kept,) = story.kept.values()
     body = {**exported(kept.incident, kept.recording), "about": blocks[0].text[0].removeprefix("# ")}
-    text = json.dumps(body, indent=1) + "\n"
+    text = layout(body)
     if request.config.getoption("rewrite", default=False):
         DOCUMENTED.write_text(text, encoding="utf-8")
     assert text == DOCUMENTED.read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from sidecar.core import decisions as de
@@ -119,9 +120,9 @@ def story_of(incident: Incident, labels: Labels) -> list[str]:
         lines.append(f"  unexplained: {lack.length} bytes at {lack.offset}{by}")
     if incident.waited_ms:
         lines.append(f"  the user had waited {incident.waited_ms:g} ms")
-    return lines + [
-        f"  - {' '.join(part for part in (m.what, m.detail, _why(m.reason)) if part)}" for m in incident.timeline
-    ]
+    moments = [" ".join(part for part in (m.what, m.detail, _why(m.reason)) if part) for m in incident.timeline]
+    story = "; ".join(moments)
+    return lines + wrap(story, 116, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def summary(incident: Incident) -> tuple[str, ...]:
