@@ -93,8 +93,9 @@ class Driver:
                 self._handle(event)
         finally:
             self._busy = False
-            self._waiting.extendleft(reversed(self._brought))
-            self._brought.clear()
+            if self._brought:
+                self._waiting.extendleft(reversed(self._brought))
+                self._brought.clear()
 
     def _handle(self, event: ev.Event) -> None:
         self._listener.event(event)

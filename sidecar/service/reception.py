@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sidecar.core.gateway import Gateway
-    from sidecar.core.reports import Report
     from sidecar.driver.driver import Driver
     from sidecar.link.session import LinkSession
     from sidecar.link.translate import Heard
@@ -114,11 +113,14 @@ class Reception:
         answer: Awaitable[None] | None = None
         for value in heard:
             match value:
-                case ev.FileChanged():
+                # Almost all messages are of these kinds.
+                case ev.FileChanged() | ev.LockTaken() | ev.LockReleased() | ev.Noted():
                     self._driver.handle(value)
+                case Diagnostic():
+                    self._telemetry.diagnostic(value, session.gateway)
                 case CheckAsked() | WaitAsked() | TurnStopped():
                     answer = self._driver.asked(value)
-                case Diagnostic() | LockFailed() | WriteFailed() | AdapterFound() | PreloadTrouble():
+                case LockFailed() | WriteFailed() | AdapterFound() | PreloadTrouble():
                     self._report(session, value)
                 case _:
                     self._event(value)
@@ -158,10 +160,8 @@ class Reception:
                 event = replace(event, heard_ns=self._now_ns())
         self._driver.handle(event)
 
-    def _report(self, session: LinkSession, report: Report) -> None:
+    def _report(self, session: LinkSession, report: LockFailed | WriteFailed | AdapterFound | PreloadTrouble) -> None:
         match report:
-            case Diagnostic():
-                self._telemetry.diagnostic(report, session.gateway)
             case LockFailed():
                 self._telemetry.lock_failed(report)
             case WriteFailed():

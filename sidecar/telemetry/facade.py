@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import nullcontext
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -37,7 +37,8 @@ from sidecar.telemetry.traces.span import SpanWriter
 from sidecar.telemetry.traces.tracer import Tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
 
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.outcomes import AnyOutcome, HoldEnded
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from sidecar.status import ExportStatus
     from sidecar.telemetry.metrics.instrument import Instrument
     from sidecar.telemetry.names.traceref import TraceRef
+
+_NO_TRACE: Final = nullcontext()
 
 SHUTDOWN_SECONDS: Final = 3.0
 """What a backend gets to take the last spans and metrics."""
@@ -149,15 +152,10 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
             incident = outcome.incident
             self._incidents.changed(incident, self._runs.get(incident.run.run_id), self._clock())
 
-    @contextmanager
-    def within(self, event: ev.Event) -> Iterator[None]:
+    def within(self, event: ev.Event) -> AbstractContextManager[None]:
         """What is logged meanwhile is about this event, and carries the ids of the trace that it belongs to, if any."""
         ids = self._trace_of(event)
-        if not ids:
-            yield
-            return
-        with structlog.contextvars.bound_contextvars(**ids):
-            yield
+        return structlog.contextvars.bound_contextvars(**ids) if ids else _NO_TRACE
 
     @guarded
     def diagnostic(self, report: Diagnostic, gateway: Gateway) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from opentelemetry.context import Context
@@ -13,6 +15,10 @@ Value = str | int | float | bool
 
 _TRACE_DIGITS: Final = 32
 _SPAN_DIGITS: Final = 16
+_HEXADECIMAL: Final = re.compile("[0-9a-f]*")
+
+MAX_PARSED: Final = 4_096
+"""Places that are remembered by their text: the events of a run name the same ones again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +35,12 @@ class TraceRef:
     span_id: int = 0
     sampled: bool | None = None
 
-    @classmethod
-    def parse(cls, trace: str, span: str, *, sampled: bool | None = None) -> TraceRef | None:
-        """Read hexadecimal ids; None when the first is no trace id."""
+    @staticmethod
+    @lru_cache(maxsize=MAX_PARSED)
+    def parse(trace: str, span: str, *, sampled: bool | None = None) -> TraceRef | None:
+        """Read hexadecimal ids; None when the first is no trace id. The latest are remembered."""
         trace_id = _parse_id(trace, _TRACE_DIGITS)
-        return cls(trace_id, _parse_id(span, _SPAN_DIGITS), sampled) if trace_id else None
+        return TraceRef(trace_id, _parse_id(span, _SPAN_DIGITS), sampled) if trace_id else None
 
     def log_fields(self) -> dict[str, str]:
         """For a line of the log."""
@@ -49,6 +56,6 @@ class TraceRef:
 
 def _parse_id(text: str, digits: int) -> int:
     """A hexadecimal id of exactly so many digits; 0 for anything else."""
-    if len(text) != digits or not all(c in "0123456789abcdef" for c in text):
+    if len(text) != digits or _HEXADECIMAL.fullmatch(text) is None:
         return 0
     return int(text, 16)
