@@ -129,6 +129,11 @@ class Driver:
         """A window is open on this file."""
         return self._custodian.is_fenced(file)
 
+    def note(self, noted: ev.Noted) -> None:
+        """Add a line to the timelines of the windows that it is about. Most come while no window is open."""
+        if self._custodian.windows:
+            self.handle(noted)
+
     def look_again(self, moved: ev.FileMoved) -> None:
         """More is known of a change that the watch has told already."""
         if self._custodian.is_fenced(moved.file):

@@ -114,10 +114,12 @@ class Reception:
         for value in heard:
             match value:
                 # Almost all messages are of these kinds.
-                case ev.FileChanged() | ev.LockTaken() | ev.LockReleased() | ev.Noted():
+                case ev.FileChanged() | ev.LockTaken() | ev.LockReleased():
                     self._driver.handle(value)
                 case Diagnostic():
                     self._telemetry.diagnostic(value, session.gateway)
+                case ev.Noted():
+                    self._driver.note(value)
                 case CheckAsked() | WaitAsked() | TurnStopped():
                     answer = self._driver.asked(value)
                 case LockFailed() | WriteFailed() | AdapterFound() | PreloadTrouble():

@@ -179,3 +179,13 @@ async def test_an_error_in_a_port_loses_no_event_that_waits(place: Path) -> None
         stage.fence()
     stage.driver.handle(ev.TimePassed(at_ns=AT))
     assert [type(event) for event in stage.core.told[-2:]] == [ev.KernelHeard, ev.TimePassed]
+
+
+async def test_a_line_for_timelines_is_told_only_where_there_is_one(place: Path) -> None:
+    stage = Stage(place, "")
+    noted = ev.Noted(file="", run_id=RUN.run_id, what="model.call.started", detail="a model", at_ns=AT)
+    stage.driver.note(noted)
+    assert stage.core.told == []
+    stage.fence()
+    stage.driver.note(noted)
+    assert noted in stage.core.told
