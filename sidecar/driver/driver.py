@@ -106,7 +106,12 @@ class Driver:
             if isinstance(decision, de.Withdraw):
                 self._send(decision)
         records = [decision for decision in decisions if isinstance(decision, de.Record)]
-        recorded = not records or self.journal.commit(records)
+        if isinstance(event, ev.CommandWithheld):
+            # The disk has just failed, and a gateway waits for its no.
+            self.journal.postpone(records)
+            recorded = False
+        else:
+            recorded = not records or self.journal.commit(records)
         for decision in decisions:
             if recorded or not _needs_record(decision):
                 self._carry_out(decision)

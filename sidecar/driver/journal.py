@@ -89,6 +89,13 @@ class Journal:
             del self._unsaved[incident_id]
         return True
 
+    def postpone(self, records: Iterable[Record]) -> None:
+        """Leave incidents to a later commit."""
+        for record in records:
+            if isinstance(record, SaveIncident):
+                self._note(record)
+        self._bound()
+
     def settle(self) -> bool:
         """Commit some of what is unsaved. Returns whether there is more that can be tried now."""
         return bool(self._unsaved) and self.commit(()) and bool(self._unsaved)

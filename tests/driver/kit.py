@@ -62,11 +62,13 @@ class Sinks:
     kept: list[Recording] = field(default_factory=list)
     answers: list[float] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
+    tries: int = 0
     commits: int = 0
     full: bool = False
     carrying_out: Event | None = None
 
     def commit(self, records: Iterable[Record]) -> None:
+        self.tries += 1
         if self.full:
             raise FullError
         self.commits += 1

@@ -114,12 +114,14 @@ async def test_what_can_not_be_recorded_is_not_done(place: Path) -> None:
         assert isinstance(refused, wire.Refuse)
         assert (refused.ask, refused.verdict) == ("0.1", "co_tenant")
         assert "could not be put on disk" in refused.reason
-        assert stage.driver.journal.unsaved == 1
+        assert stage.sinks.tries - stage.sinks.commits == 1, "a gateway waits: the disk is not tried again"
+        assert (stage.driver.journal.unsaved, stage.driver.journal.failing) == (1, True)
         stage.sinks.full = False
         gateway.ask(stage.file, fence, ask="0.2")
         answer = await gateway.answer()
     assert isinstance(answer, wire.Approve)
     assert answer.ask == "0.2"
+    assert (stage.driver.journal.unsaved, stage.driver.journal.failing) == (0, False)
 
 
 @pytest.mark.parametrize("then", ["next save", "time", "stop"])
