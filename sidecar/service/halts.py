@@ -25,9 +25,12 @@ log = structlog.get_logger("sidecar")
 class Halts:
     """Reports each halt to the core, and keeps their number for the status."""
 
-    def __init__(self, report: Callable[[Event], None], now_ns: Callable[[], int]) -> None:
-        """``report`` takes an event of the core."""
+    def __init__(
+        self, report: Callable[[Event], None], count: Callable[[float], None], now_ns: Callable[[], int]
+    ) -> None:
+        """``report`` takes an event of the core, ``count`` the seconds of each halt."""
         self._report = report
+        self._count = count
         self._now_ns = now_ns
         self._status = HaltStatus()
 
@@ -39,6 +42,7 @@ class Halts:
             count=known.count + 1, seconds=known.seconds + seconds, since_ns=since_ns, until_ns=at_ns
         )
         log.warning("not_running", seconds=round(seconds, 3), detail="a gateway that asked was not answered in time")
+        self._count(seconds)
         self._report(SidecarHalted(since_ns=since_ns, at_ns=at_ns))
 
     def status(self) -> HaltStatus:

@@ -126,7 +126,7 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
         settings.socket, reception, open_links, version=__version__, mode=settings.mode.value, faults=faults
     )
     hooks = Hooks(driver, settings.state_dir, settings.hooks_token_file, now_ns, reception.refuse)
-    halts = Halts(driver.handle, now_ns)
+    halts = Halts(driver.handle, telemetry.halted, now_ns)
     loop_lag = LoopLag(telemetry.delayed, halts.halted)
     sensors.add(clocks.check, loop_lag.check, watcher.drain, eyewitness.drain)
 

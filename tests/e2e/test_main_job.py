@@ -404,6 +404,7 @@ async def test_a_sidecar_that_stands_still_as_the_run_comes_to_its_check_answers
     status = await guard.sidecar.status()
     assert status["halts"]["count"] >= 1
     assert status["halts"]["seconds"] >= 0.4
+    assert "openclaw_sidecar_not_running_seconds_total" in await guard.sidecar.metrics()
     assert "not_running" in {problem["code"] for problem in status["problems"]}
 
     async with rig.window(session_key, "And now?") as window:

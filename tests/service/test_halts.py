@@ -55,7 +55,8 @@ def test_a_process_that_computes_is_not_halted(monkeypatch: pytest.MonkeyPatch) 
 def test_a_halt_is_told_to_the_core_and_is_a_problem_for_ten_minutes() -> None:
     now = [NOON]
     events: list[Event] = []
-    halts = Halts(events.append, lambda: now[0])
+    counted: list[float] = []
+    halts = Halts(events.append, counted.append, lambda: now[0])
     assert halts.status() == HaltStatus()
     assert list(halts.problems()) == []
 
@@ -70,4 +71,4 @@ def test_a_halt_is_told_to_the_core_and_is_a_problem_for_ten_minutes() -> None:
     halts.halted(1.0)
     status = halts.status()
     assert (status.count, status.since_ns, status.until_ns) == (2, now[0] - SECOND, now[0])
-    assert status.seconds == pytest.approx(1.4)
+    assert status.seconds == sum(counted) == pytest.approx(1.4)

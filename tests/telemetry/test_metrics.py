@@ -29,7 +29,7 @@ from sidecar.telemetry.metrics.recoveries import (
     TURNS_LOST,
     VERDICT_LATENCY,
 )
-from sidecar.telemetry.metrics.service import LOOP_DELAY, PAGES, POLICY_LOADS, WATCH_OVERFLOWS
+from sidecar.telemetry.metrics.service import LOOP_DELAY, NOT_RUNNING, PAGES, POLICY_LOADS, WATCH_OVERFLOWS
 from sidecar.telemetry.metrics.stalls import STALLS
 from sidecar.telemetry.metrics.windows import CHANGES, WINDOW_LENGTH, WINDOWS_CLOSED, WRITTEN
 from sidecar.telemetry.names.labels import PageOutcome, Rejection
@@ -135,6 +135,7 @@ def test_what_the_rooms_report_is_counted(bench: Bench) -> None:
     telemetry.page(PageOutcome.SENT)
     telemetry.answered(0.004)
     telemetry.delayed(0.3)
+    telemetry.halted(0.4)
     telemetry.rejected(Rejection.TOO_LARGE)
     telemetry.rejected("foreign_uid")
     values = {metric: bench.value(metric) for metric in (REPORTS, REPORT_GAPS, REPORTS_LOST, WATCH_OVERFLOWS)}
@@ -142,6 +143,7 @@ def test_what_the_rooms_report_is_counted(bench: Bench) -> None:
     assert bench.value(PAGES, outcome="sent") == 1
     assert bench.value(VERDICT_LATENCY) == 1
     assert bench.value(LOOP_DELAY) == 1
+    assert bench.value(NOT_RUNNING) == 0.4
     assert bench.value(REJECTED, reason="too_large") == 1
     assert bench.value(REJECTED, reason="foreign_uid") == 1
 

@@ -12,6 +12,11 @@ LOOP_DELAY = histogram(
     "How late the sidecar came to something that was due, looked at ten times a second.",
     LATENCY_BUCKETS,
 )
+NOT_RUNNING = counter(
+    "openclaw.sidecar.not_running",
+    "s",
+    "Time that the sidecar itself did not run: stopped, given no processor, or held up by a disk.",
+)
 WATCH_OVERFLOWS = counter(
     "openclaw.sidecar.watch.overflows", "{overflow}", "Overflows of the kernel's queue of file events."
 )
@@ -37,6 +42,11 @@ class ServiceCounts(Guarded):
     def delayed(self, seconds: float) -> None:
         """The service came so late to something that was due."""
         self._meters.record(LOOP_DELAY, seconds)
+
+    @guarded
+    def halted(self, seconds: float) -> None:
+        """The sidecar did not run for so long."""
+        self._meters.add(NOT_RUNNING, seconds)
 
     @guarded
     def overflow(self) -> None:
