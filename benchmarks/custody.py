@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.core.account import Account
 from sidecar.core.change import Change, Operation
 from sidecar.core.content import BytesContent, Manifest
+from sidecar.core.examine import examine
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.policy import Policy
 from sidecar.core.verdict import Evidence, Verdict, judge
@@ -40,12 +41,8 @@ def measure_custody() -> Iterator[dict[str, Any]]:
                 assert take_snapshot(path).content is not None
 
             def decide(path: Path = path, trusted: Manifest = trusted, changes: list[Change] = changes) -> None:
-                evidence = Evidence(
-                    run_id="run",
-                    account=Account(trusted, Fingerprint.absent(), changes=tuple(changes)),
-                    snapshot=take_snapshot(path),
-                    can_reload=True,
-                )
+                account = Account(trusted, Fingerprint.absent(), changes=tuple(changes))
+                evidence = Evidence("run", examine(account, take_snapshot(path)), can_reload=True)
                 assert judge(evidence, Policy()).verdict is Verdict.CO_TENANT
 
             reading, judging = _median_ms(read), _median_ms(decide)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core.change import Operation
 from sidecar.core.court import UNHEARD, due, heard_ns, saved, withdraw
 from sidecar.core.decisions import Decision, Refuse, SaveIncident
+from sidecar.core.examine import examine
 from sidecar.core.incident import Outcome, Subject
 from sidecar.core.outcomes import RecoveryAnswered, WindowSettled
 from sidecar.core.reasons import Reason, ReasonCode
@@ -81,17 +82,9 @@ class Answers:
         return self._court.recorded(apart, judgement)
 
     def _judge_left(self, window: Window, left: Account, snapshot: Snapshot) -> Judgement:
-        return judge(
-            Evidence(
-                run_id=window.run.run_id,
-                account=left,
-                snapshot=snapshot,
-                can_reload=False,
-                file=window.file,
-                session=window.run.session,
-            ),
-            self._court.policy,
-        )
+        finding = examine(left, snapshot)
+        evidence = Evidence(window.run.run_id, finding, can_reload=False, file=window.file, session=window.run.session)
+        return judge(evidence, self._court.policy)
 
     def asked(self, event: VerdictAsked) -> list[Decision]:
         """A gateway stands at its check and waits."""

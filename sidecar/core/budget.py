@@ -97,22 +97,22 @@ class Budget:
     def __init__(self, spent: Iterable[Spent] = ()) -> None:
         """Begin with those of an earlier life."""
         self._all: list[int] = []
-        self._by_file: dict[str, list[int]] = {}
+        self._by_session: dict[str, list[int]] = {}
         for item in sorted(spent, key=lambda s: s.at_ns):
             self.spend(item.file, item.at_ns)
 
     def spend(self, file: str, at_ns: int) -> None:
         """Count one."""
         _insert(self._all, at_ns)
-        _insert(self._by_file.setdefault(file, []), at_ns)
-        if len(self._by_file) > _MANY:
-            self._by_file = {f: times for f, times in self._by_file.items() if times[-1] > at_ns - MAX_PERIOD_NS}
+        _insert(self._by_session.setdefault(file, []), at_ns)
+        if len(self._by_session) > _MANY:
+            self._by_session = {f: times for f, times in self._by_session.items() if times[-1] > at_ns - MAX_PERIOD_NS}
 
     def purses(self, limits: Limits, file: str, at_ns: int) -> tuple[Purse, ...]:
         """The budgets that a recovery of this file would be counted in, the narrower one first."""
         found: list[Purse] = []
         if limits.session is not None:
-            found.append(_purse(Scope.SESSION, limits.session, self._by_file.get(file, []), at_ns))
+            found.append(_purse(Scope.SESSION, limits.session, self._by_session.get(file, []), at_ns))
         if limits.gateway is not None:
             found.append(_purse(Scope.GATEWAY, limits.gateway, self._all, at_ns))
         return tuple(found)
@@ -121,7 +121,7 @@ class Budget:
         """The gateway's budget, and that of the session with the least left."""
         found: list[Purse] = []
         if limits.session is not None:
-            each = (_purse(Scope.SESSION, limits.session, times, at_ns) for times in self._by_file.values())
+            each = (_purse(Scope.SESSION, limits.session, times, at_ns) for times in self._by_session.values())
             unused = Purse(Scope.SESSION, limits.session.recoveries, limits.session.period_ns, 0)
             found.append(min(each, key=lambda purse: purse.left, default=unused))
         if limits.gateway is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.content import Manifest, Range
+from sidecar.core.content import Manifest
 from sidecar.core.custody import explain
 from sidecar.core.grade import Grade
+from sidecar.core.span import Span
 from sidecar.core.testimony import NO_TESTIMONY
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Chain:
     file: str
     fingerprint: Fingerprint
     ranges: tuple[CustodyRange, ...] = ()
-    differences: tuple[Range, ...] = ()
+    differences: tuple[Span, ...] = ()
     settled: bool = True
     since_ns: int
     gaps: tuple[Gap, ...] = ()
@@ -121,7 +122,7 @@ def examine(
     changes: Sequence[Change],
     snapshot: Snapshot,
     testimony: Testimony = NO_TESTIMONY,
-    strange: Sequence[Range] = (),
+    strange: Sequence[Span] = (),
 ) -> Chain:
     """Hold a file against its chain, and change neither.
 
@@ -135,7 +136,7 @@ def examine(
     here, content = snapshot.fingerprint, snapshot.content
     if content is None:
         held = kept.manifest is not None and kept.manifest.size > 0
-        gone = (Range(0, 0),) if held and not here.exists and not changes else ()
+        gone = (Span(0, 0),) if held and not here.exists and not changes else ()
         return Chain(
             file=kept.file,
             fingerprint=here,
@@ -157,7 +158,7 @@ def examine(
     )
 
 
-def _different(kept: KeptChain, found: Explanation, strange: Sequence[Range]) -> tuple[Range, ...]:
+def _different(kept: KeptChain, found: Explanation, strange: Sequence[Span]) -> tuple[Span, ...]:
     """What is not as the chain says, in the order of the file, and nothing twice."""
     if kept.manifest is None:
         return ()

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sidecar.core.span import Span
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -68,24 +70,6 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """A range of bytes.
-
-    Attributes:
-        offset: First byte.
-        length: How many; never negative.
-    """
-
-    offset: int
-    length: int
-
-    @property
-    def end(self) -> int:
-        """The offset after the last byte."""
-        return self.offset + self.length
-
-
-@dataclass(frozen=True, slots=True)
 class Segment:
     """A range whose digest is known.
 
@@ -106,9 +90,9 @@ class Segment:
     kernel: bool = False
 
     @property
-    def range(self) -> Range:
+    def range(self) -> Span:
         """Where it lies."""
-        return Range(self.offset, self.length)
+        return Span(self.offset, self.length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,15 +138,15 @@ class Manifest:
                 here = end
         return Manifest((*found, *_blocks(content, here, content.size)))
 
-    def mismatches(self, content: Content) -> tuple[Range, ...]:
+    def mismatches(self, content: Content) -> tuple[Span, ...]:
         """The ranges of this manifest that the content does not hold, adjoining ones joined."""
-        found: list[Range] = []
+        found: list[Span] = []
         for segment in self.segments:
             whole = segment.range.end <= content.size
             if whole and content.digest(segment.offset, segment.length) == segment.sha256:
                 continue
             if found and found[-1].end == segment.offset:
-                found[-1] = Range(found[-1].offset, found[-1].length + segment.length)
+                found[-1] = Span(found[-1].offset, found[-1].length + segment.length)
             else:
                 found.append(segment.range)
         return tuple(found)

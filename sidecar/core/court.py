@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.brakes import Brakes
 from sidecar.core.decisions import Approve, Decision, SaveIncident, Withdraw
+from sidecar.core.examine import examine
 from sidecar.core.grade import Grade
 from sidecar.core.hold import Held, Hold
 from sidecar.core.incident import Outcome, Subject
@@ -69,15 +70,10 @@ class Court:
 
     def judge(self, window: Window, snapshot: Snapshot) -> Judgement:
         """What the rules in force say of a file as it is now."""
+        testimony = self._registry.testimony(window.file, window.account)
+        finding = examine(window.account, snapshot, testimony, window.gateway.uid)
         evidence = Evidence(
-            run_id=window.run.run_id,
-            account=window.account,
-            gateway_uid=window.gateway.uid,
-            snapshot=snapshot,
-            can_reload=window.gateway.can_reload,
-            file=window.file,
-            session=window.run.session,
-            testimony=self._registry.testimony(window.file, window.account),
+            window.run.run_id, finding, window.gateway.can_reload, file=window.file, session=window.run.session
         )
         return replace(judge(evidence, self.policy), policy=self.policy.digest)
 

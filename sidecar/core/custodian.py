@@ -44,12 +44,13 @@ if TYPE_CHECKING:
     from sidecar.core.brakes import Brakes
     from sidecar.core.budget import Spent
     from sidecar.core.chain import Chain
-    from sidecar.core.content import Range, Snapshot
+    from sidecar.core.content import Snapshot
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Run
     from sidecar.core.lock_table import LockTable
     from sidecar.core.outcomes import AnyOutcome, HoldEnded
     from sidecar.core.policy import Mode, Policy
+    from sidecar.core.span import Span
     from sidecar.core.writer import Writer
 
 MAX_KEPT_AT_ONCE: Final = 25
@@ -451,7 +452,7 @@ class Custodian:
         for window in windows:
             window.owned(event.snapshot)
         ledger = self._registry.ledger(event.file)
-        strange: list[Range] = []
+        strange: list[Span] = []
         fenced = True
         if event.file in self._registry.unsettled or not event.settled:
             # Nothing can be concluded about other windows: reports of what was read may be on their way.

@@ -19,8 +19,10 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.change import Change, Operation
-from sidecar.core.content import EMPTY_SHA256, Range
+from sidecar.core.content import EMPTY_SHA256
+from sidecar.core.finding import Share
 from sidecar.core.projection import REPLACING, project, step
+from sidecar.core.span import Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,21 +32,6 @@ if TYPE_CHECKING:
 
 _MAX_OVERLAP: Final = 64
 """How many reported writes the walk considers at one position; a bound on work, far above what a gateway overlaps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """How many bytes one writer contributed since the fence.
-
-    Attributes:
-        writer: Who.
-        bytes: How many of the bytes now in the file; 0 for a change without bytes.
-        ranges: Where they are.
-    """
-
-    writer: Writer
-    bytes: int
-    ranges: tuple[Range, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +51,7 @@ class Explanation:
 
     manifest: Manifest
     shares: tuple[Share, ...]
-    unexplained: tuple[Range, ...]
+    unexplained: tuple[Span, ...]
     prefix_intact: bool
     same_bytes: bool
     determinate: bool = True
@@ -75,9 +62,9 @@ class _Tally:
     """Collects shares while the walk goes on."""
 
     order: list[Writer] = field(default_factory=list)
-    ranges: dict[Writer, list[Range]] = field(default_factory=dict)
+    ranges: dict[Writer, list[Span]] = field(default_factory=dict)
 
-    def add(self, writer: Writer, where: Range | None) -> None:
+    def add(self, writer: Writer, where: Span | None) -> None:
         if writer not in self.ranges:
             self.order.append(writer)
             self.ranges[writer] = []
@@ -120,7 +107,7 @@ class _Walk:
         """Of the pending: those that a rewrite may have replaced, so that their absence proves nothing."""
         self._queues: dict[str, list[Change]] = {}
         self._manifest = trusted
-        self._strange: list[Range] = []
+        self._strange: list[Span] = []
         self._behind: deque[tuple[int, Change]] | None = None
         """Where waiting writes are found though something strange lies ahead of them; looked up when first needed."""
         self._done: set[int] = set()
@@ -189,7 +176,7 @@ class _Walk:
         self._match()
         doubtful = self._count_lost()
         if self._manifest.size < content.size:
-            self._skip(Range(self._manifest.size, content.size - self._manifest.size))
+            self._skip(Span(self._manifest.size, content.size - self._manifest.size))
         settled = doubtful == 0 or bool(broken) or sum(r.length for r in self._strange) > doubtful
         untouched = not broken if self._base is self._trusted else not self._trusted.mismatches(content)
         intact = self._trusted.size <= content.size and untouched
@@ -222,7 +209,7 @@ class _Walk:
         end = min(self._manifest.size, self._content.size)
         self._lost += [(change, end) for change in chain.from_iterable(self._queues.values())]
 
-    def _take(self, change: Change, skipped: Range) -> None:
+    def _take(self, change: Change, skipped: Span) -> None:
         """This write comes next, behind a strange range if that has a length."""
         self._skip(skipped)
         queue = self._queues[change.link]
@@ -231,7 +218,7 @@ class _Walk:
         for gone in (change, *overtaken):
             self._strike(gone)
         self._lost += [(c, skipped.offset) for c in overtaken]
-        self._tally.add(change.writer, Range(self._manifest.size, change.length))
+        self._tally.add(change.writer, Span(self._manifest.size, change.length))
         self._manifest = self._manifest.appended(change)
 
     def _strike(self, change: Change) -> None:
@@ -239,7 +226,7 @@ class _Walk:
         self._queues[change.link].remove(change)
         self._done.add(id(change))
 
-    def _skip(self, where: Range) -> None:
+    def _skip(self, where: Span) -> None:
         """Nobody reported these bytes."""
         if where.length:
             self._strange.append(where)
@@ -259,7 +246,7 @@ class _Walk:
                 doubtful += change.length
             positioned = change.operation is Operation.WRITE and change.offset >= 0
             if change.finished and change.length and not (positioned and self._holds(change, change.offset)):
-                self._strange.append(Range(place, 0))
+                self._strange.append(Span(place, 0))
         return doubtful
 
     def _may_be_torn(self, change: Change) -> bool:
@@ -268,7 +255,7 @@ class _Walk:
             return False
         return any(not c.precedes(change) and not change.precedes(c) for c in self._folded if c is not change)
 
-    def _count_base(self, broken: Sequence[Range]) -> None:
+    def _count_base(self, broken: Sequence[Span]) -> None:
         """Count what the base holds beyond the trusted bytes, as far as it is still there."""
         known = set(self._trusted.segments)
         for segment in self._base.segments:
@@ -276,7 +263,7 @@ class _Walk:
             if segment.writer is not None and segment not in known and not gone:
                 self._tally.add(segment.writer, segment.range)
 
-    def _next(self, position: int) -> tuple[Change, Range] | None:
+    def _next(self, position: int) -> tuple[Change, Span] | None:
         """The write that the content holds at ``position``, or the nearest one behind a strange range.
 
         A write may come ahead of another only if the two overlapped in time. Of two that fit, the longer one is taken:
@@ -284,7 +271,7 @@ class _Walk:
         """
         for change in sorted(self._free(position), key=lambda c: -c.length):
             if self._holds(change, position):
-                return change, Range(position, 0)
+                return change, Span(position, 0)
         if self._behind is None:
             waiting = [c for c in chain.from_iterable(self._queues.values()) if c.length]
             places = sorted((place, n) for n, c in enumerate(waiting) for place in _places(c) if place > position)
@@ -294,7 +281,7 @@ class _Walk:
         if not self._behind:
             return None
         place, change = self._behind[0]
-        return change, Range(position, place - position)
+        return change, Span(position, place - position)
 
     def _free(self, position: int) -> list[Change]:
         """The waiting writes that no other waiting one must come ahead of."""
@@ -333,13 +320,13 @@ def _wrote_nothing(change: Change) -> bool:
     return known and change.finished and change.length == 0
 
 
-def _joined(ranges: Sequence[Range]) -> tuple[Range, ...]:
+def _joined(ranges: Sequence[Span]) -> tuple[Span, ...]:
     """Sort by offset and join what touches."""
-    joined: list[Range] = []
+    joined: list[Span] = []
     for item in sorted(set(ranges), key=lambda r: (r.offset, r.length)):
         if joined and item.offset <= joined[-1].end:
             last = joined[-1]
-            joined[-1] = Range(last.offset, max(last.end, item.end) - last.offset)
+            joined[-1] = Span(last.offset, max(last.end, item.end) - last.offset)
         else:
             joined.append(item)
     return tuple(joined)

@@ -13,12 +13,12 @@ from sidecar.core.policy import Mode
 
 if TYPE_CHECKING:
     from sidecar.core.budget import Purse
-    from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.grade import Grade
     from sidecar.core.process import Process
     from sidecar.core.reasons import Reason
     from sidecar.core.verdict import Verdict
+    from sidecar.core.version import Version
 
 NS_PER_SECOND: Final = 1_000_000_000
 
@@ -198,8 +198,8 @@ class Incident:
     reason: Reason
     writers: tuple[WriterShare, ...] = ()
     unexplained: tuple[UnexplainedRange, ...] = ()
-    fence: Fingerprint
-    current: Fingerprint
+    fence: Version
+    current: Version
     recovery: Recovery = field(default_factory=Recovery)
     run: Run
     gateway: Gateway

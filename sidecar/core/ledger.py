@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sidecar.core.change import Change
-    from sidecar.core.content import Range, Snapshot
+    from sidecar.core.content import Snapshot
     from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.span import Span
     from sidecar.core.testimony import Mark, Testimony
 
 CALL_NS: Final = 60 * 1_000_000_000
@@ -53,7 +54,7 @@ class Ledger:
     touched_ns: int = 0
     unsaved: bool = False
     asked: bool = False
-    strange: tuple[Range, ...] = ()
+    strange: tuple[Span, ...] = ()
 
     def report(self, change: Change) -> None:
         """Take in a report, unless it is a late one of what the head has left behind."""
@@ -96,7 +97,7 @@ class Ledger:
         snapshot: Snapshot,
         at_ns: int,
         testimony: Testimony = NO_TESTIMONY,
-        strange: Iterable[Range] = (),
+        strange: Iterable[Span] = (),
         *,
         mark: Mark | None = None,
         fenced: bool = True,

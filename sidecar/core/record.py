@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.content import Range
 from sidecar.core.grade import Grade
 from sidecar.core.hold import Hold
 from sidecar.core.incident import (
@@ -20,6 +19,7 @@ from sidecar.core.incident import (
 )
 from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.rules import May
+from sidecar.core.span import Span
 from sidecar.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -86,11 +86,11 @@ class Record:
         self.moments.append(Moment(at_ns, what, detail, reason))
 
     @property
-    def strange(self) -> tuple[Range, ...]:
+    def strange(self) -> tuple[Span, ...]:
         """Bytes of the file that are a takeover's."""
         if self.incident is None or self.incident.verdict is not Verdict.EXTERNAL:
             return ()
-        return tuple(Range(item.offset, item.length) for item in self.incident.unexplained)
+        return tuple(Span(item.offset, item.length) for item in self.incident.unexplained)
 
     def observe(self, judgement: Judgement, current: Fingerprint, foreign: ForeignHold | None, at_ns: int) -> Incident:
         """Take a judgement into the incident, opening it with the first one. The gravest verdict stays."""
@@ -225,7 +225,7 @@ def _merged_writers(known: tuple[WriterShare, ...], judgement: Judgement, run_id
         writer = share.writer
         key = (writer.kind.value, writer.name, writer.pid, writer.run_id)
         before = merged.get(key)
-        count = share.bytes + (before.bytes if before else 0)
+        count = share.size + (before.bytes if before else 0)
         own = bool(run_id) and writer.run_id == run_id
         made = WriterShare(
             kind=writer.kind.value,

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.change import Operation
 from sidecar.core.writer import Writer, WriterKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sidecar.core.change import Change
     from sidecar.core.glob import Glob
     from sidecar.core.grade import Grade
 
@@ -189,24 +187,6 @@ def decide(rules: Iterable[Rule], default: Ruling, deed: Deed) -> Ruling:
     narrowest = min((*bounds, final), key=lambda ruling: ruling.may.strength)
     needs = max((r.needs for r in (*bounds, final)), key=lambda grade: grade.strength)
     return Ruling(narrowest.rule, narrowest.may, needs, unknown=True)
-
-
-def deed_of(changes: Iterable[Change], writer: Writer) -> May:
-    """The most that a writer did by its reports."""
-    done = [_did(change) for change in changes if change.writer == writer]
-    return max(done, key=lambda may: may.strength, default=May.METADATA)
-
-
-def _did(change: Change) -> May:
-    match change.operation:
-        case Operation.METADATA:
-            return May.METADATA
-        case Operation.APPEND:
-            return May.APPEND
-        case Operation.WRITE if change.before is not None and change.offset >= change.before.size:
-            return May.APPEND
-        case _:
-            return May.REWRITE
 
 
 def _any_of(globs: tuple[Glob, ...], value: str) -> Match:

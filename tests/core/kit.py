@@ -7,22 +7,27 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from sidecar.core import events as ev
+from sidecar.core import verdict
 from sidecar.core.change import Change, Operation
 from sidecar.core.content import BytesContent, Snapshot
 from sidecar.core.custodian import Custodian
 from sidecar.core.decisions import Approve, CheckLineage, Decision, ReadFile, RecallChain, Refuse, SaveIncident
+from sidecar.core.examine import examine
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.gateway import Adapter, Gateway, Run
 from sidecar.core.loss import Loss
 from sidecar.core.policy import Mode, Policy
 from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.rules import May, Rule
+from sidecar.core.testimony import NO_TESTIMONY, Testimony
 from sidecar.core.writer import Writer, WriterKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from sidecar.core.account import Account
     from sidecar.core.incident import Incident, Subject
+    from sidecar.core.verdict import Judgement
 
 FILE: Final = "/state/agents/main/sessions/0a1b.jsonl"
 LINK: Final = "link-1"
@@ -41,6 +46,28 @@ WAITED_NS: Final = 60_000_000_000
 """How long a run has waited for the lock when it times out."""
 
 STRANGER: Final = Writer(WriterKind.FOREIGN, "", 999)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a verdict on a file rests on: its account, the file as it was read, and whose window it is."""
+
+    run_id: str
+    account: Account
+    snapshot: Snapshot
+    can_reload: bool
+    file: str = ""
+    session: str = ""
+    testimony: Testimony = NO_TESTIMONY
+    gateway_uid: int = -1
+
+
+def judge(evidence: Evidence, policy: Policy) -> Judgement:
+    """Examine the file, and judge what was found."""
+    finding = examine(evidence.account, evidence.snapshot, evidence.testimony, evidence.gateway_uid)
+    case = verdict.Evidence(evidence.run_id, finding, evidence.can_reload, evidence.file, evidence.session)
+    return verdict.judge(case, policy)
+
 
 _DecisionT = TypeVar("_DecisionT", bound=Decision)
 

@@ -10,10 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.core.change import Change, Operation
-from sidecar.core.content import BLOCK_BYTES, EMPTY_SHA256, BytesContent, Manifest, Range
+from sidecar.core.content import BLOCK_BYTES, EMPTY_SHA256, BytesContent, Manifest
 from sidecar.core.custody import explain
 from sidecar.core.fingerprint import Fingerprint
 from sidecar.core.projection import project
+from sidecar.core.span import Span
 from tests.core.kit import CHANNEL, CRON, OTHER_LINK, OWN, digest, reported
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Case:
 
     changes: tuple[Change, ...]
     content: bytes
-    unexplained: tuple[Range, ...] = ()
+    unexplained: tuple[Span, ...] = ()
     shares: tuple[tuple[Writer, int], ...] = ()
     determinate: bool = True
     prefix_intact: bool = True
@@ -70,59 +71,59 @@ CASES = {
         shares=((CRON, 4), (OWN, 4), (CHANNEL, 6)),
     ),
     "the first bytes of a file": Case((append(b"one\n", at=1),), b"one\n", shares=((CRON, 4),), base=b""),
-    "a foreign append": Case((), BASE + b"XX", unexplained=(Range(5, 2),)),
+    "a foreign append": Case((), BASE + b"XX", unexplained=(Span(5, 2),)),
     "foreign before a co-tenant": Case(
-        (append(b"one\n", at=1, offset=7),), BASE + b"XXone\n", unexplained=(Range(5, 2),), shares=((CRON, 4),)
+        (append(b"one\n", at=1, offset=7),), BASE + b"XXone\n", unexplained=(Span(5, 2),), shares=((CRON, 4),)
     ),
     "foreign between co-tenants": Case(
         (append(b"one\n", at=1, offset=5), append(b"two\n", CHANNEL, at=2, offset=11)),
         BASE + b"one\nXXtwo\n",
-        unexplained=(Range(9, 2),),
+        unexplained=(Span(9, 2),),
         shares=((CRON, 4), (CHANNEL, 4)),
     ),
     "foreign behind a co-tenant": Case(
-        (append(b"one\n", at=1, offset=5),), BASE + b"one\nXX", unexplained=(Range(9, 2),), shares=((CRON, 4),)
+        (append(b"one\n", at=1, offset=5),), BASE + b"one\nXX", unexplained=(Span(9, 2),), shares=((CRON, 4),)
     ),
     "foreign on both sides of a co-tenant": Case(
         (append(b"one\n", at=1, offset=7),),
         BASE + b"XXone\nYYY",
-        unexplained=(Range(5, 2), Range(11, 3)),
+        unexplained=(Span(5, 2), Span(11, 3)),
         shares=((CRON, 4),),
     ),
     "foreign ahead of an append at an unknown offset": Case(
-        (append(b"one\n", at=1),), BASE + b"XXone\n", unexplained=(Range(5, 6),), shares=((CRON, 0),)
+        (append(b"one\n", at=1),), BASE + b"XXone\n", unexplained=(Span(5, 6),), shares=((CRON, 0),)
     ),
     "foreign ahead of an append that had been announced": Case(
         (replace(append(b"one\n", at=1, until=2, offset=5), after=Fingerprint(exists=True, size=11)),),
         BASE + b"XXone\nYY",
-        unexplained=(Range(5, 2), Range(11, 2)),
+        unexplained=(Span(5, 2), Span(11, 2)),
         shares=((CRON, 4),),
     ),
     "a record that a foreigner wrote a second time": Case(
-        (append(b"one\n", at=1),), BASE + b"one\none\n", unexplained=(Range(9, 4),), shares=((CRON, 4),)
+        (append(b"one\n", at=1),), BASE + b"one\none\n", unexplained=(Span(9, 4),), shares=((CRON, 4),)
     ),
-    "an equal-size rewrite of old bytes": Case((), b"bXse\n", unexplained=(Range(0, 5),), prefix_intact=False),
+    "an equal-size rewrite of old bytes": Case((), b"bXse\n", unexplained=(Span(0, 5),), prefix_intact=False),
     "an equal-size rewrite of a co-tenant's bytes": Case(
         (append(b"one\n", at=1), append(b"two\n", at=2)),
         BASE + b"oXe\ntwo\n",
-        unexplained=(Range(5, 8),),
+        unexplained=(Span(5, 8),),
         shares=((CRON, 0),),
     ),
     "an equal-size rewrite of a co-tenant's bytes at a known offset": Case(
         (append(b"one\n", at=1, offset=5), append(b"two\n", CHANNEL, at=2, offset=9)),
         BASE + b"oXe\ntwo\n",
-        unexplained=(Range(5, 4),),
+        unexplained=(Span(5, 4),),
         shares=((CRON, 0), (CHANNEL, 4)),
     ),
-    "a truncation by nobody": Case((), b"ba", unexplained=(Range(0, 5),), prefix_intact=False),
+    "a truncation by nobody": Case((), b"ba", unexplained=(Span(0, 5),), prefix_intact=False),
     "a truncation by nobody, and regrown to the old size": Case(
-        (), b"baXXX", unexplained=(Range(0, 5),), prefix_intact=False
+        (), b"baXXX", unexplained=(Span(0, 5),), prefix_intact=False
     ),
     "a co-tenant's bytes that someone took away": Case(
-        (append(b"one\n", at=1),), BASE, unexplained=(Range(5, 0),), shares=((CRON, 0),)
+        (append(b"one\n", at=1),), BASE, unexplained=(Span(5, 0),), shares=((CRON, 0),)
     ),
     "the last of a co-tenant's bytes taken away": Case(
-        (append(b"one\n", at=1),), BASE + b"on", unexplained=(Range(5, 2),), shares=((CRON, 0),)
+        (append(b"one\n", at=1),), BASE + b"on", unexplained=(Span(5, 2),), shares=((CRON, 0),)
     ),
     "a rewrite by a known writer": Case(
         (rewrite(b"anew\n", at=1),), b"anew\n", shares=((CRON, 5),), prefix_intact=False
@@ -143,14 +144,14 @@ CASES = {
     "foreign behind a rewrite": Case(
         (rewrite(b"anew\n", at=1),),
         b"anew\nXX",
-        unexplained=(Range(5, 2),),
+        unexplained=(Span(5, 2),),
         shares=((CRON, 5),),
         prefix_intact=False,
     ),
     "a rewrite that settles what was unsettled before": Case(
         (truncate(2, CHANNEL, at=1), rewrite(b"anew\n", at=2)),
         b"anew\nXX",
-        unexplained=(Range(5, 2),),
+        unexplained=(Span(5, 2),),
         shares=((CHANNEL, 0), (CRON, 5)),
         prefix_intact=False,
     ),
@@ -163,7 +164,7 @@ CASES = {
     "a truncation inside old bytes can't be settled": Case(
         (truncate(2, at=1),),
         b"ba",
-        unexplained=(Range(0, 5),),
+        unexplained=(Span(0, 5),),
         shares=((CRON, 0),),
         determinate=False,
         prefix_intact=False,
@@ -202,14 +203,14 @@ CASES = {
     "calls that overlap and wrote in pieces can't be settled": Case(
         (append(b"one\n", at=1, until=4, offset=5), append(b"two\n", CHANNEL, at=2, offset=7)),
         BASE + b"ontwo\ne\n",
-        unexplained=(Range(5, 2), Range(11, 2)),
+        unexplained=(Span(5, 2), Span(11, 2)),
         shares=((CRON, 0), (CHANNEL, 4)),
         determinate=False,
     ),
     "calls that did not overlap, in the wrong order": Case(
         (append(b"one\n", at=1), append(b"two\n", CHANNEL, at=2)),
         BASE + b"two\none\n",
-        unexplained=(Range(5, 0), Range(9, 4)),
+        unexplained=(Span(5, 0), Span(9, 4)),
         shares=((CRON, 0), (CHANNEL, 4)),
     ),
     "an append that overlaps a rewrite and came behind it": Case(
@@ -221,7 +222,7 @@ CASES = {
     "an append that overlaps a rewrite and was replaced by it": Case(
         (rewrite(b"anew\n", at=1, until=4), append(b"one\n", CHANNEL, at=2, until=3)),
         b"anew\n",
-        unexplained=(Range(5, 0),),
+        unexplained=(Span(5, 0),),
         shares=((CRON, 5), (CHANNEL, 0)),
         determinate=False,
         prefix_intact=False,
@@ -229,7 +230,7 @@ CASES = {
     "rewrites that overlap are settled by neither": Case(
         (rewrite(b"first\n", CHANNEL, at=1, until=4), rewrite(b"other\n", at=2, until=3)),
         b"first\n",
-        unexplained=(Range(0, 6),),
+        unexplained=(Span(0, 6),),
         shares=((CHANNEL, 0), (CRON, 0)),
         determinate=False,
         prefix_intact=False,
@@ -243,14 +244,14 @@ CASES = {
     "an append under way, half of it there": Case(
         (append(b"one\n", at=1, until=None),),
         BASE + b"on",
-        unexplained=(Range(5, 2),),
+        unexplained=(Span(5, 2),),
         shares=((CRON, 0),),
         determinate=False,
     ),
     "an append of unknown length under way": Case(
         (append(b"", at=1, until=None),),
         BASE + b"one\n",
-        unexplained=(Range(5, 4),),
+        unexplained=(Span(5, 4),),
         shares=((CRON, 0),),
         determinate=False,
     ),
@@ -266,19 +267,19 @@ CASES = {
     ),
     "a write at the end": Case((write(b"one\n", at=1, offset=AT_END),), BASE + b"one\n", shares=((CRON, 4),)),
     "a write at the end that someone took away": Case(
-        (write(b"one\n", at=1, offset=AT_END),), BASE, unexplained=(Range(5, 0),), shares=((CRON, 0),)
+        (write(b"one\n", at=1, offset=AT_END),), BASE, unexplained=(Span(5, 0),), shares=((CRON, 0),)
     ),
     "a write in the middle of what a co-tenant wrote can't be settled": Case(
         (append(b"one\n", CHANNEL, at=1), write(b"X\n", at=2, offset=7)),
         BASE + b"onX\n",
-        unexplained=(Range(5, 2),),
+        unexplained=(Span(5, 2),),
         shares=((CHANNEL, 0), (CRON, 2)),
         determinate=False,
     ),
     "a write in the middle can't be settled": Case(
         (write(b"X", at=1, offset=1),),
         b"bXse\n",
-        unexplained=(Range(0, 5),),
+        unexplained=(Span(0, 5),),
         shares=((CRON, 0),),
         determinate=False,
         prefix_intact=False,
@@ -292,21 +293,21 @@ CASES = {
     "a write in the middle that someone undid": Case(
         (write(b"XX", at=1, offset=1),),
         BASE,
-        unexplained=(Range(5, 0),),
+        unexplained=(Span(5, 0),),
         shares=((CRON, 0),),
         determinate=False,
     ),
     "a write in the middle does not explain the same bytes at the end": Case(
         (write(b"ase", at=1, offset=1),),
         BASE + b"ase",
-        unexplained=(Range(5, 3),),
+        unexplained=(Span(5, 3),),
         shares=((CRON, 0),),
         determinate=False,
     ),
     "a write of which nothing is known": Case(
         (reported(Operation.WRITE, CRON, change_id="c1", span=(1, 1)), append(b"two\n", CHANNEL, at=2, offset=8)),
         BASE + b"???two\n",
-        unexplained=(Range(5, 3),),
+        unexplained=(Span(5, 3),),
         shares=((CHANNEL, 4), (CRON, 0)),
         determinate=False,
     ),
@@ -330,7 +331,7 @@ def test_every_byte_is_accounted_for(case: Case) -> None:
     assert found.determinate is case.determinate
     assert found.prefix_intact is case.prefix_intact
     assert found.same_bytes is (case.content == case.base)
-    assert {s.writer: s.bytes for s in found.shares} == dict(case.shares)
+    assert {s.writer: s.size for s in found.shares} == dict(case.shares)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -349,9 +350,9 @@ def test_the_ranges_of_a_share_are_where_its_bytes_are() -> None:
 
     found = explain(Manifest.baseline(BytesContent(BASE)), changes, BytesContent(BASE + b"one\n22\nthree\n"))
 
-    assert {s.writer: s.ranges for s in found.shares} == {
-        CRON: (Range(5, 4), Range(12, 6)),
-        CHANNEL: (Range(9, 3),),
+    assert {s.writer: s.spans for s in found.shares} == {
+        CRON: (Span(5, 4), Span(12, 6)),
+        CHANNEL: (Span(9, 3),),
     }
 
 
@@ -367,7 +368,7 @@ def test_a_rewrite_of_old_bytes_is_located_to_its_block() -> None:
 
     found = explain(Manifest.baseline(BytesContent(old)), (), BytesContent(new))
 
-    assert found.unexplained == (Range(BLOCK_BYTES, BLOCK_BYTES),)
+    assert found.unexplained == (Span(BLOCK_BYTES, BLOCK_BYTES),)
 
 
 def test_adjoining_strange_ranges_are_one() -> None:
@@ -376,7 +377,7 @@ def test_adjoining_strange_ranges_are_one() -> None:
 
     found = explain(Manifest.baseline(BytesContent(old)), (), BytesContent(new))
 
-    assert found.unexplained == (Range(0, 2 * BLOCK_BYTES), Range(3 * BLOCK_BYTES, 4))
+    assert found.unexplained == (Span(0, 2 * BLOCK_BYTES), Span(3 * BLOCK_BYTES, 4))
 
 
 @pytest.mark.parametrize(
@@ -489,7 +490,7 @@ def test_an_honest_account_explains_everything(story: Story) -> None:
 
     assert found.unexplained == ()
     assert found.determinate
-    assert sum(s.bytes for s in found.shares) + (
+    assert sum(s.size for s in found.shares) + (
         len(BASE) if found.manifest.segments[:1] and (found.manifest.segments[0].writer is None) else 0
     ) == len(story.content)
 

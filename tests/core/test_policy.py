@@ -15,9 +15,9 @@ from sidecar.core.policy import Policy, Unchanged
 from sidecar.core.process import Process
 from sidecar.core.rules import May, Rule
 from sidecar.core.testimony import NO_TESTIMONY
-from sidecar.core.verdict import Evidence, Verdict, judge
+from sidecar.core.verdict import Verdict
 from sidecar.core.writer import WriterKind
-from tests.core.kit import CHANNEL, CRON, HEARTBEAT
+from tests.core.kit import CHANNEL, CRON, HEARTBEAT, Evidence, judge
 from tests.core.test_verdict import Scene, knowing, scenes
 
 if TYPE_CHECKING:

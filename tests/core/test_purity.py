@@ -6,7 +6,7 @@ import ast
 import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -133,3 +133,47 @@ def test_the_core_imports_nothing_but_itself_and_the_standard_library() -> None:
     }
 
     assert {name.split(".")[0] for _path, name in _imports("core")} <= known
+
+
+NEUTRAL: Final = (
+    *("finding", "verdict", "incident", "reconsider"),
+    *("glob", "rules", "policy", "budget", "storm", "hold", "brakes"),
+)
+"""What judges a transcript, be it a file or rows of a database (docs/architecture.md, "Words": version, span)."""
+
+OF_FILES: Final = frozenset(
+    {"account", "chain", "content", "custody", "examine", "fingerprint", "kept", "ledger", "overlap", "projection"}
+)
+FILE_VALUES: Final = frozenset({"Fingerprint", "Manifest", "Segment", "Snapshot", "Content", "Range"})
+NAMED_AS_STORED: Final = {
+    "file": "the transcript's id in deeds, rules and incidents, as policies and incidents' JSON have it",
+    "files": "the condition of a policy's rule",
+    "session_file": "the same id in an incident's JSON",
+    "bytes": "the size of a writer's share in an incident's JSON",
+    "BYTES": "the grade of evidence, as incidents' JSON has it",
+}
+
+
+def _names(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            if not (isinstance(node.value, ast.Name) and node.value.id == "ReasonCode"):
+                yield node.attr
+        elif isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.arg | ast.keyword):
+            yield node.arg or ""
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+
+
+@pytest.mark.parametrize("module", NEUTRAL)
+def test_what_judges_a_transcript_does_not_know_that_it_is_a_file(module: str) -> None:
+    tree = ast.parse((ROOT / "core" / f"{module}.py").read_text(encoding="utf-8"))
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names = set(_names(tree))
+
+    assert [node.module for node in imported if (node.module or "").rpartition(".")[2] in OF_FILES] == []
+    assert {alias.name for node in imported for alias in node.names} & FILE_VALUES == set()
+    words = {name for name in names if re.search("bytes|file|fingerprint", name, re.IGNORECASE)}
+    assert words - NAMED_AS_STORED.keys() == set()

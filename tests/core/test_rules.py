@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from sidecar.core.change import Operation
+from sidecar.core.examine import deed_of
 from sidecar.core.glob import Glob
 from sidecar.core.grade import Grade
 from sidecar.core.policy import Policy
-from sidecar.core.rules import Deed, Match, May, Rule, deed_of
+from sidecar.core.rules import Deed, Match, May, Rule
 from sidecar.core.rules import covers as is_covered
 from sidecar.core.writer import Writer, WriterKind
 from tests.core.kit import CRON, HEARTBEAT, STRANGER, reported

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from sidecar.core.account import Account
 from sidecar.core.change import Change, Operation
-from sidecar.core.content import BytesContent, Manifest, Range, Snapshot
+from sidecar.core.content import BytesContent, Manifest, Snapshot
 from sidecar.core.grade import Grade
 from sidecar.core.policy import Policy, Unchanged
 from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Evidence, Judgement, Verdict, judge
+from sidecar.core.span import Span
+from sidecar.core.verdict import Judgement, Verdict
 from sidecar.core.writer import WriterKind
 from sidecar.words import sentence
 from tests.core.kit import (
@@ -29,7 +30,9 @@ from tests.core.kit import (
     RUN,
     STRANGER,
     Disk,
+    Evidence,
     digest,
+    judge,
     only,
     said,
 )
@@ -351,9 +354,9 @@ def test_the_range_of_a_foreign_append_is_exact() -> None:
 
     judgement = scene.judge()
 
-    assert judgement.unexplained == (Range(18, 8),)
+    assert judgement.unexplained == (Span(18, 8),)
     assert judgement.reason == Reason.of(ReasonCode.UNEXPLAINED_BYTES, ranges=("18+8",))
-    assert [(s.writer, s.bytes) for s in judgement.shares] == [(CRON, 7), (CHANNEL, 6)]
+    assert [(s.writer, s.size) for s in judgement.shares] == [(CRON, 7), (CHANNEL, 6)]
 
 
 def test_bytes_that_are_missing_are_named_by_their_place() -> None:

@@ -1,0 +1,23 @@
+"""A part of a transcript: what one writer added in it, or what nobody is known to have added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Adjoining parts of a transcript.
+
+    Attributes:
+        offset: Where it begins.
+        length: How much it is; never negative, and 0 for a place where something is missing.
+    """
+
+    offset: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """Where what follows it begins."""
+        return self.offset + self.length
