@@ -559,7 +559,7 @@ async def test_a_file_that_never_holds_still_is_not_judged(place: Path) -> None:
     assert Verdict.EXTERNAL not in verdicts(stage)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 async def test_a_fifo_in_the_place_of_the_file_hangs_nobody_and_is_a_takeover(place: Path) -> None:
     async with desk(place) as stage:
         gateway = await stage.link()
@@ -660,7 +660,7 @@ async def test_a_driver_that_stops_has_looked_at_every_history(place: Path) -> N
         assert [incident.recovery.outcome for incident in stage.sinks.paged] == [Outcome.INEFFECTIVE]
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("what", ["removed", "fifo", "directory"])
 async def test_a_history_that_can_not_be_read_hangs_nobody(place: Path, what: str) -> None:
     async with desk(place) as stage:

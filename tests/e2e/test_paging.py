@@ -43,7 +43,7 @@ WITHIN_SECONDS: Final = 45.0
 TREE: Final = {"session.fence", "session.lock", "session.verdict", "session.recovery", "chat slow"}
 SOON: Final = {"OTEL_BSP_SCHEDULE_DELAY": "200", "OTEL_METRIC_EXPORT_INTERVAL": "1000"}
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(700, func_only=True), pytest.mark.seconds(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(700, func_only=True), pytest.mark.seconds(300)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Stack:
     collector: Collector
     jaeger: Jaeger
 
-    async def wait_prometheus(self, expression: str, timeout_seconds: float = 45.0) -> list[dict[str, Any]]:
+    async def wait_prometheus(self, expression: str, timeout_seconds: float = 120.0) -> list[dict[str, Any]]:
         """Wait for a result, while this loop goes on serving model and pager."""
         return await asyncio.to_thread(self.prometheus.wait_for, expression, timeout_seconds)
 
@@ -171,7 +171,7 @@ def _assert_trees(traces: list[dict[str, Any]], wanted: int) -> None:
 
 async def _traces(stack: Stack, wanted: int) -> list[dict[str, Any]]:
     """The turns that Jaeger has, once enough of them are complete."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             found = await asyncio.to_thread(stack.jaeger.traces, SERVICE, "session.recovery")
             complete = [t for t in found if {s["operationName"] for s in t["spans"]} >= {*TREE, "invoke_agent"}]
@@ -198,7 +198,7 @@ async def test_twenty_turns_with_cotenants_are_answered_and_wake_nobody(stack: S
 
 async def test_what_went_over_grpc_is_read_back_as_complete_trees_and_as_metrics(stack: Stack) -> None:
     _assert_trees(await _traces(stack, WINDOWS), WINDOWS)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while True:
             page = await asyncio.to_thread(stack.collector.metrics)
             effective = [

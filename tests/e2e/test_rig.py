@@ -110,8 +110,8 @@ async def test_pages_are_received_refused_and_missed() -> None:
 async def test_a_log_line_is_waited_for(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "log")
     log.path.write_text("ready\nhalf a")
-    assert await log.wait_for("ready", timeout_seconds=1) == "ready"
-    waiting = asyncio.create_task(log.wait_for("half a line", timeout_seconds=5, after_bytes=6))
+    assert await log.wait_for("ready", timeout_seconds=60) == "ready"
+    waiting = asyncio.create_task(log.wait_for("half a line", timeout_seconds=60, after_bytes=6))
     await asyncio.sleep(0)
     with log.path.open("a") as file:
         file.write(" line\n")

@@ -26,7 +26,7 @@ async def assert_lost(turn: TurnResult, rig: Rig, session_file: Path) -> None:
     """
     assert turn.status in ({500, 429} if "429" in str(session_file) else {500})
     assert not turn.answered
-    await rig.gateway.stderr.wait_for(TAKEOVER.format(session_file), timeout_seconds=5)
+    await rig.gateway.stderr.wait_for(TAKEOVER.format(session_file), timeout_seconds=60)
     assert all(record.text != "The answer." for record in read_records(session_file))
 
 

@@ -172,7 +172,7 @@ def test_a_file_that_never_holds_still_is_not_read(
     assert (snapshot.regular, snapshot.uid) == (True, os.geteuid()), "what is known of it stays known"
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 def test_a_fifo_in_its_place_hangs_nobody(file: Path) -> None:
     file.unlink()
     os.mkfifo(file)
@@ -277,7 +277,7 @@ def test_a_file_that_is_no_jsonl_is_known_by_its_first_line(file: Path, content:
     assert jsonl_problem(file) == problem
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("what", ["absent", "fifo", "directory", "link to nothing"])
 def test_what_can_not_be_read_has_no_first_line(file: Path, what: str) -> None:
     file.unlink()

@@ -91,7 +91,7 @@ def test_one_very_long_line_is_a_line(file: Path) -> None:
     assert [r.record_id for r in read_records(file)[0]] == ["a"]
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("what", ["absent", "directory", "fifo"])
 def test_what_can_not_be_read_is_an_error_or_nothing(file: Path, what: str) -> None:
     if what == "fifo":

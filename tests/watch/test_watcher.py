@@ -307,7 +307,7 @@ def test_a_lock_file_that_names_no_process_is_passed_over(
     assert (sessions / "b.jsonl", PID) in watched.look().locks
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("what", ["fifo", "open fifo", "directory", "link to a fifo", "dangling link", "socket"])
 def test_a_lock_file_that_is_none_hangs_nobody(
     watch: StartWatch, state: Path, sessions: Path, what: str, request: pytest.FixtureRequest
