@@ -32,6 +32,7 @@ from sidecar.core.verdict import Verdict
 from sidecar.store.incidents import DATABASE_NAME
 from sidecar.store.reader import IncidentReader
 from sidecar.watch.records import read_records
+from sidecar.words import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -132,7 +133,7 @@ def _seen(window: Played, incident: Incident | None) -> int:
 
 
 def _why(incident: Incident | None) -> str:
-    return f"{incident.reason}; {incident.recovery.reason}" if incident else "-"
+    return f"{sentence(incident.reason)}; {sentence(incident.recovery.reason)}" if incident else "-"
 
 
 def _pids(incident: Incident) -> set[int]:

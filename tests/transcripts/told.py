@@ -73,7 +73,7 @@ def line_of(decision: de.Decision, labels: Labels) -> list[str]:  # noqa: C901, 
         case de.KeepChains():
             return [f"{labels.file(chain.file)}keep the chain" for chain in decision.chains]
         case de.ReportIllegalStep():
-            return [f"illegal step: {decision.reason}"]
+            return [f"illegal step: {_why(decision.reason)}"]
         case de.RecallChain():
             return []
 
