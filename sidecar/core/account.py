@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sidecar.core.chain import graded
+from sidecar.core.change import Change, Operation
 from sidecar.core.content import Manifest
 from sidecar.core.overlap import laid_out
 from sidecar.core.projection import chained, project
@@ -17,7 +18,7 @@ from sidecar.core.projection import chained, project
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from sidecar.core.change import Change
+    from sidecar.core.content import Snapshot
     from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.reasons import Reason
     from sidecar.core.testimony import Mark, Testimony
@@ -90,6 +91,25 @@ class Account:
     def abandoned(self, calls: Container[Change]) -> Account:
         """Without these: what they have done will never be known."""
         return replace(self, changes=tuple(change for change in self.changes if change not in calls))
+
+    @property
+    def at_rest(self) -> bool:
+        """No call can have changed the transcript since the head.
+
+        Calls under way have not begun to write, and an append that has returned is what led to the head.
+        """
+        return all(self._led_here(c) if c.finished else c.before == self.head for c in self.changes)
+
+    def _led_here(self, call: Change) -> bool:
+        """This append grew the transcript to what it was at the head, at which it still is."""
+        before, head = call.before, self.head
+        grown = before is not None and head is not None and before.size < head.size
+        return call.operation is Operation.APPEND and grown and call.after == head
+
+    def owned(self, snapshot: Snapshot) -> Account:
+        """The file was read. If it still is as at the head, so is its owner: a change of it shows in the ctime."""
+        known = self.uid >= 0 or snapshot.fingerprint != self.head
+        return self if known else replace(self, uid=snapshot.uid)
 
     def in_order(self) -> Account:
         """The changes in the order in which each found the transcript as the one ahead of it had left it."""

@@ -450,7 +450,7 @@ class Custodian:
         windows = self._registry.on_file(event.file)
         waiting = [w for w in windows if w.may_be_read and w.fence == event.snapshot.fingerprint]
         for window in windows:
-            window.owned(event.snapshot)
+            window.account = window.account.owned(event.snapshot)
         ledger = self._registry.ledger(event.file)
         strange: list[Span] = []
         fenced = True
@@ -473,7 +473,7 @@ class Custodian:
         manifest = ledger.read(event.snapshot, event.at_ns, testimony, strange, mark=mark, fenced=fenced)
         for window in waiting:
             if manifest is not None:
-                window.read(manifest, event.snapshot.uid)
+                window.read(ledger.account)
         return decisions
 
     def _noted(self, event: ev.Noted) -> list[Decision]:

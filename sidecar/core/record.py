@@ -23,13 +23,13 @@ from sidecar.core.span import Span
 from sidecar.core.verdict import Verdict
 
 if TYPE_CHECKING:
-    from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.gateway import Gateway, Run
     from sidecar.core.hold import Held
     from sidecar.core.incident import Subject
     from sidecar.core.lock_table import ForeignHold
     from sidecar.core.policy import Mode
     from sidecar.core.verdict import Judgement, Ruled
+    from sidecar.core.version import Version
 
 MAX_MOMENTS: Final = 400
 """Lines of a timeline that are kept; when there are more, the oldest after the first few go."""
@@ -67,14 +67,14 @@ class Record:
     gateway: Gateway
     file: str
     run: Run
-    fence: Fingerprint
+    fence: Version
     opened_at_ns: int
     incident: Incident | None = None
     settled: tuple[WriterShare, ...] = ()
     moments: list[Moment] = field(default_factory=list)
     closed_at_ns: int = 0
 
-    def apart(self, fence: Fingerprint) -> Record:
+    def apart(self, fence: Version) -> Record:
         """A record of the step that this window's fence has left behind, which began at ``fence``."""
         name = self.window_id + TAKEN_IN
         return Record(name, self.gateway, self.file, self.run, fence, self.opened_at_ns, moments=list(self.moments))
@@ -92,7 +92,7 @@ class Record:
             return ()
         return tuple(Span(item.offset, item.length) for item in self.incident.unexplained)
 
-    def observe(self, judgement: Judgement, current: Fingerprint, foreign: ForeignHold | None, at_ns: int) -> Incident:
+    def observe(self, judgement: Judgement, current: Version, foreign: ForeignHold | None, at_ns: int) -> Incident:
         """Take a judgement into the incident, opening it with the first one. The gravest verdict stays."""
         known = self.incident
         if known is None:

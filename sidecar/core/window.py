@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.account import Account
-from sidecar.core.change import Operation
 from sidecar.core.life import Approval, Behind, Custody, State, Step
 from sidecar.core.reasons import Reason, ReasonCode
 from sidecar.core.record import Record
@@ -14,9 +13,8 @@ from sidecar.core.tally import Tally
 
 if TYPE_CHECKING:
     from sidecar.core.change import Change
-    from sidecar.core.content import Manifest, Snapshot
-    from sidecar.core.fingerprint import Fingerprint
     from sidecar.core.incident import Incident
+    from sidecar.core.version import Version
 
 NOT_READ: Final = Reason(ReasonCode.FENCE_CONTENT_UNKNOWN)
 _NOT_SEEN: Final = Reason(ReasonCode.FENCE_NOT_SEEN)
@@ -53,7 +51,7 @@ class Window(Record):
 
     state: State = field(default_factory=State)
     account: Account = field(init=False)
-    approved: Fingerprint | None = None
+    approved: Version | None = None
     unjudged: Account | None = None
     records: list[str] = field(default_factory=list)
     late: LateAnswer | None = None
@@ -73,7 +71,7 @@ class Window(Record):
         """A recovery from the present fence is in the budgets."""
         return self.state.approval is not Approval.NONE
 
-    def rebase(self, fence: Fingerprint, account: Account) -> None:
+    def rebase(self, fence: Version, account: Account) -> None:
         """The run recorded a fence; what came before it is settled.
 
         Args:
@@ -90,10 +88,10 @@ class Window(Record):
         self.fence, self.late = fence, None
         self._stand(account)
 
-    def read(self, trusted: Manifest, uid: int) -> None:
-        """The transcript was read, and still was as at the fence."""
+    def read(self, account: Account) -> None:
+        """The transcript was read, and still was as at the fence; ``account`` says what it holds."""
         self._take(Step.READ)
-        self._stand(replace(self.account, manifest=trusted, uid=uid, broken=None))
+        self._stand(replace(self.account, manifest=account.manifest, uid=account.uid, broken=None))
 
     def _stand(self, account: Account) -> None:
         self.account = replace(account, changes=(), past=None)
@@ -119,7 +117,7 @@ class Window(Record):
         self.account = replace(self.account, broken=reason)
         self.approved = self.unjudged = None
 
-    def approve(self, current: Fingerprint) -> None:
+    def approve(self, current: Version) -> None:
         """A recovery from the fence to this version is approved."""
         self._take(Step.APPROVED)
         self.approved = current
@@ -162,25 +160,10 @@ class Window(Record):
         if known is None:
             self.lose_custody(Reason(ReasonCode.REPORTED_LATE))
 
-    def owned(self, snapshot: Snapshot) -> None:
-        """The file was read. If it still is as at the fence, so is its owner: a change of it shows in the ctime."""
-        if self.account.uid < 0 and snapshot.fingerprint == self.fence:
-            self.account = replace(self.account, uid=snapshot.uid)
-
     @property
     def may_be_read(self) -> bool:
-        """A reading of the file at the fence establishes custody: no call can have changed it since.
-
-        Calls under way have not begun to write, and an append that has returned is what led to the fence.
-        """
-        return self.awaiting and all(
-            self._is_behind(c) if c.finished else c.before == self.fence for c in self.account.changes
-        )
-
-    def _is_behind(self, call: Change) -> bool:
-        """This append grew the file to what it was at the fence, at which it still is."""
-        grown = call.before is not None and call.before.size < self.fence.size
-        return call.operation is Operation.APPEND and grown and call.after == self.fence
+        """A reading of the transcript at the fence establishes custody: no call can have changed it since."""
+        return self.awaiting and self.account.at_rest
 
     def abandon(self, link: str) -> None:
         """Another link is gone; what its calls under way have done will never be known."""

@@ -138,11 +138,12 @@ def test_the_core_imports_nothing_but_itself_and_the_standard_library() -> None:
 NEUTRAL: Final = (
     *("finding", "verdict", "incident", "reconsider"),
     *("glob", "rules", "policy", "budget", "storm", "hold", "brakes"),
+    *("life", "window", "record", "links", "aftermath"),
 )
 """What judges a transcript, be it a file or rows of a database (docs/architecture.md, "Words": version, span)."""
 
 OF_FILES: Final = frozenset(
-    {"account", "chain", "content", "custody", "examine", "fingerprint", "kept", "ledger", "overlap", "projection"}
+    {"chain", "content", "custody", "examine", "fingerprint", "kept", "ledger", "overlap", "projection"}
 )
 FILE_VALUES: Final = frozenset({"Fingerprint", "Manifest", "Segment", "Snapshot", "Content", "Range"})
 NAMED_AS_STORED: Final = {
