@@ -25,10 +25,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.attribution_watchers import Watched, Watchers, cannot_tell
 from benchmarks.attribution_watchers import table as watchers_table
 from benchmarks.attribution_work import Label, Pace, Planned, Played, Work, attributed, plan
-from sidecar.core.incident import Outcome
-from sidecar.core.lineage import off_path
-from sidecar.core.reasons import ReasonCode
-from sidecar.core.verdict import Verdict
+from sidecar.core.custody.lineage import off_path
+from sidecar.core.facts.reasons import ReasonCode
+from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.judge import Verdict
 from sidecar.store.incidents import DATABASE_NAME
 from sidecar.store.reader import IncidentReader
 from sidecar.watch.records import read_records
@@ -37,7 +37,7 @@ from sidecar.words import sentence
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
 
 RELEASE: Final = "2026.5.18"
 """Its fence forgives nothing, so that each change needs the sidecar."""
@@ -103,7 +103,7 @@ def evaluate(work: Work) -> Found:
             records, covered = records + here, covered + inside
             if outcome != "external":
                 unsettled.append(
-                    f"foreign ({', '.join(c.deed for c in window.changes)}) is {outcome}: {_why(incident)}"
+                    f"foreign ({', '.join(c.request for c in window.changes)}) is {outcome}: {_why(incident)}"
                 )
         else:
             grades[incident.grade.value if incident else "none"] += 1
@@ -143,7 +143,7 @@ def _pids(incident: Incident) -> set[int]:
 def _ranges(window: Played, incident: Incident | None) -> tuple[int, int]:
     """Strangers' records that are in the file, and how many of them are called unexplained."""
     data = window.file.read_bytes()
-    places = [data.find(c.marker.encode()) for c in window.changes if c.deed in {"append", "partial", "replace"}]
+    places = [data.find(c.marker.encode()) for c in window.changes if c.request in {"append", "partial", "replace"}]
     there = [place for place in places if place >= 0]
     unexplained = incident.unexplained if incident else ()
     return len(there), sum(any(u.offset <= p < u.offset + u.length for u in unexplained) for p in there)

@@ -50,7 +50,7 @@ def replace(file: Path, marker: str) -> None:
     copy.replace(file)
 
 
-DEEDS = {deed.__name__: deed for deed in (append, partial, overwrite, mapped, regrow, replace)}
+DEEDS = {request.__name__: request for request in (append, partial, overwrite, mapped, regrow, replace)}
 
 
 def _record(marker: str) -> bytes:

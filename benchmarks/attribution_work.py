@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from benchmarks.attribution_foreign import DEEDS
 from benchmarks.attribution_watchers import Made, Watchers
 from benchmarks.attribution_worker import SECONDS, Worker, working
-from sidecar.core.witness import LATE_NS
+from sidecar.core.custody.kernel_log import LATE_NS
 from sidecar.demo.companion import Companion
 from sidecar.demo.packages import default_cache_dir, ensure_gateway
 from sidecar.preload import preload_path
@@ -66,7 +66,7 @@ class Planned:
     """
 
     label: Label
-    deed: str
+    request: str
     marker: str
     after_seconds: float = 0.0
 
@@ -149,11 +149,11 @@ def plan(count: int, seed: int) -> list[tuple[Planned, ...]]:
     labels = [Label.FOREIGN] * foreign
     labels += [rng.choice((Label.INSIDE, Label.OUTSIDE)) for _ in range(count - foreign)]
     rng.shuffle(labels)
-    deeds = itertools.cycle(DEEDS)
+    requests = itertools.cycle(DEEDS)
     changes = [
         Planned(
             label=label,
-            deed=next(deeds) if label is Label.FOREIGN else "write",
+            request=next(requests) if label is Label.FOREIGN else "write",
             marker=uuid.UUID(int=rng.getrandbits(128)).hex,
             after_seconds=rng.random() * WITHIN_SECONDS,
         )
@@ -299,7 +299,7 @@ class _Players:
                 worker = next(self._strangers)
                 played.strangers.add(worker.pid)
         began_ns = time.monotonic_ns()
-        await worker.do(change.deed, file=str(played.file), marker=change.marker)
+        await worker.do(change.request, file=str(played.file), marker=change.marker)
         return began_ns, time.monotonic_ns()
 
 

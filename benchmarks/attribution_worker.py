@@ -35,17 +35,17 @@ class Worker:
         async with asyncio.timeout(SECONDS):
             await self._waiting["ready"]
 
-    async def do(self, deed: str, **what: str) -> dict[str, Any]:
+    async def do(self, request: str, **what: str) -> dict[str, Any]:
         """Have something done, and wait for the answer."""
         number = str(next(self._numbers))
-        self.tell(deed, number, **what)
+        self.tell(request, number, **what)
         return await self.answer(number)
 
-    def tell(self, deed: str, number: str, **what: str) -> None:
+    def tell(self, request: str, number: str, **what: str) -> None:
         """Have something done."""
         assert self._process.stdin is not None
         self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._process.stdin.write(json.dumps({"id": number, "deed": deed, **what}).encode() + b"\n")
+        self._process.stdin.write(json.dumps({"id": number, "deed": request, **what}).encode() + b"\n")
 
     async def answer(self, number: str) -> dict[str, Any]:
         """The next answer to a command.

@@ -9,14 +9,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.core.account import Account
-from sidecar.core.change import Change, Operation
-from sidecar.core.content import BytesContent, Manifest
-from sidecar.core.examine import examine
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.policy import Policy
-from sidecar.core.verdict import Evidence, Verdict, judge
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.custody.files.account import Account
+from sidecar.core.custody.files.examine import examine
+from sidecar.core.custody.files.manifest import Manifest
+from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.content import BytesContent
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.policy.policy import Policy
+from sidecar.core.verdict.judge import Evidence, Verdict, judge
 from sidecar.watch.reading import take_snapshot
 
 if TYPE_CHECKING:

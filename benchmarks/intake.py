@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import psutil
 
-from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.demo.companion import Companion
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.gateway import Gateway, Run
-from sidecar.core.grade import Grade
-from sidecar.core.incident import Incident, incident_id
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Verdict
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Gateway, Run
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.verdict.incident import Incident, incident_id
+from sidecar.core.verdict.judge import Verdict
 from sidecar.store.incidents import IncidentStore
 
 if TYPE_CHECKING:

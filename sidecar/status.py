@@ -32,7 +32,7 @@ class GatewayStatus:
         pid: Process id.
         linked: It carries the preload and is connected.
         version: OpenClaw's version; empty when not known.
-        adapter: See `sidecar.core.gateway.Adapter`.
+        adapter: See `sidecar.core.facts.gateway.Adapter`.
         can_reload: Its runs can be made to read their session file again.
         reason: What the preload says about the adapter it found; for a process without one, how it was noticed.
         threads: How many links it has (worker threads have their own).

@@ -6,16 +6,16 @@ import string
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.core.grade import Grade
-from sidecar.core.incident import Outcome
-from sidecar.core.reasons import ReasonCode as Code
-from sidecar.core.verdict import Verdict
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.reasons import ReasonCode as Code
+from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.judge import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sidecar.core.incident import Incident, Moment
-    from sidecar.core.reasons import Reason
+    from sidecar.core.facts.reasons import Reason
+    from sidecar.core.verdict.incident import Incident, Moment
 
 _NS_PER_MS: Final = 1_000_000
 _NS_PER_SECOND: Final = 1_000_000_000

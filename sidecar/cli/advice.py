@@ -5,25 +5,25 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.gateway import Adapter
-from sidecar.core.hold import Hold
-from sidecar.core.incident import Outcome
-from sidecar.core.policy import Mode
-from sidecar.core.verdict import Verdict
+from sidecar.core.facts.gateway import Adapter
+from sidecar.core.policy.blocked import BlockReason
+from sidecar.core.policy.policy import Mode
+from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.judge import Verdict
 from sidecar.store.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
 
 
 _HELD: Final = {
-    Hold.PAUSE: "End the pause when it has served its purpose: openclaw-sidecar resume",
-    Hold.STORM: "Look for what changes so many sessions at once: a restore, a sync tool, an upgrade.",
-    Hold.SESSION_BUDGET: "Look for what keeps writing to this session while its turns wait.",
-    Hold.GATEWAY_BUDGET: "Look for what keeps writing to the sessions of this gateway while their turns wait.",
-    Hold.POLICY: "The policy does not allow it: see whether that is what you want.",
+    BlockReason.PAUSE: "End the pause when it has served its purpose: openclaw-sidecar resume",
+    BlockReason.STORM: "Look for what changes so many sessions at once: a restore, a sync tool, an upgrade.",
+    BlockReason.SESSION_BUDGET: "Look for what keeps writing to this session while its turns wait.",
+    BlockReason.GATEWAY_BUDGET: "Look for what keeps writing to the sessions of this gateway while their turns wait.",
+    BlockReason.POLICY: "The policy does not allow it: see whether that is what you want.",
 }
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.cli.asking import ask, get
 from sidecar.cli.options import session_name
 from sidecar.cli.output import print_fields, print_line, print_rows
-from sidecar.core.chain import Gap, examine, widened
+from sidecar.core.custody.files.chain import Gap, examine, widened
 from sidecar.core.errors import SidecarError
-from sidecar.core.reasons import Reason, ReasonCode
+from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.store.chains import ChainReader
 from sidecar.store.custody_json import chain_json
 from sidecar.store.errors import StoreMissingError

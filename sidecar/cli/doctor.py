@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.cli.hook import preload_path
 from sidecar.cli.output import print_fields, print_json, print_line
 from sidecar.core.errors import SidecarError
-from sidecar.core.gateway import Adapter
+from sidecar.core.facts.gateway import Adapter
 from sidecar.store.printable import one_line
 
 if TYPE_CHECKING:

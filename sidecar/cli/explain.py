@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.cli.advice import advice
 from sidecar.cli.output import print_fields, print_line, print_raw, print_rows
-from sidecar.core.hold import Hold
+from sidecar.core.policy.blocked import BlockReason
 from sidecar.notify import words
 from sidecar.store.public import iso_utc
 from sidecar.words import EVIDENCE, change, detail, outcome, sentence
 
 if TYPE_CHECKING:
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
     from sidecar.store.stored import PageRecord, StoredIncident
 
 _NS_PER_SECOND: Final = 1_000_000_000
@@ -95,12 +95,15 @@ def _policy(incident: Incident) -> list[tuple[str, str]]:
     fields = []
     if incident.rule:
         fields.append(("Rule", f"{incident.rule} of policy {incident.policy}"))
-    if incident.recovery.hold is not Hold.NONE:
+    if incident.recovery.hold is not BlockReason.NONE:
         fields.append(("Held back by", incident.recovery.hold.value.replace("_", " ")))
-    purse = incident.recovery.purse
-    if purse is not None:
+    budget_use = incident.recovery.budget_use
+    if budget_use is not None:
         fields.append(
-            ("Budget", f"{purse.used} of {purse.limit} used; free again {iso_utc(purse.free_at_ns) or 'never'}")
+            (
+                "Budget",
+                f"{budget_use.used} of {budget_use.limit} used; free again {iso_utc(budget_use.free_at_ns) or 'never'}",
+            )
         )
     return fields
 

@@ -10,7 +10,7 @@ import typer
 
 from sidecar.cli.hook import HookFormat
 from sidecar.config.resolve import Flags, resolve
-from sidecar.core.verdict import Verdict
+from sidecar.core.verdict.judge import Verdict
 
 if TYPE_CHECKING:
     from sidecar.config.settings import Settings

@@ -11,8 +11,8 @@ from sidecar.cli import options
 from sidecar.cli.output import print_fields, print_json, print_line, print_note, print_raw, print_rows
 from sidecar.config.policy import PolicyError, read_policy
 from sidecar.config.policyfile import json_schema
-from sidecar.core.policy import Policy
-from sidecar.core.reconsider import reconsider
+from sidecar.core.policy.policy import Policy
+from sidecar.core.verdict.what_if import reconsider
 from sidecar.json_layout import layout
 from sidecar.notify import words
 from sidecar.store.errors import StoreMissingError
@@ -23,9 +23,9 @@ from sidecar.store.reader import IncidentReader
 from sidecar.words import sentence
 
 if TYPE_CHECKING:
-    from sidecar.core.incident import Incident
-    from sidecar.core.reasons import Reason
-    from sidecar.core.reconsider import Reconsidered, WriterNow
+    from sidecar.core.facts.reasons import Reason
+    from sidecar.core.verdict.incident import Incident
+    from sidecar.core.verdict.what_if import Reconsidered, WriterNow
 
 policy_app = typer.Typer(help="Check a policy file, and ask what a policy decides.", no_args_is_help=True)
 
@@ -134,7 +134,7 @@ def _body(incident: Incident, policy: Policy, found: Reconsidered, source: str) 
                 "name": now.share.name,
                 "pid": now.share.pid,
                 "own": now.share.own,
-                "did": now.deed.did.value,
+                "did": now.request.did.value,
                 "then": {"rule": now.share.rule, "may": now.share.may},
                 "now": None
                 if now.ruling is None
@@ -184,10 +184,10 @@ def _full(change: Reason) -> str:
 
 
 def _row(now: WriterNow) -> tuple[str, str, str, str]:
-    who = now.deed.writer.label()
+    who = now.request.writer.label()
     if now.ruling is None:
-        return who, now.deed.did.value, "the fenced run itself", "needs no leave"
+        return who, now.request.did.value, "the fenced run itself", "needs no leave"
     then = f"then {now.share.rule}: {now.share.may}" if now.share.rule else "then not asked"
     verdict = "allowed" if now.allowed else "not allowed"
     unknown = ", not all that it asks for is known" if now.ruling.unknown else ""
-    return who, now.deed.did.value, then, f"now {now.ruling.rule}: {now.ruling.may.value}, {verdict}{unknown}"
+    return who, now.request.did.value, then, f"now {now.ruling.rule}: {now.ruling.may.value}, {verdict}{unknown}"

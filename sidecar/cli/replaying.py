@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sidecar.cli.output import print_line, print_note, print_rows
-from sidecar.core.recording import NotRecordedError
-from sidecar.core.replay import Difference, compare, replay
+from sidecar.core.replay.recording import NotRecordedError
+from sidecar.core.replay.replay import Difference, compare, replay
 from sidecar.store.recordings import ExportError, exported, imported
 
 if TYPE_CHECKING:

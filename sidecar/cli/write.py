@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sidecar.cli.output import print_json, print_note, print_raw
 from sidecar.config.errors import ConfigError
-from sidecar.core.change import Operation
+from sidecar.core.facts.change import Operation
 from sidecar.cotenant.locate import locate
 from sidecar.cotenant.lock import LockTimes
 from sidecar.cotenant.owner import become_respected

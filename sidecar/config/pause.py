@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sidecar.core.errors import SidecarError
-from sidecar.core.hold import Pause
+from sidecar.core.policy.blocked import Pause
 from sidecar.store.printable import clean, one_line
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from msgspec import UNSET, UnsetType
 from sidecar.config.errors import ConfigError
 from sidecar.config.policyfile import PolicyFile, RulePart
 from sidecar.config.positions import Positions
-from sidecar.core.budget import MAX_PERIOD_NS, Limit, Limits
-from sidecar.core.glob import Glob, GlobError
-from sidecar.core.grade import Grade
-from sidecar.core.policy import BUILT_IN, UNCHANGED_RULE, Policy, Unchanged
-from sidecar.core.rules import DEFAULT_RULE, NEVER_RULE, Rule, covers
-from sidecar.core.storm import StormLimit
-from sidecar.core.writer import WriterKind
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.writer import WriterKind
+from sidecar.core.policy.budget import MAX_PERIOD_NS, Limit, Limits
+from sidecar.core.policy.glob import Glob, GlobError
+from sidecar.core.policy.policy import BUILT_IN, UNCHANGED_RULE, Policy, Unchanged
+from sidecar.core.policy.rules import DEFAULT_RULE, NEVER_RULE, Rule, covers
+from sidecar.core.policy.storm import StormLimit
 from sidecar.store.printable import one_line
 from sidecar.store.reader import session_hash
 

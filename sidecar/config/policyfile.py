@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from sidecar.core.budget import MAX_RECOVERIES
-from sidecar.core.rules import May
-from sidecar.core.writer import WriterKind
+from sidecar.core.facts.writer import WriterKind
+from sidecar.core.policy.budget import MAX_RECOVERIES
+from sidecar.core.policy.rules import Permission
 
 MAX_RULES: Final = 200
 """All are asked while a gateway waits, 250 ms at most."""
@@ -42,7 +42,7 @@ class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class DefaultPart(_Part, frozen=True, kw_only=True):
     """What holds where no rule matches."""
 
-    may: Annotated[May, _about("What a writer may do that no rule matches.")] = May.REWRITE
+    may: Annotated[Permission, _about("What a writer may do that no rule matches.")] = Permission.REWRITE
     evidence: Annotated[Needed, _about("The weakest evidence on which a recovery may rest.")] = Needed.BYTES
 
 
@@ -106,7 +106,7 @@ class RulePart(_Part, frozen=True, kw_only=True):
         | UnsetType
     ) = UNSET
     files: Annotated[Patterns, _about("Session files: names, or whole paths.")] | UnsetType = UNSET
-    may: Annotated[May, _about("What such a writer may do there: each includes those ahead of it.")]
+    may: Annotated[Permission, _about("What such a writer may do there: each includes those ahead of it.")]
     evidence: Annotated[Needed, _about("The weakest evidence for that; otherwise the default's.")] | UnsetType = UNSET
 
 

@@ -18,7 +18,7 @@ from sidecar.config.settings import (
 )
 from sidecar.config.toml import from_toml
 from sidecar.config.values import Given, from_environment
-from sidecar.core.policy import Mode
+from sidecar.core.policy.policy import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

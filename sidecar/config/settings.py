@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sidecar.config.token import TOKEN_NAME
-from sidecar.core.policy import Mode
+from sidecar.core.policy.policy import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sidecar.core.chain import KeptChain
-    from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.incident import Incident
-    from sidecar.core.reasons import Reason
-    from sidecar.core.recording import Recording
-    from sidecar.core.verdict import Verdict
+    from sidecar.core.custody.files.chain import KeptChain
+    from sidecar.core.facts.fingerprint import Fingerprint
+    from sidecar.core.facts.reasons import Reason
+    from sidecar.core.replay.recording import Recording
+    from sidecar.core.verdict.incident import Incident
+    from sidecar.core.verdict.judge import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sidecar.core.account import Account
-    from sidecar.core.chain import KeptChain
-    from sidecar.core.change import Change
-    from sidecar.core.content import Snapshot
-    from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.gateway import Gateway, Run
-    from sidecar.core.hold import Pause
-    from sidecar.core.loss import Loss
-    from sidecar.core.policy import Policy
-    from sidecar.core.process import Act, Process
-    from sidecar.core.reasons import Reason
-    from sidecar.core.writer import Writer
+    from sidecar.core.custody.files.account import Account
+    from sidecar.core.custody.files.chain import KeptChain
+    from sidecar.core.facts.change import Change
+    from sidecar.core.facts.content import Snapshot
+    from sidecar.core.facts.fingerprint import Fingerprint
+    from sidecar.core.facts.gateway import Gateway, Run
+    from sidecar.core.facts.loss import Loss
+    from sidecar.core.facts.process import Act, Process
+    from sidecar.core.facts.reasons import Reason
+    from sidecar.core.facts.writer import Writer
+    from sidecar.core.policy.blocked import Pause
+    from sidecar.core.policy.policy import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ class LockFileGone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileMoved:
+class FingerprintChanged:
     """The watch saw the file's fingerprint change; ``before`` is absent for a file that is new."""
 
     file: str
@@ -145,7 +145,7 @@ class KernelListening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KernelSaw:
+class KernelAccess:
     """The kernel named a process that touched a session file; ``at_ns`` is when we heard of it."""
 
     file: str
@@ -155,14 +155,14 @@ class KernelSaw:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KernelHeard:
+class KernelDrained:
     """All that the kernel has to say so far was heard; it comes ahead of each `FenceSet`."""
 
     at_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KernelDeaf:
+class KernelOverflowed:
     """Sightings are lost, or there are none any more: nothing is concluded from their absence before this."""
 
     at_ns: int
@@ -271,7 +271,7 @@ class AnswerLate:
 class SidecarHalted:
     """The sidecar itself did not run from ``since_ns`` to ``at_ns``: it was stopped, or given no processor.
 
-    Both by its own clock. A machine that slept is `sidecar.core.loss.Loss.SUSPENDED` instead.
+    Both by its own clock. A machine that slept is `sidecar.core.facts.loss.Loss.SUSPENDED` instead.
     """
 
     since_ns: int
@@ -366,7 +366,7 @@ class TimePassed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnTold:
+class GatewayLogged:
     """The gateway's log told what a user had of a turn.
 
     Attributes:
@@ -389,7 +389,7 @@ class TurnTold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Noted:
+class TimelineNote:
     """Something worth a line in the window's timeline, such as a model call."""
 
     file: str
@@ -426,11 +426,11 @@ Event = (
     | LockReleased
     | LockFileSeen
     | LockFileGone
-    | FileMoved
+    | FingerprintChanged
     | KernelListening
-    | KernelSaw
-    | KernelHeard
-    | KernelDeaf
+    | KernelAccess
+    | KernelDrained
+    | KernelOverflowed
     | SnapshotTaken
     | VerdictAsked
     | LockTimedOut
@@ -444,8 +444,8 @@ Event = (
     | ChainRecalled
     | AccountRecalled
     | TimePassed
-    | TurnTold
-    | Noted
+    | GatewayLogged
+    | TimelineNote
     | PolicyChanged
     | PauseChanged
 )

@@ -1,6 +1,6 @@
 """What came of things, in the past tense. Nothing has to be done about it: it is for whoever listens (telemetry).
 
-`sidecar.core.custodian.Custodian.outcomes` has those of the event that was handled last. The core decides what counts,
+`sidecar.core.engine.Engine.outcomes` has those of the event that was handled last. The core decides what counts,
 and says each thing once; a listener translates and keeps no account of its own.
 """
 
@@ -11,13 +11,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sidecar.core.change import Change
-    from sidecar.core.gateway import Gateway, Run
-    from sidecar.core.hold import Hold
-    from sidecar.core.incident import Incident, UnexplainedRange
-    from sidecar.core.loss import Loss
-    from sidecar.core.verdict import Verdict
-    from sidecar.core.writer import Writer
+    from sidecar.core.facts.change import Change
+    from sidecar.core.facts.gateway import Gateway, Run
+    from sidecar.core.facts.loss import Loss
+    from sidecar.core.facts.writer import Writer
+    from sidecar.core.policy.blocked import BlockReason
+    from sidecar.core.verdict.incident import Incident, UnexplainedRange
+    from sidecar.core.verdict.judge import Verdict
 
 
 class Ending(StrEnum):
@@ -194,7 +194,7 @@ class RecoveryWithheld:
     """The evidence allowed a recovery, and something else held it back; once for each incident and reason."""
 
     incident_id: str
-    hold: Hold
+    hold: BlockReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,4 +296,4 @@ AnyOutcome = (
     | LockTimeoutSettled
     | CustodyLost
 )
-"""The whole set. (`sidecar.core.incident.Outcome` is what became of a recovery.)"""
+"""The whole set. (`sidecar.core.verdict.incident.Outcome` is what became of a recovery.)"""

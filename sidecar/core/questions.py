@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from sidecar.core.events import LockTimedOut, TurnTripped, VerdictAsked
 
 if TYPE_CHECKING:
-    from sidecar.core.content import Snapshot
-    from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.gateway import Run
+    from sidecar.core.facts.content import Snapshot
+    from sidecar.core.facts.fingerprint import Fingerprint
+    from sidecar.core.facts.gateway import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

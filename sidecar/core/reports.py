@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sidecar.core.writer import Writer
+    from sidecar.core.facts.writer import Writer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from sidecar import __version__
-from sidecar.core.gateway import Role
+from sidecar.core.facts.gateway import Role
 from sidecar.cotenant.errors import SidecarAwayError
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_sidecar, encode
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from io import BufferedReader
     from pathlib import Path
 
-    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.facts.fingerprint import Fingerprint
     from sidecar.cotenant.change import Change
-    from sidecar.cotenant.lock import Hold
+    from sidecar.cotenant.lock import BlockReason
 
 _BOUND_SECONDS: Final = 5.0
 """How long a sidecar may take to welcome us, to take in what we say, and to hang up."""
@@ -52,7 +52,7 @@ class Announces(Protocol):
         """Raise `SidecarAwayError` when what must be announced can't be."""
         ...
 
-    def lock_taken(self, file: str, hold: Hold) -> None:
+    def lock_taken(self, file: str, hold: BlockReason) -> None:
         """The session lock is held."""
         ...
 
@@ -81,7 +81,7 @@ class Nobody:
     def check(self) -> None:
         """There is nothing that could be gone."""
 
-    def lock_taken(self, file: str, hold: Hold) -> None:
+    def lock_taken(self, file: str, hold: BlockReason) -> None:
         """Not told."""
 
     def lock_failed(self, file: str, waited_ns: int) -> None:
@@ -155,7 +155,7 @@ class Announcer:
         if self._broken:
             raise SidecarAwayError(self._path, self._broken)
 
-    def lock_taken(self, file: str, hold: Hold) -> None:
+    def lock_taken(self, file: str, hold: BlockReason) -> None:
         """The session lock is held."""
         self._say(wire.LockTaken, {"file": file, "hold": _HOLD, "writer": _WRITER, "wait": str(hold.waited_ns)})
 

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Self
 
-from sidecar.core.change import Operation
+from sidecar.core.facts.change import Operation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

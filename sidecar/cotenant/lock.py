@@ -62,7 +62,7 @@ def _positive(text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class BlockReason:
     """A lock that is held by this process.
 
     Attributes:
@@ -92,7 +92,7 @@ class Hold:
         return True
 
 
-def acquire(session_file: Path, times: LockTimes, check: Callable[[], None] = lambda: None) -> Hold:
+def acquire(session_file: Path, times: LockTimes, check: Callable[[], None] = lambda: None) -> BlockReason:
     """Wait for the lock of a session, and take it.
 
     Args:
@@ -118,7 +118,7 @@ def acquire(session_file: Path, times: LockTimes, check: Callable[[], None] = la
             continue
         except OSError as error:
             raise WriteFailedError(f"session lock {path} can't be made: {error.strerror or error}") from error
-        return Hold(path, time.monotonic_ns() - asked, raw, identity)
+        return BlockReason(path, time.monotonic_ns() - asked, raw, identity)
 
 
 def _make(path: Path, times: LockTimes) -> tuple[bytes, tuple[int, int]]:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sidecar.core.lineage import HEADER, LEAF, off_path, path_to_root
+from sidecar.core.custody.lineage import HEADER, LEAF, off_path, path_to_root
 from sidecar.cotenant.errors import RecordsError
 from sidecar.watch.records import parse_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sidecar.core.lineage import Record
+    from sidecar.core.custody.lineage import Record
 
 _MESSAGE: Final = "message"
 _OWN: Final = ("type", "id", "parentId", "timestamp")

@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sidecar.core.change import Operation
+from sidecar.core.facts.change import Operation
 from sidecar.cotenant.change import Change
 from sidecar.cotenant.errors import (
     CotenantError,
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.lineage import Record
+    from sidecar.core.custody.lineage import Record
+    from sidecar.core.facts.fingerprint import Fingerprint
     from sidecar.cotenant.announcer import Announces, Report
-    from sidecar.cotenant.lock import Hold, LockTimes
+    from sidecar.cotenant.lock import BlockReason, LockTimes
 
 
 class LockedSession:
@@ -44,7 +44,7 @@ class LockedSession:
         held_ns: How long it was held.
     """
 
-    def __init__(self, path: Path, hold: Hold, announces: Announces) -> None:
+    def __init__(self, path: Path, hold: BlockReason, announces: Announces) -> None:
         """Read the file.
 
         Raises:

@@ -1,6 +1,6 @@
 """What a session file says about its conversation: its records, and the line of history that the gateway follows.
 
-Which records are on that line is told by `sidecar.core.lineage`; here their text is at hand too. A record that is in
+`sidecar.core.custody.lineage` says which records are on that line; here their text is at hand too. A record that is in
 the file but not on the line is lost to the conversation.
 """
 
@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sidecar.core import lineage
-from sidecar.core.lineage import HEADER, LEAF
+from sidecar.core.custody import lineage
+from sidecar.core.custody.lineage import HEADER, LEAF
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,10 +14,10 @@ import structlog
 
 from sidecar.core import decisions as de
 from sidecar.core import events as ev
-from sidecar.core.court import UNHEARD
 from sidecar.core.errors import SidecarError
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.recorder import Recorder
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.replay.recorder import Recorder
+from sidecar.core.windows.decide import UNHEARD
 from sidecar.driver.journal import Journal
 from sidecar.driver.lineage import LineageCheck
 from sidecar.driver.questions import Questions
@@ -29,9 +29,9 @@ from sidecar.words import sentence
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.core.chain import Chain
-    from sidecar.core.content import Snapshot
-    from sidecar.core.custodian import Custodian
+    from sidecar.core.custody.files.chain import Chain
+    from sidecar.core.engine import Engine
+    from sidecar.core.facts.content import Snapshot
     from sidecar.core.questions import Question
     from sidecar.driver.ports import Chains, Links, Listener, Records
 
@@ -41,11 +41,11 @@ log = structlog.get_logger("sidecar.driver")
 
 
 class Driver:
-    """The one who drives the `Custodian`."""
+    """The one who drives the `Engine`."""
 
     def __init__(  # noqa: PLR0917 - a hub is made of its ports
         self,
-        custodian: Custodian,
+        engine: Engine,
         records: Records,
         chains: Chains,
         listener: Listener,
@@ -54,20 +54,18 @@ class Driver:
         now_ns: Callable[[], int],
     ) -> None:
         """Wire the hub; nothing happens before the first event."""
-        self._custodian = custodian
+        self._engine = engine
         self._chains = chains
         self._listener = listener
         self._links = links
         self._now_ns = now_ns
-        self._recorder = Recorder(custodian)
+        self._recorder = Recorder(engine)
         self.journal = Journal(records)
         self._reads = SyncedReads(links, drain, self._looked)
         self._lineage = LineageCheck(self.handle, now_ns)
         self._tasks = Tasks()
         self._ends = WindowEnds(self.handle, self._tasks.spawn)
-        self._questions = Questions(
-            self.handle, custodian, links, self._reads, self._ends, self._tasks, listener, now_ns
-        )
+        self._questions = Questions(self.handle, engine, links, self._reads, self._ends, self._tasks, listener, now_ns)
         self._waiting: deque[ev.Event] = deque()
         self._brought: list[ev.Event] = []
         """Heard while the decisions of one event are carried out; told right after them."""
@@ -100,7 +98,7 @@ class Driver:
     def _handle(self, event: ev.Event) -> None:
         self._listener.event(event)
         decisions = self._recorder.handle(event)
-        for outcome in self._custodian.outcomes:
+        for outcome in self._engine.outcomes:
             self._listener.outcome(outcome)
         for decision in decisions:
             if isinstance(decision, de.Withdraw):
@@ -132,16 +130,16 @@ class Driver:
 
     def is_fenced(self, file: str) -> bool:
         """A window is open on this file."""
-        return self._custodian.is_fenced(file)
+        return self._engine.is_fenced(file)
 
-    def note(self, noted: ev.Noted) -> None:
+    def note(self, noted: ev.TimelineNote) -> None:
         """Add a line to the timelines of the windows that it is about. Most come while no window is open."""
-        if self._custodian.windows:
+        if self._engine.windows:
             self.handle(noted)
 
-    def look_again(self, moved: ev.FileMoved) -> None:
+    def look_again(self, moved: ev.FingerprintChanged) -> None:
         """More is known of a change that the watch has told already."""
-        if self._custodian.is_fenced(moved.file):
+        if self._engine.is_fenced(moved.file):
             self.handle(moved)
 
     async def asked(self, question: Question) -> None:
@@ -151,12 +149,12 @@ class Driver:
     def closed(self, event: ev.FenceClosed) -> None:
         """A run is done with its window. What was said of the window before comes first."""
         self._questions.over(event.window)
-        window = self._custodian.window(event.window)
+        window = self._engine.window(event.window)
         self._ends.closed(event, self._reads.at({window.file} if window is not None else set()))
 
     def lost(self, event: ev.LinkLost) -> None:
         """A link is gone. What it said of its windows before comes first."""
-        left = [w for w in self._custodian.windows if w.gateway.link == event.link]
+        left = [w for w in self._engine.windows if w.gateway.link == event.link]
         self._ends.lost(event, [w.window_id for w in left], self._reads.at({w.file for w in left}))
 
     async def stop(self) -> None:
@@ -188,12 +186,12 @@ class Driver:
 
     async def chain(self, file: str) -> Chain:
         """Read a file and hold it against its chain of custody; changes neither."""
-        if file not in self._custodian.files:
+        if file not in self._engine.files:
             self._recall(file)
         snapshot, heard = await self._reads.patient(file)
         if not heard:
             snapshot = replace(snapshot, content=None, problem=_UNHEARD)
-        return self._custodian.chain(file, snapshot, self._now_ns())
+        return self._engine.chain(file, snapshot, self._now_ns())
 
     def _recall(self, file: str) -> None:
         """Names of writers are no ground for a verdict, so a store that does not answer stops nothing."""
@@ -212,13 +210,13 @@ class Driver:
 
     def _looked(self, file: str, snapshot: Snapshot) -> None:
         over = self._ends.held | self._left_open()
-        windows = tuple(w.window_id for w in self._custodian.windows if w.file == file and w.window_id in over)
+        windows = tuple(w.window_id for w in self._engine.windows if w.file == file and w.window_id in over)
         self.handle(ev.SnapshotTaken(file=file, snapshot=snapshot, at_ns=self._now_ns(), over=windows))
 
     def _left_open(self) -> set[str]:
         """The windows of links that are gone."""
         linked = {session.name for session in self._links.open_sessions()}
-        return {w.window_id for w in self._custodian.windows if w.gateway.link not in linked}
+        return {w.window_id for w in self._engine.windows if w.gateway.link not in linked}
 
 
 def _needs_record(decision: de.Decision) -> bool:

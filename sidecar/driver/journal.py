@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from sidecar.core.decisions import Record
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
     from sidecar.driver.ports import Records
 
 MAX_UNSAVED: Final = 1_000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from sidecar.core import events as ev
-from sidecar.core.lineage import off_path
+from sidecar.core.custody.lineage import off_path
 from sidecar.watch.records import parse_records, read_lines
 
 if TYPE_CHECKING:

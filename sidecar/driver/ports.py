@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from sidecar.core.chain import KeptChain
+    from sidecar.core.custody.files.chain import KeptChain
     from sidecar.core.decisions import Command, Record
     from sidecar.core.events import Event
     from sidecar.core.outcomes import AnyOutcome

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.content import Snapshot
+from sidecar.core.facts.content import Snapshot
 from sidecar.core.questions import CheckAsked, TurnStopped, WaitAsked
 from sidecar.driver.window_ends import Trip
 from sidecar.watch.lockfile import SUFFIX, read_lock
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.core import events as ev
-    from sidecar.core.custodian import Custodian
-    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.engine import Engine
+    from sidecar.core.facts.fingerprint import Fingerprint
     from sidecar.core.questions import Question
     from sidecar.driver.ports import Links, Listener
     from sidecar.driver.reads import SyncedReads
@@ -48,7 +48,7 @@ class Questions:
     def __init__(  # noqa: PLR0917 - the parts of one driver
         self,
         tell: Callable[[ev.Event], None],
-        custodian: Custodian,
+        engine: Engine,
         links: Links,
         reads: SyncedReads,
         ends: WindowEnds,
@@ -58,7 +58,7 @@ class Questions:
     ) -> None:
         """No question is open; ``tell`` takes what was asked and seen."""
         self._tell = tell
-        self._custodian = custodian
+        self._engine = engine
         self._links = links
         self._reads = reads
         self._ends = ends
@@ -118,7 +118,7 @@ class Questions:
     def _stopped(self, question: TurnStopped, snapshot: Snapshot | None, *, heard: bool) -> ev.TurnTripped:
         if snapshot is None or snapshot.fingerprint != question.current:
             # Neither its bytes nor its kind and owner are what the gateway saw.
-            window = self._custodian.window(question.window)
+            window = self._engine.window(question.window)
             snapshot = Snapshot(
                 question.current,
                 uid=window.account.uid if window is not None else -1,
@@ -129,5 +129,5 @@ class Questions:
         return question.seen(snapshot, heard=heard, heard_ns=self._now_ns())
 
     def _fence_of(self, name: str) -> Fingerprint | None:
-        window = self._custodian.window(name)
+        window = self._engine.window(name)
         return None if window is None else window.fence

@@ -15,8 +15,8 @@ from sidecar.watch.reading import fingerprint_of, take_snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.core.content import Snapshot
-    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.facts.content import Snapshot
+    from sidecar.core.facts.fingerprint import Fingerprint
     from sidecar.driver.ports import Links
 
 PATIENT_SECONDS: Final = 1.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.change import Change, Operation
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.wire.codec import WireError
 
 if TYPE_CHECKING:

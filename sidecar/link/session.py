@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sidecar.core.errors import FingerprintError
-from sidecar.core.gateway import Adapter, Gateway, Role
+from sidecar.core.facts.gateway import Adapter, Gateway, Role
 from sidecar.link.changes import Speaker
 from sidecar.link.lines import LineReader
 from sidecar.link.translate import Translator, message_of

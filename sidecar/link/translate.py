@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from sidecar.core import decisions as de
 from sidecar.core import events as ev
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.gateway import Run
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Run
 from sidecar.core.questions import CheckAsked, Question, TurnStopped, WaitAsked
 from sidecar.core.reports import AdapterFound, Diagnostic, LockFailed, PreloadTrouble, Report, WriteFailed
 from sidecar.link.changes import ChangeReader, Writers
@@ -189,7 +189,7 @@ def _diagnostic(message: wire.Diagnostic) -> tuple[Heard, ...]:
     detail = _detail(message)
     if detail is None:
         return (event,)
-    return (event, ev.Noted(file="", run_id=message.run, what=message.event, detail=detail, at_ns=event.at_ns))
+    return (event, ev.TimelineNote(file="", run_id=message.run, what=message.event, detail=detail, at_ns=event.at_ns))
 
 
 def _detail(message: wire.Diagnostic) -> str | None:
@@ -218,9 +218,9 @@ def _lock_failed(message: wire.LockFailed, writers: Writers) -> LockFailed:
     )
 
 
-def _turn_told(message: wire.Diagnostic) -> ev.TurnTold:
+def _turn_told(message: wire.Diagnostic) -> ev.GatewayLogged:
     """A line of the gateway's log about a turn."""
-    return ev.TurnTold(
+    return ev.GatewayLogged(
         file=message.file,
         run_id=message.run,
         session=message.session,

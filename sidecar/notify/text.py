@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.incident import Subject
+from sidecar.core.verdict.incident import Subject
 from sidecar.notify import words
 from sidecar.store.printable import one_line
 from sidecar.store.public import iso_utc
 from sidecar.words import EVIDENCE, sentence
 
 if TYPE_CHECKING:
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
 
 _MAX_RANGES: Final = 5
 _RUNBOOKS: Final = {

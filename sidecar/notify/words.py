@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.incident import Outcome
-from sidecar.core.verdict import Verdict
+from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.judge import Verdict
 from sidecar.store.printable import one_line
 from sidecar.store.public import iso_utc
 from sidecar.words import outcome, sentence
 
 if TYPE_CHECKING:
-    from sidecar.core.incident import Incident, UnexplainedRange, WriterShare
-    from sidecar.core.process import Process
+    from sidecar.core.facts.process import Process
+    from sidecar.core.verdict.incident import Incident, UnexplainedRange, WriterShare
 
 _MAX_NAMED: Final = 4
 _MS_PER_SECOND: Final = 1_000

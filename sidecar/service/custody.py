@@ -13,8 +13,8 @@ from sidecar.store.reader import session_hash
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sidecar.core.chain import Chain
-    from sidecar.core.custodian import Custodian
+    from sidecar.core.custody.files.chain import Chain
+    from sidecar.core.engine import Engine
     from sidecar.driver.driver import Driver
     from sidecar.store.chains import ChainStore
     from sidecar.watch.watcher import Watcher
@@ -33,14 +33,14 @@ class CustodyDesk:
 
     def __init__(
         self,
-        custodian: Custodian,
+        engine: Engine,
         driver: Driver,
         chains: ChainStore,
         watcher: Watcher,
         now_ns: Callable[[], int],
     ) -> None:
         """Nothing is read yet."""
-        self._custodian = custodian
+        self._engine = engine
         self._driver = driver
         self._chains = chains
         self._watcher = watcher
@@ -50,7 +50,7 @@ class CustodyDesk:
 
     def files(self, session: str) -> tuple[str, ...]:
         """The session files that go by this name: a path, a name with or without its ending, a key or its hash."""
-        known = self._custodian.files
+        known = self._engine.files
         names = {session, session_hash(session)}
         found = {file for file, key in known.items() if key in names}
         for file in {*known, *(str(path) for path in self._watcher.files)}:
@@ -76,7 +76,7 @@ class CustodyDesk:
     def _parts(self) -> Iterator[None]:
         """Keep some chains, and some more, until all are kept."""
         self._driver.handle(ev.TimePassed(at_ns=self._now_ns()))
-        while self._custodian.unsaved:
+        while self._engine.unsaved:
             yield
             self._driver.handle(ev.TimePassed(at_ns=self._now_ns()))
 

@@ -76,7 +76,7 @@ async def serve(parts: Parts, stopping: asyncio.Event) -> None:
         stack.push_async_callback(parts.web.stop)
         parts.jobs.start()
         stack.callback(parts.jobs.stop)
-        parts.roster.find()
+        parts.known_gateways.find()
         _settle_heap()
         parts.loop_lag.start()
         stack.callback(parts.loop_lag.stop)
@@ -100,15 +100,15 @@ def _start_sensors(parts: Parts, stack: AsyncExitStack) -> None:
     """Those of the machine itself; a restriction of one is logged once."""
     settings, file_system = parts.settings, parts.file_system
     if settings.who is Who.KERNEL:
-        parts.eyewitness.start(settings.state_dir, (settings.data_dir, settings.socket.parent))
-        stack.callback(parts.eyewitness.stop)
+        parts.kernel_intake.start(settings.state_dir, (settings.data_dir, settings.socket.parent))
+        stack.callback(parts.kernel_intake.stop)
     if file_system.blind:
         log.warning("file_system", kind=file_system.kind, mount=file_system.mount, detail=file_system.blind)
     if settings.simulate_loss:
         log.warning("simulated_loss", share=settings.simulate_loss)
     parts.watcher.start()
     stack.callback(parts.watcher.stop)
-    stack.callback(parts.lookout.stop)
+    stack.callback(parts.file_intake.stop)
 
 
 def _settle_heap() -> None:

@@ -9,8 +9,8 @@ import structlog
 from sidecar.config.pause import PAUSE_NAME, PauseFileError, read_pause
 from sidecar.config.policy import PolicyError, read_policy
 from sidecar.core import events as ev
-from sidecar.core.hold import Pause
-from sidecar.core.policy import Policy
+from sidecar.core.policy.blocked import Pause
+from sidecar.core.policy.policy import Policy
 from sidecar.job import Job
 from sidecar.status import PauseStatus, PolicyStatus, Problem
 from sidecar.watch.named import NamedFiles

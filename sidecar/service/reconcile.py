@@ -8,7 +8,7 @@ from sidecar.job import Job
 from sidecar.service.yielding import TimeSlice
 
 if TYPE_CHECKING:
-    from sidecar.service.lookout import Lookout
+    from sidecar.intake.files import FileIntake
     from sidecar.watch.watcher import Watcher
 
 RECONCILE_SECONDS: Final = 60
@@ -17,15 +17,15 @@ RECONCILE_SECONDS: Final = 60
 class Reconcile:
     """Compares the fingerprints of the watched files with those last seen."""
 
-    def __init__(self, watcher: Watcher, lookout: Lookout) -> None:
-        """``watcher`` knows the files, ``lookout`` their fingerprints."""
+    def __init__(self, watcher: Watcher, file_intake: FileIntake) -> None:
+        """``watcher`` knows the files, ``file_intake`` their fingerprints."""
         self._watcher = watcher
-        self._lookout = lookout
+        self._file_intake = file_intake
         self.jobs = (Job("reconcile", RECONCILE_SECONDS, self.look),)
 
     async def look(self) -> None:
         """Look at every known file, whether or not the kernel reported anything."""
         slice_ = TimeSlice()
         for path in tuple(self._watcher.files):
-            self._lookout.look(path)
+            self._file_intake.look(path)
             await slice_.pause()

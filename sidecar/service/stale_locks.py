@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sidecar.core.gateway import Role
+from sidecar.core.facts.gateway import Role
 from sidecar.job import Job
 from sidecar.watch.stale import inspect_lock
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sidecar.core.lock_table import LockTable
+    from sidecar.core.windows.lock_table import LockTable
     from sidecar.link.open_links import OpenLinks
     from sidecar.watch.stale import LockFile
     from sidecar.watch.watcher import Watcher

@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sidecar import __version__
-from sidecar.core.incident import NS_PER_SECOND
+from sidecar.core.verdict.incident import NS_PER_SECOND
 from sidecar.status import BudgetStatus, Problem, Status, WatchStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sidecar.config.settings import Settings
-    from sidecar.core.budget import Purse
-    from sidecar.core.custodian import Custodian
+    from sidecar.core.engine import Engine
+    from sidecar.core.policy.budget import BudgetUse
     from sidecar.driver.driver import Driver
+    from sidecar.intake.gateways import KnownGateways
+    from sidecar.intake.halts import Halts
+    from sidecar.intake.kernel import KernelIntake
+    from sidecar.intake.link import LinkIntake
+    from sidecar.intake.losses import Losses
     from sidecar.notify.pager import Pager
-    from sidecar.service.eyewitness import Eyewitness
-    from sidecar.service.halts import Halts
-    from sidecar.service.losses import Losses
     from sidecar.service.policy_reload import PolicyReload
-    from sidecar.service.reception import Reception
-    from sidecar.service.roster import Roster
     from sidecar.service.stale_locks import StaleLocks
     from sidecar.store.incidents import IncidentStore
     from sidecar.telemetry.facade import Telemetry
@@ -53,16 +53,16 @@ class StatusReport:
     settings: Settings
     running: Running
     file_system: FileSystem
-    custodian: Custodian
+    engine: Engine
     driver: Driver
     store: IncidentStore
     pager: Pager
     telemetry: Telemetry
-    roster: Roster
+    known_gateways: KnownGateways
     losses: Losses
-    reception: Reception
+    link_intake: LinkIntake
     watcher: Watcher
-    eyewitness: Eyewitness
+    kernel_intake: KernelIntake
     stale_locks: StaleLocks
     policy_reload: PolicyReload
     halts: Halts
@@ -72,7 +72,7 @@ class StatusReport:
         """The whole of it, as it is now."""
         settings = self.settings
         locks, oldest_lock_seconds = self.stale_locks.held()
-        now_ns, brakes = self.now_ns(), self.custodian.brakes
+        now_ns, gate = self.now_ns(), self.engine.gate
         return Status(
             version=__version__,
             pid=os.getpid(),
@@ -83,12 +83,12 @@ class StatusReport:
             data_dir=str(settings.data_dir),
             socket=str(settings.socket),
             http=self.running.http,
-            gateways=self.roster.gateways(),
-            windows=len(self.custodian.windows),
-            custody_unknown=self.custodian.custody_unknown(),
+            gateways=self.known_gateways.gateways(),
+            windows=len(self.engine.windows),
+            custody_unknown=self.engine.custody_unknown(),
             custody_losses=dict(self.losses.counts),
             incidents=self.store.counts_by_verdict(),
-            rejected=dict(self.reception.rejected),
+            rejected=dict(self.link_intake.rejected),
             watch=WatchStatus(
                 directories=self.watcher.directories,
                 files=len(self.watcher.files),
@@ -100,23 +100,23 @@ class StatusReport:
                 locks=locks,
                 oldest_lock_seconds=oldest_lock_seconds,
             ),
-            kernel=self.eyewitness.status(),
+            kernel=self.kernel_intake.status(),
             pages=self.pager.status(),
             policy=self.policy_reload.status(),
-            budgets=tuple(map(_budget_status, brakes.budget.least(self.custodian.policy.limits, now_ns))),
+            budgets=tuple(map(_budget_status, gate.budget.least(self.engine.policy.limits, now_ns))),
             pause=self.policy_reload.pause_status(),
-            storm_until_ns=brakes.storm.until_ns if brakes.storm.active(now_ns) else 0,
+            storm_until_ns=gate.storm.until_ns if gate.storm.active(now_ns) else 0,
             exports=self.telemetry.exports,
             halts=self.halts.status(),
             problems=tuple(self._problems()),
         )
 
     def _problems(self) -> Iterable[Problem]:
-        yield from self.roster.problems()
-        yield from self.policy_reload.problems(kernel=self.eyewitness.status().on)
+        yield from self.known_gateways.problems()
+        yield from self.policy_reload.problems(kernel=self.kernel_intake.status().on)
         yield from self.pager.problems()
         yield from self.telemetry.problems()
-        yield from self.eyewitness.problems()
+        yield from self.kernel_intake.problems()
         yield from self.halts.problems()
         if self.file_system.blind and not self.file_system.layered:
             yield Problem(
@@ -141,10 +141,10 @@ class StatusReport:
             )
 
 
-def _budget_status(purse: Purse) -> BudgetStatus:
+def _budget_status(budget_use: BudgetUse) -> BudgetStatus:
     return BudgetStatus(
-        scope=purse.scope.value,
-        limit=purse.limit,
-        period_seconds=purse.period_ns / NS_PER_SECOND,
-        left=purse.left,
+        scope=budget_use.scope.value,
+        limit=budget_use.limit,
+        period_seconds=budget_use.period_ns / NS_PER_SECOND,
+        left=budget_use.left,
     )

@@ -13,29 +13,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sidecar import __version__
-from sidecar.core.budget import MAX_PERIOD_NS
-from sidecar.core.custodian import Custodian
+from sidecar.core.engine import Engine
+from sidecar.core.policy.budget import MAX_PERIOD_NS
 from sidecar.driver.driver import Driver
 from sidecar.faults import Faults
+from sidecar.intake.announcements import Hooks
+from sidecar.intake.clocks import Clocks, read_clocks
+from sidecar.intake.files import FileIntake
+from sidecar.intake.gateways import KnownGateways
+from sidecar.intake.halts import Halts
+from sidecar.intake.kernel import KernelIntake
+from sidecar.intake.link import LinkIntake
+from sidecar.intake.losses import Losses
+from sidecar.intake.sensors import Sensors
 from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
 from sidecar.notify.destination import destinations_of
 from sidecar.notify.pager import Pager
-from sidecar.service.clocks import Clocks, read_clocks
 from sidecar.service.custody import CustodyDesk
-from sidecar.service.eyewitness import Eyewitness
-from sidecar.service.halts import Halts
-from sidecar.service.hooks import Hooks
 from sidecar.service.jobs import Jobs
-from sidecar.service.lookout import Lookout
 from sidecar.service.loop_lag import LoopLag
-from sidecar.service.losses import Losses
 from sidecar.service.policy_reload import PolicyReload, first_policy
-from sidecar.service.reception import Reception
 from sidecar.service.reconcile import Reconcile
 from sidecar.service.retention import Retention
-from sidecar.service.roster import Roster
-from sidecar.service.sensors import Sensors
 from sidecar.service.stale_locks import StaleLocks
 from sidecar.service.status import Running, StatusReport
 from sidecar.store.chains import ChainStore
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.config.settings import Settings
-    from sidecar.service.clocks import Reading
+    from sidecar.intake.clocks import Reading
     from sidecar.watch.filesystem import FileSystem
 
 
@@ -69,11 +69,11 @@ class Parts:
     driver: Driver
     policy_reload: PolicyReload
     clocks: Clocks
-    eyewitness: Eyewitness
-    lookout: Lookout
+    kernel_intake: KernelIntake
+    file_intake: FileIntake
     watcher: Watcher
     links: LinkServer
-    roster: Roster
+    known_gateways: KnownGateways
     custody: CustodyDesk
     hooks: Hooks
     status: StatusReport
@@ -100,10 +100,10 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
     # Core
     policy = first_policy(settings.policy)
     store = IncidentStore(settings.data_dir / "sidecar.db", now_ns)
-    custodian = Custodian(policy, settings.mode, store.recoveries_since(now_ns() - MAX_PERIOD_NS))
+    engine = Engine(policy, settings.mode, store.recoveries_since(now_ns() - MAX_PERIOD_NS))
 
     # Effects
-    telemetry = Telemetry(core=custodian, instance=f"{platform.node()}:{settings.state_dir}")
+    telemetry = Telemetry(core=engine, instance=f"{platform.node()}:{settings.state_dir}")
     chains = ChainStore(store)
     pager = Pager(destinations_of(settings.notify), store, now_ns, told=telemetry.page)
     records = RecordStore(store, chains, pager.wake)
@@ -111,31 +111,31 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
 
     # Driver
     sensors = Sensors()
-    driver = Driver(custodian, records, chains, telemetry, open_links, sensors.drain, now_ns)
-    losses = Losses(custodian, driver.handle, telemetry, now_ns)
-    roster = Roster(custodian, open_links, settings.state_dir)
+    driver = Driver(engine, records, chains, telemetry, open_links, sensors.drain, now_ns)
+    losses = Losses(engine, driver.handle, telemetry, now_ns)
+    known_gateways = KnownGateways(engine, open_links, settings.state_dir)
 
     # Sensors
     policy_reload = PolicyReload(policy, settings.policy, settings.data_dir, driver.handle, telemetry, now_ns)
     clocks = Clocks(losses.lose, read)
-    eyewitness = Eyewitness(driver.handle, now_ns, losses.lose, faults)
-    reception = Reception(driver, roster, telemetry, now_ns, losses.lose, eyewitness.drain)
-    lookout = Lookout(driver, roster, eyewitness, now_ns, losses.lose, reception.refuse)
-    watcher = Watcher(settings.state_dir, lookout, faults)
+    kernel_intake = KernelIntake(driver.handle, now_ns, losses.lose, faults)
+    link_intake = LinkIntake(driver, known_gateways, telemetry, now_ns, losses.lose, kernel_intake.drain)
+    file_intake = FileIntake(driver, known_gateways, kernel_intake, now_ns, losses.lose, link_intake.refuse)
+    watcher = Watcher(settings.state_dir, file_intake, faults)
     links = LinkServer(
-        settings.socket, reception, open_links, version=__version__, mode=settings.mode.value, faults=faults
+        settings.socket, link_intake, open_links, version=__version__, mode=settings.mode.value, faults=faults
     )
-    hooks = Hooks(driver, settings.state_dir, settings.hooks_token_file, now_ns, reception.refuse)
+    hooks = Hooks(driver, settings.state_dir, settings.hooks_token_file, now_ns, link_intake.refuse)
     halts = Halts(driver.handle, telemetry.halted, now_ns)
     loop_lag = LoopLag(telemetry.delayed, halts.halted)
-    sensors.add(clocks.check, loop_lag.check, watcher.drain, eyewitness.drain)
+    sensors.add(clocks.check, loop_lag.check, watcher.drain, kernel_intake.drain)
 
     # Upkeep
-    custody = CustodyDesk(custodian, driver, chains, watcher, now_ns)
-    stale_locks = StaleLocks(watcher, custodian.locks, open_links, now_ns, telemetry.stale_lock)
-    reconcile = Reconcile(watcher, lookout)
+    custody = CustodyDesk(engine, driver, chains, watcher, now_ns)
+    stale_locks = StaleLocks(watcher, engine.locks, open_links, now_ns, telemetry.stale_lock)
+    reconcile = Reconcile(watcher, file_intake)
     retention = Retention(store, chains, now_ns)
-    owners = (clocks, custody, stale_locks, roster, reconcile, policy_reload, pager, retention)
+    owners = (clocks, custody, stale_locks, known_gateways, reconcile, policy_reload, pager, retention)
     jobs = Jobs(job for owner in owners for job in owner.jobs)
 
     # Answers
@@ -143,16 +143,16 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
         settings=settings,
         running=running,
         file_system=file_system,
-        custodian=custodian,
+        engine=engine,
         driver=driver,
         store=store,
         pager=pager,
         telemetry=telemetry,
-        roster=roster,
+        known_gateways=known_gateways,
         losses=losses,
-        reception=reception,
+        link_intake=link_intake,
         watcher=watcher,
-        eyewitness=eyewitness,
+        kernel_intake=kernel_intake,
         stale_locks=stale_locks,
         policy_reload=policy_reload,
         halts=halts,
@@ -172,11 +172,11 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
         driver=driver,
         policy_reload=policy_reload,
         clocks=clocks,
-        eyewitness=eyewitness,
-        lookout=lookout,
+        kernel_intake=kernel_intake,
+        file_intake=file_intake,
         watcher=watcher,
         links=links,
-        roster=roster,
+        known_gateways=known_gateways,
         custody=custody,
         hooks=hooks,
         status=status,

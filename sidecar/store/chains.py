@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.core.chain import Gap, KeptChain
-from sidecar.core.content import Manifest, Segment
-from sidecar.core.writer import Writer
+from sidecar.core.custody.files.chain import Gap, KeptChain
+from sidecar.core.custody.files.manifest import Manifest, Segment
+from sidecar.core.facts.writer import Writer
 from sidecar.store.database import open_reader, reading
 from sidecar.store.errors import StoreCorruptError
 from sidecar.store.facts import build, plain

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from sidecar.core.budget import Purse, Scope
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.gateway import Adapter, Gateway, Run
-from sidecar.core.grade import Grade
-from sidecar.core.hold import Hold
-from sidecar.core.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
-from sidecar.core.policy import Mode
-from sidecar.core.process import Process
-from sidecar.core.reasons import Reason
-from sidecar.core.verdict import Verdict
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Adapter, Gateway, Run
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.process import Process
+from sidecar.core.facts.reasons import Reason
+from sidecar.core.policy.blocked import BlockReason
+from sidecar.core.policy.budget import BudgetUse, Scope
+from sidecar.core.policy.policy import Mode
+from sidecar.core.verdict.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
+from sidecar.core.verdict.judge import Verdict
 from sidecar.store.facts import build, plain
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def decode(text: str) -> Incident:
             outcome=Outcome(recovery["outcome"]),
             mode=Mode(recovery["mode"]),
             reason=_reason(recovery.get("reason")),
-            hold=Hold(recovery.get("hold", Hold.NONE)),
-            purse=_purse(recovery.get("purse")),
+            hold=BlockReason(recovery.get("hold", BlockReason.NONE)),
+            budget_use=_budget_use(recovery.get("budget_use")),
         ),
         run=_make(Run, row["run"]),
         gateway=_make(Gateway, gateway, adapter=Adapter(gateway["adapter"])),
@@ -89,11 +89,11 @@ def _paged_for(row: Mapping[str, Any]) -> tuple[Subject, ...]:
         return tuple(Subject(about) for about in row.get("paged_for", ()))
     if row["verdict"] == Verdict.EXTERNAL:
         return (Subject.TAKEOVER,)
-    return (Subject.STORM if row["recovery"].get("hold") == Hold.STORM else Subject.RECOVERY,)
+    return (Subject.STORM if row["recovery"].get("hold") == BlockReason.STORM else Subject.RECOVERY,)
 
 
-def _purse(row: Mapping[str, Any] | None) -> Purse | None:
-    return None if row is None else _make(Purse, row, scope=Scope(row["scope"]))
+def _budget_use(row: Mapping[str, Any] | None) -> BudgetUse | None:
+    return None if row is None else _make(BudgetUse, row, scope=Scope(row["scope"]))
 
 
 def _unexplained(row: Mapping[str, Any]) -> UnexplainedRange:

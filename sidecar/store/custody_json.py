@@ -8,7 +8,7 @@ from sidecar.store.printable import clean_json
 from sidecar.store.public import iso_utc, reason_json
 
 if TYPE_CHECKING:
-    from sidecar.core.chain import Chain
+    from sidecar.core.custody.files.chain import Chain
 
 
 def chain_json(chain: Chain, *, watched: bool = True) -> dict[str, Any]:

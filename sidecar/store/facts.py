@@ -12,14 +12,14 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
 import sidecar.core
-from sidecar.core.content import Content
-from sidecar.core.recording import RecordedContent
+from sidecar.core.facts.content import Content
+from sidecar.core.replay.recording import RecordedContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -123,7 +123,7 @@ def _hints(kind: type) -> dict[str, Any]:
 def _names() -> dict[str, Any]:
     """Every class of the core by its name."""
     found: dict[str, Any] = {}
-    for module in iter_modules(sidecar.core.__path__):
-        loaded = import_module(f"sidecar.core.{module.name}")
+    for module in walk_packages(sidecar.core.__path__, f"{sidecar.core.__name__}."):
+        loaded = import_module(module.name)
         found |= {n: v for n, v in vars(loaded).items() if isinstance(v, type) and v.__module__ == loaded.__name__}
     return found

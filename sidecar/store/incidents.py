@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.budget import Spent
-from sidecar.core.incident import Moment, Outcome, Subject
-from sidecar.core.reasons import Reason, ReasonCode
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.policy.budget import Spent
+from sidecar.core.verdict.incident import Moment, Outcome, Subject
 from sidecar.store.codec import decode, encode, encode_reason
 from sidecar.store.database import lock_store, open_writer, transaction
 from sidecar.store.errors import StoreCorruptError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
 
 DATABASE_NAME: Final = "sidecar.db"
 """The file in the data directory."""

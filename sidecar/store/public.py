@@ -9,10 +9,10 @@ from sidecar.store.printable import clean_json
 from sidecar.words import detail, sentence
 
 if TYPE_CHECKING:
-    from sidecar.core.budget import Purse
-    from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.process import Process
-    from sidecar.core.reasons import Reason
+    from sidecar.core.facts.fingerprint import Fingerprint
+    from sidecar.core.facts.process import Process
+    from sidecar.core.facts.reasons import Reason
+    from sidecar.core.policy.budget import BudgetUse
     from sidecar.store.stored import PageRecord, StoredIncident
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -87,7 +87,7 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
                 "count": incident.recovery.count,
                 "pushed": incident.recovery.pushed,
                 "hold": incident.recovery.hold.value,
-                "budget": _purse(incident.recovery.purse),
+                "budget": _budget_use(incident.recovery.budget_use),
                 "lock_waits": incident.recovery.lock_waits,
                 "unproven": incident.recovery.unproven,
             },
@@ -146,15 +146,15 @@ def _page(page: PageRecord) -> dict[str, Any]:
     }
 
 
-def _purse(purse: Purse | None) -> dict[str, Any] | None:
-    if purse is None:
+def _budget_use(budget_use: BudgetUse | None) -> dict[str, Any] | None:
+    if budget_use is None:
         return None
     return {
-        "scope": purse.scope.value,
-        "limit": purse.limit,
-        "period_seconds": purse.period_ns / 1_000_000_000,
-        "used": purse.used,
-        "free_at": iso_utc(purse.free_at_ns),
+        "scope": budget_use.scope.value,
+        "limit": budget_use.limit,
+        "period_seconds": budget_use.period_ns / 1_000_000_000,
+        "used": budget_use.used,
+        "free_at": iso_utc(budget_use.free_at_ns),
     }
 
 

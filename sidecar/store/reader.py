@@ -7,8 +7,8 @@ import threading
 import zlib
 from typing import TYPE_CHECKING, Final, Self
 
-from sidecar.core.incident import Outcome, Subject
-from sidecar.core.verdict import Verdict
+from sidecar.core.verdict.incident import Outcome, Subject
+from sidecar.core.verdict.judge import Verdict
 from sidecar.store.codec import decode, decode_reason
 from sidecar.store.database import open_reader, reading
 from sidecar.store.errors import StoreCorruptError
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from sidecar.core.incident import Incident
-    from sidecar.core.recording import Recording
+    from sidecar.core.replay.recording import Recording
+    from sidecar.core.verdict.incident import Incident
 
 _SELECT: Final = "SELECT i.id, i.body FROM incidents AS i"
 _PAGES: Final = """

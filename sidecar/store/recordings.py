@@ -7,15 +7,15 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.core.errors import SidecarError
-from sidecar.core.recording import NotRecordedError, Recording
-from sidecar.core.replay import compare, facts, replay
+from sidecar.core.replay.recording import NotRecordedError, Recording
+from sidecar.core.replay.replay import compare, facts, replay
 from sidecar.store.printable import one_line
 from sidecar.store.tapes import decode, encode, pack
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
 
 FORMAT: Final = "openclaw-sidecar incident 1"
 """What an exported file says of itself."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from sidecar.core.incident import Incident, Outcome, Subject
-    from sidecar.core.reasons import Reason
-    from sidecar.core.verdict import Verdict
+    from sidecar.core.facts.reasons import Reason
+    from sidecar.core.verdict.incident import Incident, Outcome, Subject
+    from sidecar.core.verdict.judge import Verdict
 
 
 class PageKey(NamedTuple):

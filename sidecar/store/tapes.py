@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import msgspec
 
 from sidecar.core.events import Event
-from sidecar.core.policy import Mode, Policy
-from sidecar.core.recording import Recording
+from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.replay.recording import Recording
 from sidecar.store.facts import build, plain
 
 if TYPE_CHECKING:

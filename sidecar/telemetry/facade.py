@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
 
-    from sidecar.core.gateway import Gateway, Run
+    from sidecar.core.facts.gateway import Gateway, Run
+    from sidecar.core.facts.writer import Writer
     from sidecar.core.outcomes import AnyOutcome, HoldEnded
     from sidecar.core.reports import Diagnostic, LockFailed
-    from sidecar.core.writer import Writer
     from sidecar.status import ExportStatus
     from sidecar.telemetry.metrics.instrument import Instrument
     from sidecar.telemetry.names.traceref import TraceRef
@@ -251,7 +251,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
                 return event.writer.run_id
             case ev.FileChanged():
                 return event.change.writer.run_id
-            case ev.TurnTold() | ev.Noted():
+            case ev.GatewayLogged() | ev.TimelineNote():
                 return event.run_id
             case _:
                 return ""

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from sidecar.core.process import Process
+from sidecar.core.facts.process import Process
 
 _PROC: Final = Path("/proc")
 _TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")

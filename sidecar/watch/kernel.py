@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.core.errors import SidecarError
-from sidecar.core.process import Act, Process
+from sidecar.core.facts.process import Act, Process
 from sidecar.faults import NO_FAULTS, Faults
 from sidecar.watch.fanotify import NO_PIDFD, Fanotify, FanotifyError, Handle, Mask, Raw
 from sidecar.watch.identity import identify

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sidecar.core.content import BytesContent, Snapshot
-from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.facts.content import BytesContent, Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path

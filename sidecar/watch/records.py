@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sidecar.core.lineage import Record
+from sidecar.core.custody.lineage import Record
 from sidecar.watch.reading import open_without_waiting
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from sidecar import __version__
 from sidecar.core.errors import SidecarError
-from sidecar.core.verdict import Verdict
+from sidecar.core.verdict.judge import Verdict
 from sidecar.store.custody_json import chain_json
 from sidecar.store.public import incident_json
 from sidecar.store.since import SinceError, parse_since
@@ -24,7 +24,7 @@ from sidecar.web.hooks import add_hooks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.core.chain import Chain
+    from sidecar.core.custody.files.chain import Chain
     from sidecar.status import Status
     from sidecar.store.stored import StoredIncident
     from sidecar.web.hooks import HookDesk

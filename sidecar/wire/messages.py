@@ -2,7 +2,7 @@
 
 Common to all: ``t`` names the type. Messages of the gateway carry ``seq``, counted up by one from 1 on each link: a gap
 is lost custody. Times (``at``) are nanoseconds since the epoch in decimal, fingerprints are the text form of
-`sidecar.core.fingerprint.Fingerprint`; both are strings because JavaScript's numbers lose precision above 2**53.
+`sidecar.core.facts.fingerprint.Fingerprint`; both are strings because JavaScript's numbers lose precision above 2**53.
 No message carries transcript text, and session keys are hashed before they leave the gateway (rule 7).
 """
 
@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from sidecar.core.gateway import Role
+from sidecar.core.facts.gateway import Role
 
 PROTOCOL: Final = 1
 """Newest version that we speak. A new message, or another meaning of an old one, makes a new version."""
@@ -39,7 +39,7 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?
 
 
 class WireWriter(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Who writes. ``kind`` is a word of `sidecar.core.writer.WriterKind`; others are taken as unknown."""
+    """Who writes. ``kind`` is a word of `sidecar.core.facts.writer.WriterKind`; others are taken as unknown."""
 
     kind: Id
     name: Id = ""
@@ -131,7 +131,7 @@ class LockFailed(FromGateway, kw_only=True, frozen=True, tag="lock.failed"):
 class Changed(FromGateway, kw_only=True, frozen=True, tag="change"):
     """A call that changes a session file. ``phase``: begin, end, or done for a call that was both at once.
 
-    ``op`` is a word of `sidecar.core.change.Operation`. ``failed`` calls may have written anything.
+    ``op`` is a word of `sidecar.core.facts.change.Operation`. ``failed`` calls may have written anything.
     """
 
     file: str

@@ -12,16 +12,16 @@ import pytest
 
 from sidecar.cli.advice import advice
 from sidecar.cli.explain import page_words
-from sidecar.core.gateway import Adapter
-from sidecar.core.incident import Moment, Outcome, Recovery, Subject
-from sidecar.core.policy import Mode
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Verdict
+from sidecar.core.facts.gateway import Adapter
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.policy.policy import Mode
+from sidecar.core.verdict.incident import Moment, Outcome, Recovery, Subject
+from sidecar.core.verdict.judge import Verdict
 from sidecar.store.stored import PageKey, PageRecord
 from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, foreign, recovered
 
 if TYPE_CHECKING:
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
     from sidecar.store.incidents import IncidentStore
     from tests.cli.conftest import Command
     from tests.store.samples import Clock

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.core.incident import Subject
+from sidecar.core.verdict.incident import Subject
 from sidecar.store.public import incident_json
 from sidecar.store.stored import PageKey
 from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered

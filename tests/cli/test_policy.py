@@ -9,15 +9,15 @@ import pytest
 
 from sidecar.config.pause import read_pause, write_pause
 from sidecar.config.policyfile import json_schema
-from sidecar.core.hold import Hold, Pause
-from sidecar.core.incident import Outcome, Recovery, WriterShare
-from sidecar.core.policy import Mode
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Verdict
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.policy.blocked import BlockReason, Pause
+from sidecar.core.policy.policy import Mode
+from sidecar.core.verdict.incident import Outcome, Recovery, WriterShare
+from sidecar.core.verdict.judge import Verdict
 from tests.store.samples import NOON, foreign, recovered
 
 if TYPE_CHECKING:
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
     from sidecar.store.incidents import IncidentStore
     from tests.cli.conftest import Command
 
@@ -87,7 +87,7 @@ DENIED = recovered(
     turn_lost=True,
     writers=(OWN, CRON),
     reason=FORBIDDEN,
-    recovery=Recovery(Outcome.REFUSED, Mode.RECOVER, 0.0, FORBIDDEN, hold=Hold.POLICY),
+    recovery=Recovery(Outcome.REFUSED, Mode.RECOVER, 0.0, FORBIDDEN, hold=BlockReason.POLICY),
 )
 
 
@@ -137,9 +137,12 @@ def test_explain_with_a_policy_that_allows_it_by_now(cli: Command, store: Incide
             recovered(),
             "A rule ahead of the others that grants cron daily-digest less than may = 'append' would stop it.",
         ),
-        (replace(DENIED, recovery=Recovery(Outcome.NOT_ATTEMPTED, hold=Hold.PAUSE)), "openclaw-sidecar resume"),
-        (replace(DENIED, recovery=Recovery(Outcome.NOT_ATTEMPTED, hold=Hold.SESSION_BUDGET)), "[budget.session]"),
-        (replace(DENIED, recovery=Recovery(Outcome.NOT_ATTEMPTED, hold=Hold.OBSERVE)), "without --observe"),
+        (replace(DENIED, recovery=Recovery(Outcome.NOT_ATTEMPTED, hold=BlockReason.PAUSE)), "openclaw-sidecar resume"),
+        (
+            replace(DENIED, recovery=Recovery(Outcome.NOT_ATTEMPTED, hold=BlockReason.SESSION_BUDGET)),
+            "[budget.session]",
+        ),
+        (replace(DENIED, recovery=Recovery(Outcome.NOT_ATTEMPTED, hold=BlockReason.OBSERVE)), "without --observe"),
         (
             recovered(
                 verdict=Verdict.CO_TENANT, recovery=Recovery(Outcome.REFUSED, reason=Reason(ReasonCode.NO_RELOAD))

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar import __version__
 from sidecar.cli.app import app
-from sidecar.core.policy import Mode
+from sidecar.core.policy.policy import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

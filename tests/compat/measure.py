@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.core import lineage
-from sidecar.core.lineage import HEADER
+from sidecar.core.custody import lineage
+from sidecar.core.custody.lineage import HEADER
 from sidecar.demo import history
 from sidecar.demo.companion import Companion
 from sidecar.demo.pager import PageReceiver

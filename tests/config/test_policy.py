@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from sidecar.config.policy import PolicyError, parse_policy, read_policy
 from sidecar.config.policyfile import json_schema
 from sidecar.config.positions import Positions
-from sidecar.core.budget import Limit, Limits
-from sidecar.core.grade import Grade
-from sidecar.core.policy import Policy
-from sidecar.core.rules import Deed, May
-from sidecar.core.storm import StormLimit
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.policy.budget import Limit, Limits
+from sidecar.core.policy.policy import Policy
+from sidecar.core.policy.rules import AccessRequest, Permission
+from sidecar.core.policy.storm import StormLimit
 from sidecar.json_layout import layout
 from sidecar.store.reader import session_hash
 
@@ -78,13 +78,13 @@ def test_every_part_of_a_file_comes_into_force() -> None:
         name = "two"
         may = "nothing"
     """)
-    assert (policy.default, policy.needs) == (May.APPEND, Grade.KERNEL)
+    assert (policy.default, policy.needs) == (Permission.APPEND, Grade.KERNEL)
     assert [glob.text for glob in policy.unchanged.executables] == ["/usr/bin/rsync"]
     assert policy.unchanged.uids == {0}
     assert policy.limits == Limits(session=Limit(3, 90 * S), gateway=Limit(0, 31 * 86_400 * S))
     assert policy.storm == StormLimit(5, 120 * S, 3600 * S)
     one, two = policy.rules
-    assert (one.name, one.may, one.needs, one.line) == ("one", May.METADATA, Grade.BYTES, 14)
+    assert (one.name, one.may, one.needs, one.line) == ("one", Permission.METADATA, Grade.BYTES, 14)
     assert one.kinds == {WriterKind.CRON, WriterKind.HEARTBEAT}
     assert one.uids == {0, 1000}
     texts = [[g.text for g in globs] for globs in (one.names, one.executables, one.agents, one.files)]
@@ -96,9 +96,11 @@ def test_every_part_of_a_file_comes_into_force() -> None:
 def test_a_session_key_is_found_by_the_hash_that_the_preload_sends() -> None:
     policy = parsed('[[rule]]\nname = "r"\nsessions = ["agent:main:main"]\nmay = "nothing"\n')
     writer = Writer(WriterKind.INJECT)
-    mine = Deed(writer=writer, did=May.APPEND, session=session_hash("agent:main:main"))
-    assert not policy.decide(mine).allows(May.APPEND)
-    assert policy.decide(Deed(writer=writer, did=May.APPEND, session=session_hash("agent:main:x"))).allows(May.APPEND)
+    mine = AccessRequest(writer=writer, did=Permission.APPEND, session=session_hash("agent:main:main"))
+    assert not policy.decide(mine).allows(Permission.APPEND)
+    assert policy.decide(
+        AccessRequest(writer=writer, did=Permission.APPEND, session=session_hash("agent:main:x"))
+    ).allows(Permission.APPEND)
 
 
 RULE: Final = '[[rule]]\nname = "r"\nmay = "append"\n'

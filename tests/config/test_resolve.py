@@ -8,7 +8,7 @@ import pytest
 from sidecar.config.errors import ConfigError
 from sidecar.config.resolve import Flags, resolve
 from sidecar.config.settings import LogFormat, Settings
-from sidecar.core.policy import Mode
+from sidecar.core.policy.policy import Mode
 
 HOME = {"HOME": "/home/joe"}
 

@@ -7,27 +7,27 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from sidecar.core import events as ev
-from sidecar.core import verdict
-from sidecar.core.change import Change, Operation
-from sidecar.core.content import BytesContent, Snapshot
-from sidecar.core.custodian import Custodian
+from sidecar.core.custody.files.examine import examine
+from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence
 from sidecar.core.decisions import Approve, CheckLineage, Decision, ReadFile, RecallChain, Refuse, SaveIncident
-from sidecar.core.examine import examine
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.gateway import Adapter, Gateway, Run
-from sidecar.core.loss import Loss
-from sidecar.core.policy import Mode, Policy
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.rules import May, Rule
-from sidecar.core.testimony import NO_TESTIMONY, Testimony
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.engine import Engine
+from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.content import BytesContent, Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Adapter, Gateway, Run
+from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.policy.rules import Permission, Rule
+from sidecar.core.verdict import judge as verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sidecar.core.account import Account
-    from sidecar.core.incident import Incident, Subject
-    from sidecar.core.verdict import Judgement
+    from sidecar.core.custody.files.account import Account
+    from sidecar.core.verdict.incident import Incident, Subject
+    from sidecar.core.verdict.judge import Judgement
 
 FILE: Final = "/state/agents/main/sessions/0a1b.jsonl"
 LINK: Final = "link-1"
@@ -58,13 +58,13 @@ class Evidence:
     can_reload: bool
     file: str = ""
     session: str = ""
-    testimony: Testimony = NO_TESTIMONY
+    kernel_evidence: KernelEvidence = NO_KERNEL_EVIDENCE
     gateway_uid: int = -1
 
 
 def judge(evidence: Evidence, policy: Policy) -> Judgement:
     """Examine the file, and judge what was found."""
-    finding = examine(evidence.account, evidence.snapshot, evidence.testimony, evidence.gateway_uid)
+    finding = examine(evidence.account, evidence.snapshot, evidence.kernel_evidence, evidence.gateway_uid)
     case = verdict.Evidence(evidence.run_id, finding, evidence.can_reload, evidence.file, evidence.session)
     return verdict.judge(case, policy)
 
@@ -85,8 +85,8 @@ def said(reason: Reason | None) -> list[Reason]:
 
 def only(*kinds: WriterKind) -> Policy:
     """A policy that knows these co-tenants and no other."""
-    rules = (Rule(name="known", kinds=frozenset(kinds), may=May.REWRITE),) if kinds else ()
-    return Policy(rules=rules, default=May.NOTHING)
+    rules = (Rule(name="known", kinds=frozenset(kinds), may=Permission.REWRITE),) if kinds else ()
+    return Policy(rules=rules, default=Permission.NOTHING)
 
 
 def gateway(link: str = LINK, pid: int = GATEWAY_PID, *, can_reload: bool = True) -> Gateway:
@@ -212,7 +212,7 @@ class Disk:
 
 
 class Bench:
-    """A custodian between a disk and a gateway: acts on the one, reports as the other, collects the decisions.
+    """An engine between a disk and a gateway: acts on the one, reports as the other, collects the decisions.
 
     Reads that must be immediate are answered at once. The others wait in ``reads`` until `look`.
     """
@@ -229,7 +229,7 @@ class Bench:
     ) -> None:
         self.file = file
         self.disk = disk or Disk()
-        self.custodian = Custodian(policy or Policy(), mode)
+        self.engine = Engine(policy or Policy(), mode)
         self.decisions: list[Decision] = []
         self.reads: list[ReadFile] = []
         self.at_read: list[Callable[[], None]] = []
@@ -255,11 +255,11 @@ class Bench:
         return self._seq
 
     def tell(self, event: ev.Event) -> list[Decision]:
-        """The one place where the custodian hears of anything."""
-        return self.custodian.handle(event)
+        """The one place where the engine hears of anything."""
+        return self.engine.handle(event)
 
     def handle(self, event: ev.Event) -> list[Decision]:
-        """Give an event to the custodian; answer immediate reads, keep the rest."""
+        """Give an event to the engine; answer immediate reads, keep the rest."""
         made: list[Decision] = []
         for decision in self.tell(event):
             if isinstance(decision, RecallChain):
@@ -288,10 +288,10 @@ class Bench:
         return made
 
     def look(self) -> list[Decision]:
-        """The watch sees whether the file moved; the reading that the custodian wants is taken."""
+        """The watch sees whether the file moved; the reading that the engine wants is taken."""
         before, self._seen = self._seen, self.disk.fingerprint
         if before != self._seen:
-            self.handle(ev.FileMoved(file=self.file, before=before, fingerprint=self._seen, at_ns=self.now()))
+            self.handle(ev.FingerprintChanged(file=self.file, before=before, fingerprint=self._seen, at_ns=self.now()))
         made: list[Decision] = []
         if self.reads:
             self.reads.clear()
@@ -411,7 +411,7 @@ class Bench:
     ) -> list[Decision]:
         """The run did not acquire the lock in time; ``pid`` is what the lock file says."""
         now_ns = self.now()
-        known = {w.window_id: w.fence for w in self.custodian.windows}
+        known = {w.window_id: w.fence for w in self.engine.windows}
         return self.handle(
             ev.LockTimedOut(
                 ask="a1",
@@ -454,7 +454,7 @@ class Bench:
     ) -> Approve | Refuse:
         """The run stands at its check; the one answer. The gateway's clock may be ahead of the sidecar's."""
         now_ns = self.now()
-        known = {w.window_id: w.fence for w in self.custodian.windows}
+        known = {w.window_id: w.fence for w in self.engine.windows}
         made = self.handle(
             ev.VerdictAsked(
                 ask=f"a{self.seq()}",
@@ -517,7 +517,7 @@ class Bench:
         unheard: bool = False,
     ) -> list[Decision]:
         """The gateway's own fence stops the turn."""
-        known = {w.window_id: w.fence for w in self.custodian.windows}
+        known = {w.window_id: w.fence for w in self.engine.windows}
         return self.handle(
             ev.TurnTripped(
                 link=link,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.budget import Budget, Limit, Limits, Scope, Spent
-from sidecar.core.storm import Storm, StormLimit
+from sidecar.core.policy.budget import Budget, Limit, Limits, Scope, Spent
+from sidecar.core.policy.storm import Storm, StormLimit
 
 S = 1_000_000_000
 HOUR = 3600 * S
@@ -16,7 +16,7 @@ CALM = StormLimit(sessions=3, within_ns=10 * S, cooldown_ns=60 * S)
 
 
 def left(budget: Budget, file: str, at_ns: int) -> dict[Scope, int]:
-    return {purse.scope: purse.left for purse in budget.purses(LIMITS, file, at_ns)}
+    return {budget_use.scope: budget_use.left for budget_use in budget.budget_uses(LIMITS, file, at_ns)}
 
 
 def test_each_session_has_its_own_budget_and_all_share_the_gateways() -> None:
@@ -29,7 +29,7 @@ def test_each_session_has_its_own_budget_and_all_share_the_gateways() -> None:
 
 def test_what_was_spent_is_free_again_after_the_period() -> None:
     budget = Budget([Spent(T0, "a"), Spent(T0 + S, "a")])
-    (session, _gateway) = budget.purses(LIMITS, "a", T0 + 2 * S)
+    (session, _gateway) = budget.budget_uses(LIMITS, "a", T0 + 2 * S)
     assert session.free_at_ns == T0 + HOUR
     assert left(budget, "a", session.free_at_ns - 1)[Scope.SESSION] == 0
     assert left(budget, "a", session.free_at_ns)[Scope.SESSION] == 1
@@ -41,12 +41,12 @@ def test_a_clock_that_was_set_back_frees_nothing() -> None:
 
 
 def test_a_budget_of_nothing_is_never_free() -> None:
-    (purse,) = Budget().purses(Limits(session=Limit(0, HOUR)), "a", T0)
-    assert (purse.left, purse.free_at_ns) == (0, 0)
+    (budget_use,) = Budget().budget_uses(Limits(session=Limit(0, HOUR)), "a", T0)
+    assert (budget_use.left, budget_use.free_at_ns) == (0, 0)
 
 
-def test_without_limits_there_is_no_purse() -> None:
-    assert Budget().purses(Limits(), "a", T0) == Budget().least(Limits(), T0) == ()
+def test_without_limits_there_is_no_budget_use() -> None:
+    assert Budget().budget_uses(Limits(), "a", T0) == Budget().least(Limits(), T0) == ()
 
 
 def test_the_least_is_of_the_session_that_has_spent_most() -> None:
@@ -62,7 +62,7 @@ def test_the_count_is_that_of_the_times_in_the_period(spent: list[tuple[int, str
     budget = Budget()
     for at, of in spent:
         budget.spend(of, at)
-    session, gateway = budget.purses(limits, file, now)
+    session, gateway = budget.budget_uses(limits, file, now)
     assert session.used == sum(of == file and at > now - 7 for at, of in spent)
     assert gateway.used == sum(at > now - 7 for at, _ in spent)
 

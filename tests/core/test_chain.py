@@ -8,16 +8,16 @@ from typing import Final
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.chain import MAX_GAPS, Chain, Gap, KeptChain, widened
-from sidecar.core.change import Change, Operation
-from sidecar.core.custodian import MAX_KEPT_AT_ONCE
+from sidecar.core.custody.files.chain import MAX_GAPS, Chain, Gap, KeptChain, widened
+from sidecar.core.custody.files.ledger import MAX_CHANGES, Ledger
 from sidecar.core.decisions import KeepChains, ReadFile, RecallChain, Refuse
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.grade import Grade
-from sidecar.core.ledger import MAX_CHANGES, Ledger
-from sidecar.core.loss import Loss
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.registry import IDLE_NS, MAX_LEDGERS
+from sidecar.core.engine import MAX_KEPT_AT_ONCE
+from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.windows.registry import IDLE_NS, MAX_LEDGERS
 from tests.core.kit import CHANNEL, CRON, FILE, LINK, MISSING, OTHER_RUN, OWN, RUN, Bench, Disk
 
 OLD = b'{"type":"session"}\n'
@@ -27,7 +27,7 @@ RENAMED: Final = Reason.of(ReasonCode.DIRECTORY_RENAMED, directory="/state/agent
 
 
 def chain(bench: Bench) -> Chain:
-    return bench.custodian.chain(FILE, bench.disk.snapshot, bench.now())
+    return bench.engine.chain(FILE, bench.disk.snapshot, bench.now())
 
 
 def ranges(found: Chain) -> list[tuple[int, int, str, Grade]]:
@@ -35,7 +35,7 @@ def ranges(found: Chain) -> list[tuple[int, int, str, Grade]]:
 
 
 def kept(bench: Bench) -> list[KeptChain]:
-    made = bench.custodian.handle(ev.TimePassed(at_ns=bench.now()))
+    made = bench.engine.handle(ev.TimePassed(at_ns=bench.now()))
     return [chain for d in made if isinstance(d, KeepChains) for chain in d.chains]
 
 
@@ -191,7 +191,7 @@ def test_what_was_kept_is_asked_for_once_and_names_the_writers_of_what_is_still_
     bench = Bench(disk=before.disk)
     bench.disk.append(b"unwatched\n")
     change = bench.write(CHANNEL, b"more\n")
-    assert bench.custodian.handle(ev.FileChanged(file=FILE, change=change)) == [ReadFile(file=FILE, settle=True)]
+    assert bench.engine.handle(ev.FileChanged(file=FILE, change=change)) == [ReadFile(file=FILE, settle=True)]
     bench.handle(ev.ChainRecalled(chain=known, reason=UNWATCHED, at_ns=bench.now()))
     bench.read()
 
@@ -240,7 +240,7 @@ def test_the_account_of_a_file_on_which_no_run_sets_a_fence_stays_small() -> Non
     for n in range(3 * MAX_CHANGES):
         bench.write(CRON, b"%d\n" % n)
 
-    ledger = bench.custodian._registry.ledgers[FILE]
+    ledger = bench.engine.registry.ledgers[FILE]
     assert len(ledger.account.changes) <= MAX_CHANGES
     assert chain(bench).differences == ()
     assert len(chain(bench).ranges) == 3 * MAX_CHANGES + 2
@@ -253,7 +253,7 @@ def test_reports_that_lead_nowhere_are_given_up_and_custody_with_them() -> None:
         bench.disk.append(b"foreign\n")
         bench.write(CRON, b"%d\n" % n)
 
-    ledger = bench.custodian._registry.ledgers[FILE]
+    ledger = bench.engine.registry.ledgers[FILE]
     assert len(ledger.account.changes) <= MAX_CHANGES
     assert ledger.account.manifest is None
 
@@ -263,15 +263,15 @@ def test_accounts_are_put_away_by_age_and_count_but_never_under_an_open_window()
     bench.fence()
     for n in range(MAX_LEDGERS + 5):
         change = Change("c", Operation.METADATA, CRON, bench.now(), link=LINK, began=n, ended=n)
-        bench.custodian.handle(ev.FileChanged(file=f"/state/{n}.jsonl", change=change))
-    while bench.custodian.unsaved:
+        bench.engine.handle(ev.FileChanged(file=f"/state/{n}.jsonl", change=change))
+    while bench.engine.unsaved:
         bench.handle(ev.TimePassed(at_ns=bench.now()))
-    assert len(bench.custodian.files) == MAX_LEDGERS
-    assert FILE in bench.custodian.files
+    assert len(bench.engine.files) == MAX_LEDGERS
+    assert FILE in bench.engine.files
 
     bench.pass_time(IDLE_NS + 1)
     bench.handle(ev.TimePassed(at_ns=bench.now()))
-    assert set(bench.custodian.files) == {FILE}
+    assert set(bench.engine.files) == {FILE}
     bench.cotenant(b"note\n")
     assert bench.look()
 
@@ -281,15 +281,15 @@ def test_chains_are_kept_a_part_at_a_time_and_none_is_put_away_before_it_was_kep
     files = {f"/state/{n}.jsonl" for n in range(MAX_LEDGERS + 2 * MAX_KEPT_AT_ONCE)}
     first = replace(bench.write(CRON, b"note\n"), before=Fingerprint.absent(), offset=0)
     for file in files:
-        bench.custodian.handle(ev.FileChanged(file=file, change=first))
+        bench.engine.handle(ev.FileChanged(file=file, change=first))
     parts: list[list[KeptChain]] = []
-    while bench.custodian.unsaved:
-        assert set(bench.custodian.files) == {FILE, *files}
+    while bench.engine.unsaved:
+        assert set(bench.engine.files) == {FILE, *files}
         parts.append(kept(bench))
 
     assert {c.file for part in parts for c in part} >= files
     assert max(map(len, parts)) <= MAX_KEPT_AT_ONCE
-    assert len(bench.custodian.files) == MAX_LEDGERS
+    assert len(bench.engine.files) == MAX_LEDGERS
 
 
 def test_a_file_that_was_put_away_is_asked_for_again() -> None:
@@ -300,7 +300,7 @@ def test_a_file_that_was_put_away_is_asked_for_again() -> None:
     bench.handle(ev.TimePassed(at_ns=bench.now()))
     fence = ev.FenceSet(link=LINK, window="w", file=FILE, fence=bench.disk.fingerprint, run=RUN, at_ns=bench.now())
 
-    assert bench.custodian.handle(fence) == [RecallChain(file=FILE), ReadFile(file=FILE)]
+    assert bench.engine.handle(fence) == [RecallChain(file=FILE), ReadFile(file=FILE)]
 
 
 def test_a_gap_that_is_open_stands_for_those_that_follow_and_old_ones_go() -> None:

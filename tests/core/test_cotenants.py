@@ -7,12 +7,12 @@ from typing import Final
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.change import Operation
 from sidecar.core.decisions import Approve, Refuse
-from sidecar.core.gateway import Gateway, Role
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Verdict
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.facts.change import Operation
+from sidecar.core.facts.gateway import Gateway, Role
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import FILE, Bench
 
 BACKUP_LINK: Final = "link-9"
@@ -86,7 +86,7 @@ def test_its_end_leaves_custody_of_other_files_alone(bench: Bench) -> None:
     bench.handle(ev.FileChanged(file=FILE.replace("0a1b", "ffff"), change=other))
     _gone(bench, clean=False)
 
-    assert [w.account.broken for w in bench.custodian.windows] == [Reason(ReasonCode.GONE_WHILE_WRITING)]
+    assert [w.account.broken for w in bench.engine.windows] == [Reason(ReasonCode.GONE_WHILE_WRITING)]
 
 
 def test_what_it_announced_is_no_incident_where_no_gateway_is_linked_either() -> None:

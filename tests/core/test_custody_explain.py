@@ -9,16 +9,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.core.change import Change, Operation
-from sidecar.core.content import BLOCK_BYTES, EMPTY_SHA256, BytesContent, Manifest
-from sidecar.core.custody import explain
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.projection import project
-from sidecar.core.span import Span
+from sidecar.core.custody.files.explain import explain
+from sidecar.core.custody.files.manifest import BLOCK_BYTES, Manifest
+from sidecar.core.custody.files.projection import project
+from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.content import EMPTY_SHA256, BytesContent
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.span import Span
 from tests.core.kit import CHANNEL, CRON, OTHER_LINK, OWN, digest, reported
 
 if TYPE_CHECKING:
-    from sidecar.core.writer import Writer
+    from sidecar.core.facts.writer import Writer
 
 BASE = b"base\n"
 AT_END = len(BASE)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.glob import Glob, GlobError
+from sidecar.core.policy.glob import Glob, GlobError
 
 FILE = "/state/agents/main/sessions/0a1b.jsonl"
 

@@ -6,10 +6,10 @@ import pytest
 
 from sidecar.core import events as ev
 from sidecar.core.decisions import Approve, Refuse
-from sidecar.core.incident import Outcome
-from sidecar.core.reasons import ReasonCode
-from sidecar.core.verdict import Verdict
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.facts.reasons import ReasonCode
+from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.judge import Verdict
 from sidecar.words import sentence
 from tests.core.kit import CRON, GATEWAY_PID, HEARTBEAT, OWN, RUN, WINDOW, Bench, said
 

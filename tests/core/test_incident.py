@@ -8,10 +8,10 @@ from dataclasses import fields
 import msgspec
 import pytest
 
-from sidecar.core.grade import Grade
-from sidecar.core.incident import NS_PER_SECOND, Incident, Outcome, Recovery, WriterShare, incident_id
-from sidecar.core.verdict import Verdict
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.verdict.incident import NS_PER_SECOND, Incident, Outcome, Recovery, WriterShare, incident_id
+from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import Bench
 
 AT = 1_700_000_000 * NS_PER_SECOND

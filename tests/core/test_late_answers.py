@@ -6,11 +6,11 @@ import pytest
 
 from sidecar.core import events as ev
 from sidecar.core.decisions import Approve, Withdraw
-from sidecar.core.incident import Outcome, Subject
-from sidecar.core.late_answers import CAUSE_NS
-from sidecar.core.policy import Mode
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Verdict
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.policy.policy import Mode
+from sidecar.core.verdict.incident import Outcome, Subject
+from sidecar.core.verdict.judge import Verdict
+from sidecar.core.windows.late_answers import CAUSE_NS
 from sidecar.words import detail, sentence
 from tests.core.kit import CRON, FILE, LINK, RUN, WINDOW, Bench, said
 
@@ -40,7 +40,7 @@ class Slow(Bench):
     def ask_again(self, ask: str) -> None:
         """The question with this id reaches the core."""
         at_ns = self.now()
-        (window,) = self.custodian.windows
+        (window,) = self.engine.windows
         self.handle(
             ev.VerdictAsked(
                 ask=ask,
@@ -86,7 +86,7 @@ def test_what_was_approved_is_taken_back_when_nobody_waits_for_it() -> None:
     bench = Slow()
     bench.stop_waiting(asked(bench))
     assert bench.made(Withdraw) == [Withdraw(link=LINK, window=WINDOW)]
-    assert bench.custodian.windows[0].approved is None
+    assert bench.engine.windows[0].approved is None
 
 
 def test_a_halt_of_the_sidecar_is_named_as_the_cause_with_its_times() -> None:

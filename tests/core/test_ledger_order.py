@@ -7,10 +7,10 @@ from itertools import permutations
 
 import pytest
 
-from sidecar.core.change import Change, Operation
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.ledger import Ledger
-from sidecar.core.projection import chained, seen_through
+from sidecar.core.custody.files.ledger import Ledger
+from sidecar.core.custody.files.projection import chained, seen_through
+from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.fingerprint import Fingerprint
 from tests.core.kit import CRON, LINK, OTHER_LINK, OWN, digest
 
 ABSENT = Fingerprint.absent()

@@ -9,9 +9,9 @@ import pytest
 from sidecar.core.decisions import AnswerWait, Approve, Refuse, ReportIllegalStep, Withdraw
 from sidecar.core.errors import IllegalStepError
 from sidecar.core.events import PolicyChanged
-from sidecar.core.incident import Outcome
-from sidecar.core.life import Approval, Behind, Custody, Life, State, Step, sides
-from sidecar.core.policy import Policy
+from sidecar.core.policy.policy import Policy
+from sidecar.core.verdict.incident import Outcome
+from sidecar.core.windows.life import Approval, Behind, Custody, Life, State, Step, sides
 from tests.core.kit import OTHER_RUN, WINDOW, Bench, only
 
 KNOWN = State(custody=Custody.KNOWN)
@@ -87,7 +87,7 @@ def test_every_entry_leads_to_a_state_of_its_table() -> None:
 
 def lost_its_way(bench: Bench, state: State) -> None:
     """The core takes the window for something that it is not."""
-    window = bench.custodian._registry.windows[WINDOW]
+    window = bench.engine.registry.windows[WINDOW]
     window.state, window.approved = state, bench.disk.fingerprint
 
 
@@ -104,11 +104,11 @@ def test_an_illegal_step_is_answered_with_no_and_costs_its_window_the_custody_an
     withdrawn, report = bench.made(Withdraw)[0], bench.made(ReportIllegalStep)[0]
     assert isinstance(answer, Refuse)
     assert withdrawn.window == report.window == WINDOW
-    custody = {w.window_id: w.state.custody for w in bench.custodian.windows}
+    custody = {w.window_id: w.state.custody for w in bench.engine.windows}
     assert custody == {WINDOW: Custody.LOST, "another": Custody.KNOWN}
     assert isinstance(bench.ask("another", run=OTHER_RUN), Approve), "the sidecar goes on"
     bench.fence()
-    assert bench.custodian.windows[0].state.custody is not Custody.LOST, "the next fence starts anew"
+    assert bench.engine.windows[0].state.custody is not Custody.LOST, "the next fence starts anew"
 
 
 def test_a_run_that_waits_for_the_lock_is_answered_all_the_same() -> None:

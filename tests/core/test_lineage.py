@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.core.lineage import HEADER, LEAF, Record, off_path, path_to_root
+from sidecar.core.custody.lineage import HEADER, LEAF, Record, off_path, path_to_root
 
 
 def message(record_id: str, parent_id: str | None = "", *, side: bool = False) -> Record:

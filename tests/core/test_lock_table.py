@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sidecar.core import events as ev
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.lock_table import MAX_FILES, MAX_HOLDS, LockTable
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.outcomes import Ending
+from sidecar.core.windows.lock_table import MAX_FILES, MAX_HOLDS, LockTable
 from tests.core.kit import CRON, FILE, LINK, OTHER_LINK, OWN
 
 SEEN = ev.LockFileSeen(file=FILE, pid=4711, exe="/usr/bin/python3", at_ns=5)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from sidecar.core import events as ev
 from sidecar.core.decisions import AnswerWait, Decision, SaveIncident
-from sidecar.core.hold import Hold
-from sidecar.core.incident import Outcome
-from sidecar.core.policy import Mode, Policy
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.rules import May, Rule
-from sidecar.core.verdict import Verdict
-from sidecar.core.writer import WriterKind
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.writer import WriterKind
+from sidecar.core.policy.blocked import BlockReason
+from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.policy.rules import Permission, Rule
+from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import (
     CRON,
     FILE,
@@ -32,8 +32,8 @@ from tests.core.kit import (
 )
 
 if TYPE_CHECKING:
-    from sidecar.core.incident import Incident
-    from sidecar.core.writer import Writer
+    from sidecar.core.facts.writer import Writer
+    from sidecar.core.verdict.incident import Incident
 
 RECORD = b'{"type":"message","id":"note"}\n'
 
@@ -152,13 +152,13 @@ def test_a_hold_of_another_linked_process_is_waited_for_and_one_whose_link_is_lo
 
 
 def test_the_runs_own_hold_is_waited_for() -> None:
-    bench = Locked(policy=Policy(default=May.NOTHING))
+    bench = Locked(policy=Policy(default=Permission.NOTHING))
     bench.take(OWN)
     assert granted(bench.time_out())
 
 
 def test_a_holder_that_the_policy_does_not_let_write_is_not_waited_for() -> None:
-    rule = Rule(name="no-cron", kinds=frozenset({WriterKind.CRON}), may=May.METADATA)
+    rule = Rule(name="no-cron", kinds=frozenset({WriterKind.CRON}), may=Permission.METADATA)
     bench = Locked(policy=Policy(rules=(rule,)))
     bench.take(CRON)
     assert not granted(bench.time_out())
@@ -236,7 +236,7 @@ def test_a_sidecar_that_only_observes_lets_nobody_wait() -> None:
     bench.take(CRON)
     assert not granted(bench.time_out())
     assert bench.incident.recovery.outcome is Outcome.NOT_ATTEMPTED
-    assert bench.incident.recovery.hold is Hold.OBSERVE
+    assert bench.incident.recovery.hold is BlockReason.OBSERVE
 
 
 def test_a_wait_in_vain_is_ineffective_and_paged_once() -> None:

@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.core import events as ev
-from sidecar.core.budget import Limit, Limits, Scope, Spent
-from sidecar.core.change import Operation
-from sidecar.core.custodian import Custodian
 from sidecar.core.decisions import AnswerWait, Approve, Decision, ReadFile, Refuse, SaveIncident, Withdraw
-from sidecar.core.gateway import Run
-from sidecar.core.hold import Hold, Pause
-from sidecar.core.incident import Outcome, Subject
-from sidecar.core.policy import Mode, Policy
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.rules import May, Rule
-from sidecar.core.storm import StormLimit
-from sidecar.core.verdict import Verdict
-from sidecar.core.writer import WriterKind
+from sidecar.core.engine import Engine
+from sidecar.core.facts.change import Operation
+from sidecar.core.facts.gateway import Run
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.writer import WriterKind
+from sidecar.core.policy.blocked import BlockReason, Pause
+from sidecar.core.policy.budget import Limit, Limits, Scope, Spent
+from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.policy.rules import Permission, Rule
+from sidecar.core.policy.storm import StormLimit
+from sidecar.core.verdict.incident import Outcome, Subject
+from sidecar.core.verdict.judge import Verdict
 from sidecar.words import sentence
 from tests.core.kit import CRON, FILE, HEARTBEAT, LINK, WINDOW, Bench, Disk, Due, digest, due, gateway, reported
 from tests.core.test_policy import POLICIES
@@ -30,12 +30,12 @@ from tests.core.test_policy import POLICIES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
 
 S: Final = 1_000_000_000
 HOUR: Final = 3600 * S
 NO_CRON: Final = Policy(
-    rules=(Rule(name="no-cron", kinds=frozenset({WriterKind.CRON}), may=May.NOTHING),), digest="0a1b2c3d4e5f"
+    rules=(Rule(name="no-cron", kinds=frozenset({WriterKind.CRON}), may=Permission.NOTHING),), digest="0a1b2c3d4e5f"
 )
 
 
@@ -65,24 +65,24 @@ def test_an_incident_names_the_rule_that_refused_and_what_it_said_of_the_writer(
     )
     incident = bench.incident
     assert (incident.verdict, incident.rule, incident.policy) == (Verdict.UNATTRIBUTED, "no-cron", "0a1b2c3d4e5f")
-    assert (incident.recovery.outcome, incident.recovery.hold) == (Outcome.REFUSED, Hold.POLICY)
+    assert (incident.recovery.outcome, incident.recovery.hold) == (Outcome.REFUSED, BlockReason.POLICY)
     [writer] = incident.writers
     assert (writer.did, writer.may, writer.rule) == ("append", "nothing", "no-cron")
     assert bench.pages == []
 
 
 def test_an_incident_names_the_rule_that_allowed() -> None:
-    bench = fenced(Policy(rules=(Rule(name="jobs", kinds=frozenset({WriterKind.CRON}), may=May.APPEND),)))
+    bench = fenced(Policy(rules=(Rule(name="jobs", kinds=frozenset({WriterKind.CRON}), may=Permission.APPEND),)))
     bench.cotenant(b"note\n")
 
     assert isinstance(bench.ask(), Approve)
     assert bench.incident.rule == "jobs"
-    assert bench.incident.recovery.hold is Hold.NONE
+    assert bench.incident.recovery.hold is BlockReason.NONE
     assert [(w.rule, w.may) for w in bench.incident.writers] == [("jobs", "append")]
 
 
 def test_a_writer_that_may_append_may_not_rewrite() -> None:
-    bench = fenced(Policy(default=May.APPEND))
+    bench = fenced(Policy(default=Permission.APPEND))
     bench.rewrite(CRON, bench.disk.data + b"more\n")
 
     answer = bench.ask()
@@ -98,7 +98,7 @@ def test_a_takeover_is_a_takeover_whatever_the_policy_says() -> None:
     bench.ask()
 
     assert (bench.incident.verdict, bench.incident.rule) == (Verdict.EXTERNAL, "")
-    assert bench.incident.recovery.hold is Hold.NONE
+    assert bench.incident.recovery.hold is BlockReason.NONE
     assert len(bench.pages) == 1
 
 
@@ -111,7 +111,7 @@ def test_a_takeover_that_was_undone_is_not_held_back_by_a_rule() -> None:
     bench.disk.truncate(size)
     assert isinstance(bench.ask(), Refuse)
     assert (bench.incident.verdict, bench.incident.rule) == (Verdict.EXTERNAL, "")
-    assert (bench.incident.recovery.outcome, bench.incident.recovery.hold) == (Outcome.REFUSED, Hold.NONE)
+    assert (bench.incident.recovery.outcome, bench.incident.recovery.hold) == (Outcome.REFUSED, BlockReason.NONE)
 
 
 def test_a_policy_that_comes_while_a_window_is_open_holds_at_its_next_check() -> None:
@@ -145,13 +145,13 @@ def test_all_that_was_approved_is_taken_back_by_a_pause() -> None:
     town = Town(Policy())
     for number in range(3):
         town.push(number)
-    made = town.custodian.handle(ev.PauseChanged(pause=Pause("upgrade", town.now, town.now + HOUR), at_ns=town.now))
+    made = town.engine.handle(ev.PauseChanged(pause=Pause("upgrade", town.now, town.now + HOUR), at_ns=town.now))
     assert [type(d) for d in made] == [Withdraw, SaveIncident] * 3
 
 
 def held_by_a_pause(bench: Bench) -> None:
     # Without the event: what was approved before is still out.
-    bench.custodian.brakes.pause = Pause("upgrade", bench.now(), bench.now() + HOUR)
+    bench.engine.gate.pause = Pause("upgrade", bench.now(), bench.now() + HOUR)
     bench.cotenant(b"note\n")
 
 
@@ -208,11 +208,11 @@ def test_a_pause_gives_verdicts_and_no_commands_until_its_end() -> None:
     assert answer.reason.code is ReasonCode.PAUSED
     assert dict(answer.reason.parameters)["note"] == "upgrade"
     assert bench.incident.verdict is Verdict.CO_TENANT
-    assert (bench.incident.recovery.outcome, bench.incident.recovery.hold) == (Outcome.NOT_ATTEMPTED, Hold.PAUSE)
+    assert (bench.incident.recovery.outcome, bench.incident.recovery.hold) == (Outcome.NOT_ATTEMPTED, BlockReason.PAUSE)
 
     bench.pass_time(HOUR)
     assert isinstance(bench.ask(), Approve)
-    assert bench.incident.recovery.hold is Hold.NONE
+    assert bench.incident.recovery.hold is BlockReason.NONE
 
 
 @pytest.mark.parametrize("ahead_ns", [HOUR, -HOUR], ids=["ahead", "behind"])
@@ -248,8 +248,8 @@ def test_a_storm_is_seen_by_the_sidecars_clock(by: str) -> None:
     town = Town(STORMY)
     for number in range(3):
         town.strike(number, by, ahead_ns=number * HOUR)
-    assert town.custodian.brakes.storm.active(town.now)
-    assert not town.custodian.brakes.storm.active(town.now + 60 * S)
+    assert town.engine.gate.storm.active(town.now)
+    assert not town.engine.gate.storm.active(town.now + 60 * S)
 
 
 def test_a_takeover_that_shows_when_the_turn_is_stopped_counts_though_less_was_seen_before() -> None:
@@ -279,7 +279,7 @@ def test_the_mode_observe_is_named_as_what_holds() -> None:
     bench = fenced(mode=Mode.OBSERVE)
     bench.cotenant(b"note\n")
     bench.ask()
-    assert bench.incident.recovery.hold is Hold.OBSERVE
+    assert bench.incident.recovery.hold is BlockReason.OBSERVE
 
 
 def recovered(bench: Bench, ahead_ns: int = 0) -> bool:
@@ -297,9 +297,13 @@ def test_a_session_that_has_had_its_recoveries_gets_no_more_until_the_period_is_
     bench = Bench(policy=Policy(limits=Limits(session=Limit(2, HOUR))))
     assert [recovered(bench) for _ in range(3)] == [True, True, False]
     last = max(bench.incidents.values(), key=lambda i: i.opened_at_ns)
-    assert last.recovery.hold is Hold.SESSION_BUDGET
-    assert last.recovery.purse is not None
-    assert (last.recovery.purse.scope, last.recovery.purse.used, last.recovery.purse.limit) == (Scope.SESSION, 2, 2)
+    assert last.recovery.hold is BlockReason.SESSION_BUDGET
+    assert last.recovery.budget_use is not None
+    assert (last.recovery.budget_use.scope, last.recovery.budget_use.used, last.recovery.budget_use.limit) == (
+        Scope.SESSION,
+        2,
+        2,
+    )
     assert "2 of 2 recoveries in 1 h; the next may come at 20" in sentence(last.recovery.reason)
 
     bench.pass_time(HOUR)
@@ -308,9 +312,9 @@ def test_a_session_that_has_had_its_recoveries_gets_no_more_until_the_period_is_
 
 def test_the_gateways_budget_counts_every_session() -> None:
     bench = Bench(policy=Policy(limits=Limits(gateway=Limit(1, HOUR))))
-    bench.custodian.brakes.budget.spend("/another.jsonl", bench.now())
+    bench.engine.gate.budget.spend("/another.jsonl", bench.now())
     assert not recovered(bench)
-    assert bench.incident.recovery.hold is Hold.GATEWAY_BUDGET
+    assert bench.incident.recovery.hold is BlockReason.GATEWAY_BUDGET
 
 
 def test_several_approvals_for_one_fence_count_once() -> None:
@@ -328,9 +332,9 @@ def test_several_approvals_for_one_fence_count_once() -> None:
 def test_a_budget_counts_what_an_earlier_life_spent() -> None:
     disk = Disk()
     spent = [Spent(disk.clock, FILE)]
-    custodian = Custodian(Policy(limits=Limits(session=Limit(1, HOUR))), Mode.RECOVER, spent)
+    engine = Engine(Policy(limits=Limits(session=Limit(1, HOUR))), Mode.RECOVER, spent)
     bench = Bench(disk=disk, linked=False)
-    bench.custodian = custodian
+    bench.engine = engine
     bench.handle(ev.LinkOpened(gateway=gateway(), at_ns=bench.now()))
     assert not recovered(bench)
 
@@ -349,17 +353,17 @@ class Town:
     """Many sessions of one gateway."""
 
     def __init__(self, policy: Policy) -> None:
-        self.custodian = Custodian(policy, Mode.RECOVER)
+        self.engine = Engine(policy, Mode.RECOVER)
         self.now = 1_700_000_000 * S
         self.seq = 0
         self.incidents: dict[str, Incident] = {}
         self.saves: list[SaveIncident] = []
         self.disks: dict[int, Disk] = {}
-        self.custodian.handle(ev.LinkOpened(gateway=gateway(), at_ns=self.now))
+        self.engine.handle(ev.LinkOpened(gateway=gateway(), at_ns=self.now))
 
     def handle(self, event: ev.Event, disk: Disk, file: str) -> list[Decision]:
         made: list[Decision] = []
-        for decision in self.custodian.handle(event):
+        for decision in self.engine.handle(event):
             if isinstance(decision, ReadFile) and not decision.settle:
                 seen = ev.SnapshotTaken(file=file, snapshot=disk.snapshot, at_ns=self.now)
                 made += self.handle(seen, disk, file)
@@ -450,11 +454,11 @@ class Town:
 def test_a_storm_stops_recovery_and_pages_once() -> None:
     town = Town(STORMY)
     assert [town.note(n) for n in range(6)] == [True, True, False, False, False, False]
-    held = [i for i in town.incidents.values() if i.recovery.hold is Hold.STORM]
+    held = [i for i in town.incidents.values() if i.recovery.hold is BlockReason.STORM]
     assert len(held) == 4
     assert {i.verdict for i in held} == {Verdict.CO_TENANT}
     [page] = town.pages
-    assert page.incident.recovery.hold is Hold.STORM
+    assert page.incident.recovery.hold is BlockReason.STORM
     assert "3 or more sessions changed within 10 s" in sentence(page.incident.recovery.reason)
 
     town.now += 61 * S
@@ -479,7 +483,7 @@ def test_a_storm_takes_back_what_was_approved_before_it_and_tells_of_it(by: str)
     assert [d.window for d in made if isinstance(d, Withdraw)] == ["p0", "p1"]
     for number in range(2):
         recovery = town.incidents[f"/state/agents/main/sessions/{number}.jsonl"].recovery
-        assert (recovery.outcome, recovery.hold) == (Outcome.NOT_ATTEMPTED, Hold.STORM)
+        assert (recovery.outcome, recovery.hold) == (Outcome.NOT_ATTEMPTED, BlockReason.STORM)
         assert recovery.reason == Reason(ReasonCode.WITHDRAWN_STORM)
     told = [(p.about, p.incident.window) for p in town.pages]
     assert told == [(Subject.STORM, "p0"), (Subject.TAKEOVER, "s2")]
@@ -519,7 +523,7 @@ def test_there_are_never_more_recoveries_in_a_period_than_the_budgets_allow(
     for number, seconds, act in script:
         town.now += seconds * S
         if act == "reload":
-            town.custodian.handle(ev.PolicyChanged(policy=policy, at_ns=town.now))
+            town.engine.handle(ev.PolicyChanged(policy=policy, at_ns=town.now))
         elif town.note(number):
             done.append((town.now, number))
     for at, number in done:

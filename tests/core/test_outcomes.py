@@ -9,12 +9,12 @@ import pytest
 from sidecar.core import events as ev
 from sidecar.core import outcomes as out
 from sidecar.core.decisions import Approve
-from sidecar.core.hold import Hold, Pause
-from sidecar.core.incident import Outcome
-from sidecar.core.loss import Loss
+from sidecar.core.facts.loss import Loss
 from sidecar.core.outcomes import Answer, Ending, LockTimeout, TakeoverSource
-from sidecar.core.policy import Mode
-from sidecar.core.verdict import Verdict
+from sidecar.core.policy.blocked import BlockReason, Pause
+from sidecar.core.policy.policy import Mode
+from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.judge import Verdict
 from tests.core import kit
 from tests.core.kit import CRON, FILE, LINK, OTHER_LINK, OWN, RUN, WINDOW
 
@@ -36,7 +36,7 @@ class Bench(kit.Bench):
 
     def tell(self, event: ev.Event) -> list[Decision]:
         decisions = super().tell(event)
-        self.heard += self.custodian.outcomes
+        self.heard += self.engine.outcomes
         return decisions
 
     def said(self, kind: type[_OutcomeT]) -> list[_OutcomeT]:
@@ -48,7 +48,7 @@ class Bench(kit.Bench):
     def log(self, at_ns: int, file: str = FILE, *, takeover: bool = True) -> None:
         """The gateway's log has a line about a turn."""
         self.handle(
-            ev.TurnTold(
+            ev.GatewayLogged(
                 file=file, run_id="", session="", what="lane task error", waited_ns=0, at_ns=at_ns, takeover=takeover
             )
         )
@@ -77,8 +77,8 @@ def test_a_window_is_said_when_it_opens_and_when_it_ends(bench: Bench) -> None:
 
 
 def test_outcomes_are_of_the_last_event_alone(bench: Bench) -> None:
-    bench.custodian.handle(ev.TimePassed(at_ns=bench.now()))
-    assert bench.custodian.outcomes == ()
+    bench.engine.handle(ev.TimePassed(at_ns=bench.now()))
+    assert bench.engine.outcomes == ()
 
 
 def test_a_window_that_opened_unseen_is_partial() -> None:
@@ -185,7 +185,7 @@ def test_what_withheld_a_recovery_is_said_once_for_each_incident() -> None:
     bench.cotenant(NOTE)
     bench.ask()
     bench.ask()
-    assert [o.hold for o in bench.said(out.RecoveryWithheld)] == [Hold.OBSERVE]
+    assert [o.hold for o in bench.said(out.RecoveryWithheld)] == [BlockReason.OBSERVE]
 
 
 def test_a_pause_and_a_mode_withhold_one_recovery_for_two_reasons(bench: Bench) -> None:
@@ -193,9 +193,9 @@ def test_a_pause_and_a_mode_withhold_one_recovery_for_two_reasons(bench: Bench) 
     pause = Pause("upgrade", bench.now(), bench.now() + 3600 * SECOND)
     bench.handle(ev.PauseChanged(pause=pause, at_ns=bench.now()))
     bench.ask()
-    bench.custodian.mode = Mode.OBSERVE
+    bench.engine.mode = Mode.OBSERVE
     bench.ask()
-    assert [o.hold for o in bench.said(out.RecoveryWithheld)] == [Hold.PAUSE, Hold.OBSERVE]
+    assert [o.hold for o in bench.said(out.RecoveryWithheld)] == [BlockReason.PAUSE, BlockReason.OBSERVE]
 
 
 def test_the_preloads_answer_to_a_command_is_said_with_the_run(bench: Bench) -> None:

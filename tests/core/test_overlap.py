@@ -8,15 +8,15 @@ from itertools import permutations
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.change import Change, Operation
-from sidecar.core.content import BytesContent, Snapshot
-from sidecar.core.custodian import Custodian
+from sidecar.core.custody.files.ledger import Ledger
+from sidecar.core.custody.files.ordering import laid_out
 from sidecar.core.decisions import Approve, Decision
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.gateway import Run
-from sidecar.core.ledger import Ledger
-from sidecar.core.overlap import laid_out
-from sidecar.core.policy import Mode, Policy
+from sidecar.core.engine import Engine
+from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.content import BytesContent, Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Run
+from sidecar.core.policy.policy import Mode, Policy
 from tests.core.kit import CRON, FILE, HEARTBEAT, LINK, OTHER_LINK, digest, gateway
 
 OLD = b"old\n"
@@ -127,10 +127,10 @@ def test_a_fence_behind_overlapping_calls_needs_no_reading() -> None:
     assert ledger.account.changes == ()
 
 
-def ask(custodian: Custodian, current: Fingerprint, data: bytes) -> list[Decision]:
+def ask(engine: Engine, current: Fingerprint, data: bytes) -> list[Decision]:
     snapshot = Snapshot(current, BytesContent(data), uid=1000)
     run = Run(run_id="run-1")
-    return custodian.handle(
+    return engine.handle(
         ev.VerdictAsked(
             ask="a", link=LINK, window="w", file=FILE, fence=FENCE, current=current, run=run, snapshot=snapshot, at_ns=9
         )
@@ -142,18 +142,18 @@ def test_a_cotenant_that_writes_right_after_overlapping_calls_does_not_cost_the_
     data: bytes, *, approved: bool
 ) -> None:
     """The file was written to again before it could be read at the fence."""
-    custodian = Custodian(Policy(), Mode.RECOVER)
-    custodian.handle(ev.LinkOpened(gateway=gateway(LINK, 100), at_ns=1))
-    custodian.handle(
+    engine = Engine(Policy(), Mode.RECOVER)
+    engine.handle(ev.LinkOpened(gateway=gateway(LINK, 100), at_ns=1))
+    engine.handle(
         ev.SnapshotTaken(file=FILE, snapshot=Snapshot(START, BytesContent(OLD), uid=1000), at_ns=1),
     )
     slow, fast = SLOW_FIRST
     for change in (replace(slow, ended=None, after=None), fast, slow):
-        custodian.handle(ev.FileChanged(file=FILE, change=change))
-    custodian.handle(ev.FenceSet(link=LINK, window="w", file=FILE, fence=FENCE, run=Run(run_id="run-1"), at_ns=5))
+        engine.handle(ev.FileChanged(file=FILE, change=change))
+    engine.handle(ev.FenceSet(link=LINK, window="w", file=FILE, fence=FENCE, run=Run(run_id="run-1"), at_ns=5))
     now = at(10, 50)
-    custodian.handle(ev.FileChanged(file=FILE, change=call(b"z", 4, 4, FENCE, now)))
+    engine.handle(ev.FileChanged(file=FILE, change=call(b"z", 4, 4, FENCE, now)))
 
-    answers = ask(custodian, now, data)
+    answers = ask(engine, now, data)
 
     assert any(isinstance(d, Approve) for d in answers) is approved

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.glob import Glob
-from sidecar.core.grade import Grade
-from sidecar.core.policy import Policy, Unchanged
-from sidecar.core.process import Process
-from sidecar.core.rules import May, Rule
-from sidecar.core.testimony import NO_TESTIMONY
-from sidecar.core.verdict import Verdict
-from sidecar.core.writer import WriterKind
+from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.process import Process
+from sidecar.core.facts.writer import WriterKind
+from sidecar.core.policy.glob import Glob
+from sidecar.core.policy.policy import Policy, Unchanged
+from sidecar.core.policy.rules import Permission, Rule
+from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import CHANNEL, CRON, HEARTBEAT, Evidence, judge
 from tests.core.test_verdict import Scene, knowing, scenes
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FILE: Final = "/state/agents/main/sessions/0a1b.jsonl"
-NARROWEST: Final = Policy(default=May.NOTHING, unchanged=Unchanged(allow=False), needs=Grade.KERNEL)
+NARROWEST: Final = Policy(default=Permission.NOTHING, unchanged=Unchanged(allow=False), needs=Grade.KERNEL)
 GRADES: Final = st.sampled_from((Grade.BYTES, Grade.KERNEL))
 
 
@@ -42,13 +42,13 @@ RULES: Final = st.builds(
     agents=subset("main", "other"),
     sessions=subset("5e55*", "0000000000000000"),
     files=subset("*.jsonl", "/elsewhere/*", path=True),
-    may=st.sampled_from(May),
+    may=st.sampled_from(Permission),
     needs=st.none() | GRADES,
 )
 POLICIES: Final = st.builds(
     Policy,
     rules=st.lists(RULES, max_size=4).map(tuple),
-    default=st.sampled_from(May),
+    default=st.sampled_from(Permission),
     needs=GRADES,
     unchanged=st.builds(Unchanged, allow=st.booleans(), executables=subset("/usr/bin/rsync", path=True)),
 )
@@ -91,8 +91,8 @@ def narrowed(draw: st.DrawFn) -> tuple[Policy, Policy]:
 
 
 def _lower(draw: st.DrawFn, policy: Policy) -> Policy:
-    def less(may: May) -> May:
-        return draw(st.sampled_from([m for m in May if m.strength <= may.strength]))
+    def less(may: Permission) -> Permission:
+        return draw(st.sampled_from([m for m in Permission if m.strength <= may.strength]))
 
     rules = tuple(replace(rule, may=less(rule.may)) for rule in policy.rules)
     return replace(policy, rules=rules, default=less(policy.default))
@@ -104,7 +104,7 @@ def _stricter(draw: st.DrawFn, policy: Policy) -> Policy:
 
 
 def _forbid_first(draw: st.DrawFn, policy: Policy) -> Policy:
-    return replace(policy, rules=(replace(draw(RULES), may=May.NOTHING), *policy.rules))
+    return replace(policy, rules=(replace(draw(RULES), may=Permission.NOTHING), *policy.rules))
 
 
 def _no_unchanged(_draw: st.DrawFn, policy: Policy) -> Policy:
@@ -127,7 +127,7 @@ def test_the_narrowest_policy_recovers_nothing(found: Evidence) -> None:
 def touched(*processes: Process) -> Evidence:
     scene = Scene()
     scene.disk.touch()
-    return replace(scene.evidence(), testimony=replace(NO_TESTIMONY, touched=processes))
+    return replace(scene.evidence(), kernel_evidence=replace(NO_KERNEL_EVIDENCE, touched=processes))
 
 
 RSYNC: Final = Process(pid=5, exe="/usr/bin/rsync", uid=1000)
@@ -144,7 +144,7 @@ TOUCH: Final = Process(pid=6, exe="/usr/bin/touch", uid=0)
         (Unchanged(executables=(Glob("*sync", path=True),)), touched(replace(RSYNC, exe="")), False),
         (Unchanged(uids=frozenset({1000})), touched(RSYNC), True),
         (Unchanged(uids=frozenset({1000})), touched(TOUCH), False),
-        (Unchanged(uids=frozenset({1000})), replace(touched(RSYNC), testimony=NO_TESTIMONY), False),
+        (Unchanged(uids=frozenset({1000})), replace(touched(RSYNC), kernel_evidence=NO_KERNEL_EVIDENCE), False),
     ],
 )
 def test_a_change_without_bytes_may_be_left_to_some_programs(
@@ -159,6 +159,6 @@ def test_no_program_that_is_named_may_change_bytes() -> None:
     """Rule 1: `unchanged` is about changes without bytes only."""
     scene = Scene()
     scene.disk.append(b"strange\n", foreign=1)
-    found = replace(scene.evidence(), testimony=replace(NO_TESTIMONY, touched=(RSYNC,)))
+    found = replace(scene.evidence(), kernel_evidence=replace(NO_KERNEL_EVIDENCE, touched=(RSYNC,)))
     policy = Policy(unchanged=Unchanged(executables=(Glob("/usr/bin/rsync", path=True),)))
     assert judge(found, policy).verdict is Verdict.EXTERNAL

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sidecar.core.incident import Moment
-from sidecar.core.reasons import Reason, ReasonCode
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.verdict.incident import Moment
 from sidecar.store.codec import decode_reason, encode_reason
 from sidecar.words import REASONS, detail, sentence
 
 if TYPE_CHECKING:
-    from sidecar.core.reasons import Value
+    from sidecar.core.facts.reasons import Value
 
 SAMPLES: dict[str, Value] = {
     "did": "append",

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from sidecar.core.change import Operation
-from sidecar.core.examine import deed_of
-from sidecar.core.glob import Glob
-from sidecar.core.grade import Grade
-from sidecar.core.policy import Policy
-from sidecar.core.rules import Deed, Match, May, Rule
-from sidecar.core.rules import covers as is_covered
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.custody.files.examine import permission_used
+from sidecar.core.facts.change import Operation
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.policy.glob import Glob
+from sidecar.core.policy.policy import Policy
+from sidecar.core.policy.rules import AccessRequest, Match, Permission, Rule
+from sidecar.core.policy.rules import covers as is_covered
 from tests.core.kit import CRON, HEARTBEAT, STRANGER, reported
 from tests.core.test_verdict import Scene
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 FILE: Final = "/state/agents/main/sessions/0a1b.jsonl"
 WRITER: Final = Writer(WriterKind.CRON, "ops-backup", 7, "run-3", uid=1000, exe="/usr/bin/node")
-DEED: Final = Deed(writer=WRITER, did=May.APPEND, session="5e55000011112222", file=FILE)
+DEED: Final = AccessRequest(writer=WRITER, did=Permission.APPEND, session="5e55000011112222", file=FILE)
 
 
-def rule(name: str = "r", may: May = May.REWRITE, **conditions: Any) -> Rule:  # noqa: ANN401 - any condition
+def rule(name: str = "r", may: Permission = Permission.REWRITE, **conditions: Any) -> Rule:  # noqa: ANN401 - any condition
     return Rule(name=name, may=may, **conditions)
 
 
@@ -60,7 +60,7 @@ def test_a_rule_matches_when_all_its_conditions_do(conditions: dict[str, Any], m
 
 
 @pytest.mark.parametrize(
-    ("conditions", "deed"),
+    ("conditions", "access"),
     [
         ({"executables": globs("*", path=True)}, replace(DEED, writer=replace(WRITER, exe=""))),
         ({"uids": frozenset({1000})}, replace(DEED, writer=replace(WRITER, uid=-1))),
@@ -68,94 +68,96 @@ def test_a_rule_matches_when_all_its_conditions_do(conditions: dict[str, Any], m
         ({"agents": globs("*")}, replace(DEED, file="/elsewhere/0a1b.jsonl")),
     ],
 )
-def test_a_condition_about_something_unknown_neither_holds_nor_fails(conditions: dict[str, Any], deed: Deed) -> None:
+def test_a_condition_about_something_unknown_neither_holds_nor_fails(
+    conditions: dict[str, Any], access: AccessRequest
+) -> None:
     asked = rule(**conditions)
-    assert asked.matches(deed) is Match.UNKNOWN
-    assert replace(asked, kinds=frozenset({WriterKind.INJECT})).matches(deed) is Match.NO
+    assert asked.matches(access) is Match.UNKNOWN
+    assert replace(asked, kinds=frozenset({WriterKind.INJECT})).matches(access) is Match.NO
 
 
 def test_the_first_rule_that_matches_decides() -> None:
     policy = Policy(
         rules=(
-            rule("notes", May.NOTHING, kinds=frozenset({WriterKind.INJECT})),
-            rule("jobs", May.APPEND, kinds=frozenset({WriterKind.CRON}), needs=Grade.KERNEL),
-            rule("all", May.REWRITE),
+            rule("notes", Permission.NOTHING, kinds=frozenset({WriterKind.INJECT})),
+            rule("jobs", Permission.APPEND, kinds=frozenset({WriterKind.CRON}), needs=Grade.KERNEL),
+            rule("all", Permission.REWRITE),
         )
     )
     ruling = policy.decide(DEED)
-    assert (ruling.rule, ruling.may, ruling.needs, ruling.unknown) == ("jobs", May.APPEND, Grade.KERNEL, False)
+    assert (ruling.rule, ruling.may, ruling.needs, ruling.unknown) == ("jobs", Permission.APPEND, Grade.KERNEL, False)
 
 
 def test_the_default_decides_where_no_rule_matches() -> None:
-    policy = Policy(rules=(rule("notes", kinds=frozenset({WriterKind.INJECT})),), default=May.METADATA)
-    assert (policy.decide(DEED).rule, policy.decide(DEED).may) == ("default", May.METADATA)
+    policy = Policy(rules=(rule("notes", kinds=frozenset({WriterKind.INJECT})),), default=Permission.METADATA)
+    assert (policy.decide(DEED).rule, policy.decide(DEED).may) == ("default", Permission.METADATA)
 
 
 def test_the_built_in_policy_trusts_every_writer_of_a_linked_process() -> None:
     for kind in set(WriterKind) - {WriterKind.FOREIGN}:
-        assert Policy().decide(replace(DEED, writer=Writer(kind))).allows(May.REWRITE)
+        assert Policy().decide(replace(DEED, writer=Writer(kind))).allows(Permission.REWRITE)
 
 
-@pytest.mark.parametrize("rules", [(), (rule("all", May.REWRITE),)])
+@pytest.mark.parametrize("rules", [(), (rule("all", Permission.REWRITE),)])
 def test_a_foreign_writer_may_do_nothing_whatever_the_policy_says(rules: tuple[Rule, ...]) -> None:
     ruling = Policy(rules=rules).decide(replace(DEED, writer=STRANGER))
-    assert (ruling.rule, ruling.may) == ("never", May.NOTHING)
-    assert not any(ruling.allows(did) for did in May)
+    assert (ruling.rule, ruling.may) == ("never", Permission.NOTHING)
+    assert not any(ruling.allows(did) for did in Permission)
 
 
 UNSEEN: Final = replace(DEED, writer=replace(WRITER, exe=""))
 
 
 def test_a_rule_that_forbids_does_so_where_it_is_not_known_whether_it_matches() -> None:
-    deny = rule("no-python", May.NOTHING, executables=globs("/usr/bin/python3", path=True))
+    deny = rule("no-python", Permission.NOTHING, executables=globs("/usr/bin/python3", path=True))
     ruling = Policy(rules=(deny,)).decide(UNSEEN)
-    assert (ruling.rule, ruling.may, ruling.unknown) == ("no-python", May.NOTHING, True)
-    assert Policy(rules=(deny,)).decide(DEED).may is May.REWRITE
+    assert (ruling.rule, ruling.may, ruling.unknown) == ("no-python", Permission.NOTHING, True)
+    assert Policy(rules=(deny,)).decide(DEED).may is Permission.REWRITE
 
 
 def test_a_rule_that_permits_does_not_where_it_is_not_known_whether_it_matches() -> None:
-    allow = rule("node", May.REWRITE, executables=globs("/usr/bin/node", path=True))
-    policy = Policy(rules=(allow,), default=May.NOTHING)
-    assert policy.decide(UNSEEN).may is May.NOTHING
-    assert policy.decide(DEED).may is May.REWRITE
+    allow = rule("node", Permission.REWRITE, executables=globs("/usr/bin/node", path=True))
+    policy = Policy(rules=(allow,), default=Permission.NOTHING)
+    assert policy.decide(UNSEEN).may is Permission.NOTHING
+    assert policy.decide(DEED).may is Permission.REWRITE
 
 
 def test_a_rule_that_may_match_raises_the_evidence_that_is_asked_for() -> None:
-    strict = rule("strict", May.REWRITE, executables=globs("/usr/bin/node", path=True), needs=Grade.KERNEL)
+    strict = rule("strict", Permission.REWRITE, executables=globs("/usr/bin/node", path=True), needs=Grade.KERNEL)
     assert Policy(rules=(strict,)).decide(UNSEEN).needs is Grade.KERNEL
 
 
-@pytest.mark.parametrize("granted", list(May))
-@pytest.mark.parametrize("did", list(May))
-def test_a_grant_includes_those_ahead_of_it(granted: May, did: May) -> None:
-    order = [May.NOTHING, May.METADATA, May.APPEND, May.REWRITE]
+@pytest.mark.parametrize("granted", list(Permission))
+@pytest.mark.parametrize("did", list(Permission))
+def test_a_grant_includes_those_ahead_of_it(granted: Permission, did: Permission) -> None:
+    order = [Permission.NOTHING, Permission.METADATA, Permission.APPEND, Permission.REWRITE]
     ruling = Policy(default=granted).decide(DEED)
-    assert ruling.allows(did) is (granted is not May.NOTHING and order.index(did) <= order.index(granted))
+    assert ruling.allows(did) is (granted is not Permission.NOTHING and order.index(did) <= order.index(granted))
 
 
 @pytest.mark.parametrize(
     ("act", "did"),
     [
-        (lambda s: s.append(CRON), May.APPEND),
-        (lambda s: s.touch(CRON), May.METADATA),
-        (lambda s: s.rewrite(CRON, b"all anew\n"), May.REWRITE),
-        (lambda s: s.truncate(CRON, 3), May.REWRITE),
-        (lambda s: s.remove(CRON), May.REWRITE),
-        (lambda s: s.overwrite(CRON, 2, b"x"), May.REWRITE),
-        (lambda s: s.overwrite(CRON, len(s.disk.data), b"x\n"), May.APPEND),
-        (lambda s: (s.touch(CRON), s.append(CRON), s.touch(CRON)), May.APPEND),
-        (lambda s: s.rewrite(HEARTBEAT, b"all anew\n"), May.METADATA),
+        (lambda s: s.append(CRON), Permission.APPEND),
+        (lambda s: s.touch(CRON), Permission.METADATA),
+        (lambda s: s.rewrite(CRON, b"all anew\n"), Permission.REWRITE),
+        (lambda s: s.truncate(CRON, 3), Permission.REWRITE),
+        (lambda s: s.remove(CRON), Permission.REWRITE),
+        (lambda s: s.overwrite(CRON, 2, b"x"), Permission.REWRITE),
+        (lambda s: s.overwrite(CRON, len(s.disk.data), b"x\n"), Permission.APPEND),
+        (lambda s: (s.touch(CRON), s.append(CRON), s.touch(CRON)), Permission.APPEND),
+        (lambda s: s.rewrite(HEARTBEAT, b"all anew\n"), Permission.METADATA),
     ],
 )
-def test_what_a_writer_did_is_the_most_of_its_reports(act: Callable[[Scene], object], did: May) -> None:
+def test_what_a_writer_did_is_the_most_of_its_reports(act: Callable[[Scene], object], did: Permission) -> None:
     scene = Scene()
     act(scene)
-    assert deed_of(scene.changes, CRON) is did
+    assert permission_used(scene.changes, CRON) is did
 
 
 def test_a_write_at_a_place_that_is_not_known_counts_as_a_rewrite() -> None:
     change = reported(Operation.WRITE, CRON, b"x\n", change_id="c", span=(1, 1))
-    assert deed_of([change], CRON) is May.REWRITE
+    assert permission_used([change], CRON) is Permission.REWRITE
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.account import Account
-from sidecar.core.change import Change, Operation
-from sidecar.core.content import BytesContent, Manifest, Snapshot
-from sidecar.core.grade import Grade
-from sidecar.core.policy import Policy, Unchanged
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.span import Span
-from sidecar.core.verdict import Judgement, Verdict
-from sidecar.core.writer import WriterKind
+from sidecar.core.custody.files.account import Account
+from sidecar.core.custody.files.manifest import Manifest
+from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.content import BytesContent, Snapshot
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.span import Span
+from sidecar.core.facts.writer import WriterKind
+from sidecar.core.policy.policy import Policy, Unchanged
+from sidecar.core.verdict.judge import Judgement, Verdict
 from sidecar.words import sentence
 from tests.core.kit import (
     CHANNEL,
@@ -40,8 +41,8 @@ from tests.core.kit import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.writer import Writer
+    from sidecar.core.facts.fingerprint import Fingerprint
+    from sidecar.core.facts.writer import Writer
 
 POLICY: Final = Policy()
 

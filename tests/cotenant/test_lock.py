@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.cotenant.errors import LockHeldError
-from sidecar.cotenant.lock import Hold, LockTimes, acquire, start_time
+from sidecar.cotenant.lock import BlockReason, LockTimes, acquire, start_time
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,11 +49,11 @@ def test_releasing_removes_it(session_file: Path) -> None:
     assert not hold.release()
 
 
-def _rewritten(hold: Hold) -> None:
+def _rewritten(hold: BlockReason) -> None:
     hold.path.write_text("{}\n")
 
 
-def _remade(hold: Hold) -> None:
+def _remade(hold: BlockReason) -> None:
     text = hold.path.read_text()
     aside = hold.path.with_suffix(".aside")
     aside.write_text(text)

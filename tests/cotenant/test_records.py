@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sidecar.core.lineage import off_path, path_to_root
+from sidecar.core.custody.lineage import off_path, path_to_root
 from sidecar.cotenant.errors import RecordsError
 from sidecar.cotenant.records import check_edited, complete, split_records
 from sidecar.watch.records import parse_records
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sidecar.core.lineage import Record
+    from sidecar.core.custody.lineage import Record
 
 NOW_NS = 1_795_000_000_123_456_789
 SECRET = "xylophone-quartz"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sidecar.core.change import Operation
+from sidecar.core.facts.change import Operation
 from sidecar.cotenant.announcer import Nobody, Report
 from sidecar.cotenant.errors import LockLostError, SessionFileError, WriteFailedError
 from sidecar.cotenant.lock import LockTimes
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.facts.fingerprint import Fingerprint
     from sidecar.cotenant.change import Change
 
 NOTE = b'{"type":"custom","id":"n","parentId":"b"}\n'

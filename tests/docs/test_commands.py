@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.core.chain import KeptChain
-from sidecar.core.content import Manifest, Segment
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.gateway import Gateway, Run
-from sidecar.core.grade import Grade
-from sidecar.core.incident import Incident, incident_id
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Verdict
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.custody.files.chain import KeptChain
+from sidecar.core.custody.files.manifest import Manifest, Segment
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Gateway, Run
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.verdict.incident import Incident, incident_id
+from sidecar.core.verdict.judge import Verdict
 from sidecar.demo.packages import default_cache_dir, ensure_gateway
 from sidecar.store.chains import ChainStore
 from sidecar.store.incidents import DATABASE_NAME, IncidentStore

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.core import events as ev
-from sidecar.core.custodian import Custodian
-from sidecar.core.policy import Mode, Policy
+from sidecar.core.engine import Engine
+from sidecar.core.policy.policy import Mode, Policy
 from sidecar.driver.driver import Driver
 from sidecar.notify.pager import Pager
 from sidecar.store.chains import ChainStore
@@ -125,7 +125,7 @@ async def live(directory: Path, last: int, *, story: bool) -> None:
     pager = Pager([pages], Port(store, steps), time.time_ns, host="here")
     records: Any = Port(RecordStore(store, chains, pager.wake), steps)
     links = Links(Port(Gateway(directory / "heard"), steps))
-    core = Custodian(Policy(), Mode.RECOVER)
+    core = Engine(Policy(), Mode.RECOVER)
     driver = Driver(core, records, chains, Sinks(), links, lambda: None, time.time_ns)
     async with pager:
         if story:
@@ -137,7 +137,7 @@ async def live(directory: Path, last: int, *, story: bool) -> None:
     store.close()
 
 
-def _take_over(driver: Driver, core: Custodian, file: Path) -> None:
+def _take_over(driver: Driver, core: Engine, file: Path) -> None:
     """A stranger writes; the gateway asks, hears no, and stops the turn."""
     file.write_bytes(HEADER)
     fence = fingerprint_of(file)

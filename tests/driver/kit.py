@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import pytest
 
-from sidecar.core.custodian import Custodian
 from sidecar.core.decisions import KeepRecording, SaveIncident
+from sidecar.core.engine import Engine
 from sidecar.core.errors import SidecarError
 from sidecar.core.events import AccountBroken, Event
-from sidecar.core.policy import Mode, Policy
+from sidecar.core.policy.policy import Mode, Policy
 from sidecar.driver import questions
 from sidecar.driver.driver import Driver
 from sidecar.driver.questions import SYNC_SECONDS
+from sidecar.intake.gateways import KnownGateways
+from sidecar.intake.link import LinkIntake
 from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
-from sidecar.service.reception import Reception
-from sidecar.service.roster import Roster
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from tests.link.kit import AT, Client
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sidecar.core.decisions import Record
-    from sidecar.core.incident import Incident, Subject
-    from sidecar.core.loss import Loss
-    from sidecar.core.reasons import Reason
-    from sidecar.core.recording import Recording
+    from sidecar.core.facts.loss import Loss
+    from sidecar.core.facts.reasons import Reason
+    from sidecar.core.replay.recording import Recording
+    from sidecar.core.verdict.incident import Incident, Subject
 
 HEADER: Final = b'{"type":"session","id":"s"}\n{"type":"message","id":"first","parentId":null}\n'
 FOREIGN: Final = b'{"type":"message","id":"foreign","parentId":"first"}\n'
@@ -275,7 +275,7 @@ class Desk:
     file: Path
     path: Path
     sinks: Sinks
-    custodian: Custodian
+    engine: Engine
     driver: Driver
     links: OpenLinks
     losses: Counter[str]
@@ -307,18 +307,18 @@ class Desk:
 async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
     """A desk at work on one session file."""
     sinks, links, losses = Sinks(), OpenLinks(), Counter[str]()
-    custodian = Custodian(Policy(), mode)
-    driver = Driver(custodian, sinks, sinks, sinks, links, lambda: None, time.time_ns)
+    engine = Engine(Policy(), mode)
+    driver = Driver(engine, sinks, sinks, sinks, links, lambda: None, time.time_ns)
 
     def lose(loss: Loss, reason: Reason, file: str = "") -> None:
         losses[loss.value] += 1
         driver.handle(AccountBroken(loss=loss, reason=reason, at_ns=time.time_ns(), file=file))
 
-    roster = Roster(custodian, links, place)
-    reception = Reception(driver, roster, sinks, time.time_ns, lose, lambda: None)
-    server = LinkServer(place / "s.sock", reception, links, version="1", mode=mode.value)
+    known_gateways = KnownGateways(engine, links, place)
+    link_intake = LinkIntake(driver, known_gateways, sinks, time.time_ns, lose, lambda: None)
+    server = LinkServer(place / "s.sock", link_intake, links, version="1", mode=mode.value)
     await server.start()
-    opened = Desk(place / "sessions" / "s.jsonl", place / "s.sock", sinks, custodian, driver, links, losses)
+    opened = Desk(place / "sessions" / "s.jsonl", place / "s.sock", sinks, engine, driver, links, losses)
     opened.file.write_bytes(HEADER)
     try:
         yield opened

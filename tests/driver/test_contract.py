@@ -12,13 +12,13 @@ import pytest
 
 from sidecar.core import decisions as de
 from sidecar.core import events as ev
-from sidecar.core.change import Change, Operation
-from sidecar.core.custodian import Custodian
-from sidecar.core.incident import Incident, Outcome, Subject
-from sidecar.core.lineage import off_path
-from sidecar.core.policy import Mode, Policy
-from sidecar.core.recorder import Recorder
-from sidecar.core.verdict import Verdict
+from sidecar.core.custody.lineage import off_path
+from sidecar.core.engine import Engine
+from sidecar.core.facts.change import Change, Operation
+from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.replay.recorder import Recorder
+from sidecar.core.verdict.incident import Incident, Outcome, Subject
+from sidecar.core.verdict.judge import Verdict
 from sidecar.driver.driver import Driver
 from sidecar.watch.reading import take_snapshot
 from sidecar.watch.records import parse_records
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from sidecar.core.content import Snapshot
-    from sidecar.core.writer import Writer
+    from sidecar.core.facts.content import Snapshot
+    from sidecar.core.facts.writer import Writer
 
 WINDOW: Final = "w1"
 SECOND: Final = 1_000_000_000
@@ -41,7 +41,7 @@ class SmallDriver:
 
     def __init__(self) -> None:
         self.file = "/s/s.jsonl"
-        self.core = Custodian(Policy(), Mode.RECOVER)
+        self.core = Engine(Policy(), Mode.RECOVER)
         self.disk = Disk(HEADER)
         self.recorder = Recorder(self.core)
         self.saved: list[Incident] = []
@@ -107,7 +107,7 @@ class Driven:
         self.path = path
         self.file = str(path)
         path.write_bytes(HEADER)
-        self.core = Custodian(Policy(), Mode.RECOVER)
+        self.core = Engine(Policy(), Mode.RECOVER)
         self.sinks = Sinks()
         self.sent: list[de.Command] = []
         self.driver = Driver(self.core, self.sinks, self.sinks, self.sinks, self, lambda: None, time.time_ns)
@@ -155,7 +155,7 @@ class Stage(Protocol):
     """What a story needs of a driver."""
 
     file: str
-    core: Custodian
+    core: Engine
     sent: list[de.Command]
     full: bool
 

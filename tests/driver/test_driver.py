@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.hold import Pause
-from sidecar.core.incident import Outcome, Subject
-from sidecar.core.policy import Mode
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Verdict
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.policy.blocked import Pause
+from sidecar.core.policy.policy import Mode
+from sidecar.core.verdict.incident import Outcome, Subject
+from sidecar.core.verdict.judge import Verdict
 from sidecar.driver import lineage, reads
 from sidecar.driver.questions import SYNC_SECONDS
 from sidecar.watch.reading import fingerprint_of
@@ -28,7 +28,7 @@ from tests.link.running import until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sidecar.core.lineage import Record
+    from sidecar.core.custody.lineage import Record
 
 GATEWAY_WAITS_SECONDS: Final = 0.25
 
@@ -169,7 +169,7 @@ async def test_an_approval_is_taken_back_though_that_can_not_be_recorded(place: 
 
 @pytest.mark.parametrize("way", ["asked", "lock timeout", "stopped"])
 async def test_word_of_a_gateway_is_dated_by_the_sidecar_too(place: Path, way: str) -> None:
-    """Its own clock may be hours off; brakes go by ours."""
+    """Its own clock may be hours off; the gate goes by ours."""
     async with desk(place) as stage:
         gateway = await stage.link()
         fence = gateway.fence(stage.file)
@@ -383,7 +383,7 @@ async def test_two_turns_that_are_stopped_at_once_do_not_wait_for_each_other_in_
         gateway.end("w1", takeover=True)
         other.end("w2", takeover=True)
         await stage.said()
-        assert stage.custodian.windows == ()
+        assert stage.engine.windows == ()
 
 
 async def test_a_window_that_ends_while_its_stop_is_looked_at_is_judged_first(place: Path) -> None:
@@ -395,7 +395,7 @@ async def test_a_window_that_ends_while_its_stop_is_looked_at_is_judged_first(pl
         foreign_append(stage.file)
         gateway.trip(stage.file, fence)
         gateway.end(takeover=True)
-        await until(lambda: not stage.custodian.windows)
+        await until(lambda: not stage.engine.windows)
         last = stage.sinks.saved[-1]
         assert (last.verdict, last.turn_lost) == (Verdict.EXTERNAL, True)
         assert last.closed_at_ns
@@ -415,7 +415,7 @@ async def test_a_question_that_a_gateway_has_given_up_is_not_answered_about_the_
             await until(lambda: stage.driver._questions)
             gateway.end(takeover=True)
             await until(lambda: not stage.driver._questions)
-        assert stage.custodian.windows == ()
+        assert stage.engine.windows == ()
         assert gateway.commands.empty()
 
 
@@ -623,7 +623,7 @@ async def test_lines_that_are_no_records_do_not_hide_the_history(place: Path, li
         assert stage.incident.recovery.outcome is Outcome.EFFECTIVE
         gateway.fence(stage.file, "w2")
         await stage.said()
-        assert len(stage.custodian.windows) == 1, "the link is still heard"
+        assert len(stage.engine.windows) == 1, "the link is still heard"
 
 
 async def test_while_a_long_history_is_understood_questions_are_answered(
@@ -640,7 +640,7 @@ async def test_while_a_long_history_is_understood_questions_are_answered(
     async with desk(place) as stage:
         long = b'{"type":"custom","text":"' + b"x" * lineage.LONG_BYTES + b'"}\n'
         gateway = await recovered(stage, record("answer", "first"), long)
-        assert stage.custodian.windows == ()
+        assert stage.engine.windows == ()
         fence = gateway.fence(stage.file, "w2")
         await stage.said()
         gateway.append(stage.file, "later", "answer")
@@ -675,7 +675,7 @@ async def test_a_history_that_can_not_be_read_hangs_nobody(place: Path, what: st
         replace(stage.file, what)
         gateway.end()
         await stage.said()
-        assert stage.custodian.windows == ()
+        assert stage.engine.windows == ()
 
 
 def replace(file: Path, what: str) -> None:

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sidecar.core.decisions import KeepChains, KeepRecording, SaveIncident
-from sidecar.core.policy import Mode, Policy
-from sidecar.core.recording import Recording
+from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.replay.recording import Recording
 from sidecar.driver import journal as journals
 from sidecar.driver.journal import Journal
 from tests.driver.kit import FullError

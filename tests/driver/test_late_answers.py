@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.core.incident import Outcome
+from sidecar.core.verdict.incident import Outcome
 from sidecar.wire import messages as wire
 from sidecar.words import sentence
 from tests.driver.kit import desk

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.custodian import Custodian
 from sidecar.core.decisions import ReadFile, SaveIncident
-from sidecar.core.policy import Mode, Policy
+from sidecar.core.engine import Engine
+from sidecar.core.policy.policy import Mode, Policy
 from sidecar.driver.driver import Driver
 from sidecar.link.open_links import OpenLinks
 from sidecar.watch.reading import fingerprint_of, take_snapshot
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 AT = 1_700_000_000_000_000_000
 
 
-class Core(Custodian):
+class Core(Engine):
     """A core that keeps what it is told."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Stage:
     def _interrupt(self) -> None:
         before = len(self.core.told)
         self.interrupted += 1
-        self.driver.handle(ev.KernelHeard(at_ns=AT + self.interrupted))
+        self.driver.handle(ev.KernelDrained(at_ns=AT + self.interrupted))
         assert len(self.core.told) == before, "the core was entered while its decisions were being carried out"
 
     def fence(self) -> None:
@@ -117,7 +117,7 @@ async def test_what_a_port_says_while_a_decision_is_carried_out_is_told_when_all
     stage.fence()
     stage.trip()
     assert stage.interrupted
-    heard = [event.at_ns - AT for event in stage.core.told if isinstance(event, ev.KernelHeard)]
+    heard = [event.at_ns - AT for event in stage.core.told if isinstance(event, ev.KernelDrained)]
     assert heard == [*range(1, stage.interrupted + 1)], "all of it, in the order of arrival"
 
 
@@ -126,7 +126,7 @@ async def test_what_was_heard_ahead_of_a_reading_is_told_ahead_of_it(place: Path
     stage = Stage(place, "drain")
     stage.fence()
     told = [type(event).__name__ for event in stage.core.told]
-    assert told == ["LinkOpened", "FenceSet", "KernelHeard", "SnapshotTaken"]
+    assert told == ["LinkOpened", "FenceSet", "KernelDrained", "SnapshotTaken"]
 
 
 async def test_what_a_decision_brings_back_is_told_before_what_waited_already(place: Path) -> None:
@@ -171,19 +171,19 @@ async def test_an_error_in_a_port_loses_no_event_that_waits(place: Path) -> None
 
     def broken() -> None:
         stage.ports.port = ""
-        stage.driver.handle(ev.KernelHeard(at_ns=AT))
+        stage.driver.handle(ev.KernelDrained(at_ns=AT))
         raise ZeroDivisionError
 
     stage.ports.interrupt = broken
     with pytest.raises(ZeroDivisionError):
         stage.fence()
     stage.driver.handle(ev.TimePassed(at_ns=AT))
-    assert [type(event) for event in stage.core.told[-2:]] == [ev.KernelHeard, ev.TimePassed]
+    assert [type(event) for event in stage.core.told[-2:]] == [ev.KernelDrained, ev.TimePassed]
 
 
 async def test_a_line_for_timelines_is_told_only_where_there_is_one(place: Path) -> None:
     stage = Stage(place, "")
-    noted = ev.Noted(file="", run_id=RUN.run_id, what="model.call.started", detail="a model", at_ns=AT)
+    noted = ev.TimelineNote(file="", run_id=RUN.run_id, what="model.call.started", detail="a model", at_ns=AT)
     stage.driver.note(noted)
     assert stage.core.told == []
     stage.fence()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.core.verdict import Verdict
+from sidecar.core.verdict.judge import Verdict
 from sidecar.wire import messages as wire
 from tests.driver.kit import desk, foreign_append
 from tests.link.running import until
@@ -19,7 +19,7 @@ async def test_a_window_that_is_told_again_is_known_again(place: Path) -> None:
         first.fence(stage.file)
         await stage.said()
         await first.hang_up()
-        await until(lambda: not stage.custodian.windows)
+        await until(lambda: not stage.engine.windows)
         second = await stage.link()
         fence = second.fence(stage.file)
         await stage.said()
@@ -35,7 +35,7 @@ async def test_a_change_from_the_time_without_a_link_stays_unexplained(place: Pa
         fence = first.fence(stage.file)
         await stage.said()
         await first.hang_up()
-        await until(lambda: not stage.custodian.windows)
+        await until(lambda: not stage.engine.windows)
         foreign_append(stage.file)
         second = await stage.link()
         second.say(

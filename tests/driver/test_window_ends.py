@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.core.events import FenceClosed
-from sidecar.core.incident import Outcome
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Verdict
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.judge import Verdict
 from sidecar.driver import lineage, reads
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
@@ -51,7 +51,7 @@ async def test_a_stopped_turn_of_a_process_that_ends_in_order_is_judged_in_its_w
             gateway.end(takeover=True)
         await gone(stage, gateway)
         silent.hear_again()
-        await until(lambda: stage.sinks.saved and not stage.custodian.windows)
+        await until(lambda: stage.sinks.saved and not stage.engine.windows)
     assert (stage.incident.verdict, stage.incident.turn_lost) == (Verdict.EXTERNAL, True)
     assert stage.incident.closed_at_ns
     assert len(stage.sinks.paged) == 1
@@ -66,11 +66,11 @@ async def test_a_stopped_turn_of_a_process_that_is_gone_without_a_goodbye_proves
         gateway.end(takeover=True)
         await until(lambda: stage.driver._ends.trips)
         await gone(stage, gateway, clean=False)
-        assert stage.custodian.windows == ()
+        assert stage.engine.windows == ()
         assert (stage.incident.verdict, stage.incident.turn_lost) == (Verdict.UNATTRIBUTED, True)
         assert stage.incident.closed_at_ns
         await until(lambda: not stage.driver._ends.trips)
-    assert stage.custodian.windows == ()
+    assert stage.engine.windows == ()
     assert stage.sinks.paged == []
 
 
@@ -107,7 +107,7 @@ async def test_a_question_of_a_run_that_waits_no_more_opens_no_window_again(
             await gone(stage, gateway, clean=meanwhile == "goodbye")
         silent.hear_again()
         await until(lambda: not stage.driver._questions and not stage.driver._tasks)
-        assert stage.custodian.windows == ()
+        assert stage.engine.windows == ()
         assert stage.sinks.saved == []
         assert gateway.commands.empty()
 
@@ -172,7 +172,7 @@ async def test_a_foreign_byte_that_is_being_looked_at_when_its_window_ends_is_a_
         await until(lambda: stage.driver._reads.under_way)
         await over(stage, gateway, ending)
         silent.hear_again()
-        await until(lambda: stage.sinks.saved and not stage.custodian.windows)
+        await until(lambda: stage.sinks.saved and not stage.engine.windows)
     assert stage.incident.verdict is Verdict.EXTERNAL
     assert stage.incident.closed_at_ns
     assert len(stage.sinks.paged) == 1
@@ -190,7 +190,7 @@ async def test_a_co_tenants_write_that_is_being_looked_at_when_its_window_ends_i
         await until(lambda: stage.driver._reads.under_way)
         await over(stage, gateway, ending)
         silent.hear_again()
-        await until(lambda: not stage.custodian.windows and not stage.driver._reads.under_way)
+        await until(lambda: not stage.engine.windows and not stage.driver._reads.under_way)
         assert gateway.commands.empty()
     assert stage.sinks.saved == []
 
@@ -204,7 +204,7 @@ async def test_a_window_does_not_wait_for_a_look_longer_than_that_waits_for_othe
         foreign_append(stage.file)
         gateway.release(stage.file)
         gateway.end()
-        await until(lambda: not stage.custodian.windows)
+        await until(lambda: not stage.engine.windows)
     assert stage.sinks.saved == []
 
 
@@ -223,11 +223,11 @@ async def test_a_turn_that_is_stopped_after_its_window_ended_is_judged_before_th
         silent.unanswered.clear()
         silent.say(wire.Synced(seq=silent.seq(), at=now(), sync=look.sync))
         await until(lambda: not stage.driver._reads.under_way)
-        assert stage.custodian.windows
+        assert stage.engine.windows
         silent.say(wire.Synced(seq=silent.seq(), at=now(), sync=trip.sync))
-        await until(lambda: not stage.custodian.windows)
+        await until(lambda: not stage.engine.windows)
         await until(lambda: not stage.driver._tasks)
-        assert stage.custodian.windows == ()
+        assert stage.engine.windows == ()
     said = [m.what for m in stage.incident.timeline]
     assert said.index("turn stopped") < said.index("window closed")
     assert (stage.incident.verdict, stage.incident.turn_lost) == (Verdict.EXTERNAL, True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.core.reasons import ReasonCode
+from sidecar.core.facts.reasons import ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

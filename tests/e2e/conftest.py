@@ -105,10 +105,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark what drives a gateway; installs and starts of gateways are not counted as a test's time."""
     here = Path(__file__).parent
     ours = [item for item in items if here in item.path.parents]
-    left_out = [i for i in ours if _version(i) in MAIN_JOB_ONLY and i.path.stem != "test_main_job"]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        kept = set(items) - set(left_out)
+    overwritten = [i for i in ours if _version(i) in MAIN_JOB_ONLY and i.path.stem != "test_main_job"]
+    if overwritten:
+        config.hook.pytest_deselected(items=overwritten)
+        kept = set(items) - set(overwritten)
         items[:] = [item for item in items if item in kept]
     for item in items:
         if here in item.path.parents and "version" in getattr(item, "fixturenames", ()):

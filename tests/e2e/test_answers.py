@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from sidecar.core.reasons import ReasonCode
+from sidecar.core.facts.reasons import ReasonCode
 from sidecar.demo.companion import Companion
 from tests.e2e.answers import TurnNotAnsweredError, some_answer_was_late
 

@@ -145,10 +145,10 @@ class Stage:
         """Wait until the chain of custody has a writer: by the API, and then by `custody`."""
 
         async def come() -> bool:
-            return who in custodians(await self.sidecar.custody(session_file.name))
+            return who in engines(await self.sidecar.custody(session_file.name))
 
         await until(come)
-        assert who in custodians(await self.asked("custody", str(session_file)))
+        assert who in engines(await self.asked("custody", str(session_file)))
 
     async def held(self, session_file: Path, who: Who) -> None:
         """Wait for the span of a hold of the session lock by a writer."""
@@ -212,7 +212,7 @@ def writers(incident: dict[str, Any]) -> set[Who]:
     return {(w["kind"], w["name"]) for w in incident["writers"]}
 
 
-def custodians(chain: dict[str, Any]) -> set[Who]:
+def engines(chain: dict[str, Any]) -> set[Who]:
     """Kind and name of who wrote what is in a file now."""
     return {(r["writer"]["kind"], r["writer"]["name"]) for r in chain["ranges"] if r["writer"]}
 
@@ -427,7 +427,7 @@ async def test_what_the_message_tool_sends_is_named_by_it_and_its_channel(stage:
         session_file = await stage.finish(call, GROUP, "NO_REPLY")
         incident = await stage.told(session_file, ("channel", "telegram"), NOTE)
         assert {(w["kind"], w["name"]) for w in incident["writers"] if not w["own"]} == {NOTE}
-        assert "message_tool" not in {kind for kind, _ in custodians(await stage.sidecar.custody(session_file.name))}
+        assert "message_tool" not in {kind for kind, _ in engines(await stage.sidecar.custody(session_file.name))}
         return
     call.answer("NO_REPLY")
     await stage.told(session_file, ("channel", "telegram"), ("message_tool", "telegram"))
@@ -453,7 +453,7 @@ async def test_tool_results_that_are_cut_in_the_file_are_told_as_truncation(
     await stage.in_custody(session_file, ("compaction", "cli_budget"))
     await stage.held(session_file, ("compaction", "cli_budget"))
     assert BIG in session_file.read_text()
-    assert "truncation" not in {kind for kind, _ in custodians(await stage.sidecar.custody(session_file.name))}
+    assert "truncation" not in {kind for kind, _ in engines(await stage.sidecar.custody(session_file.name))}
 
 
 def _append_tool_result(session_file: Path, text: str) -> None:

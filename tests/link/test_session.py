@@ -12,10 +12,10 @@ import pytest
 
 from sidecar.core import events as ev
 from sidecar.core.decisions import Refuse
-from sidecar.core.gateway import Role
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Verdict
-from sidecar.core.writer import WriterKind
+from sidecar.core.facts.gateway import Role
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.writer import WriterKind
+from sidecar.core.verdict.judge import Verdict
 from sidecar.link.session import MAX_UNSENT_BYTES
 from sidecar.link.translate import message_of
 from sidecar.wire import messages as wire

@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sidecar.core import events as ev
-from sidecar.core.change import Change, Operation
+from sidecar.core.facts.change import Change, Operation
 from tests.core.kit import FILE, LINK
 from tests.model.world import AT, LOCKED, LOCKED_BYTES, LOOSE, LOOSE_BYTES, Cast, Foreign, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.writer import Writer
+    from sidecar.core.facts.fingerprint import Fingerprint
+    from sidecar.core.facts.writer import Writer
     from tests.model.world import World
 
 

@@ -3,7 +3,7 @@
 The search goes on from one state of each class, and never from a renamed one, so what is renamed here has a part in
 nothing but the question whether a state is new. Two states are alike where all of this is equal:
 
-- places of runs and co-tenants, the lock, messages under way, and what the custodian knows;
+- places of runs and co-tenants, the lock, messages under way, and what the engine knows;
 - times by their order only: the core and the preload compare fingerprints, and ask which of two is later;
 - the numbers of reports likewise;
 - sizes and places by their distance from the end of a beginning that all that is known of the file has in common, and
@@ -12,7 +12,7 @@ nothing but the question whether a state is new. Two states are alike where all 
   not matter how long it is (whether the stranger has put another byte in the place of the first is kept apart). Nor
   does the cut of a manifest into segments: all of them must match;
 - of a window whose custody is lost only that, as it is `unattributed` until the next fence whatever else is known;
-- an approval that the custodian remembers only where it is for the file as it is (it gives none twice);
+- an approval that the engine remembers only where it is for the file as it is (it gives none twice);
 - of two equal runs, not which is which: names, windows and bytes of the two are exchanged (`SWAPPED`).
 
 Commands are not heard in steps of their own (`Gateway.late`). An answer is heard at once: until then the run that waits

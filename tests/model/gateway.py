@@ -16,7 +16,7 @@ from tests.model.world import AT, OWN, OWN_BYTES, RUNS, At, Cast, Foreign, Rules
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.facts.fingerprint import Fingerprint
     from tests.model.world import Message, RunState, World
 
 _MOVED: Final = "a fence was moved across a foreign byte"

@@ -1,4 +1,4 @@
-"""What the custodian knows, as a number: each state of knowledge is kept once, as is what each event makes of it."""
+"""What the engine knows, as a number: each state of knowledge is kept once, as is what each event makes of it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.core import events as ev
-from sidecar.core.custodian import Custodian
-from sidecar.core.gateway import Adapter, Gateway
-from sidecar.core.ledger import Ledger
-from sidecar.core.policy import Mode, Policy
-from sidecar.core.verdict import Verdict
-from sidecar.core.window import Window
+from sidecar.core.custody.files.ledger import Ledger
+from sidecar.core.engine import Engine
+from sidecar.core.facts.gateway import Adapter, Gateway
+from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.verdict.judge import Verdict
+from sidecar.core.windows.window import Window
 from tests.core.kit import FILE, LINK
 from tests.model.pieces import of_mind
 from tests.model.world import AT, OLD, PID, snapshot_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from sidecar.core.decisions import Decision
-    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.facts.fingerprint import Fingerprint
     from tests.model.pieces import Mind
 
 _NAMES: Final[dict[type, tuple[str, ...]]] = {
@@ -29,32 +29,32 @@ _NAMES: Final[dict[type, tuple[str, ...]]] = {
 
 
 class Minds:
-    """Every state of the custodian that was met."""
+    """Every state of the engine that was met."""
 
     def __init__(self) -> None:
         """None was met."""
         self._pieces: dict[tuple[int, bool], Mind] = {}
         self._known: dict[tuple[Any, ...], int] = {}
-        self._all: list[Custodian] = []
+        self._all: list[Engine] = []
         self._told: dict[tuple[int, Hashable], tuple[int, list[Decision]]] = {}
 
     def first(self, fingerprint: Fingerprint) -> int:
         """A file whose bytes are known, and a linked gateway; nothing has happened yet."""
-        custodian = Custodian(Policy(), Mode.RECOVER)
-        custodian.handle(ev.LinkOpened(gateway=Gateway(LINK, PID, "1", Adapter.PUBLISH, can_reload=True), at_ns=AT))
-        ledger = custodian._registry.ledger(FILE)
+        engine = Engine(Policy(), Mode.RECOVER)
+        engine.handle(ev.LinkOpened(gateway=Gateway(LINK, PID, "1", Adapter.PUBLISH, can_reload=True), at_ns=AT))
+        ledger = engine.registry.ledger(FILE)
         ledger.read(snapshot_of(OLD, fingerprint), AT)
         ledger.asked = True
-        return self._number(custodian)
+        return self._number(engine)
 
-    def _number(self, custodian: Custodian) -> int:
-        number = self._known.setdefault(_knowledge(custodian), len(self._all))
+    def _number(self, engine: Engine) -> int:
+        number = self._known.setdefault(_knowledge(engine), len(self._all))
         if number == len(self._all):
-            self._all.append(custodian)
+            self._all.append(engine)
         return number
 
-    def of(self, number: int) -> Custodian:
-        """That custodian. It is never told anything itself."""
+    def of(self, number: int) -> Engine:
+        """That engine. It is never told anything itself."""
         return self._all[number]
 
     def pieces(self, number: int, *, swapped: bool) -> Mind:
@@ -68,9 +68,9 @@ class Minds:
         """What it knows after an event, and what it decides. ``name`` stands for the event."""
         known = self._told.get((number, name))
         if known is None:
-            custodian = _forked(self._all[number])
-            decisions = custodian.handle(event)
-            known = self._told[number, name] = (self._number(custodian), decisions)
+            engine = _forked(self._all[number])
+            decisions = engine.handle(event)
+            known = self._told[number, name] = (self._number(engine), decisions)
         return known
 
     @property
@@ -79,12 +79,12 @@ class Minds:
         return len(self._all)
 
 
-def _forked(custodian: Custodian) -> Custodian:
-    """A custodian with the same knowledge that goes its own way."""
-    made = Custodian(custodian.policy, custodian.mode)
-    old, new = custodian._registry, made._registry
+def _forked(engine: Engine) -> Engine:
+    """An engine with the same knowledge that goes its own way."""
+    made = Engine(engine.policy, engine.mode)
+    old, new = engine.registry, made.registry
     new.gateways = old.gateways
-    new.witness = old.witness
+    new.kernel_log = old.kernel_log
     new.unsettled = set(old.unsettled)
     for file, ledger in old.ledgers.items():
         new.ledgers[file] = _copy(ledger, Ledger)
@@ -101,13 +101,13 @@ def _copy(value: Any, kind: type) -> Any:  # noqa: ANN401 - a dataclass with slo
     return made
 
 
-def _knowledge(custodian: Custodian) -> tuple[Any, ...]:
+def _knowledge(engine: Engine) -> tuple[Any, ...]:
     """All that can have a part in an answer.
 
     Not the timeline, nor the record of what was done about an incident: of an incident only that it is one of a
     takeover bars a later answer. No budget is set here.
     """
-    registry = custodian._registry
+    registry = engine.registry
     ledger = registry.ledgers[FILE]
     windows = tuple(
         (

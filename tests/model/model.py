@@ -66,7 +66,7 @@ class Model(Sidecar):
     def steps(self, world: World) -> Iterator[tuple[str, World]]:
         """Every next state, with the name of the step that leads there.
 
-        Messages that have no effect outside of the custodian are heard as soon as they are said (`Sidecar.swallow`).
+        Messages that have no effect outside of the engine are heard as soon as they are said (`Sidecar.swallow`).
 
         Raises:
             WrongError: A step breaks a property.

@@ -6,19 +6,19 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sidecar.core import events as ev
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.life import Behind, Custody
-from sidecar.core.verdict import Verdict
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.verdict.judge import Verdict
+from sidecar.core.windows.life import Behind, Custody
 from tests.core.kit import FILE
 from tests.model.world import MESSAGES, bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sidecar.core.account import Account
-    from sidecar.core.change import Change
-    from sidecar.core.content import Manifest
-    from sidecar.core.custodian import Custodian
+    from sidecar.core.custody.files.account import Account
+    from sidecar.core.custody.files.manifest import Manifest
+    from sidecar.core.engine import Engine
+    from sidecar.core.facts.change import Change
     from tests.model.world import Message, RunState
 
 SWAPPED = {"w0": "w1", "w1": "w0", "crun-0": "crun-1", "crun-1": "crun-0", "run 0": "run 1", "run 1": "run 0"}
@@ -176,15 +176,15 @@ def _put(pieces: _Pieces, values: Iterable[Any], *, swapped: bool) -> None:
 
 
 class Mind(NamedTuple):
-    """What the custodian knows, in pieces."""
+    """What the engine knows, in pieces."""
 
     flat: Flat
     approved: tuple[int, ...]
     """For each window the time of the file that was approved; -1 for none."""
 
 
-def of_mind(custodian: Custodian, *, swapped: bool) -> Mind:
-    registry = custodian._registry
+def of_mind(engine: Engine, *, swapped: bool) -> Mind:
+    registry = engine.registry
     ledger = registry.ledgers[FILE]
     pieces = _Pieces(swapped=swapped)
     pieces.account(ledger.account)

@@ -1,4 +1,4 @@
-"""The sidecar: it hears the link in order, looks at the file, and has the product's custodian decide.
+"""The sidecar: it hears the link in order, looks at the file, and has the product's engine decide.
 
 Written after `sidecar/driver/driver.py`: an answer reads the file at once; a look reads, has the link say what it has
 done, and looks whether the file still is the same.
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.core import events as ev
-from sidecar.core.content import Snapshot
 from sidecar.core.decisions import Approve, ReadFile, Refuse, ReportIllegalStep, SaveIncident, Withdraw
-from sidecar.core.loss import Loss
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Verdict
+from sidecar.core.facts.content import Snapshot
+from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import FILE, LINK
 from tests.model.gateway import Gateway
 from tests.model.minds import Minds
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
     from sidecar.core.decisions import Decision
-    from sidecar.core.fingerprint import Fingerprint
+    from sidecar.core.facts.fingerprint import Fingerprint
     from tests.model.world import Message, World
 
 _MISSING = Reason.of(ReasonCode.REPORTS_MISSING, count=1, pid=1)
@@ -78,7 +78,7 @@ class Sidecar(Gateway):
             pass
 
     def _next(self, world: World) -> bool:
-        """Hear one message; false, and nothing is heard, where it would have an effect outside of the custodian."""
+        """Hear one message; false, and nothing is heard, where it would have an effect outside of the engine."""
         if not world.link:
             return False
         code = world.link[0]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from sidecar.core import life
-from sidecar.core.life import APPROVAL, BEHIND, CUSTODY, LIFE, Approval, Custody, Life, State, Step, sides
+from sidecar.core.windows import life
+from sidecar.core.windows.life import APPROVAL, BEHIND, CUSTODY, LIFE, Approval, Custody, Life, State, Step, sides
 from tests.model.search import search
 from tests.model.world import Cast, Foreign
 

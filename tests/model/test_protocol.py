@@ -1,4 +1,4 @@
-"""The protocol between preload and sidecar, checked in every interleaving around the real custodian.
+"""The protocol between preload and sidecar, checked in every interleaving around the real engine.
 
 Actors: up to two runs, a co-tenant that takes the lock, one that writes from within the gateway without it and takes
 its time, and a stranger who acts once, at any point. Properties:
@@ -10,7 +10,7 @@ its time, and a stranger who acts once, at any point. Properties:
    Else the turn may be lost, and nothing else;
 3. nobody is accused where no stranger was.
 
-What was reduced, and why nothing is lost by it: messages that have no effect outside of the custodian are heard at
+What was reduced, and why nothing is lost by it: messages that have no effect outside of the engine are heard at
 once (only their order matters to it, and looks in between are tried); a look is one step (it concludes only if the file
 did not change since the link spoke); which of two equal runs sets its fence first is not told apart; a state in which
 no property can be broken any more is not followed; and states that are alike are one (`canon`, with `test_reductions`).

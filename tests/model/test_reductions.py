@@ -34,8 +34,8 @@ def test_the_same_comes_of_checks_whether_the_search_is_reduced_or_not(who: str,
     assert reduced.states < full.states
     assert reduced.outcomes <= full.outcomes
     # What is not followed when the stranger has written: runs whose fence was set behind that.
-    left_out = {since for _what, since in full.outcomes - reduced.outcomes}
-    assert not left_out if foreign is Foreign.TOUCH else all(b"F" not in since for since in left_out)
+    overwritten = {since for _what, since in full.outcomes - reduced.outcomes}
+    assert not overwritten if foreign is Foreign.TOUCH else all(b"F" not in since for since in overwritten)
 
 
 @pytest.mark.parametrize("foreign", Foreign, ids=lambda f: f.name.lower())
@@ -73,4 +73,4 @@ def test_two_equal_runs_are_not_told_apart_and_different_ones_are() -> None:
     assert started.runs[0] != started.runs[1]
 
     assert model.key(mirrored(first)) == model.key(first)
-    assert model.key(mirrored(started)) != model.key(started), "the custodian knows whose window it is"
+    assert model.key(mirrored(started)) != model.key(started), "the engine knows whose window it is"

@@ -8,16 +8,16 @@ from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sidecar.core.content import BytesContent, Snapshot
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.gateway import Run
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.facts.content import BytesContent, Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Run
+from sidecar.core.facts.writer import Writer, WriterKind
 from tests.core.kit import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.core.change import Change
+    from sidecar.core.facts.change import Change
 
 PID: Final = 100
 AT: Final = 1
@@ -160,7 +160,7 @@ class World:
     """Messages at the end of the link that were said after the last change of the file, and the report of it if that
     was made in the same breath."""
     mind: int
-    """What the custodian knows; see `Minds`."""
+    """What the engine knows; see `Minds`."""
 
     @property
     def fingerprint(self) -> Fingerprint:

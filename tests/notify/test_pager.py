@@ -5,8 +5,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from sidecar.core.decisions import SaveIncident
-from sidecar.core.incident import Subject
-from sidecar.core.verdict import Verdict
+from sidecar.core.verdict.incident import Subject
+from sidecar.core.verdict.judge import Verdict
 from sidecar.notify.destination import destinations_of
 from sidecar.notify.errors import DeliveryError
 from sidecar.notify.pager import INTERVALS_SECONDS, STALE_NS, Pager
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
     from sidecar.notify.text import PageText
     from sidecar.store.stored import PageRecord
     from tests.notify.conftest import Receiver

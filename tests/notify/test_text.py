@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.core.gateway import Gateway, Run
-from sidecar.core.grade import Grade
-from sidecar.core.hold import Hold
-from sidecar.core.incident import Outcome, Recovery, Subject, UnexplainedRange
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Verdict
+from sidecar.core.facts.gateway import Gateway, Run
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.policy.blocked import BlockReason
+from sidecar.core.verdict.incident import Outcome, Recovery, Subject, UnexplainedRange
+from sidecar.core.verdict.judge import Verdict
 from sidecar.notify import words
 from sidecar.notify.text import page_text
 from sidecar.words import EVIDENCE, OUTCOMES, UNHEEDED
@@ -84,7 +84,7 @@ def test_a_command_that_came_to_nothing_is_not_called_a_moved_fence(*, lost: boo
 
 def test_a_storm_is_told_as_one() -> None:
     storm = Reason.of(ReasonCode.STORM, sessions=5, within_ns=30 * SECOND, until_ns=NOON + 60 * SECOND)
-    held = Recovery(Outcome.NOT_ATTEMPTED, reason=storm, hold=Hold.STORM)
+    held = Recovery(Outcome.NOT_ATTEMPTED, reason=storm, hold=BlockReason.STORM)
     text = page_text(recovered(recovery=held, turn_lost=True), Subject.STORM, "alpha")
     assert not text.critical
     assert "many sessions changed at once, recovery stopped" in text.title

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
-from sidecar.core.content import BytesContent, Manifest
-from sidecar.core.custody import explain
+from sidecar.core.custody.files.explain import explain
+from sidecar.core.custody.files.manifest import Manifest
+from sidecar.core.facts.content import BytesContent
 from sidecar.link.changes import ChangeReader, Speaker
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sidecar.core.change import Change
-    from sidecar.core.custody import Explanation
+    from sidecar.core.custody.files.explain import Explanation
+    from sidecar.core.facts.change import Change
 
 STYLES: Final = ("default", "namespace", "named")
 """How a module comes by the functions of node:fs."""

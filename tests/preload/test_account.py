@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from sidecar.core.change import Operation
+from sidecar.core.facts.change import Operation
 from sidecar.watch.reading import fingerprint_of
 from tests.preload import changes as ways
 from tests.preload.account import (

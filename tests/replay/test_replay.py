@@ -14,18 +14,18 @@ import pytest
 
 from sidecar.cli import main
 from sidecar.core import events as ev
-from sidecar.core.content import BytesContent
 from sidecar.core.decisions import Approve, CheckLineage, Decision, KeepRecording, Refuse
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.glob import Glob
-from sidecar.core.hold import Hold, Pause
-from sidecar.core.incident import Outcome, Subject
-from sidecar.core.policy import Mode, Policy
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.recorder import Recorder
-from sidecar.core.recording import MAX_EVENTS, NotRecordedError, RecordedContent, Recording
-from sidecar.core.rules import May, Rule
-from sidecar.core.verdict import Verdict
+from sidecar.core.facts.content import BytesContent
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.policy.blocked import BlockReason, Pause
+from sidecar.core.policy.glob import Glob
+from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.policy.rules import Permission, Rule
+from sidecar.core.replay.recorder import Recorder
+from sidecar.core.replay.recording import MAX_EVENTS, NotRecordedError, RecordedContent, Recording
+from sidecar.core.verdict.incident import Outcome, Subject
+from sidecar.core.verdict.judge import Verdict
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import IncidentReader
 from sidecar.store.recordings import exported, put_recording
@@ -52,7 +52,7 @@ class Taped(Bench):
     def tell(self, event: ev.Event) -> list[Decision]:
         """By way of the recorder, which sees everything from the first link on."""
         if self._recorder is None:
-            self._recorder = Recorder(self.custodian)
+            self._recorder = Recorder(self.engine)
         made = self._recorder.handle(event)
         self.kept += [d for d in made if isinstance(d, KeepRecording)]
         return [d for d in made if not isinstance(d, KeepRecording)]
@@ -216,7 +216,7 @@ def test_a_window_in_which_a_storm_took_an_approval_back_replays(about: tuple[Su
     stormy = replace(
         kept.incident.recovery,
         outcome=Outcome.NOT_ATTEMPTED,
-        hold=Hold.STORM,
+        hold=BlockReason.STORM,
         reason=Reason(ReasonCode.WITHDRAWN_STORM),
     )
     assert exported(replace(kept.incident, recovery=stormy, paged_for=about), kept.recording)["replays"]
@@ -232,7 +232,7 @@ def test_a_window_of_a_gateway_whose_clock_is_off_replays_with_the_pause_it_met(
     assert isinstance(bench.ask(ahead_ns=3_600_000_000_000), Refuse)
     bench.close(takeover=True)
     kept = bench.kept[-1]
-    assert kept.incident.recovery.hold is Hold.PAUSE
+    assert kept.incident.recovery.hold is BlockReason.PAUSE
     assert exported(kept.incident, kept.recording)["replays"]
 
 
@@ -251,8 +251,8 @@ def test_a_window_under_a_policy_with_patterns_is_kept_and_its_export_names_no_p
 ) -> None:
     """A policy that knows files by their paths can't be asked about hashes."""
     bench = Taped()
-    rule = Rule(name="r", agents=(Glob("ma*"),), files=(Glob(pattern, path=True),), may=May.APPEND)
-    bench.custodian.policy = Policy(rules=(rule,), default=May.NOTHING)
+    rule = Rule(name="r", agents=(Glob("ma*"),), files=(Glob(pattern, path=True),), may=Permission.APPEND)
+    bench.engine.policy = Policy(rules=(rule,), default=Permission.NOTHING)
     bench.fence()
     bench.cotenant(NOTE, CRON)
     bench.recovers()
@@ -294,7 +294,9 @@ def test_a_recording_comes_back_from_the_store_as_it_was_and_goes_with_its_incid
 
 
 def test_names_that_are_no_utf8_come_back_from_a_recording() -> None:
-    odd = ev.FileMoved(file="/caf\udce9.jsonl", before=Fingerprint.absent(), fingerprint=Fingerprint.absent(), at_ns=1)
+    odd = ev.FingerprintChanged(
+        file="/caf\udce9.jsonl", before=Fingerprint.absent(), fingerprint=Fingerprint.absent(), at_ns=1
+    )
     recording = Recording(WINDOW, Policy(), Mode.RECOVER, (odd,))
     assert unpack(pack(recording)) == recording
 
@@ -346,5 +348,5 @@ def test_windows_that_met_nothing_leave_nothing_behind() -> None:
     bench.fence()
     bench.close(WINDOW)
     assert bench.kept == []
-    assert bench.custodian.policy == Policy()
-    assert bench.custodian.mode is Mode.RECOVER
+    assert bench.engine.policy == Policy()
+    assert bench.engine.mode is Mode.RECOVER

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.demo.companion import Companion, command
-from sidecar.service.clocks import Reading
+from sidecar.intake.clocks import Reading
 from sidecar.wire import messages as wire
 from tests.driver.kit import HEADER, Gateway
 from tests.link.kit import AT

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sidecar.core.loss import Loss
-from sidecar.service.clocks import Clocks, read_clocks
+from sidecar.core.facts.loss import Loss
+from sidecar.intake.clocks import Clocks, read_clocks
 from tests.service.kit import Turning
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.wire import messages as wire
 from tests.driver.kit import FOREIGN, HEADER, RUN, foreign_append, record
 from tests.link.kit import AT

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from sidecar.core.events import Event, SidecarHalted
+from sidecar.intake.halts import RECENT_NS, Halts
 from sidecar.service import loop_lag
-from sidecar.service.halts import RECENT_NS, Halts
 from sidecar.service.loop_lag import HALT_SECONDS, LoopLag
 from sidecar.status import HaltStatus
 

@@ -14,8 +14,8 @@ import pytest
 from sidecar.config.pause import PAUSE_NAME, read_pause, remove_pause, write_pause
 from sidecar.config.policy import PolicyError
 from sidecar.core import events as ev
-from sidecar.core.hold import Pause
-from sidecar.core.policy import Policy
+from sidecar.core.policy.blocked import Pause
+from sidecar.core.policy.policy import Policy
 from sidecar.demo.companion import Companion
 from sidecar.demo.errors import SidecarStartError
 from sidecar.service.policy_reload import PolicyReload, first_policy

@@ -34,10 +34,10 @@ def test_while_many_files_are_looked_at_others_run_in_between(tmp_path: Path, mo
 
     async def reconcile() -> int:
         files: Any = SimpleNamespace(files={tmp_path / f"{n}.jsonl" for n in range(100)})
-        lookout: Any = SimpleNamespace(look=looked.append)
+        file_intake: Any = SimpleNamespace(look=looked.append)
         done = asyncio.Event()
         other = asyncio.create_task(turns_of_others(done))
-        await Reconcile(files, lookout).look()
+        await Reconcile(files, file_intake).look()
         done.set()
         return await other
 

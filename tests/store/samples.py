@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.gateway import Adapter, Gateway, Run
-from sidecar.core.grade import Grade
-from sidecar.core.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
-from sidecar.core.policy import Mode
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Verdict
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Adapter, Gateway, Run
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.policy.policy import Mode
+from sidecar.core.verdict.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
+from sidecar.core.verdict.judge import Verdict
 
 SECOND: Final = 1_000_000_000
 NOON: Final = 1_780_315_200 * SECOND  # 2026-06-01T12:00:00Z

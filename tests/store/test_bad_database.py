@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.core.incident import Moment
+from sidecar.core.verdict.incident import Moment
 from sidecar.store.errors import (
     StoreCorruptError,
     StoreError,

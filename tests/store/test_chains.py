@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.chain import Gap, KeptChain
-from sidecar.core.change import Change, Operation
-from sidecar.core.content import Manifest, Segment
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.gateway import Adapter, Gateway, Run
-from sidecar.core.policy import Policy
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.custody.files.chain import Gap, KeptChain
+from sidecar.core.custody.files.manifest import Manifest, Segment
+from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Adapter, Gateway, Run
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.policy.policy import Policy
 from sidecar.store.chains import MAX_CHAINS, ChainReader, ChainStore
 from sidecar.store.errors import StoreCorruptError
 from sidecar.store.facts import build, plain

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.core.budget import Purse, Scope, Spent
-from sidecar.core.hold import Hold
-from sidecar.core.incident import Outcome, Recovery, Subject, WriterShare
-from sidecar.core.verdict import Verdict
+from sidecar.core.policy.blocked import BlockReason
+from sidecar.core.policy.budget import BudgetUse, Scope, Spent
+from sidecar.core.verdict.incident import Outcome, Recovery, Subject, WriterShare
+from sidecar.core.verdict.judge import Verdict
 from sidecar.store.errors import StoreMissingError
 from sidecar.store.incidents import STOPPED, IncidentStore
 from sidecar.store.public import incident_json
@@ -21,7 +21,7 @@ from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, foreign, reco
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
     from sidecar.store.stored import StoredIncident
     from tests.store.samples import Clock
 
@@ -224,8 +224,8 @@ def test_recoveries_are_counted_in_the_same_commit_and_over_restarts(
 
 
 def test_what_a_policy_decided_comes_back(store: IncidentStore) -> None:
-    purse = Purse(Scope.SESSION, 3, 3600 * SECOND, 3, NOON)
-    held = Recovery(Outcome.NOT_ATTEMPTED, hold=Hold.SESSION_BUDGET, purse=purse)
+    budget_use = BudgetUse(Scope.SESSION, 3, 3600 * SECOND, 3, NOON)
+    held = Recovery(Outcome.NOT_ATTEMPTED, hold=BlockReason.SESSION_BUDGET, budget_use=budget_use)
     writer = WriterShare("cron", "x", 1, 5, did="append", may="nothing", rule="r", exe="/usr/bin/node", uid=0)
     incident = recovered(recovery=held, writers=(writer,), rule="r", policy="0a1b2c3d4e5f")
     store.save(incident)

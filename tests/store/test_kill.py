@@ -25,7 +25,7 @@ SAVE_FOR_EVER = textwrap.dedent(
     """
     import itertools, sys, time
     from pathlib import Path
-    from sidecar.core.incident import Outcome, Recovery
+    from sidecar.core.verdict.incident import Outcome, Recovery
     from sidecar.store.incidents import IncidentStore
     from tests.store.samples import foreign
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.core.incident import Subject
-from sidecar.core.verdict import Verdict
+from sidecar.core.verdict.incident import Subject
+from sidecar.core.verdict.judge import Verdict
 from sidecar.store.codec import encode
 from sidecar.store.incidents import COVERS_NS, IncidentStore
 from sidecar.store.schema import APPLICATION_ID, MIGRATIONS
@@ -18,7 +18,7 @@ from tests.store.samples import NOON, SECOND, foreign, recovered
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
     from tests.store.samples import Clock
 
 ID = foreign().incident_id

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.incident import Subject, UnexplainedRange
-from sidecar.core.process import Process
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.process import Process
+from sidecar.core.verdict.incident import Subject, UnexplainedRange
 from sidecar.store.codec import decode, encode
 from sidecar.store.public import incident_json, iso_utc
 from sidecar.store.stored import PageRecord, StoredIncident

@@ -10,8 +10,8 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from sidecar.core.custodian import Custodian
-from sidecar.core.policy import Mode, Policy
+from sidecar.core.engine import Engine
+from sidecar.core.policy.policy import Mode, Policy
 from sidecar.telemetry import Telemetry, open_pipeline
 from tests.telemetry.facts import T0
 
@@ -49,7 +49,7 @@ class Bench:
     clock: Clock = field(default_factory=Clock)
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
     reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
-    core: Custodian = field(default_factory=lambda: Custodian(Policy(), Mode.RECOVER))
+    core: Engine = field(default_factory=lambda: Engine(Policy(), Mode.RECOVER))
 
     def __post_init__(self) -> None:
         processor = SimpleSpanProcessor(self.exporter, meter_provider=NoOpMeterProvider())

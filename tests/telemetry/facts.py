@@ -6,16 +6,16 @@ from typing import Any, Final
 
 from sidecar.core import events as ev
 from sidecar.core import outcomes as out
-from sidecar.core.change import Change, Operation
-from sidecar.core.content import Snapshot
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.gateway import Adapter, Gateway, Run
-from sidecar.core.grade import Grade
-from sidecar.core.incident import Incident, Outcome, Recovery, UnexplainedRange
-from sidecar.core.reasons import Reason, ReasonCode
+from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.content import Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Adapter, Gateway, Run
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.reports import Diagnostic, LockFailed
-from sidecar.core.verdict import Verdict
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.verdict.incident import Incident, Outcome, Recovery, UnexplainedRange
+from sidecar.core.verdict.judge import Verdict
 
 SECOND: Final = 1_000_000_000
 MS: Final = 1_000_000

@@ -12,11 +12,11 @@ from opentelemetry.semconv.attributes import error_attributes
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.core import events as ev
-from sidecar.core.gateway import Run
-from sidecar.core.incident import Outcome
-from sidecar.core.loss import Loss
+from sidecar.core.facts.gateway import Run
+from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.outcomes import Answer
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.verdict.incident import Outcome
 from sidecar.telemetry.metrics.catalogue import INSTRUMENTS
 from sidecar.telemetry.metrics.gateways import MODEL_DURATION
 from sidecar.telemetry.names import names

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from opentelemetry.trace import StatusCode
 
 from sidecar.core import events as ev
-from sidecar.core.incident import Outcome
 from sidecar.core.outcomes import Ending, WindowSettled
+from sidecar.core.verdict.incident import Outcome
 from sidecar.telemetry.metrics.custody import CUSTODY_LOSSES
 from sidecar.telemetry.metrics.export import SPANS_DROPPED
 from sidecar.telemetry.metrics.gateways import MODEL_CALLS

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import structlog
 
-from sidecar.core.custodian import Custodian
-from sidecar.core.incident import Outcome
-from sidecar.core.policy import Mode, Policy
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Verdict
+from sidecar.core.engine import Engine
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.judge import Verdict
 from sidecar.telemetry import Telemetry, configure_logging
 from sidecar.telemetry.names.labels import Signal
 from tests.telemetry import facts
@@ -83,7 +83,7 @@ def test_each_thing_that_an_incident_comes_to_is_a_line(lines: Callable[[], list
 
 
 def test_a_line_about_an_event_carries_the_ids_of_its_trace(lines: Callable[[], list[dict[str, Any]]]) -> None:
-    core = Custodian(Policy(), Mode.RECOVER)
+    core = Engine(Policy(), Mode.RECOVER)
     telemetry = Telemetry(core=core)
     telemetry.diagnostic(facts.run_started(T0), GATEWAY)
     core.handle(facts.fence(T0))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
 from sidecar.core import events as ev
-from sidecar.core.change import Operation
-from sidecar.core.gateway import Run
-from sidecar.core.hold import Hold
-from sidecar.core.incident import Outcome
-from sidecar.core.loss import Loss
+from sidecar.core.facts.change import Operation
+from sidecar.core.facts.gateway import Run
+from sidecar.core.facts.loss import Loss
 from sidecar.core.outcomes import RecoveryWithheld, TurnLost
-from sidecar.core.verdict import Verdict
+from sidecar.core.policy.blocked import BlockReason
+from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.judge import Verdict
 from sidecar.telemetry.metrics.custody import CUSTODY_LOSSES
 from sidecar.telemetry.metrics.gateways import MODEL_CALLS, MODEL_DURATION
 from sidecar.telemetry.metrics.instrument import LOCK_BUCKETS
@@ -171,7 +171,7 @@ def test_a_run_of_a_kind_that_is_new_counts_as_other(bench: Bench) -> None:
 
 
 def test_what_withheld_a_recovery_counts_by_its_reason(bench: Bench) -> None:
-    bench.tell(RecoveryWithheld(incident_id="i", hold=Hold.SESSION_BUDGET))
+    bench.tell(RecoveryWithheld(incident_id="i", hold=BlockReason.SESSION_BUDGET))
     assert bench.value(RECOVERY_HOLDS, reason="session_budget") == 1
     assert bench.value(RECOVERY_HOLDS, reason="pause") == 0
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar import __version__
-from sidecar.core.custodian import Custodian
-from sidecar.core.policy import Mode, Policy
+from sidecar.core.engine import Engine
+from sidecar.core.policy.policy import Mode, Policy
 from sidecar.telemetry import ExportConfigurationError, Telemetry, open_pipeline
 from sidecar.telemetry.metrics.locks import LOCK_WAIT
 from sidecar.telemetry.metrics.windows import CHANGES, WINDOW_LENGTH
@@ -37,7 +37,7 @@ EXPORT_SECONDS = 60
 
 def turn(telemetry: Telemetry, number: int = 0) -> None:
     window, at_ns = f"w{number}", T0 + number * SECOND
-    core = Custodian(Policy(), Mode.RECOVER)
+    core = Engine(Policy(), Mode.RECOVER)
     for event in (
         facts.fence(at_ns, window=window),
         facts.taken(at_ns + MS, hold=window),

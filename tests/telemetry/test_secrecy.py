@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.change import Operation
-from sidecar.core.gateway import Run
-from sidecar.core.incident import Outcome
-from sidecar.core.loss import Loss
+from sidecar.core.facts.change import Operation
+from sidecar.core.facts.gateway import Run
+from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.outcomes import Answer
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.verdict import Verdict
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.judge import Verdict
 from sidecar.telemetry.names.attributes import error_type, token
 from tests.telemetry import facts
 from tests.telemetry.facts import FILE, GATEWAY, MS, SECOND, T0
@@ -44,7 +44,7 @@ def test_text_in_any_field_never_appears(bench: Bench) -> None:
         facts.taken(T0 + 1, writer),
         facts.wrote(T0 + 2, writer, operation=Operation.REWRITE),
         facts.released(T0 + 3, writer),
-        ev.Noted(file=FILE, run_id=TEXT, what=TEXT, detail=TEXT, at_ns=T0 + 4),
+        ev.TimelineNote(file=FILE, run_id=TEXT, what=TEXT, detail=TEXT, at_ns=T0 + 4),
         ev.AccountBroken(loss=Loss.OTHER, reason=SPOKEN, at_ns=T0 + 5),
         facts.asked(T0 + 6, run=run),
         facts.changed(incident),

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.core.gateway import Run
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.facts.gateway import Run
+from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.telemetry import Telemetry, metrics, open_pipeline
 from sidecar.telemetry.metrics.catalogue import INSTRUMENTS
 from sidecar.telemetry.metrics.instrument import MAX_ZEROED, Instrument, Kind

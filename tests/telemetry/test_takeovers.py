@@ -28,7 +28,7 @@ def lane(at_ns: int, session: str = "5e55", file: str = FILE) -> Diagnostic:
 def log(bench: Bench, report: Diagnostic) -> None:
     """A line of the gateway's log, as the service takes it in."""
     bench.telemetry.diagnostic(report, GATEWAY)
-    event = ev.TurnTold(
+    event = ev.GatewayLogged(
         file=report.file,
         run_id=report.run,
         session=report.session,

@@ -9,9 +9,9 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from sidecar.core import events as ev
-from sidecar.core.change import Change, Operation
-from sidecar.core.content import BytesContent, Snapshot
-from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.content import BytesContent, Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.telemetry.metrics.recoveries import RECOVERIES
 from tests.telemetry import facts
 from tests.telemetry.facts import COTENANT, FILE, GATEWAY, MS, OWN, RUN, RUN_SPAN, SECOND, T0, TRACE
@@ -19,7 +19,7 @@ from tests.telemetry.facts import COTENANT, FILE, GATEWAY, MS, OWN, RUN, RUN_SPA
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from sidecar.core.writer import Writer
+    from sidecar.core.facts.writer import Writer
     from tests.telemetry.conftest import Bench
 
 OLD = b'{"type":"session","id":"s"}\n{"type":"message","id":"u1"}\n'

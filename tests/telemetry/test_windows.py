@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sidecar.core.incident import TAKEN_IN, Outcome, UnexplainedRange
 from sidecar.core.outcomes import Ending
-from sidecar.core.verdict import Verdict
+from sidecar.core.verdict.incident import TAKEN_IN, Outcome, UnexplainedRange
+from sidecar.core.verdict.judge import Verdict
 from sidecar.telemetry.metrics.windows import CHANGES_JUDGED, WINDOWS_CLOSED
 from tests.telemetry import facts
 from tests.telemetry.facts import COTENANT, OWN, SECOND, T0

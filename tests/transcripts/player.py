@@ -29,17 +29,17 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.config.policy import duration_ns, parse_policy
 from sidecar.core import events as ev
-from sidecar.core.change import Change, Operation
-from sidecar.core.custodian import Custodian
 from sidecar.core.decisions import Approve, CheckLineage, Decision, KeepChains, KeepRecording, ReadFile, Refuse
-from sidecar.core.gateway import Adapter, Gateway, Role, Run
-from sidecar.core.hold import Pause
-from sidecar.core.loss import Loss
-from sidecar.core.policy import Mode, Policy
-from sidecar.core.process import Act, Process
-from sidecar.core.reasons import Reason, ReasonCode
-from sidecar.core.recorder import Recorder
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.engine import Engine
+from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.gateway import Adapter, Gateway, Role, Run
+from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.process import Act, Process
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.policy.blocked import Pause
+from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.replay.recorder import Recorder
 from sidecar.store.reader import session_hash
 from tests.core.kit import Bench, Disk
 from tests.transcripts.told import Labels, line_of, outcome_of
@@ -47,8 +47,8 @@ from tests.transcripts.told import Labels, line_of, outcome_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.core.chain import KeptChain
-    from sidecar.core.incident import Incident
+    from sidecar.core.custody.files.chain import KeptChain
+    from sidecar.core.verdict.incident import Incident
     from tests.transcripts.script import Command
 
 DIRECTORY: Final = "/state/agents/main/sessions"
@@ -72,7 +72,7 @@ class Session(Bench):
         start = b"".join(record(f"m{n}") for n in range(1, 6))
         self.versions: dict[int, bytes] = {len(start): start}
         super().__init__(linked=False, disk=Disk(start), file=f"{DIRECTORY}/{name}.jsonl")
-        self.custodian = story.custodian
+        self.engine = story.engine
 
     def now(self) -> int:
         self.story.ns += 1_000_000
@@ -106,8 +106,8 @@ class Story:
         self.expected: list[tuple[str, ...]] = []
         self.links: dict[str, Gateway] = {}
         self.labels = Labels()
-        self.custodian = Custodian(Policy(), Mode.RECOVER)
-        self._recorder = Recorder(self.custodian)
+        self.engine = Engine(Policy(), Mode.RECOVER)
+        self._recorder = Recorder(self.engine)
         self.sessions: dict[str, Session] = {}
         self._do_session("s")
 
@@ -139,7 +139,7 @@ class Story:
                 self.sessions[Path(decision.file).stem].reads.append(decision)
             else:
                 left.append(decision)
-        for outcome in self.custodian.outcomes:
+        for outcome in self.engine.outcomes:
             self.output += outcome_of(outcome, self.labels)
         return left
 
@@ -178,7 +178,7 @@ class Story:
         self.at.handle(ev.LinkLost(link=name, clean=False, at_ns=self.at.now()))
 
     def _do_mode(self, mode: str) -> None:
-        self.custodian.mode = Mode(mode)
+        self.engine.mode = Mode(mode)
 
     def _do_policy(self, toml: str) -> None:
         policy = parse_policy(Path("policy.toml"), toml.encode())
@@ -199,10 +199,10 @@ class Story:
 
     def _do_restart(self) -> None:
         """Another sidecar that knows nothing, and to which nobody has linked."""
-        self.custodian = Custodian(self.custodian.policy, self.custodian.mode)
-        self._recorder = Recorder(self.custodian)
+        self.engine = Engine(self.engine.policy, self.engine.mode)
+        self._recorder = Recorder(self.engine)
         for session in self.sessions.values():
-            session.custodian = self.custodian
+            session.engine = self.engine
             session.reads.clear()
         self.links.clear()
 
@@ -311,11 +311,11 @@ class Story:
                 self.at.handle(ev.KernelListening(directory=DIRECTORY, at_ns=at_ns))
             case "saw", (pid, exe, act):
                 process = Process(int(pid), 1_000, exe, uid=int(uid))
-                self.at.handle(ev.KernelSaw(file=self.at.file, process=process, act=Act(act), at_ns=at_ns))
+                self.at.handle(ev.KernelAccess(file=self.at.file, process=process, act=Act(act), at_ns=at_ns))
             case "drained", ():
-                self.at.handle(ev.KernelHeard(at_ns=at_ns))
+                self.at.handle(ev.KernelDrained(at_ns=at_ns))
             case "overflowed", ():
-                self.at.handle(ev.KernelDeaf(at_ns=at_ns))
+                self.at.handle(ev.KernelOverflowed(at_ns=at_ns))
             case _:
                 raise ValueError(what, *words)
 
@@ -323,7 +323,7 @@ class Story:
         """The gateway's log tells that a user was affected."""
         run = self.at.run
         self.at.handle(
-            ev.TurnTold(
+            ev.GatewayLogged(
                 file=self.at.file,
                 run_id=run.run_id,
                 session=run.session,
@@ -338,7 +338,7 @@ class Story:
     def _do_window(self, window: str) -> None:
         """Turn to this window of the session."""
         self.at.window = window
-        self.at.run = next(w.run for w in self.custodian.windows if w.window_id == window)
+        self.at.run = next(w.run for w in self.engine.windows if w.window_id == window)
 
     def _do_fence(self, run: str = "", kind: str = "", name: str = "", window: str = "", at: str = "") -> None:
         session = self.at

@@ -16,7 +16,7 @@ from tests.transcripts.script import Block, Command, parse, render
 from tests.transcripts.told import story_of, summary
 
 if TYPE_CHECKING:
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
 
 STORIES: Final = Path(__file__).parent / "stories"
 DOCUMENTED: Final = Path(__file__).parents[1] / "replay" / "cron_announce.json"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from sidecar.core import decisions as de
 from sidecar.core import outcomes as oc
-from sidecar.core.hold import Hold
+from sidecar.core.policy.blocked import BlockReason
 
 if TYPE_CHECKING:
-    from sidecar.core.fingerprint import Fingerprint
-    from sidecar.core.incident import Incident
-    from sidecar.core.reasons import Reason
+    from sidecar.core.facts.fingerprint import Fingerprint
+    from sidecar.core.facts.reasons import Reason
+    from sidecar.core.verdict.incident import Incident
 
 
 class Labels:
@@ -143,7 +143,7 @@ def _why(reason: Reason | None) -> str:
 
 def _facts(incident: Incident) -> str:
     words = [incident.verdict.value, incident.grade.value, incident.recovery.outcome.value]
-    if incident.recovery.hold is not Hold.NONE:
+    if incident.recovery.hold is not BlockReason.NONE:
         words.append(f"({incident.recovery.hold.value})")
     if incident.turn_lost:
         words.append("lost")

@@ -17,7 +17,7 @@ from unittest import mock
 
 import pytest
 
-from sidecar.core.process import Act, Process
+from sidecar.core.facts.process import Act, Process
 from sidecar.watch import fanotify
 from sidecar.watch.fanotify import Fanotify, Mask
 from sidecar.watch.identity import cgroup_of, container_of, identify, started

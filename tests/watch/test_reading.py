@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from sidecar.core.content import BytesContent
-from sidecar.core.fingerprint import Fingerprint
+from sidecar.core.facts.content import BytesContent
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.watch import reading
 from sidecar.watch.reading import MAX_FILE_BYTES, _read_all, fingerprint_of, jsonl_problem, take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sidecar.core.content import Snapshot
+    from sidecar.core.facts.content import Snapshot
 
 NOBODY: Final = 65534
 

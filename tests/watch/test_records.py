@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.core.lineage import Record
+from sidecar.core.custody.lineage import Record
 from sidecar.watch.records import read_records
 
 if TYPE_CHECKING:

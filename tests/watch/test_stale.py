@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from sidecar.core.events import LockReleased, LockTaken
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.gateway import Role
-from sidecar.core.lock_table import LockTable
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Role
+from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.windows.lock_table import LockTable
 from sidecar.service.stale_locks import StaleLocks
 from sidecar.watch.stale import GRACE_SECONDS, inspect_lock
 from sidecar.wire.messages import Hello

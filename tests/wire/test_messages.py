@@ -10,8 +10,8 @@ import jsonschema
 import msgspec
 import pytest
 
-from sidecar.core.fingerprint import Fingerprint
-from sidecar.core.gateway import Role
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Role
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import WireError, decode_from_gateway, decode_from_sidecar, encode
 from sidecar.wire.schema import json_schema

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from opentelemetry._logs import LogRecord, SeverityNumber
 
-from sidecar.core.incident import Outcome
-from sidecar.core.verdict import Verdict
+from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.judge import Verdict
 from sidecar.telemetry.names.attributes import of_gateway, of_incident, of_run
 from sidecar.telemetry.names.names import Attribute
 from sidecar.telemetry.traces.span import encodable
@@ -19,7 +19,7 @@ from sidecar.telemetry.traces.span import encodable
 if TYPE_CHECKING:
     from opentelemetry._logs import Logger
 
-    from sidecar.core.incident import Incident
+    from sidecar.core.verdict.incident import Incident
     from sidecar.telemetry.names.traceref import TraceRef
 
 EVENT_NAME: Final = "openclaw.session.incident"

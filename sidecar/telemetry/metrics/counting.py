@@ -8,14 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
-from sidecar.core.writer import WriterKind
+from sidecar.core.facts.writer import WriterKind
 from sidecar.telemetry.metrics.instrument import counter, values
 from sidecar.telemetry.names.names import Label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sidecar.core.writer import Writer
+    from sidecar.core.facts.writer import Writer
     from sidecar.telemetry.metrics.agents import Agents
     from sidecar.telemetry.metrics.meters import Meters
     from sidecar.telemetry.names.runs import RunTraces

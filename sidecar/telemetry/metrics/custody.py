@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sidecar.core.loss import Loss
+from sidecar.core.facts.loss import Loss
 from sidecar.core.outcomes import CustodyLost
 from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Family, Guarded, guarded
 from sidecar.telemetry.metrics.instrument import counter, values

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sidecar.core.hold import Hold
-from sidecar.core.incident import Outcome
 from sidecar.core.outcomes import (
     IncidentChanged,
     RecoveryAnswered,
@@ -14,7 +12,9 @@ from sidecar.core.outcomes import (
     TakeoverSource,
     TurnLost,
 )
-from sidecar.core.verdict import Verdict
+from sidecar.core.policy.blocked import BlockReason
+from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.judge import Verdict
 from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Family, Guarded, guarded
 from sidecar.telemetry.metrics.instrument import LATENCY_BUCKETS, counter, histogram, values
 from sidecar.telemetry.names.labels import NONE
@@ -53,7 +53,7 @@ RECOVERY_HOLDS = counter(
     "openclaw.sidecar.recovery.holds",
     "{incident}",
     "Incidents, once under each thing that held back their recovery though the evidence allowed it.",
-    {Label.REASON: values(Hold) - {Hold.NONE.value}},
+    {Label.REASON: values(BlockReason) - {BlockReason.NONE.value}},
 )
 VERDICT_LATENCY = histogram(
     "openclaw.sidecar.verdict.latency", "Time from a gateway's question to its answer.", LATENCY_BUCKETS

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.bounded import Bounded
+from sidecar.core.facts.bounded import Bounded
 from sidecar.telemetry.metrics.instrument import counter, gauge, values
 from sidecar.telemetry.names.labels import Stall
 from sidecar.telemetry.names.names import Label

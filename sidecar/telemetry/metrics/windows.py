@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sidecar.core.change import Operation
 from sidecar.core.events import FileChanged
+from sidecar.core.facts.change import Operation
+from sidecar.core.facts.writer import WriterKind
 from sidecar.core.outcomes import ChangesJudged, Ending, UnexplainedFound, WindowEnded
-from sidecar.core.verdict import Verdict
-from sidecar.core.writer import WriterKind
+from sidecar.core.verdict.judge import Verdict
 from sidecar.telemetry.metrics.counting import BY_AGENT, BY_WRITER, NS_PER_SECOND, Family, kind_of
 from sidecar.telemetry.metrics.instrument import LOCK_BUCKETS, counter, histogram, values
 from sidecar.telemetry.names.labels import NONE

@@ -10,9 +10,9 @@ from sidecar.core.outcomes import Ending
 from sidecar.telemetry.names.names import Attribute
 
 if TYPE_CHECKING:
-    from sidecar.core.gateway import Gateway, Run
-    from sidecar.core.incident import Incident
-    from sidecar.core.writer import Writer
+    from sidecar.core.facts.gateway import Gateway, Run
+    from sidecar.core.facts.writer import Writer
+    from sidecar.core.verdict.incident import Incident
     from sidecar.telemetry.names.traceref import Value
 
 Attributes = dict[Attribute, "Value"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.bounded import Bounded
+from sidecar.core.facts.bounded import Bounded
 from sidecar.telemetry.names.traceref import TraceRef
 
 if TYPE_CHECKING:
-    from sidecar.core.gateway import Run
+    from sidecar.core.facts.gateway import Run
     from sidecar.core.reports import Diagnostic
 
 MAX_RUNS: Final = 4_096

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.bounded import Bounded
+from sidecar.core.facts.bounded import Bounded
 from sidecar.core.outcomes import Ending
 from sidecar.telemetry.names.attributes import Attributes, error_type, of_gateway, sentence, token
 from sidecar.telemetry.names.names import Attribute, Span
@@ -20,7 +20,7 @@ from sidecar.telemetry.traces.span import SpanFact
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.core.gateway import Gateway
+    from sidecar.core.facts.gateway import Gateway
     from sidecar.core.reports import Diagnostic
 
 MAX_RUNS: Final = 1_024

@@ -11,9 +11,9 @@ from sidecar.telemetry.names.names import Attribute, Moment, Span
 from sidecar.telemetry.traces.span import SpanFact, SpanMoment
 
 if TYPE_CHECKING:
+    from sidecar.core.facts.writer import Writer
     from sidecar.core.outcomes import HoldEnded
     from sidecar.core.reports import LockFailed
-    from sidecar.core.writer import Writer
 
 NS_PER_SECOND: Final = 1_000_000_000
 

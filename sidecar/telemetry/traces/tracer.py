@@ -19,9 +19,9 @@ from sidecar.telemetry.traces.windows import Windows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.core.gateway import Gateway
+    from sidecar.core.facts.gateway import Gateway
+    from sidecar.core.facts.writer import Writer
     from sidecar.core.reports import Diagnostic, LockFailed
-    from sidecar.core.writer import Writer
     from sidecar.telemetry.names.names import Span
     from sidecar.telemetry.traces.locks import LockSpan
     from sidecar.telemetry.traces.placement import Placement

@@ -10,10 +10,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.bounded import Bounded
+from sidecar.core.facts.bounded import Bounded
+from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.outcomes import Ending
-from sidecar.core.verdict import Verdict
-from sidecar.core.writer import Writer, WriterKind
+from sidecar.core.verdict.judge import Verdict
 from sidecar.telemetry.names.attributes import Attributes, of_gateway, of_incident, of_run, of_writer, sentence, token
 from sidecar.telemetry.names.labels import NONE
 from sidecar.telemetry.names.names import Attribute, Moment, Span
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.core import outcomes as out
-    from sidecar.core.gateway import Run
-    from sidecar.core.incident import Incident
+    from sidecar.core.facts.gateway import Run
+    from sidecar.core.verdict.incident import Incident
 
 MAX_WINDOWS: Final = 512
 MAX_MOMENTS: Final = 128

@@ -1,0 +1,1 @@
+"""Who wrote which part of a transcript: what is known, and how it is known."""

@@ -1,0 +1,1 @@
+"""Custody of a transcript that is a file: bytes, fingerprints, digests."""

@@ -1,0 +1,223 @@
+"""The chain of custody of a file as data: who wrote which bytes, when, and how that is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.custody.files.explain import explain
+from sidecar.core.custody.files.manifest import Manifest
+from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.span import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sidecar.core.custody.files.explain import Explanation
+    from sidecar.core.custody.files.manifest import Segment
+    from sidecar.core.custody.kernel_evidence import KernelEvidence
+    from sidecar.core.facts.change import Change
+    from sidecar.core.facts.content import Content, Snapshot
+    from sidecar.core.facts.fingerprint import Fingerprint
+    from sidecar.core.facts.reasons import Reason
+    from sidecar.core.facts.writer import Writer
+
+MAX_GAPS: Final = 50
+"""Gaps that are kept of one file, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A time in which nobody watched, or reports were lost.
+
+    What was written in it has no known writer. The ranges from before it that are still there, byte for byte, keep
+    theirs: the digest says what they are, whoever may have put them back.
+
+    Attributes:
+        from_ns: Its begin, nanoseconds since the epoch.
+        to_ns: When the file was read again; 0 as long as it was not.
+        reason: Why.
+    """
+
+    from_ns: int
+    to_ns: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptChain:
+    """A chain as it outlives the sidecar.
+
+    Attributes:
+        file: Path of the session file.
+        session: Hash of the session key; empty when no run told it.
+        manifest: The bytes as they were known last; None when they never were, and the chain begins with a reading.
+        since_ns: When the chain begins.
+        watched_ns: Until when the file was watched.
+        gaps: Times without custody, oldest first.
+    """
+
+    file: str
+    session: str
+    manifest: Manifest | None
+    since_ns: int
+    watched_ns: int
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def witnessed(self) -> bool:
+        """There is a byte whose writer is known."""
+        return self.manifest is not None and any(s.writer is not None for s in self.manifest.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class CustodyRange:
+    """Adjoining bytes of one origin.
+
+    Attributes:
+        offset: First byte.
+        length: How many bytes.
+        sha256: Digest of exactly these bytes, hexadecimal.
+        writer: Who wrote them; None when nobody is known to have.
+        at_ns: When it was reported; 0 without a writer.
+        grade: How the writer is known.
+    """
+
+    offset: int
+    length: int
+    sha256: str
+    writer: Writer | None
+    at_ns: int
+    grade: Grade
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """What is known of the bytes of a file at one moment.
+
+    Attributes:
+        file: Path of the session file.
+        fingerprint: The file as it was read.
+        ranges: All of it, in order; empty when it could not be read.
+        differences: Where it is not what the chain says: bytes that no one reported, and (with length 0) places where
+            reported ones are missing. Empty for a chain that begins with this reading.
+        settled: No call was under way that may have written the differences.
+        since_ns: When the chain begins.
+        gaps: Times without custody, oldest first.
+        problem: Why the file could not be read; empty when it was, or when there is none.
+    """
+
+    file: str
+    fingerprint: Fingerprint
+    ranges: tuple[CustodyRange, ...] = ()
+    differences: tuple[Span, ...] = ()
+    settled: bool = True
+    since_ns: int
+    gaps: tuple[Gap, ...] = ()
+    problem: str = ""
+
+
+def examine(
+    kept: KeptChain,
+    changes: Sequence[Change],
+    snapshot: Snapshot,
+    kernel_evidence: KernelEvidence = NO_KERNEL_EVIDENCE,
+    strange: Sequence[Span] = (),
+) -> Chain:
+    """Hold a file against its chain, and change neither.
+
+    Args:
+        kept: What is known of it.
+        changes: Reported since, and not part of the chain yet.
+        snapshot: The file as it was read; no report about it is outstanding.
+        kernel_evidence: What the kernel says of the time since the chain's end.
+        strange: What of the chain is a stranger's and in no run's fence yet.
+    """
+    here, content = snapshot.fingerprint, snapshot.content
+    if content is None:
+        held = kept.manifest is not None and kept.manifest.size > 0
+        gone = (Span(0, 0),) if held and not here.exists and not changes else ()
+        return Chain(
+            file=kept.file,
+            fingerprint=here,
+            differences=gone,
+            since_ns=kept.since_ns,
+            gaps=kept.gaps,
+            problem=snapshot.problem,
+        )
+    found = explain(kept.manifest or Manifest(), changes, content)
+    manifest = found.manifest if found.unexplained else graded(found.manifest, kept.manifest, kernel_evidence)
+    return Chain(
+        file=kept.file,
+        fingerprint=here,
+        ranges=tuple(_ranges(manifest.segments, content)),
+        differences=_different(kept, found, strange),
+        settled=found.determinate,
+        since_ns=kept.since_ns,
+        gaps=kept.gaps,
+    )
+
+
+def _different(kept: KeptChain, found: Explanation, strange: Sequence[Span]) -> tuple[Span, ...]:
+    """What is not as the chain says, in the order of the file, and nothing twice."""
+    if kept.manifest is None:
+        return ()
+    changed = found.unexplained
+    known = [r for r in strange if not any(r.offset < other.end and other.offset < r.end for other in changed)]
+    still = [r for r in known if r.end <= found.manifest.size]
+    return tuple(sorted({*still, *changed}, key=lambda r: r.offset))
+
+
+def graded(manifest: Manifest, before: Manifest | None, kernel_evidence: KernelEvidence) -> Manifest:
+    """The bytes with the kernel's word on who wrote what is new in them.
+
+    Args:
+        manifest: The bytes now, each of them explained.
+        before: The bytes as they were when the evidence begins; None where that is not known: then nothing is new.
+        kernel_evidence: What the kernel says of the time between.
+    """
+    if before is None or not kernel_evidence.whole:
+        return manifest
+    old = set(before.segments)
+    seen = [
+        s.writer is not None and s not in old and kernel_evidence.vouches_for(frozenset({s.writer.pid}))
+        for s in manifest.segments
+    ]
+    return Manifest(tuple(replace(s, kernel=True) if k else s for s, k in zip(manifest.segments, seen, strict=True)))
+
+
+def _ranges(segments: Iterable[Segment], content: Content) -> Iterable[CustodyRange]:
+    """Each reported write is a range of its own; what has no writer is joined."""
+    start = end = 0
+    for segment in segments:
+        if segment.writer is None:
+            end = segment.range.end
+            continue
+        yield from _nobody(start, end, content)
+        grade = Grade.KERNEL if segment.kernel else Grade.BYTES
+        yield CustodyRange(segment.offset, segment.length, segment.sha256, segment.writer, segment.at_ns, grade)
+        start = end = segment.range.end
+    yield from _nobody(start, end, content)
+
+
+def _nobody(start: int, end: int, content: Content) -> Iterable[CustodyRange]:
+    if end > start:
+        yield CustodyRange(start, end - start, content.digest(start, end - start), None, 0, Grade.NONE)
+
+
+def closed(gaps: Sequence[Gap], at_ns: int) -> tuple[Gap, ...]:
+    """The same gaps, with an end for the one that has none."""
+    return tuple(Gap(g.from_ns, g.to_ns or at_ns, g.reason) for g in gaps)
+
+
+def widened(gaps: Sequence[Gap], gap: Gap) -> tuple[Gap, ...]:
+    """One gap more, unless there is one that is still open."""
+    if gaps and not gaps[-1].to_ns:
+        return tuple(gaps)
+    return (*gaps, gap)[-MAX_GAPS:]
+
+
+def beginning(file: str, at_ns: int) -> KeptChain:
+    """A file of which nothing is known."""
+    return KeptChain(file=file, session="", manifest=None, since_ns=at_ns, watched_ns=at_ns)

@@ -1,0 +1,86 @@
+"""What an examination of a transcript has found, in words that are true of a file and of rows alike.
+
+`sidecar.core.custody.files.examine` makes a finding of a file. `sidecar.core.verdict.judge` judges it and knows nothing
+else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence
+from sidecar.core.policy.rules import Permission
+
+if TYPE_CHECKING:
+    from sidecar.core.facts.reasons import Reason
+    from sidecar.core.facts.span import Span
+    from sidecar.core.facts.writer import Writer
+
+
+class Absence(StrEnum):
+    """What is known of a transcript that is not there."""
+
+    RESET = "reset"
+    """The gateway itself removed or archived it."""
+    DOUBTFUL = "doubtful"
+    """The gateway removed it, and whether before or after it was made anew can't be told."""
+    UNKNOWN = "unknown"
+    """The account has a gap."""
+    STILL = "still"
+    """There was none at the fence either."""
+    TAKEN_AWAY = "taken away"
+    """It was removed, and not by the gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one writer contributed since the fence.
+
+    Attributes:
+        writer: Who.
+        size: How much of what is now in the transcript; 0 for a change without contents.
+        spans: Where it is.
+        did: The most that the writer did by its reports.
+    """
+
+    writer: Writer
+    size: int
+    spans: tuple[Span, ...] = ()
+    did: Permission = Permission.METADATA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What an examination has found since a fence.
+
+    Attributes:
+        absent: The transcript is not there; None where it is.
+        unknown: Why custody is unknown; None where the account is whole.
+        another: Why the transcript is not of the kind, or not of the owner, that it was; None where it is.
+        compared: It was compared with the account. Without that nothing below is known.
+        problem: Why it could not be.
+        shares: Known writers, in the order of their first report.
+        unexplained: What nobody reported.
+        settled: No call that is under way or can't be placed may have written what is unexplained.
+        seen_through: The reports lead without a gap up to the last replacement of old contents.
+        replaced: Old contents are not where they were.
+        overwritten: Whose contents a rewrite by somebody else did away with; None where nobody's.
+        owner_known: It is known whose the transcript was at the fence.
+        kernel_evidence: What the kernel says of who wrote since the fence.
+    """
+
+    absent: Absence | None = None
+    unknown: Reason | None = None
+    another: Reason | None = None
+    compared: bool = False
+    problem: str = ""
+    shares: tuple[Share, ...] = ()
+    unexplained: tuple[Span, ...] = ()
+    settled: bool = True
+    seen_through: bool = True
+    replaced: bool = False
+    overwritten: Reason | None = None
+    owner_known: bool = True
+    kernel_evidence: KernelEvidence = NO_KERNEL_EVIDENCE

@@ -1,0 +1,476 @@
+"""The state machine of the core: events in, decisions out.
+
+It keeps a `Registry` of what is known and has a `Decider` judge it. Nothing happens without an event; the same events
+in the same order give the same decisions. Times come with the events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, assert_never
+
+from sidecar.core import events as ev
+from sidecar.core.custody.files.chain import beginning, examine
+from sidecar.core.custody.files.ledger import Ledger
+from sidecar.core.decisions import (
+    Decision,
+    KeepChains,
+    ReadFile,
+    RecallChain,
+    ReportIllegalStep,
+    Withdraw,
+    once_each,
+)
+from sidecar.core.errors import IllegalStepError
+from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.outcomes import CustodyLost, Ending
+from sidecar.core.verdict.judge import Verdict
+from sidecar.core.windows.checks import Checks, refusal
+from sidecar.core.windows.decide import Decider, saved
+from sidecar.core.windows.late_answers import LateAnswers
+from sidecar.core.windows.life import Life
+from sidecar.core.windows.links import link_lost, link_opened
+from sidecar.core.windows.lock_timeouts import LockTimeouts, answer_wait
+from sidecar.core.windows.lost_turns import LostTurns
+from sidecar.core.windows.registry import Registry
+from sidecar.core.windows.window import NOT_READ, Window
+from sidecar.core.windows.without_preload import ChangesWithoutPreload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sidecar.core.custody.files.chain import Chain
+    from sidecar.core.facts.content import Snapshot
+    from sidecar.core.facts.fingerprint import Fingerprint
+    from sidecar.core.facts.gateway import Gateway, Run
+    from sidecar.core.facts.span import Span
+    from sidecar.core.facts.writer import Writer
+    from sidecar.core.outcomes import AnyOutcome, HoldEnded
+    from sidecar.core.policy.budget import Spent
+    from sidecar.core.policy.gate import RecoveryGate
+    from sidecar.core.policy.policy import Mode, Policy
+    from sidecar.core.windows.lock_table import LockTable
+
+MAX_KEPT_AT_ONCE: Final = 25
+"""Chains that one `sidecar.core.events.TimePassed` gives out: a gateway may be waiting for an answer."""
+
+_NS_PER_MS: Final = 1_000_000
+
+
+class Engine:
+    """Judges every change of every fenced session file.
+
+    Attributes:
+        registry: Everything that is known: the linked processes, the accounts, the windows.
+    """
+
+    def __init__(self, policy: Policy, mode: Mode, spent: Iterable[Spent] = ()) -> None:
+        """Start with no knowledge: custody of everything is unknown until it is established.
+
+        Args:
+            policy: The rules in force.
+            mode: Whether commands are given.
+            spent: Recoveries of an earlier life, which count in the budgets.
+        """
+        self.registry = Registry()
+        self._decider = Decider(self.registry, policy, mode, spent)
+        self._lost_turns = LostTurns()
+        self._late = LateAnswers(self.registry, self._decider, self._lost_turns)
+        self._answers = Checks(self.registry, self._decider, self._late)
+        self._lock_timeouts = LockTimeouts(self.registry, self._decider, self._late)
+        self._without_preload = ChangesWithoutPreload(self.registry.locks)
+
+    @property
+    def policy(self) -> Policy:
+        """The rules in force."""
+        return self._decider.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._decider.policy = policy
+
+    @property
+    def mode(self) -> Mode:
+        """Whether commands are given."""
+        return self._decider.mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._decider.mode = mode
+
+    @property
+    def gate(self) -> RecoveryGate:
+        """What holds back recoveries."""
+        return self._decider.gate
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The open windows."""
+        return tuple(self.registry.windows.values())
+
+    def window(self, window: str) -> Window | None:
+        """The open window with this id."""
+        return self.registry.windows.get(window)
+
+    def has_window(self, window: str) -> bool:
+        """The window is open, or has ended and its history is being read."""
+        return window in self.registry.windows or window in self.registry.closed
+
+    def custody_unknown(self) -> int:
+        """How many files with an open window there are of which custody is unknown."""
+        return len({window.file for window in self.registry.windows.values() if window.account.broken})
+
+    @property
+    def locks(self) -> LockTable:
+        """Who holds the session locks."""
+        return self.registry.locks
+
+    def last_holder(self, file: str) -> Writer | None:
+        """The linked process that acquired this lock last; None when not known."""
+        return self.registry.locks.last_holder(file)
+
+    def open_holds(self, at_ns: int) -> list[HoldEnded]:
+        """All open holds, as the end of the sidecar cuts them short."""
+        return self.registry.locks.open_holds(at_ns)
+
+    def linked_pids(self) -> set[int]:
+        """The processes that have a link."""
+        return self.registry.linked_pids()
+
+    @property
+    def gateways(self) -> tuple[Gateway, ...]:
+        """The linked processes."""
+        return tuple(self.registry.gateways.values())
+
+    @property
+    def outcomes(self) -> tuple[AnyOutcome, ...]:
+        """What came of the event that was handled last, in order. To be told, whatever becomes of its decisions."""
+        return tuple(self.registry.outcomes.made)
+
+    def run_of(self, window: str) -> Run | None:
+        """The run of a window that is open, or whose history is being read."""
+        known = self.registry.windows.get(window) or self.registry.closed.get(window)
+        return known.run if known is not None else None
+
+    def handle(self, event: ev.Event) -> list[Decision]:
+        """Take in one event. What a window's tables do not allow is answered with no, and loses its custody."""
+        outcomes = self.registry.outcomes
+        outcomes.made.clear()
+        at_ns = event.change.at_ns if isinstance(event, ev.FileChanged) else event.at_ns
+        try:
+            decisions = self._decide(event)
+        except IllegalStepError as error:
+            decisions = self._refuse(event, error, at_ns)
+        outcomes.decided(decisions, self.registry.windows, at_ns)
+        return once_each(decisions)
+
+    def _refuse(self, event: ev.Event, error: IllegalStepError, at_ns: int) -> list[Decision]:
+        reason = Reason.of(ReasonCode.ILLEGAL_STEP, state=error.state, step=error.step)
+        decisions: list[Decision] = []
+        window = self.registry.windows.get(error.window)
+        if window is not None:
+            if window.approved is not None:
+                decisions.append(Withdraw(link=window.gateway.link, window=window.window_id))
+            window.give_up(reason)
+            window.note(at_ns, "custody lost", reason=reason)
+        match event:
+            case ev.VerdictAsked():
+                decisions.append(refusal(event, Verdict.UNATTRIBUTED, reason))
+            case ev.LockTimedOut():
+                decisions.append(answer_wait(event, reason, granted=False))
+            case _:
+                pass
+        self.registry.outcomes.add(CustodyLost(loss=Loss.ILLEGAL_STEP, windows=(error.window,), at_ns=at_ns))
+        return [*decisions, ReportIllegalStep(window=error.window, reason=reason)]
+
+    def _decide(self, event: ev.Event) -> list[Decision]:  # noqa: C901, PLR0911, PLR0912 - one case for each event
+        match event:
+            case ev.LinkOpened():
+                link_opened(self.registry, event)
+                return []
+            case ev.LinkLost():
+                return link_lost(self.registry, event)
+            case ev.AccountBroken():
+                self.registry.lose_custody(event.loss, event.reason, event.at_ns, event.file)
+                return []
+            case ev.FenceSet():
+                return self._fence_set(event)
+            case ev.FenceClosed():
+                return self._fence_closed(event)
+            case ev.FileChanged():
+                return self._file_changed(event)
+            case ev.LockTaken():
+                return self._lock_taken(event)
+            case ev.LockReleased():
+                return self._lock_released(event)
+            case ev.LockFileSeen():
+                return self._lock_file_seen(event)
+            case ev.LockFileGone():
+                self.registry.locks.gone(event)
+                return []
+            case ev.FingerprintChanged():
+                return self._file_moved(event)
+            case ev.KernelListening():
+                self.registry.kernel_log.listening(event.directory, event.at_ns)
+                return []
+            case ev.KernelAccess():
+                return self._kernel_saw(event)
+            case ev.KernelDrained():
+                self.registry.kernel_log.heard(event.at_ns)
+                return []
+            case ev.KernelOverflowed():
+                self.registry.kernel_log.deaf(event.at_ns)
+                return []
+            case ev.SnapshotTaken():
+                return self._snapshot_taken(event)
+            case ev.VerdictAsked():
+                return self._answers.asked(event)
+            case ev.LockTimedOut():
+                return self._lock_timeouts.timed_out(event)
+            case ev.LockWaitEnded():
+                return self._lock_timeouts.wait_ended(event)
+            case ev.AnswerLate():
+                return self._late.late(event)
+            case ev.SidecarHalted():
+                return self._late.halted(event)
+            case ev.CommandWithheld():
+                return self._answers.withheld(event)
+            case ev.RecoveryApplied():
+                return self._answers.applied(event)
+            case ev.TurnTripped():
+                return self._answers.tripped(event)
+            case ev.LineageChecked():
+                return self._answers.lineage_checked(event)
+            case ev.ChainRecalled():
+                self.registry.ledger(event.chain.file).recall(event.chain, event.reason)
+                return []
+            case ev.AccountRecalled():
+                self.registry.ledgers[event.file] = Ledger(event.account)
+                return []
+            case ev.TimePassed():
+                return self._time_passed(event)
+            case ev.GatewayLogged():
+                if event.takeover and event.file:
+                    self.registry.outcomes.takeover_logged(event.file, event.at_ns)
+                return self._lost_turns.told(event, self.registry.windows.values())
+            case ev.TimelineNote():
+                return self._noted(event)
+            case ev.PolicyChanged():
+                return self._decider.policy_changed(event)
+            case ev.PauseChanged():
+                return self._decider.pause_changed(event)
+            case _:
+                assert_never(event)
+
+    def is_untouched(self, file: str, now: Fingerprint) -> bool:
+        """The file still is as it was at its fence, or as its account has it: it has met nothing that could be lost."""
+        ledger = self.registry.ledgers.get(file)
+        at_rest = ledger is None or (ledger.account.head == now and not ledger.account.changes)
+        return at_rest and all(w.fence == now and not w.account.changes for w in self.registry.on_file(file))
+
+    def is_fenced(self, file: str) -> bool:
+        """A window is open on this file."""
+        return bool(self.registry.on_file(file))
+
+    @property
+    def unsaved(self) -> bool:
+        """There are chains to be kept: `sidecar.core.events.TimePassed` asks for some of them."""
+        return any(ledger.unsaved for ledger in self.registry.ledgers.values())
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The files with an account, and the hash of the session key of each, where a run told it."""
+        return {file: ledger.session for file, ledger in self.registry.ledgers.items()}
+
+    def chain(self, file: str, snapshot: Snapshot, at_ns: int) -> Chain:
+        """The chain of custody of a file; changes nothing.
+
+        Args:
+            file: Path of the session file.
+            snapshot: The file as it was read; no report about it is outstanding.
+            at_ns: The time.
+        """
+        ledger = self.registry.ledgers.get(file)
+        if ledger is None:
+            return examine(beginning(file, at_ns), (), snapshot)
+        kernel_evidence = self.registry.kernel_evidence(file, ledger.account)
+        return examine(ledger.kept(file, at_ns), ledger.account.changes, snapshot, kernel_evidence, ledger.strange)
+
+    def _begin(self, file: str) -> list[Decision]:
+        """The first word of a file: is there something from before?"""
+        ledger = self.registry.ledger(file)
+        asked, ledger.asked = ledger.asked, True
+        return [] if asked else [RecallChain(file=file)]
+
+    def _time_passed(self, event: ev.TimePassed) -> list[Decision]:
+        unsaved = [(file, ledger) for file, ledger in self.registry.ledgers.items() if ledger.unsaved]
+        chains = [ledger.saved(file, event.at_ns) for file, ledger in unsaved[:MAX_KEPT_AT_ONCE]]
+        if len(unsaved) <= MAX_KEPT_AT_ONCE:
+            # What is put away must have been kept before.
+            self.registry.prune(event.at_ns)
+            self._without_preload.prune(event.at_ns)
+        kept = tuple(chain for chain in chains if chain.witnessed)
+        return [KeepChains(chains=kept)] if kept else []
+
+    def _file_moved(self, event: ev.FingerprintChanged) -> list[Decision]:
+        """A fenced file is read again; a change by a process without a link is noted."""
+        windows = self.registry.on_file(event.file)
+        if windows:
+            moved = any(w.fence != event.fingerprint for w in windows)
+            return [ReadFile(file=event.file, settle=True)] if moved else []
+        ledger = self.registry.ledgers.get(event.file)
+        if ledger is not None and ledger.has_word_of(event.fingerprint):
+            return []  # whoever did it spoke for itself, and may be gone by now
+        return list(self._without_preload.changed(event, self.registry.linked_pids(), self.mode))
+
+    def _fence_set(self, event: ev.FenceSet) -> list[Decision]:
+        window = self.registry.windows.get(event.window)
+        if window is None:
+            window = Window(
+                event.window, self.registry.gateway(event.link), event.file, event.run, event.fence, event.at_ns
+            )
+            self.registry.windows[event.window] = window
+            window.note(event.at_ns, "fence set", f"at {event.fence.size} bytes")
+            self.registry.outcomes.opened(window)
+        else:
+            self.registry.own(window, event.link)
+            self.registry.outcomes.moved(window, event.fence.size, event.at_ns)
+            window.note(event.at_ns, "fence moved", f"to {event.fence.size} bytes")
+        window.run = event.run
+        mark = self.registry.kernel_log.mark()
+        begin = self._begin(event.file)
+        ledger = self.registry.ledger(event.file)
+        ledger.session = event.run.session or ledger.session
+        ledger.expire(event.at_ns)
+        if ledger.advance(event.fence, self.registry.kernel_evidence(event.file, ledger.account)) is not None:
+            ledger.account = replace(ledger.account, mark=mark)
+            window.rebase(event.fence, ledger.account)
+            # The reports lead here, but none says whose the file is: that takes a reading.
+            unowned = event.fence.exists and ledger.account.uid < 0
+            return [*begin, ReadFile(file=event.file)] if unowned else begin
+        window.rebase(event.fence, replace(ledger.account.unread(event.fence, NOT_READ), mark=mark))
+        self.registry.unsettled.add(event.file)
+        read: list[Decision] = [*begin, ReadFile(file=event.file)]
+        # What the fence has left behind is judged when all reports about it are in.
+        return read if window.unjudged is None else [*read, ReadFile(file=event.file, settle=True)]
+
+    def _fence_closed(self, event: ev.FenceClosed) -> list[Decision]:
+        outcomes = self.registry.outcomes
+        window = self.registry.windows.get(event.window)
+        if window is None:
+            if event.takeover:
+                outcomes.turn_lost(event.window, None)
+            return []
+        window.note(event.at_ns, "window closed", "turn lost" if event.takeover else "")
+        if event.takeover:
+            outcomes.turn_lost(window.window_id, window.incident.verdict if window.incident else None)
+        decisions = self._answers.lost(window) if event.takeover else saved(window.went_on(self.mode))
+        unproven = bool(window.records) and not event.takeover
+        decisions += saved(window.end(event.at_ns, unproven=unproven))
+        outcomes.ended(window, Ending.TAKEOVER if event.takeover else Ending.ENDED, event.at_ns, final=not unproven)
+        if event.takeover:
+            outcomes.tripped(window, event.at_ns)
+            self._lost_turns.remember(window)
+        return [*decisions, *self.registry.end(window, unproven=unproven)]
+
+    def _file_changed(self, event: ev.FileChanged) -> list[Decision]:
+        change = event.change
+        begin = self._begin(event.file)
+        ledger = self.registry.ledger(event.file)
+        ledger.report(change)
+        windows = self.registry.on_file(event.file)
+        for window in windows:
+            window.report(change)
+            if change.finished:
+                window.tally.unjudged.append(change)
+                span = f" {change.length} bytes at {change.offset}" if change.length else ""
+                window.note(change.at_ns, "write", f"{change.operation.value}{span} by {change.writer.label()}")
+        if not windows and change.finished and ledger.account.manifest is None:
+            # Custody begins with the first word of a file, not with the first fence.
+            return [*begin, ReadFile(file=event.file, settle=True)]
+        if change.finished and any(w.may_be_read for w in windows):
+            # It was under way at a fence, and so nothing could be concluded from a reading.
+            return [*begin, ReadFile(file=event.file, settle=True)]
+        return begin
+
+    def _lock_taken(self, event: ev.LockTaken) -> list[Decision]:
+        self.registry.locks.taken(event)
+        for window in self.registry.on_file(event.file):
+            window.note(
+                event.at_ns, "lock taken", f"by {event.writer.label()} after {event.wait_ns / _NS_PER_MS:.1f} ms"
+            )
+        return []
+
+    def _lock_released(self, event: ev.LockReleased) -> list[Decision]:
+        self.registry.outcomes.add(self.registry.locks.released(event))
+        wanted = False
+        for window in self.registry.on_file(event.file):
+            window.note(
+                event.at_ns, "lock released", f"by {event.writer.label()} after {event.held_ns / _NS_PER_MS:.1f} ms"
+            )
+            wanted = wanted or (event.after != window.fence and not _is_own(event.writer, window.run))
+        return [ReadFile(file=event.file, settle=True)] if wanted else []
+
+    def _lock_file_seen(self, event: ev.LockFileSeen) -> list[Decision]:
+        if event.pid in self.registry.linked_pids():
+            return []
+        self.registry.locks.seen(event)
+        for window in self.registry.on_file(event.file):
+            window.note(event.at_ns, "lock taken", f"by process {event.pid}, which has no link ({event.exe})")
+        return []
+
+    def _kernel_saw(self, event: ev.KernelAccess) -> list[Decision]:
+        """A stranger at a fenced file is worth a line, the first time of each kind."""
+        before = self.registry.kernel_log.saw(event.file, event.process, event.act, event.at_ns)
+        for window in self.registry.on_file(event.file):
+            mark = window.account.mark
+            news = mark is not None and before <= mark.number
+            if news and not self.registry.knows(event.process, window.account.changes):
+                window.note(event.at_ns, "seen by the kernel", f"{event.act.value} by {event.process.label()}")
+        return []
+
+    def _snapshot_taken(self, event: ev.SnapshotTaken) -> list[Decision]:
+        """The file was read: either to establish custody at a fence, or because something changed in a window."""
+        decisions: list[Decision] = []
+        windows = self.registry.on_file(event.file)
+        waiting = [w for w in windows if w.may_be_read and w.fence == event.snapshot.fingerprint]
+        for window in windows:
+            window.account = window.account.owned(event.snapshot)
+        ledger = self.registry.ledger(event.file)
+        strange: list[Span] = []
+        fenced = True
+        if event.file in self.registry.unsettled or not event.settled:
+            # Nothing can be concluded about other windows: reports of what was read may be on their way.
+            self.registry.unsettled.discard(event.file)
+            if not ledger.may_take(event.snapshot, (w.fence for w in windows)):
+                return decisions
+        else:
+            fenced = bool(windows)
+            if ledger.account.head == event.snapshot.fingerprint:
+                strange += ledger.strange  # the file is as it was when they were seen
+            for window in windows:
+                decisions += self._answers.look_back(window, event.snapshot, event.at_ns)
+                if window.fence != event.snapshot.fingerprint:
+                    over = window.window_id in event.over or window.state.life is Life.STOPPED
+                    decisions += self._answers.look(window, event.snapshot, event.at_ns, over=over)
+                    strange += window.strange
+        kernel_evidence, mark = (
+            self.registry.kernel_evidence(event.file, ledger.account),
+            self.registry.kernel_log.mark(),
+        )
+        manifest = ledger.read(event.snapshot, event.at_ns, kernel_evidence, strange, mark=mark, fenced=fenced)
+        for window in waiting:
+            if manifest is not None:
+                window.read(ledger.account)
+        return decisions
+
+    def _noted(self, event: ev.TimelineNote) -> list[Decision]:
+        for window in self.registry.windows.values():
+            if (event.file and window.file == event.file) or (event.run_id and window.run.run_id == event.run_id):
+                window.note(event.at_ns, event.what, event.detail)
+        return []
+
+
+def _is_own(writer: Writer, run: Run) -> bool:
+    return bool(run.run_id) and writer.run_id == run.run_id

@@ -1,0 +1,76 @@
+"""The process on the other end of a link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Adapter(StrEnum):
+    """How the preload can have the gateway re-fingerprint (docs/architecture.md)."""
+
+    SWAP = "swap"
+    """The comparison is answered with the approved step; the session manager is taught the new records."""
+    PUBLISH = "publish"
+    """The approved step is published as an owned write; the gateway reloads the session itself."""
+    NONE = "none"
+    """No fence in this release: nothing to recover."""
+    UNKNOWN = "unknown"
+    """A fence that no adapter matches: left untouched."""
+    PENDING = "pending"
+    """The modules with the fence are not loaded yet."""
+
+
+class Role(StrEnum):
+    """What the process on a link is."""
+
+    GATEWAY = "gateway"
+    """An OpenClaw process with the preload."""
+    COTENANT = "cotenant"
+    """A program outside of OpenClaw that announces each of its writes before it makes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Who speaks on a link.
+
+    Attributes:
+        link: Identifies the link for its life.
+        pid: Process id, as the kernel told.
+        version: OpenClaw's version; empty when not known.
+        adapter: What the preload found.
+        can_reload: The adapter can make a run read its session file again.
+        role: Whether it is a gateway at all.
+        started_at_ns: When the process was started, nanoseconds since the epoch; 0 when not known.
+        uid: Its user, as the kernel told; -1 when not known.
+    """
+
+    link: str
+    pid: int
+    version: str = ""
+    adapter: Adapter = Adapter.PENDING
+    can_reload: bool = False
+    role: Role = Role.GATEWAY
+    started_at_ns: int = 0
+    uid: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The run whose fence is set.
+
+    Attributes:
+        run_id: The gateway's id of the run; empty when not known.
+        kind: Trigger of the run in words of `sidecar.core.facts.writer.WriterKind`.
+        name: Job id, channel or label; empty when there is none.
+        session: Hash of the session key.
+        trace_id: Trace of the run in 32 hexadecimal digits; empty when the gateway told none.
+        span_id: Span of the run in that trace; empty likewise.
+    """
+
+    run_id: str = ""
+    kind: str = ""
+    name: str = ""
+    session: str = ""
+    trace_id: str = ""
+    span_id: str = ""

@@ -1,0 +1,1 @@
+"""Which writers are co-tenants, what each may do, and what withholds a recovery."""

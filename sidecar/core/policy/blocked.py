@@ -1,0 +1,64 @@
+"""Why a recovery that the verdict allows is held back all the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.core.facts.reasons import Reason
+    from sidecar.core.policy.budget import BudgetUse
+
+
+class BlockReason(StrEnum):
+    """What holds it back."""
+
+    NONE = "none"
+    """Nothing."""
+    OBSERVE = "observe"
+    """The mode gives no commands."""
+    PAUSE = "pause"
+    """An operator asked for a pause."""
+    STORM = "storm"
+    """Many sessions changed at once."""
+    SESSION_BUDGET = "session_budget"
+    """This session has had its recoveries."""
+    GATEWAY_BUDGET = "gateway_budget"
+    """The gateway has had its recoveries."""
+    POLICY = "policy"
+    """A rule of the policy does not allow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A recovery is held back.
+
+    Attributes:
+        hold: By what.
+        reason: Why.
+        budget_use: The budget, if that is what decided.
+    """
+
+    hold: BlockReason
+    reason: Reason
+    budget_use: BudgetUse | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """An operator wants no recoveries for a while; verdicts and telemetry go on.
+
+    Attributes:
+        reason: Why, in the operator's words.
+        since_ns: When it was asked for.
+        until_ns: When it ends by itself.
+    """
+
+    reason: str
+    since_ns: int
+    until_ns: int
+
+    def active(self, at_ns: int) -> bool:
+        """It is in force. One that was asked for by a clock ahead of ours is, too."""
+        return at_ns < self.until_ns

@@ -1,0 +1,136 @@
+"""Which writers are co-tenants, and what recovery needs.
+
+A policy can only narrow what the evidence would allow: no rule lets a recovery cross a byte that nobody explained, and
+a foreign process is never a co-tenant (design: rule 1). Only a change without bytes may be left to programs by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.policy.budget import Limits
+from sidecar.core.policy.rules import DEFAULT_RULE, Permission, Ruling, decide
+
+if TYPE_CHECKING:
+    from sidecar.core.facts.process import Process
+    from sidecar.core.policy.glob import Glob
+    from sidecar.core.policy.rules import AccessRequest, Rule
+    from sidecar.core.policy.storm import StormLimit
+
+UNCHANGED_RULE: Final = "unchanged"
+"""The name under which the part about changes without bytes decides."""
+
+SHORT_LIVED: Final = (
+    "[unchanged]: executables and uids are known of processes that still run when the kernel's word is read;"
+    " a command that ends at once (touch, chmod, mv) mostly does not, and such a change is then not recovered from"
+)
+"""Of a process that has ended /proc tells nothing, and fanotify(7) gives its number only."""
+
+BUILT_IN: Final = "built-in"
+"""The digest of the policy that holds where no file is given."""
+
+
+class Mode(StrEnum):
+    """What the sidecar does with a verdict."""
+
+    RECOVER = "recover"
+    """Approve re-fingerprinting where the verdict allows it."""
+    OBSERVE = "observe"
+    """Verdicts and telemetry only, no commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """When a change without bytes (touch, chmod, a copy renamed into place) may be recovered from.
+
+    Attributes:
+        allow: It may at all.
+        executables: Only when all that touched the file were these; empty for anybody.
+        uids: Only when all that touched the file were these users; empty for anybody.
+    """
+
+    allow: bool = True
+    executables: tuple[Glob, ...] = ()
+    uids: frozenset[int] = frozenset()
+
+    def refusal(self, touched: tuple[Process, ...] | None) -> Reason | None:
+        """Why it may not; None when it may.
+
+        Args:
+            touched: Who touched the file since the fence; None when that is not known.
+        """
+        if not self.allow:
+            return Reason(ReasonCode.UNCHANGED_FORBIDDEN)
+        if not self.executables and not self.uids:
+            return None
+        if touched is None:
+            return Reason(ReasonCode.TOUCH_UNSEEN)
+        for process in touched:
+            known = not self.executables or any(glob.matches(process.exe) for glob in self.executables)
+            if known and (not self.uids or process.uid in self.uids):
+                continue
+            if (self.executables and not process.exe) or process.uid < 0:
+                return _unseen(process)
+            if self.uids:
+                return Reason.of(ReasonCode.TOUCH_USER_FORBIDDEN, exe=process.exe, uid=process.uid)
+            return Reason.of(ReasonCode.TOUCH_PROGRAM_FORBIDDEN, exe=process.exe)
+        return None
+
+    @property
+    def selective(self) -> bool:
+        """It depends on who touched the file, which only the kernel tells."""
+        return self.allow and bool(self.executables or self.uids)
+
+
+def _unseen(process: Process) -> Reason:
+    """Why nothing is known of a process but its number."""
+    if not process.pid:
+        return Reason(ReasonCode.TOUCH_OUTSIDE_NAMESPACE)
+    return Reason.of(ReasonCode.TOUCH_PROCESS_ENDED, pid=process.pid)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules in force. The built-in one trusts every writer inside a linked OpenClaw process.
+
+    Attributes:
+        rules: Asked in this order.
+        default: What a writer may do that no rule matches.
+        needs: The weakest evidence on which a recovery may rest, where no rule says otherwise.
+        unchanged: What holds where no byte changed.
+        limits: Budgets.
+        storm: When many changes at once stop recovery; None for never.
+        digest: Start of the SHA-256 of the file that it was read from.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    default: Permission = Permission.REWRITE
+    needs: Grade = Grade.BYTES
+    unchanged: Unchanged = field(default_factory=Unchanged)
+    limits: Limits = field(default_factory=Limits)
+    storm: StormLimit | None = None
+    digest: str = BUILT_IN
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What is right in this policy, and does not do what one may expect of it."""
+        return (SHORT_LIVED,) if self.unchanged.selective else ()
+
+    @property
+    def needs_kernel(self) -> tuple[str, ...]:
+        """The parts that nothing can satisfy but the kernel's word, as the file names them."""
+        rules = tuple(
+            f"[[rule]] {rule.name}"
+            for rule in self.rules
+            if rule.needs is Grade.KERNEL and rule.may is not Permission.NOTHING
+        )
+        default = ("[default]",) if self.needs is Grade.KERNEL else ()
+        return default + (("[unchanged]",) if self.unchanged.selective else ()) + rules
+
+    def decide(self, request: AccessRequest) -> Ruling:
+        """What this writer may do in this session."""
+        return decide(self.rules, Ruling(DEFAULT_RULE, self.default, self.needs), request)

@@ -1,0 +1,205 @@
+"""Rules of a policy: which writers may do what to which sessions.
+
+The rules are asked in their order, and the first that matches decides. A condition can be about something that is not
+known, such as the executable of a process that has ended. Such a rule applies only where it narrows: what it grants is
+a bound, and the rules behind it are asked as well. So a rule that forbids never fails to for want of knowledge, and one
+that permits never permits on a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.facts.writer import Writer, WriterKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.core.facts.grade import Grade
+    from sidecar.core.policy.glob import Glob
+
+DEFAULT_RULE: Final = "default"
+"""The name under which the policy's default decides."""
+
+NEVER_RULE: Final = "never"
+"""The name under which the sidecar itself forbids, whatever a policy says (design: rule 1)."""
+
+
+class Permission(StrEnum):
+    """What a co-tenant may do while another run's fence is set; each includes those ahead of it."""
+
+    NOTHING = "nothing"
+    METADATA = "metadata"
+    """Change times, mode or links; no byte."""
+    APPEND = "append"
+    """Add bytes at the end."""
+    REWRITE = "rewrite"
+    """Replace, cut or remove old bytes as well."""
+
+    @property
+    def strength(self) -> int:
+        """A number that grows with what is allowed."""
+        return list(Permission).index(self)
+
+
+class Match(Enum):
+    """Whether a condition holds."""
+
+    NO = 0
+    UNKNOWN = 1
+    YES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRequest:
+    """What one writer did to one session since the fence.
+
+    Attributes:
+        writer: Who.
+        did: The most that it did.
+        session: Hash of the session key; empty when not known.
+        file: Path of the session file, its directory's links followed.
+    """
+
+    writer: Writer
+    did: Permission
+    session: str = ""
+    file: str = ""
+
+    @property
+    def agent(self) -> str:
+        """The agent whose session it is; empty where the path does not tell."""
+        parts = self.file.split("/")
+        laid_out = len(parts) > 3 and parts[-2] == "sessions" and parts[-4] == "agents"  # noqa: PLR2004 - agents/ID/sessions/FILE
+        return parts[-3] if laid_out else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule. A condition that is empty holds for everybody; one of several values is enough.
+
+    Attributes:
+        name: For people, and in incidents.
+        kinds: Kinds of writers.
+        names: Names of writers: job, channel or label.
+        executables: Executables of the writing process.
+        uids: Users of the writing process.
+        agents: Agents whose sessions it is about.
+        sessions: Hashes of session keys.
+        files: Session files.
+        may: What such a writer may do there.
+        needs: The weakest evidence for that; None for the policy's default.
+        line: Where the file has it; 0 when not from a file.
+    """
+
+    name: str
+    kinds: frozenset[WriterKind] = frozenset()
+    names: tuple[Glob, ...] = ()
+    executables: tuple[Glob, ...] = ()
+    uids: frozenset[int] = frozenset()
+    agents: tuple[Glob, ...] = ()
+    sessions: tuple[Glob, ...] = ()
+    files: tuple[Glob, ...] = ()
+    may: Permission
+    needs: Grade | None = None
+    line: int = 0
+
+    def matches(self, request: AccessRequest) -> Match:
+        """Whether this rule applies to the request; unknown when a condition can't be told and no other fails."""
+        writer = request.writer
+        if self.kinds and writer.kind not in self.kinds:
+            return Match.NO
+        if self.names and not any(glob.matches(writer.name) for glob in self.names):
+            return Match.NO
+        if self.files and not any(glob.matches(request.file) for glob in self.files):
+            return Match.NO
+        conditions = (
+            _any_of(self.executables, writer.exe),
+            _any_of(self.agents, request.agent),
+            _any_of(self.sessions, request.session),
+            _one_of(self.uids, writer.uid),
+        )
+        return Match.NO if Match.NO in conditions else Match.UNKNOWN if Match.UNKNOWN in conditions else Match.YES
+
+    @property
+    def conditions(self) -> tuple[frozenset[object], ...]:
+        """What it asks for, one set for each condition, always in the same order."""
+        asked: tuple[Iterable[object], ...] = (self.kinds, self.uids)
+        globs = (self.names, self.executables, self.agents, self.sessions, self.files)
+        return tuple(frozenset(values) for values in (*asked, *({g.text for g in condition} for condition in globs)))
+
+
+def covers(above: tuple[frozenset[object], ...], below: tuple[frozenset[object], ...]) -> bool:
+    """Whatever matches the conditions below matches those above, as far as can be told from how they are written."""
+    # A loop, as each rule of a file is compared with all above it while gateways may wait.
+    for wide, narrow in zip(above, below, strict=True):  # noqa: SIM110 - twice as fast as all()
+        if wide and not (narrow and narrow <= wide):
+            return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the policy says of an access request.
+
+    Attributes:
+        rule: Name of the rule that decided.
+        may: What the writer may do.
+        needs: The weakest evidence for that.
+        unknown: What could not be told made a rule apply, or the rules behind it.
+    """
+
+    rule: str
+    may: Permission
+    needs: Grade
+    unknown: bool = False
+
+    def allows(self, did: Permission) -> bool:
+        """That much is allowed."""
+        return did.strength <= self.may.strength and self.may is not Permission.NOTHING
+
+
+def decide(rules: Iterable[Rule], default: Ruling, request: AccessRequest) -> Ruling:
+    """Ask the rules in their order.
+
+    Args:
+        rules: The policy's.
+        default: What holds where none matches.
+        request: What was done.
+    """
+    if request.writer.kind is WriterKind.FOREIGN:
+        return Ruling(NEVER_RULE, Permission.NOTHING, default.needs)
+    bounds: list[Ruling] = []
+    final = default
+    for rule in rules:
+        match = rule.matches(request)
+        if match is Match.NO:
+            continue
+        ruling = Ruling(rule.name, rule.may, rule.needs or default.needs)
+        if match is Match.YES:
+            final = ruling
+            break
+        bounds.append(ruling)
+    if not bounds:
+        return final
+    narrowest = min((*bounds, final), key=lambda ruling: ruling.may.strength)
+    needs = max((r.needs for r in (*bounds, final)), key=lambda grade: grade.strength)
+    return Ruling(narrowest.rule, narrowest.may, needs, unknown=True)
+
+
+def _any_of(globs: tuple[Glob, ...], value: str) -> Match:
+    if not globs:
+        return Match.YES
+    if not value:
+        return Match.UNKNOWN
+    return Match.YES if any(glob.matches(value) for glob in globs) else Match.NO
+
+
+def _one_of(numbers: frozenset[int], value: int) -> Match:
+    if not numbers:
+        return Match.YES
+    if value < 0:
+        return Match.UNKNOWN
+    return Match.YES if value in numbers else Match.NO

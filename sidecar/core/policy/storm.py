@@ -1,0 +1,70 @@
+"""Many sessions that change at once: whatever does that, it is no co-tenant's daily work.
+
+A storm begins when so many session files met a change in their windows within a time. It lasts until so long after the
+last moment at which that was true. While it lasts nothing is recovered, and one person is told, once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecar.core.facts.reasons import Reason, ReasonCode
+
+
+@dataclass(frozen=True, slots=True)
+class StormLimit:
+    """What counts as a storm.
+
+    Attributes:
+        sessions: So many sessions,
+        within_ns: in so long,
+        cooldown_ns: stop recovery until so long after.
+    """
+
+    sessions: int
+    within_ns: int
+    cooldown_ns: int
+
+
+class Storm:
+    """Watches for one."""
+
+    def __init__(self) -> None:
+        """Calm."""
+        self._met: dict[str, int] = {}
+        self._until_ns = 0
+        self._told = True
+
+    @property
+    def until_ns(self) -> int:
+        """When the last storm ends, or ended; 0 when there was none."""
+        return self._until_ns
+
+    def met(self, limit: StormLimit, file: str, at_ns: int) -> bool:
+        """A session met a change that was not its own run's.
+
+        Returns:
+            A storm begins with it.
+        """
+        self._met[file] = max(at_ns, self._met.get(file, 0))
+        self._met = {f: last for f, last in self._met.items() if last > at_ns - limit.within_ns}
+        if len(self._met) < limit.sessions:
+            return False
+        begins = not self.active(at_ns)
+        self._until_ns = max(self._until_ns, at_ns + limit.cooldown_ns)
+        if begins:
+            self._told = False
+        return begins
+
+    def reason(self, limit: StormLimit) -> Reason:
+        """Why recovery is stopped, in the codes of the core."""
+        return Reason.of(ReasonCode.STORM, sessions=limit.sessions, within_ns=limit.within_ns, until_ns=self._until_ns)
+
+    def active(self, at_ns: int) -> bool:
+        """Recovery is stopped."""
+        return at_ns < self._until_ns
+
+    def tell(self) -> bool:
+        """Whether nobody has been told of this storm; from now on somebody has."""
+        told, self._told = self._told, True
+        return not told

@@ -1,0 +1,1 @@
+"""Recordings of windows, and judging them again."""

@@ -1,0 +1,42 @@
+"""What is known of a file when its window opens, told as the events that lead there: a recording begins with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.core import events as ev
+from sidecar.core.facts.gateway import Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.core.custody.kernel_log import KernelLog
+    from sidecar.core.engine import Engine
+
+
+def preamble(engine: Engine, file: str, at_ns: int) -> Iterator[ev.Event]:
+    """The events that lead a new engine to what this one knows of the file."""
+    known = engine.registry
+    for number, (pid, started_at_ns) in enumerate(known.kernel_log.past):
+        gone = Gateway(link=f"past-{number}", pid=pid, started_at_ns=started_at_ns)
+        yield ev.LinkOpened(gateway=gone, at_ns=at_ns)
+        yield ev.LinkLost(link=gone.link, clean=True, at_ns=at_ns)
+    for gateway in engine.gateways:
+        yield ev.LinkOpened(gateway=gateway, at_ns=at_ns)
+    if engine.gate.pause is not None:
+        yield ev.PauseChanged(pause=engine.gate.pause, at_ns=at_ns)
+    yield from _heard(known.kernel_log, file)
+    yield from known.locks.recount(file)
+    ledger = known.ledgers.get(file)
+    if ledger is not None:
+        yield ev.AccountRecalled(file=file, account=ledger.account.recorded(), at_ns=at_ns)
+
+
+def _heard(log: KernelLog, file: str) -> Iterator[ev.Event]:
+    since_ns = log.listening_ns(file)
+    if since_ns is not None:
+        yield ev.KernelListening(directory=file.rpartition("/")[0], at_ns=since_ns)
+    for process, act, at_ns in log.accesses(file):
+        yield ev.KernelAccess(file=file, process=process, act=act, at_ns=at_ns)
+    if log.drained_ns:
+        yield ev.KernelDrained(at_ns=log.drained_ns)

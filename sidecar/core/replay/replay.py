@@ -1,0 +1,84 @@
+"""Judge a recorded window again, and say what differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.core.decisions import SaveIncident
+from sidecar.core.engine import Engine
+from sidecar.core.policy.blocked import BlockReason
+from sidecar.core.verdict.incident import Subject
+
+if TYPE_CHECKING:
+    from sidecar.core.replay.recording import Recording
+    from sidecar.core.verdict.incident import Incident
+
+_ELSEWHERE: Final = frozenset({BlockReason.STORM, BlockReason.SESSION_BUDGET, BlockReason.GATEWAY_BUDGET})
+"""What was spent before, or happened in other sessions, has held the recovery back; a window alone can't tell."""
+
+_OF_RECOVERY: Final = frozenset({"outcome", "recovery_reason", "moved", "pushed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A fact of the incident that came out otherwise.
+
+    Attributes:
+        name: Of the fact, as in `facts`.
+        recorded: As it was.
+        replayed: As it is now; None when there is no incident at all.
+    """
+
+    name: str
+    recorded: Any
+    replayed: Any
+
+
+def facts(incident: Incident) -> dict[str, Any]:
+    """What a replay must bring out again, as plain values. Not the id: it is made from the file's name."""
+    reason = incident.recovery.reason
+    return {
+        "verdict": incident.verdict.value,
+        "grade": incident.grade.value,
+        "reason": incident.reason.plain(),
+        "outcome": incident.recovery.outcome.value,
+        "hold": incident.recovery.hold.value,
+        "recovery_reason": None if reason is None else reason.plain(),
+        "moved": incident.recovery.count,
+        "pushed": incident.recovery.pushed,
+        "turn_lost": incident.turn_lost,
+        # A storm is of many sessions: one window alone does not bring it out again.
+        "paged": any(about is not Subject.STORM for about in incident.paged_for),
+        "writers": [[w.kind, w.name, w.bytes, w.own] for w in incident.writers],
+        "unexplained": [[u.offset, u.length] for u in incident.unexplained],
+    }
+
+
+def replay(recording: Recording) -> Incident | None:
+    """Tell an engine that knows nothing what the recorded one was told.
+
+    Returns:
+        The incident of the window as it was saved last; None when it met none.
+
+    Raises:
+        NotRecordedError: The core asks for other digests than those on record.
+    """
+    engine = Engine(recording.policy, recording.mode)
+    found: Incident | None = None
+    for event in recording.events:
+        for decision in engine.handle(event):
+            if isinstance(decision, SaveIncident) and decision.incident.window == recording.window:
+                found = decision.incident
+    return found
+
+
+def compare(recorded: dict[str, Any], incident: Incident | None) -> list[Difference]:
+    """What is not as it was recorded."""
+    if incident is None:
+        return [Difference("verdict", recorded.get("verdict"), None)]
+    found = facts(incident)
+    names = [name for name in found if name in recorded]
+    if recorded.get("hold", "") in _ELSEWHERE:
+        names = [name for name in names if name not in _OF_RECOVERY and name != "hold"]
+    return [Difference(name, recorded[name], found[name]) for name in names if recorded[name] != found[name]]

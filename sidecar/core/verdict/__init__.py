@@ -1,0 +1,1 @@
+"""What a change is, why, and the incident that keeps it on record."""

@@ -1,0 +1,220 @@
+"""Who holds the session locks: by the reports of linked processes, and for other processes by the lock file.
+
+The one table of this. Timeouts of the lock, incidents, changes without the preload, stale lock files and the preambles
+of recordings ask it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.events import LockFileGone, LockFileSeen, LockTaken
+from sidecar.core.outcomes import Ending, HoldEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from sidecar.core.events import LockReleased
+    from sidecar.core.facts.writer import Writer
+
+MAX_FILES: Final = 4_096
+MAX_HOLDS: Final = 16
+"""Holds that are remembered of one file, the ended ones among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockHold:
+    """One hold of one lock, as a linked process reported it.
+
+    Attributes:
+        link: The link that reported it.
+        hold: Its id on that link.
+        writer: The holder.
+        previous: The holder before it; None when not known.
+        wait_ns: How long the holder had waited for the lock.
+        since_ns: When the lock was acquired.
+        until_ns: When it was released; None while it is held.
+    """
+
+    link: str
+    hold: str
+    writer: Writer
+    previous: Writer | None
+    wait_ns: int
+    since_ns: int
+    until_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignHold:
+    """A process without a link that a lock file named as the holder.
+
+    Attributes:
+        pid: Process id.
+        exe: Its executable; empty when not known.
+        at_ns: When the lock file was read last with this holder in it.
+        until_ns: When the lock file was gone; None while it is there.
+    """
+
+    pid: int
+    exe: str
+    at_ns: int
+    until_ns: int | None = None
+
+
+@dataclass(slots=True)
+class _FileLock:
+    holds: list[LockHold] = field(default_factory=list)
+    last: Writer | None = None
+    foreign: ForeignHold | None = None
+
+
+class LockTable:
+    """The holds of each file, in the order of their reports. Bounded: the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        """No lock is known to be held."""
+        self._files: OrderedDict[str, _FileLock] = OrderedDict()
+
+    def taken(self, event: LockTaken) -> None:
+        """A linked process acquired a lock."""
+        known = self._file(event.file)
+        holds = known.holds
+        holds.append(LockHold(event.link, event.hold, event.writer, known.last, event.wait_ns, event.at_ns))
+        known.last = event.writer
+        del holds[:-MAX_HOLDS]
+
+    def released(self, event: LockReleased) -> HoldEnded:
+        """A linked process released a lock; a hold whose beginning was not reported has a length all the same."""
+        ended: LockHold | None = None
+        known = self._files.get(event.file)
+        holds = known.holds if known is not None else []
+        for index, hold in enumerate(holds):
+            if hold.until_ns is None and (hold.link, hold.hold) == (event.link, event.hold):
+                ended = hold
+                holds[index] = replace(hold, until_ns=event.at_ns)
+        return HoldEnded(
+            file=event.file,
+            writer=ended.writer if ended is not None else event.writer,
+            previous=ended.previous if ended is not None else None,
+            since_ns=ended.since_ns if ended is not None else event.at_ns - event.held_ns,
+            wait_ns=ended.wait_ns if ended is not None else None,
+            at_ns=event.at_ns,
+            held_ns=event.held_ns,
+            ending=Ending.ENDED,
+        )
+
+    def seen(self, event: LockFileSeen) -> None:
+        """A lock file names a process without a link."""
+        self._file(event.file).foreign = ForeignHold(event.pid, event.exe, event.at_ns)
+
+    def gone(self, event: LockFileGone) -> None:
+        """A lock file was removed."""
+        known = self._files.get(event.file)
+        if known is not None and known.foreign is not None and known.foreign.until_ns is None:
+            known.foreign = replace(known.foreign, until_ns=event.at_ns)
+
+    def linked(self, pid: int) -> None:
+        """This process has a link now and reports its holds itself."""
+        for known in self._files.values():
+            if known.foreign is not None and known.foreign.pid == pid:
+                known.foreign = None
+
+    def lost(self, link: str, ending: Ending, at_ns: int) -> list[HoldEnded]:
+        """A link is gone: its reports of holds count no more.
+
+        Returns:
+            Its open holds. One that the process has reported on another link meanwhile goes on there.
+        """
+        ended = []
+        for file, known in self._files.items():
+            gone = [h for h in known.holds if h.link == link]
+            if gone:
+                known.holds = [h for h in known.holds if h.link != link]
+                elsewhere = {h.hold for h in known.holds if h.until_ns is None}
+                ended += [
+                    _broken(file, h, ending, at_ns) for h in gone if h.until_ns is None and h.hold not in elsewhere
+                ]
+        return ended
+
+    def open_holds(self, at_ns: int) -> list[HoldEnded]:
+        """All open holds, as the end of the sidecar cuts them short."""
+        return [
+            _broken(file, hold, Ending.SIDECAR_STOPPED, at_ns)
+            for file, known in self._files.items()
+            for hold in known.holds
+            if hold.until_ns is None
+        ]
+
+    def last_holder(self, file: str) -> Writer | None:
+        """The linked process that acquired this lock last; None when not known."""
+        known = self._files.get(file)
+        return known.last if known is not None else None
+
+    def is_held(self, file: str, links: Container[str]) -> bool:
+        """One of these links reported a hold of this file that has not ended."""
+        known = self._files.get(file)
+        return known is not None and any(h.until_ns is None and h.link in links for h in known.holds)
+
+    def holder(self, file: str, pid: int, since_ns: int) -> LockHold | None:
+        """The last known hold of a lock by a linked process, at any time since then.
+
+        Args:
+            file: The session file.
+            pid: The process that the lock file names; 0 where there is none any more: then any process.
+            since_ns: When the waiting for the lock began.
+        """
+        known = self._files.get(file)
+        held = [
+            h
+            for h in (known.holds if known is not None else ())
+            if pid in {0, h.writer.pid} and (h.until_ns is None or h.until_ns >= since_ns)
+        ]
+        return max(held, key=lambda h: (h.until_ns is None, h.since_ns), default=None)
+
+    def foreign(self, file: str) -> ForeignHold | None:
+        """The last process without a link that was seen to hold the lock, whether or not it still does."""
+        known = self._files.get(file)
+        return known.foreign if known is not None else None
+
+    def recount(self, file: str) -> list[LockTaken | LockFileSeen | LockFileGone]:
+        """The events that lead an empty table to the holds of a file: the open ones, and the last foreign one."""
+        known = self._files.get(file)
+        if known is None:
+            return []
+        events: list[LockTaken | LockFileSeen | LockFileGone] = [
+            LockTaken(file=file, hold=h.hold, writer=h.writer, wait_ns=h.wait_ns, at_ns=h.since_ns, link=h.link)
+            for h in known.holds
+            if h.until_ns is None
+        ]
+        foreign = known.foreign
+        if foreign is not None:
+            events.append(LockFileSeen(file=file, pid=foreign.pid, exe=foreign.exe, at_ns=foreign.at_ns))
+            if foreign.until_ns is not None:
+                events.append(LockFileGone(file=file, at_ns=foreign.until_ns))
+        return events
+
+    def _file(self, file: str) -> _FileLock:
+        known = self._files.get(file)
+        if known is None:
+            known = self._files[file] = _FileLock()
+            if len(self._files) > MAX_FILES:
+                self._files.popitem(last=False)
+        else:
+            self._files.move_to_end(file)
+        return known
+
+
+def _broken(file: str, hold: LockHold, ending: Ending, at_ns: int) -> HoldEnded:
+    return HoldEnded(
+        file=file,
+        writer=hold.writer,
+        previous=hold.previous,
+        since_ns=hold.since_ns,
+        wait_ns=hold.wait_ns,
+        at_ns=at_ns,
+        held_ns=max(0, at_ns - hold.since_ns),
+        ending=ending,
+    )

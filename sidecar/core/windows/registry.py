@@ -1,0 +1,133 @@
+"""Everything that is known at this moment: the linked processes, the files, the windows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.custody.files.ledger import Ledger
+from sidecar.core.custody.kernel_log import KernelLog
+from sidecar.core.decisions import CheckLineage
+from sidecar.core.facts.gateway import Gateway
+from sidecar.core.facts.writer import WriterKind
+from sidecar.core.outcomes import CustodyLost
+from sidecar.core.windows.lock_table import LockTable
+from sidecar.core.windows.outcome_log import OutcomeLog
+from sidecar.core.windows.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.core.custody.files.account import Account
+    from sidecar.core.custody.kernel_evidence import KernelEvidence
+    from sidecar.core.events import LockTimedOut, TurnTripped, VerdictAsked
+    from sidecar.core.facts.change import Change
+    from sidecar.core.facts.loss import Loss
+    from sidecar.core.facts.process import Process
+    from sidecar.core.facts.reasons import Reason
+
+IDLE_NS: Final = 6 * 3600 * 1_000_000_000
+"""The account of a file that no one has spoken of for so long is put away; its chain was kept."""
+
+MAX_LEDGERS: Final = 500
+"""Accounts that are kept at hand, beside those of files with an open window."""
+
+
+class Registry:
+    """Holds a `Ledger` for each session file and a `Window` for each fence.
+
+    Attributes:
+        gateways: The linked processes, by link.
+        ledgers: By the path of the file.
+        windows: The open ones, by id.
+        closed: Windows whose history is being looked at, by id. They are judged no more.
+        locks: Who holds the session locks.
+        unsettled: Files that are read at once, before every link could say what it has done.
+        kernel_log: What the kernel says of who wrote.
+        outcomes: What came of the event in hand.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is known."""
+        self.gateways: dict[str, Gateway] = {}
+        self.ledgers: dict[str, Ledger] = {}
+        self.windows: dict[str, Window] = {}
+        self.closed: dict[str, Window] = {}
+        self.locks = LockTable()
+        self.unsettled: set[str] = set()
+        self.kernel_log = KernelLog()
+        self.outcomes = OutcomeLog()
+
+    def gateway(self, link: str) -> Gateway:
+        """The process on that link, as far as it is known."""
+        return self.gateways.get(link) or Gateway(link=link, pid=0)
+
+    def linked_pids(self) -> set[int]:
+        """The processes that speak for themselves."""
+        return {g.pid for g in self.gateways.values()}
+
+    def knows(self, process: Process, changes: Iterable[Change]) -> bool:
+        """The process is one that speaks, or spoke, for itself, or that declared one of these changes."""
+        linked = any(process.may_be(g.pid, g.started_at_ns) for g in self.gateways.values())
+        writers = [c.writer for c in changes]
+        declared = any(w.kind is WriterKind.DECLARED and process.may_be(w.pid, 0) for w in writers)
+        return linked or declared or self.kernel_log.was_linked(process)
+
+    def kernel_evidence(self, file: str, account: Account) -> KernelEvidence:
+        """What the kernel says of the time since the head of an account of this file was set."""
+        return self.kernel_log.testify(file, account.mark, lambda process: self.knows(process, account.changes))
+
+    def ledger(self, file: str) -> Ledger:
+        """The account of a file, begun with the first word of it."""
+        return self.ledgers.setdefault(file, Ledger())
+
+    def prune(self, at_ns: int) -> None:
+        """Put away the accounts of files without a window that were not spoken of for long, and the oldest of many."""
+        fenced = {w.file for w in self.windows.values()}
+        idle = sorted((f for f in self.ledgers if f not in fenced), key=lambda f: self.ledgers[f].touched_ns)
+        many = max(0, len(self.ledgers) - MAX_LEDGERS)
+        for count, file in enumerate(idle):
+            if count < many or at_ns - self.ledgers[file].touched_ns > IDLE_NS:
+                del self.ledgers[file]
+
+    def on_file(self, file: str) -> list[Window]:
+        """The open windows of a file."""
+        return [w for w in self.windows.values() if w.file == file]
+
+    def on_link(self, link: str) -> list[Window]:
+        """The open windows of a process."""
+        return [w for w in self.windows.values() if w.gateway.link == link]
+
+    def window(self, asked: VerdictAsked | LockTimedOut | TurnTripped) -> Window:
+        """The window that a gateway speaks of. Custody of one whose beginning was not seen is unknown, and stays so."""
+        known = self.windows.get(asked.window)
+        if known is not None:
+            self.own(known, asked.link)
+            return known
+        window = Window(asked.window, self.gateway(asked.link), asked.file, asked.run, asked.fence, asked.at_ns)
+        self.windows[asked.window] = window
+        self.outcomes.opened(window, partial=True)
+        return window
+
+    def end(self, window: Window, *, unproven: bool) -> list[CheckLineage]:
+        """Take a window off the list of open ones; ``unproven`` when its history must be read first."""
+        del self.windows[window.window_id]
+        if not unproven:
+            return []
+        self.closed[window.window_id] = window
+        return [CheckLineage(window=window.window_id, file=window.file, records=tuple(window.records))]
+
+    def own(self, window: Window, link: str) -> None:
+        """The process on that link speaks of the window: a gateway that has linked anew takes its windows along."""
+        if window.gateway.link != link:
+            window.gateway = self.gateway(link)
+
+    def lose_custody(self, loss: Loss, reason: Reason, at_ns: int, file: str = "") -> None:
+        """Nothing may be assumed of the time before (rule 5), be it of one file or of all."""
+        for path, ledger in self.ledgers.items():
+            if file in {"", path}:
+                ledger.forget(reason, at_ns)
+        touched = self.on_file(file) if file else list(self.windows.values())
+        self.outcomes.add(CustodyLost(loss=loss, windows=tuple(w.window_id for w in touched), at_ns=at_ns))
+        for window in touched:
+            window.lose_custody(reason)
+            window.note(at_ns, "custody lost", reason=reason)

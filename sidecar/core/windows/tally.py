@@ -1,0 +1,27 @@
+"""What has been said of an open window as an outcome, and what has not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.core.facts.change import Change
+    from sidecar.core.verdict.judge import Verdict
+
+
+@dataclass(slots=True)
+class Tally:
+    """Of one window.
+
+    Attributes:
+        partial: Its beginning was not seen.
+        unjudged: Finished changes that nobody has judged.
+        verdicts: Those under which bytes without a writer were found.
+        ranges: Offset and length of these bytes.
+    """
+
+    partial: bool = False
+    unjudged: list[Change] = field(default_factory=list)
+    verdicts: set[Verdict] = field(default_factory=set)
+    ranges: set[tuple[int, int]] = field(default_factory=set)

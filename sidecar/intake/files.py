@@ -1,0 +1,162 @@
+"""Passes on what the watch sees: session files, lock files, lost events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core import events as ev
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.watch.openers import open_for_writing
+from sidecar.watch.processes import executable_of
+from sidecar.watch.reading import fingerprint_of, jsonl_problem
+from sidecar.watch.tree import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.driver.driver import Driver
+    from sidecar.intake.gateways import KnownGateways
+    from sidecar.intake.kernel import KernelIntake
+    from sidecar.intake.link import Losing
+
+SETTLE_SECONDS: Final = 0.02
+"""A burst of events on one file is looked at once, so long after its first."""
+
+
+HINT_SECONDS: Final = 0.25
+"""So long after a search for open files there is no other."""
+
+
+class FileIntake:
+    """The `WatchHandler` of the service."""
+
+    def __init__(  # noqa: PLR0917 - made of its ports
+        self,
+        driver: Driver,
+        known_gateways: KnownGateways,
+        kernel_intake: KernelIntake,
+        now_ns: Callable[[], int],
+        lost: Losing,
+        refuse: Callable[[str, str], None],
+    ) -> None:
+        """``lost`` is called when file events may be missing, ``refuse`` for names that are left alone."""
+        self._driver = driver
+        self._known_gateways = known_gateways
+        self._kernel_intake = kernel_intake
+        self._now_ns = now_ns
+        self._lost = lost
+        self._refuse = refuse
+        self._dirty: dict[Path, asyncio.TimerHandle] = {}
+        self._last: dict[Path, Fingerprint] = {}
+        self._strange: set[Path] = set()
+        self._resolved: dict[Path, Path] = {}
+        self._hint_again = 0.0
+
+    def directory_watched(self, path: Path) -> None:
+        """The kernel is asked who writes there, too."""
+        self._resolved.pop(path, None)
+        self._kernel_intake.listen(path)
+
+    def directory_renamed(self, path: Path) -> None:
+        """What happened to the files below it meanwhile is not known."""
+        self._resolved.clear()
+        renamed = Reason.of(ReasonCode.DIRECTORY_RENAMED, directory=printable(str(path)))
+        for known in [known for known in self._last if known.is_relative_to(path)]:
+            self._lost(Loss.RENAMED, renamed, self._key(known))
+
+    def directory_gone(self, path: Path) -> None:
+        """Nothing is heard of it any more."""
+        self._resolved.pop(path, None)
+        self._kernel_intake.forget(path)
+
+    def file_found(self, path: Path) -> None:
+        """It was there before we were: nothing has happened to it."""
+        with contextlib.suppress(OSError):
+            self._last[path] = fingerprint_of(path)
+        self._check(path)
+
+    def file_touched(self, path: Path) -> None:
+        """Look at the file soon."""
+        if path not in self._dirty:
+            self._dirty[path] = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self.look, path)
+
+    def lock_seen(self, path: Path, pid: int) -> None:
+        """Somebody holds a session lock."""
+        if pid in self._known_gateways.linked_pids():
+            return
+        exe = executable_of(pid)
+        self._known_gateways.noticed(pid, exe, "it took a session lock")
+        self._driver.handle(ev.LockFileSeen(file=self._key(path), pid=pid, exe=exe, at_ns=self._now_ns()))
+
+    def lock_gone(self, path: Path) -> None:
+        """A session lock was given back. What was written under it is looked at first."""
+        if path in self._dirty:
+            self.look(path)
+        self._driver.handle(ev.LockFileGone(file=self._key(path), at_ns=self._now_ns()))
+
+    def watch_overflowed(self, problem: str) -> None:
+        """File events are lost."""
+        self._lost(Loss.OVERFLOW, Reason.of(ReasonCode.WATCH_OVERFLOWED, problem=problem))
+
+    def name_refused(self, path: Path, code: str, reason: str) -> None:
+        """A name is left alone, or can't be followed all the way."""
+        self._refuse(code, f"{path}: {reason}")
+
+    def look(self, path: Path) -> None:
+        """Compare the file's fingerprint with the last one seen, and tell the core of a change."""
+        pending = self._dirty.pop(path, None)
+        if pending is not None:
+            pending.cancel()
+        try:
+            current = fingerprint_of(path)
+        except OSError as error:
+            self._refuse("unreadable", f"{path}: {error.strerror or error}")
+            return
+        before = self._last.get(path, Fingerprint.absent())
+        if before == current:
+            return
+        self._check(path)
+        self._last[path] = current
+        self._hint(path)
+        event = ev.FingerprintChanged(file=self._key(path), before=before, fingerprint=current, at_ns=self._now_ns())
+        self._driver.handle(event)
+
+    def _hint(self, path: Path) -> None:
+        """Who has a fenced file open for writing, besides its gateways: a line for people, on which nothing rests."""
+        file, now = self._key(path), time.monotonic()
+        if now < self._hint_again or not self._driver.is_fenced(file):
+            return
+        self._hint_again = now + HINT_SECONDS
+        for pid in open_for_writing(Path(file)):
+            if pid not in self._known_gateways.linked_pids():
+                detail = f"process {pid} ({executable_of(pid)}) has the file open for writing; that proves nothing"
+                self._driver.handle(
+                    ev.TimelineNote(file=file, run_id="", what="hint", detail=detail, at_ns=self._now_ns())
+                )
+
+    def _check(self, path: Path) -> None:
+        """Say once of a file that it is no JSONL. Its bytes are accounted for all the same."""
+        problem = "" if path in self._strange else jsonl_problem(path)
+        if problem:
+            self._strange.add(path)
+            text = "changes are judged by their bytes all the same; look at it before the gateway does"
+            self._refuse("not_jsonl", f"{path}: {problem}; {text}")
+
+    def _key(self, path: Path) -> str:
+        """The name under which the preload knows the file: its directory with all links followed."""
+        directory = self._resolved.get(path.parent)
+        if directory is None:
+            directory = self._resolved[path.parent] = path.parent.resolve()
+        return f"{directory}/{path.name}"
+
+    def stop(self) -> None:
+        """Forget what was to be looked at."""
+        for pending in self._dirty.values():
+            pending.cancel()
+        self._dirty.clear()

@@ -1,0 +1,182 @@
+"""Receives what gateways say and passes it on: custody matters to the driver, the rest to telemetry."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+
+from sidecar.core import events as ev
+from sidecar.core.facts.gateway import Role
+from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.questions import CheckAsked, TurnStopped, WaitAsked
+from sidecar.core.reports import AdapterFound, Diagnostic, LockFailed, PreloadTrouble, WriteFailed
+from sidecar.watch.identity import started
+from sidecar.watch.tree import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sidecar.core.facts.gateway import Gateway
+    from sidecar.driver.driver import Driver
+    from sidecar.intake.gateways import KnownGateways
+    from sidecar.link.session import LinkSession
+    from sidecar.link.translate import Heard
+
+log = structlog.get_logger("sidecar.link")
+
+_ACCOUNT: Final = "account"  # what the preload calls its watch over node:fs
+
+
+class LinkTelemetry(Protocol):
+    """What telemetry wants to know of the links. Never raises, never blocks."""
+
+    def diagnostic(self, message: Diagnostic, gateway: Gateway) -> None:
+        """An event of a gateway's diagnostics bus."""
+        ...
+
+    def lock_failed(self, message: LockFailed) -> None:
+        """A session lock was not had."""
+        ...
+
+    def rejected(self, reason: str) -> None:
+        """Input was refused."""
+        ...
+
+    def report(self, count: int) -> None:
+        """Messages arrived."""
+        ...
+
+    def gap(self, count: int) -> None:
+        """Messages are missing."""
+        ...
+
+    def lost(self, count: int) -> None:
+        """A preload had to drop messages."""
+        ...
+
+
+class Losing(Protocol):
+    """Who is told that custody is lost."""
+
+    def __call__(self, loss: Loss, reason: Reason, file: str = "") -> None:
+        """Of one file, or of all."""
+        ...
+
+
+class LinkIntake:
+    """The `LinkHandler` of the service."""
+
+    def __init__(  # noqa: PLR0917 - made of its ports
+        self,
+        driver: Driver,
+        known_gateways: KnownGateways,
+        telemetry: LinkTelemetry,
+        now_ns: Callable[[], int],
+        lost: Losing,
+        hear: Callable[[], None],
+    ) -> None:
+        """``lost`` is called when reports may be missing, ``hear`` takes in what the kernel has to say so far."""
+        self.rejected: Counter[str] = Counter()
+        self._driver = driver
+        self._known_gateways = known_gateways
+        self._telemetry = telemetry
+        self._now_ns = now_ns
+        self._lost = lost
+        self._hear = hear
+
+    def link_opened(self, session: LinkSession) -> None:
+        """A gateway said hello."""
+        session.started_at_ns = started(session.pid)
+        hello = session.hello
+        at_ns = int(hello.at) if hello else 0
+        self._driver.handle(ev.LinkOpened(gateway=session.gateway, at_ns=at_ns))
+        if hello is not None and session.role is Role.COTENANT:
+            log.info("cotenant_linked", pid=session.pid, name=hello.name, link=session.name)
+        else:
+            log.info("gateway_linked", pid=session.pid, openclaw=hello.openclaw if hello else "", link=session.name)
+        if session.lost:
+            self._telemetry.lost(session.lost)
+            dropped = Reason.of(ReasonCode.REPORTS_DROPPED, count=session.lost, pid=session.pid)
+            self._lost(Loss.DROPPED, dropped)
+
+    def link_heard(self, session: LinkSession, heard: tuple[Heard, ...]) -> Awaitable[None] | None:
+        """One message, in order.
+
+        Returns:
+            The answer that is given before the next message; None for what asks nothing.
+        """
+        self._telemetry.report(1)
+        answer: Awaitable[None] | None = None
+        for value in heard:
+            match value:
+                # Almost all messages are of these kinds.
+                case ev.FileChanged() | ev.LockTaken() | ev.LockReleased():
+                    self._driver.handle(value)
+                case Diagnostic():
+                    self._telemetry.diagnostic(value, session.gateway)
+                case ev.TimelineNote():
+                    self._driver.note(value)
+                case CheckAsked() | WaitAsked() | TurnStopped():
+                    answer = self._driver.asked(value)
+                case LockFailed() | WriteFailed() | AdapterFound() | PreloadTrouble():
+                    self._report(session, value)
+                case _:
+                    self._event(value)
+        return answer
+
+    def link_gap(self, session: LinkSession, missing: int) -> None:
+        """Reports of this gateway are missing."""
+        self._telemetry.gap(missing)
+        self._lost(Loss.GAP, Reason.of(ReasonCode.REPORTS_MISSING, count=missing, pid=session.pid))
+
+    def link_rejected(self, session: LinkSession, reason: str, text: str) -> None:
+        """Something was refused: one line, counted."""
+        if reason == "protocol_version" and not self._known_gateways.refused(session.peer.pid, text):
+            return  # it tries again each second, and `status` names it
+        self.refuse(reason, text, pid=session.peer.pid)
+
+    def link_closed(self, session: LinkSession, *, clean: bool) -> None:
+        """A gateway is gone."""
+        gone = "cotenant_gone" if session.role is Role.COTENANT else "gateway_gone"
+        log.info(gone, pid=session.pid, clean=clean, link=session.name)
+        self._driver.lost(ev.LinkLost(link=session.name, clean=clean, at_ns=self._now_ns()))
+
+    def refuse(self, reason: str, text: str, **where: object) -> None:
+        """Count bad input of any kind and say one line about it."""
+        self.rejected[reason] += 1
+        self._telemetry.rejected(reason)
+        log.warning("rejected", reason=reason, detail=printable(text), **where)
+
+    def _event(self, event: ev.Event) -> None:
+        match event:
+            case ev.FenceClosed():
+                self._driver.closed(event)
+                return
+            case ev.FenceSet():
+                self._hear()  # what the kernel tells after this came after the fence
+            case ev.AnswerLate():
+                event = replace(event, heard_ns=self._now_ns())
+        self._driver.handle(event)
+
+    def _report(self, session: LinkSession, report: LockFailed | WriteFailed | AdapterFound | PreloadTrouble) -> None:
+        match report:
+            case LockFailed():
+                self._telemetry.lock_failed(report)
+            case WriteFailed():
+                self._lost(Loss.WRITE_FAILED, Reason.of(ReasonCode.WRITE_FAILED, pid=session.pid), report.file)
+            case AdapterFound():
+                self._driver.handle(ev.LinkOpened(gateway=session.gateway, at_ns=report.at_ns))
+                if report.new:
+                    log.info("adapter", pid=session.pid, adapter=report.adapter, reason=report.reason)
+            case PreloadTrouble():
+                self._trouble(session.pid, report)
+
+    def _trouble(self, pid: int, trouble: PreloadTrouble) -> None:
+        """The preload caught an error of its own. In its account of writes, a report is missing for it (rule 5)."""
+        log.warning("preload_trouble", pid=pid, where=trouble.where, reason=printable(trouble.reason))
+        if trouble.where == _ACCOUNT:
+            self._lost(Loss.PRELOAD, Reason.of(ReasonCode.WRITE_UNACCOUNTED, pid=pid))

@@ -1,0 +1,73 @@
+"""What may have been missed: counted, logged, and told to the core (rule 5)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from sidecar.core import events as ev
+from sidecar.core.facts.loss import Loss
+from sidecar.watch.reading import fingerprint_of
+from sidecar.words import sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.core.engine import Engine
+    from sidecar.core.facts.reasons import Reason
+    from sidecar.telemetry.facade import Telemetry
+
+NARROW: Final = frozenset({Loss.OVERFLOW, Loss.KERNEL_OVERFLOW, Loss.SUSPENDED})
+"""What is lost are events of the past, so that a file which still is as it was has lost none. Of reports that can't be
+said: a call that was not announced may be under way."""
+
+log = structlog.get_logger("sidecar")
+
+
+class Losses:
+    """Takes every loss.
+
+    Attributes:
+        counts: Losses since the start, by class.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        tell: Callable[[ev.Event], None],
+        telemetry: Telemetry,
+        now_ns: Callable[[], int],
+    ) -> None:
+        """``tell`` hands an event to the core."""
+        self.counts: Counter[str] = Counter()
+        self._engine = engine
+        self._tell = tell
+        self._telemetry = telemetry
+        self._now_ns = now_ns
+
+    def lose(self, loss: Loss, reason: Reason, file: str = "") -> None:
+        """Custody of one file, or of all, is unknown from now on."""
+        self.counts[loss.value] += 1
+        log.warning("custody_lost", reason=loss.value, code=reason.code.value, detail=sentence(reason))
+        if loss is Loss.OVERFLOW:
+            self._telemetry.overflow()
+        at_ns = self._now_ns()
+        touched = [file] if file or loss not in NARROW else self._touched()
+        for path in touched:
+            self._tell(ev.AccountBroken(loss=loss, reason=reason, at_ns=at_ns, file=path))
+        if not touched:
+            self._telemetry.spared(loss)
+
+    def _touched(self) -> list[str]:
+        """The files that are not as they were: what was lost is about these."""
+        files = set(self._engine.files) | {window.file for window in self._engine.windows}
+        return [file for file in sorted(files) if not self._is_untouched(file)]
+
+    def _is_untouched(self, file: str) -> bool:
+        try:
+            return self._engine.is_untouched(file, fingerprint_of(Path(file)))
+        except OSError:
+            return False
