@@ -120,7 +120,7 @@ class KnownGateways:
                     code="release_unknown",
                     what=f"gateway process {gateway.pid} (OpenClaw {gateway.version}) has a fence that this preload "
                     "does not know; it is left untouched",
-                    remedy="update openclaw-sidecar; docs/architecture.md says which fences it knows",
+                    remedy="update openclaw-sidecar; docs/fence.md says which fences it knows",
                 )
             if not gateway.preload_fits:
                 yield Problem(

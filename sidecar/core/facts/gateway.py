@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Adapter(StrEnum):
-    """How the preload can have the gateway re-fingerprint (docs/architecture.md)."""
+    """How the preload can have the gateway re-fingerprint (docs/fence.md)."""
 
     SWAP = "swap"
     """The comparison is answered with the approved step; the session manager is taught the new records."""
