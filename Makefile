@@ -82,6 +82,15 @@ images: venv ## Draw docs/images/ anew from a scripted hour
 	@echo "==> docs/images/*.png: about a minute"
 	@$(BIN)/python -m tests.dashboards.pictures
 
+# What runtime.txt locks in the same words is left out of dev.txt.
+define BEYOND_RUNTIME
+NR == FNR { if (/^[^ #]/) locked[$$0]; next }
+FNR == 1 { print "-r runtime.txt" }
+/^[^ #]/ { left_out = $$0 == "-r runtime.txt" || $$0 in locked }
+!left_out
+endef
+export BEYOND_RUNTIME
+
 lock: ## Choose the locked versions anew (ARGS=--upgrade for newer ones)
 	@echo "==> locking requirements/"
 	@uv="$(UV)"; if [ -z "$$uv" ]; then \
@@ -90,7 +99,9 @@ lock: ## Choose the locked versions anew (ARGS=--upgrade for newer ones)
 	set -- pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --custom-compile-command "make lock" $(ARGS) pyproject.toml && \
 	"$$uv" "$$@" --output-file requirements/runtime.txt && \
-	"$$uv" "$$@" --extra dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+	"$$uv" "$$@" --extra dev --constraints requirements/runtime.txt --output-file requirements/dev.txt && \
+	mkdir -p .cache && awk "$$BEYOND_RUNTIME" requirements/runtime.txt requirements/dev.txt > .cache/dev.txt && \
+	mv .cache/dev.txt requirements/dev.txt
 	@! grep -n '://' requirements/*.txt || { echo "a locked requirement names a host" >&2; exit 1; }
 
 clean: ## Remove .venv/, .cache/ and what tools left behind
@@ -100,7 +111,7 @@ clean: ## Remove .venv/, .cache/ and what tools left behind
 
 rebuild:
 
-$(READY): pyproject.toml requirements/dev.txt
+$(READY): pyproject.toml requirements/dev.txt requirements/runtime.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "openclaw-sidecar needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@if [ "$$(cat $@ 2>/dev/null)" != "$(CURDIR)" ]; then \
