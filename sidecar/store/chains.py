@@ -168,7 +168,7 @@ def decode(file: str, text: str) -> KeptChain:
     writers = [build(Writer, w) for w in body["writers"]]
     segments: list[Segment] = []
     offset = 0
-    seen = set(body.get("kernel", ()))  # not there in what earlier sidecars have kept
+    seen = set(body["kernel"])
     for number, (length, sha256, writer, at_ns) in enumerate(body["segments"]):
         by = None if writer is None else writers[writer]
         segments.append(Segment(offset, length, sha256, by, at_ns, kernel=number in seen))

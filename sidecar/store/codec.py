@@ -61,7 +61,7 @@ def decode(text: str) -> Incident:
         run=_make(Run, row["run"]),
         gateway=_make(Gateway, gateway, adapter=Adapter(gateway["adapter"])),
         timeline=tuple(_make(Moment, m, reason=_reason(m.get("reason"))) for m in row["timeline"]),
-        paged_for=_paged_for(row),
+        paged_for=tuple(Subject(about) for about in row["paged_for"]),
     )
 
 
@@ -81,15 +81,6 @@ def decode_reason(text: str) -> Reason | None:
 
 def _reason(row: Mapping[str, Any] | None) -> Reason | None:
     return None if row is None else build(Reason, row)
-
-
-def _paged_for(row: Mapping[str, Any]) -> tuple[Subject, ...]:
-    """An older row says only that there was a page; what it was about follows from the rest."""
-    if "paged_for" in row or not row.get("paged"):
-        return tuple(Subject(about) for about in row.get("paged_for", ()))
-    if row["verdict"] == Verdict.EXTERNAL:
-        return (Subject.TAKEOVER,)
-    return (Subject.STORM if row["recovery"].get("hold") == BlockReason.STORM else Subject.RECOVERY,)
 
 
 def _budget_use(row: Mapping[str, Any] | None) -> BudgetUse | None:

@@ -1,4 +1,4 @@
-"""Opening the SQLite file: refuse what is not ours without touching it, then bring it up to date."""
+"""Opening the SQLite file, or making it; what is not ours is refused and not touched."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from sidecar.store.errors import (
     StoreInUseError,
     StoreMissingError,
     StoreTooNewError,
-    StoreTooOldError,
     StoreUnreadableError,
     StoreWriteError,
 )
-from sidecar.store.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from sidecar.store.schema import APPLICATION_ID, TABLES, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +47,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
             # NORMAL would lose the last commits with the power; rule 6 wants the intent on disk before the action.
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
-            _migrate(connection)
+            if fresh:
+                _make_tables(connection)
         except BaseException:
             connection.close()
             raise
@@ -60,7 +60,7 @@ def open_reader(path: Path, *, before_writing: bool = False) -> sqlite3.Connecti
 
     Args:
         path: The database file.
-        before_writing: Look at every page of the file for damage, and let one of an older release pass.
+        before_writing: Look at every page of the file for damage.
 
     Raises:
         StoreError: It is not there, not readable, not ours, damaged, or of another schema.
@@ -166,13 +166,11 @@ def _check(connection: sqlite3.Connection, path: Path, size: int, *, before_writ
     if size == 0:
         raise StoreMissingError(path)
     application = connection.execute("PRAGMA application_id").fetchone()[0]
-    if application != APPLICATION_ID:
-        raise StoreCorruptError(path, "another program wrote it")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION_ID or version < VERSION:
+        raise StoreCorruptError(path, "another program wrote it")
     if version > VERSION:
         raise StoreTooNewError(path, version, VERSION)
-    if version < VERSION and not before_writing:
-        raise StoreTooOldError(path, version, VERSION)
     if not before_writing:
         return
     finding = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -180,13 +178,11 @@ def _check(connection: sqlite3.Connection, path: Path, size: int, *, before_writ
         raise StoreCorruptError(path, str(finding))
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def _make_tables(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        done = connection.execute("PRAGMA user_version").fetchone()[0]
-        for statements in MIGRATIONS[done:]:
-            for statement in statements:
-                connection.execute(statement)
+        for statement in TABLES:
+            connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")

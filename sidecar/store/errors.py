@@ -68,17 +68,6 @@ class StoreTooNewError(StoreError):
         )
 
 
-class StoreTooOldError(StoreError):
-    """An older release wrote the file, and a reader may not bring it up to date."""
-
-    def __init__(self, path: Path, found: int, known: int) -> None:
-        super().__init__(
-            path,
-            f"has schema {found}, and this release reads schema {known}",
-            "start `openclaw-sidecar run` once: it brings the file up to date",
-        )
-
-
 class StoreInUseError(StoreError):
     """Another sidecar writes this store."""
 

@@ -13,7 +13,6 @@ from sidecar.store.errors import (
     StoreCorruptError,
     StoreError,
     StoreTooNewError,
-    StoreTooOldError,
     StoreUnreadableError,
     StoreWriteError,
 )
@@ -122,15 +121,10 @@ def test_a_failed_start_does_not_keep_the_store_locked(filled: Path, clock: Cloc
     IncidentStore(filled, clock).close()
 
 
-def test_a_store_of_an_older_release_is_brought_up_to_date_by_the_sidecar_only(path: Path, clock: Clock) -> None:
+def test_a_database_with_our_mark_and_none_of_our_tables_is_left_alone(path: Path, clock: Clock) -> None:
     path.parent.mkdir()
     alter(path, f"PRAGMA application_id = {APPLICATION_ID}")
-    with pytest.raises(StoreTooOldError, match="openclaw-sidecar run"):
-        IncidentReader(path)
-    with IncidentStore(path, clock) as store:
-        store.save(recovered())
-    with IncidentReader(path) as reader:
-        assert reader.counts_by_verdict() == {"co_tenant": 1}
+    assert "nothing in it was changed" in refused(path, clock, StoreCorruptError)
 
 
 def test_a_save_that_cannot_be_kept_says_so_and_keeps_the_rest(store: IncidentStore) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,9 +7,7 @@ import pytest
 
 from sidecar.core.verdict.incident import Subject
 from sidecar.core.verdict.judge import Verdict
-from sidecar.store.codec import encode
 from sidecar.store.incidents import COVERS_NS, IncidentStore
-from sidecar.store.schema import APPLICATION_ID, MIGRATIONS
 from sidecar.store.stored import PageKey, PageRecord
 from tests.store.samples import NOON, SECOND, foreign, recovered
 
@@ -173,48 +169,6 @@ def test_an_incident_with_one_page_sent_and_one_due_is_not_forgotten(store: Inci
     store.page_attempted(KEY, NOON, None)
     assert store.forget_before(NOON * 2) == 1
     assert store.pending_pages() == []
-
-
-def test_a_store_with_one_page_for_an_incident_is_brought_up_to_date(path: Path, clock: Clock) -> None:
-    """What the page was about is on record: what was known of the incident when it fell due."""
-    events = {
-        "taken": [(1, "external", "refused")],
-        "forked": [(0, "co_tenant", "applied"), (1, "co_tenant", "ineffective")],
-        "storm": [(1, "co_tenant", "not_attempted")],
-        "storm-taken": [(1, "co_tenant", "not_attempted"), (2, "external", "refused")],
-    }
-    path.parent.mkdir(exist_ok=True)
-    old = sqlite3.connect(path, isolation_level=None)
-    for statement in (statement for statements in MIGRATIONS[:5] for statement in statements):
-        old.execute(statement)
-    old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    old.execute("PRAGMA user_version = 5")
-    for name, happened in events.items():
-        verdict = Verdict(happened[-1][1])
-        body = json.loads(encode(foreign(name, verdict=verdict)))
-        del body["paged_for"]
-        row = (name, NOON, NOON, verdict.value, b"", b"", b"", b"", json.dumps({**body, "paged": True}))
-        old.execute("INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-        for event in happened:
-            columns = "incident_id, at_ns, verdict, outcome, reason, count, turn_lost"
-            old.execute(f"INSERT INTO incident_events ({columns}) VALUES (?, ?, ?, ?, '', 0, 0)", (name, *event))
-        old.execute("INSERT INTO pages (incident_id, due_at_ns, attempts, last_error) VALUES (?, 1, 3, 'no')", (name,))
-        old.execute("INSERT INTO page_deliveries VALUES (?, 'abc', 7)", (name,))
-    old.close()
-
-    with IncidentStore(path, clock) as store:
-        found = {due.key.incident_id: due for due in store.pending_pages()}
-        assert {name: due.key.about for name, due in found.items()} == {
-            "taken": Subject.TAKEOVER,
-            "forked": Subject.RECOVERY,
-            "storm": Subject.STORM,
-            "storm-taken": Subject.STORM,
-        }
-        assert {(due.page.attempts, due.page.last_error, due.page.due_at_ns) for due in found.values()} == {
-            (3, "no", 1)
-        }
-        assert {store.deliveries(due.key) for due in found.values()} == {frozenset({"abc"})}
-        assert found["taken"].incident.paged_for == (Subject.TAKEOVER,)
 
 
 def test_a_page_covers_for_a_quarter_of_an_hour(store: IncidentStore, clock: Clock) -> None:
