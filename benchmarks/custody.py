@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.core.custody.files.account import Account
-from sidecar.core.custody.files.examine import examine
+from sidecar.core.custody.files.account import FileAccount
 from sidecar.core.custody.files.manifest import Manifest
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.content import BytesContent
@@ -42,8 +41,8 @@ def measure_custody() -> Iterator[dict[str, Any]]:
                 assert take_snapshot(path).content is not None
 
             def decide(path: Path = path, trusted: Manifest = trusted, changes: list[Change] = changes) -> None:
-                account = Account(trusted, Fingerprint.absent(), changes=tuple(changes))
-                evidence = Evidence("run", examine(account, take_snapshot(path)), can_reload=True)
+                account = FileAccount(trusted, Fingerprint.absent(), changes=tuple(changes))
+                evidence = Evidence("run", account.examined(take_snapshot(path)), can_reload=True)
                 assert judge(evidence, Policy()).verdict is Verdict.CO_TENANT
 
             reading, judging = _median_ms(read), _median_ms(decide)

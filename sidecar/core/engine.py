@@ -1,7 +1,7 @@
 """The state machine of the core: events in, decisions out.
 
-It keeps a `Registry` of what is known and has a `Decider` judge it. Nothing happens without an event; the same events
-in the same order give the same decisions. Times come with the events.
+It keeps `Ledgers` of the session files and a `Registry` of all else that is known, and has a `Decider` judge it.
+Nothing happens without an event; the same events in the same order give the same decisions. Times come with the events.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from sidecar.core import events as ev
 from sidecar.core.custody.files.chain import beginning, examine
 from sidecar.core.custody.files.ledger import Ledger
+from sidecar.core.custody.files.ledgers import Ledgers
 from sidecar.core.decisions import (
     Decision,
     KeepChains,
@@ -34,7 +35,7 @@ from sidecar.core.windows.links import link_lost, link_opened
 from sidecar.core.windows.lock_timeouts import LockTimeouts, answer_wait
 from sidecar.core.windows.lost_turns import LostTurns
 from sidecar.core.windows.registry import Registry
-from sidecar.core.windows.window import NOT_READ, Window
+from sidecar.core.windows.window import NOT_READ
 from sidecar.core.windows.without_preload import ChangesWithoutPreload
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from sidecar.core.policy.gate import RecoveryGate
     from sidecar.core.policy.policy import Mode, Policy
     from sidecar.core.windows.lock_table import LockTable
+    from sidecar.core.windows.window import Window
 
 MAX_KEPT_AT_ONCE: Final = 25
 """Chains that one `sidecar.core.events.TimePassed` gives out: a gateway may be waiting for an answer."""
@@ -62,7 +64,8 @@ class Engine:
     """Judges every change of every fenced session file.
 
     Attributes:
-        registry: Everything that is known: the linked processes, the accounts, the windows.
+        ledgers: What is known of each session file.
+        registry: What else is known: the linked processes, the windows.
     """
 
     def __init__(self, policy: Policy, mode: Mode, spent: Iterable[Spent] = ()) -> None:
@@ -73,7 +76,8 @@ class Engine:
             mode: Whether commands are given.
             spent: Recoveries of an earlier life, which count in the budgets.
         """
-        self.registry = Registry()
+        self.ledgers = Ledgers()
+        self.registry = Registry(self.ledgers)
         self._decider = Decider(self.registry, policy, mode, spent)
         self._lost_turns = LostTurns()
         self._late = LateAnswers(self.registry, self._decider, self._lost_turns)
@@ -243,10 +247,10 @@ class Engine:
             case ev.LineageChecked():
                 return self._answers.lineage_checked(event)
             case ev.ChainRecalled():
-                self.registry.ledger(event.chain.file).recall(event.chain, event.reason)
+                self.ledgers[event.chain.file].recall(event.chain, event.reason)
                 return []
             case ev.AccountRecalled():
-                self.registry.ledgers[event.file] = Ledger(event.account)
+                self.ledgers[event.file] = Ledger(event.account)
                 return []
             case ev.TimePassed():
                 return self._time_passed(event)
@@ -265,23 +269,23 @@ class Engine:
 
     def is_untouched(self, file: str, now: Fingerprint) -> bool:
         """The file still is as it was at its fence, or as its account has it: it has met nothing that could be lost."""
-        ledger = self.registry.ledgers.get(file)
+        ledger = self.ledgers.get(file)
         at_rest = ledger is None or (ledger.account.head == now and not ledger.account.changes)
-        return at_rest and all(w.fence == now and not w.account.changes for w in self.registry.on_file(file))
+        return at_rest and all(w.fence == now and not w.account.changes for w in self.registry.windows_on(file))
 
     def is_fenced(self, file: str) -> bool:
         """A window is open on this file."""
-        return bool(self.registry.on_file(file))
+        return bool(self.registry.windows_on(file))
 
     @property
     def unsaved(self) -> bool:
         """There are chains to be kept: `sidecar.core.events.TimePassed` asks for some of them."""
-        return any(ledger.unsaved for ledger in self.registry.ledgers.values())
+        return any(ledger.unsaved for ledger in self.ledgers.values())
 
     @property
     def files(self) -> Mapping[str, str]:
         """The files with an account, and the hash of the session key of each, where a run told it."""
-        return {file: ledger.session for file, ledger in self.registry.ledgers.items()}
+        return {file: ledger.session for file, ledger in self.ledgers.items()}
 
     def chain(self, file: str, snapshot: Snapshot, at_ns: int) -> Chain:
         """The chain of custody of a file; changes nothing.
@@ -291,7 +295,7 @@ class Engine:
             snapshot: The file as it was read; no report about it is outstanding.
             at_ns: The time.
         """
-        ledger = self.registry.ledgers.get(file)
+        ledger = self.ledgers.get(file)
         if ledger is None:
             return examine(beginning(file, at_ns), (), snapshot)
         kernel_evidence = self.registry.kernel_evidence(file, ledger.account)
@@ -299,27 +303,27 @@ class Engine:
 
     def _begin(self, file: str) -> list[Decision]:
         """The first word of a file: is there something from before?"""
-        ledger = self.registry.ledger(file)
+        ledger = self.ledgers[file]
         asked, ledger.asked = ledger.asked, True
         return [] if asked else [RecallChain(file=file)]
 
     def _time_passed(self, event: ev.TimePassed) -> list[Decision]:
-        unsaved = [(file, ledger) for file, ledger in self.registry.ledgers.items() if ledger.unsaved]
+        unsaved = [(file, ledger) for file, ledger in self.ledgers.items() if ledger.unsaved]
         chains = [ledger.saved(file, event.at_ns) for file, ledger in unsaved[:MAX_KEPT_AT_ONCE]]
         if len(unsaved) <= MAX_KEPT_AT_ONCE:
             # What is put away must have been kept before.
-            self.registry.prune(event.at_ns)
+            self.ledgers.prune({w.file for w in self.windows}, event.at_ns)
             self._without_preload.prune(event.at_ns)
         kept = tuple(chain for chain in chains if chain.witnessed)
         return [KeepChains(chains=kept)] if kept else []
 
     def _file_moved(self, event: ev.FingerprintChanged) -> list[Decision]:
         """A fenced file is read again; a change by a process without a link is noted."""
-        windows = self.registry.on_file(event.file)
+        windows = self.registry.windows_on(event.file)
         if windows:
             moved = any(w.fence != event.fingerprint for w in windows)
             return [ReadFile(file=event.file, settle=True)] if moved else []
-        ledger = self.registry.ledgers.get(event.file)
+        ledger = self.ledgers.get(event.file)
         if ledger is not None and ledger.has_word_of(event.fingerprint):
             return []  # whoever did it spoke for itself, and may be gone by now
         return list(self._without_preload.changed(event, self.registry.linked_pids(), self.mode))
@@ -327,10 +331,7 @@ class Engine:
     def _fence_set(self, event: ev.FenceSet) -> list[Decision]:
         window = self.registry.windows.get(event.window)
         if window is None:
-            window = Window(
-                event.window, self.registry.gateway(event.link), event.file, event.run, event.fence, event.at_ns
-            )
-            self.registry.windows[event.window] = window
+            window = self.registry.open(event)
             window.note(event.at_ns, "fence set", f"at {event.fence.size} bytes")
             self.registry.outcomes.opened(window)
         else:
@@ -340,7 +341,7 @@ class Engine:
         window.run = event.run
         mark = self.registry.kernel_log.mark()
         begin = self._begin(event.file)
-        ledger = self.registry.ledger(event.file)
+        ledger = self.ledgers[event.file]
         ledger.session = event.run.session or ledger.session
         ledger.expire(event.at_ns)
         if ledger.advance(event.fence, self.registry.kernel_evidence(event.file, ledger.account)) is not None:
@@ -377,9 +378,9 @@ class Engine:
     def _file_changed(self, event: ev.FileChanged) -> list[Decision]:
         change = event.change
         begin = self._begin(event.file)
-        ledger = self.registry.ledger(event.file)
+        ledger = self.ledgers[event.file]
         ledger.report(change)
-        windows = self.registry.on_file(event.file)
+        windows = self.registry.windows_on(event.file)
         for window in windows:
             window.report(change)
             if change.finished:
@@ -396,7 +397,7 @@ class Engine:
 
     def _lock_taken(self, event: ev.LockTaken) -> list[Decision]:
         self.registry.locks.taken(event)
-        for window in self.registry.on_file(event.file):
+        for window in self.registry.windows_on(event.file):
             window.note(
                 event.at_ns, "lock taken", f"by {event.writer.label()} after {event.wait_ns / _NS_PER_MS:.1f} ms"
             )
@@ -405,7 +406,7 @@ class Engine:
     def _lock_released(self, event: ev.LockReleased) -> list[Decision]:
         self.registry.outcomes.add(self.registry.locks.released(event))
         wanted = False
-        for window in self.registry.on_file(event.file):
+        for window in self.registry.windows_on(event.file):
             window.note(
                 event.at_ns, "lock released", f"by {event.writer.label()} after {event.held_ns / _NS_PER_MS:.1f} ms"
             )
@@ -416,14 +417,14 @@ class Engine:
         if event.pid in self.registry.linked_pids():
             return []
         self.registry.locks.seen(event)
-        for window in self.registry.on_file(event.file):
+        for window in self.registry.windows_on(event.file):
             window.note(event.at_ns, "lock taken", f"by process {event.pid}, which has no link ({event.exe})")
         return []
 
     def _kernel_saw(self, event: ev.KernelAccess) -> list[Decision]:
         """A stranger at a fenced file is worth a line, the first time of each kind."""
         before = self.registry.kernel_log.saw(event.file, event.process, event.act, event.at_ns)
-        for window in self.registry.on_file(event.file):
+        for window in self.registry.windows_on(event.file):
             mark = window.account.mark
             news = mark is not None and before <= mark.number
             if news and not self.registry.knows(event.process, window.account.changes):
@@ -433,11 +434,11 @@ class Engine:
     def _snapshot_taken(self, event: ev.SnapshotTaken) -> list[Decision]:
         """The file was read: either to establish custody at a fence, or because something changed in a window."""
         decisions: list[Decision] = []
-        windows = self.registry.on_file(event.file)
+        windows = self.registry.windows_on(event.file)
         waiting = [w for w in windows if w.may_be_read and w.fence == event.snapshot.fingerprint]
         for window in windows:
             window.account = window.account.owned(event.snapshot)
-        ledger = self.registry.ledger(event.file)
+        ledger = self.ledgers[event.file]
         strange: list[Span] = []
         fenced = True
         if event.file in self.registry.unsettled or not event.settled:

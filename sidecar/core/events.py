@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sidecar.core.custody.files.account import Account
+    from sidecar.core.custody.files.account import FileAccount
     from sidecar.core.custody.files.chain import KeptChain
     from sidecar.core.facts.change import Change
     from sidecar.core.facts.content import Snapshot
@@ -354,7 +354,7 @@ class AccountRecalled:
     """What was known of a file when a recorded window opened; told in a replay only."""
 
     file: str
-    account: Account
+    account: FileAccount
     at_ns: int
 
 

@@ -69,7 +69,7 @@ class WindowOpened:
     """A run set its fence.
 
     Attributes:
-        size_bytes: Of the file at the fence.
+        size: How much the transcript held at the fence; of a file, bytes.
         partial: The fence was set before the sidecar looked: this is the first word of it.
     """
 
@@ -77,17 +77,17 @@ class WindowOpened:
     file: str
     run: Run
     gateway: Gateway
-    size_bytes: int
+    size: int
     at_ns: int
     partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FenceMoved:
-    """The run recorded a new fingerprint; ``size_bytes`` is that of the file then."""
+    """The run recorded a new fingerprint; ``size`` as in `WindowOpened`."""
 
     window: str
-    size_bytes: int
+    size: int
     at_ns: int
 
 

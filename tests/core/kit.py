@@ -7,7 +7,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from sidecar.core import events as ev
-from sidecar.core.custody.files.examine import examine
 from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence
 from sidecar.core.decisions import Approve, CheckLineage, Decision, ReadFile, RecallChain, Refuse, SaveIncident
 from sidecar.core.engine import Engine
@@ -25,7 +24,7 @@ from sidecar.core.verdict import judge as verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sidecar.core.custody.files.account import Account
+    from sidecar.core.custody.files.account import FileAccount
     from sidecar.core.verdict.incident import Incident, Subject
     from sidecar.core.verdict.judge import Judgement
 
@@ -53,7 +52,7 @@ class Evidence:
     """What a verdict on a file rests on: its account, the file as it was read, and whose window it is."""
 
     run_id: str
-    account: Account
+    account: FileAccount
     snapshot: Snapshot
     can_reload: bool
     file: str = ""
@@ -64,7 +63,7 @@ class Evidence:
 
 def judge(evidence: Evidence, policy: Policy) -> Judgement:
     """Examine the file, and judge what was found."""
-    finding = examine(evidence.account, evidence.snapshot, evidence.kernel_evidence, evidence.gateway_uid)
+    finding = evidence.account.examined(evidence.snapshot, evidence.kernel_evidence, evidence.gateway_uid)
     case = verdict.Evidence(evidence.run_id, finding, evidence.can_reload, evidence.file, evidence.session)
     return verdict.judge(case, policy)
 

@@ -10,6 +10,7 @@ import pytest
 from sidecar.core import events as ev
 from sidecar.core.custody.files.chain import MAX_GAPS, Chain, Gap, KeptChain, widened
 from sidecar.core.custody.files.ledger import MAX_CHANGES, Ledger
+from sidecar.core.custody.files.ledgers import IDLE_NS, MAX_LEDGERS
 from sidecar.core.decisions import KeepChains, ReadFile, RecallChain, Refuse
 from sidecar.core.engine import MAX_KEPT_AT_ONCE
 from sidecar.core.facts.change import Change, Operation
@@ -17,7 +18,6 @@ from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
-from sidecar.core.windows.registry import IDLE_NS, MAX_LEDGERS
 from tests.core.kit import CHANNEL, CRON, FILE, LINK, MISSING, OTHER_RUN, OWN, RUN, Bench, Disk
 
 OLD = b'{"type":"session"}\n'
@@ -240,7 +240,7 @@ def test_the_account_of_a_file_on_which_no_run_sets_a_fence_stays_small() -> Non
     for n in range(3 * MAX_CHANGES):
         bench.write(CRON, b"%d\n" % n)
 
-    ledger = bench.engine.registry.ledgers[FILE]
+    ledger = bench.engine.ledgers[FILE]
     assert len(ledger.account.changes) <= MAX_CHANGES
     assert chain(bench).differences == ()
     assert len(chain(bench).ranges) == 3 * MAX_CHANGES + 2
@@ -253,7 +253,7 @@ def test_reports_that_lead_nowhere_are_given_up_and_custody_with_them() -> None:
         bench.disk.append(b"foreign\n")
         bench.write(CRON, b"%d\n" % n)
 
-    ledger = bench.engine.registry.ledgers[FILE]
+    ledger = bench.engine.ledgers[FILE]
     assert len(ledger.account.changes) <= MAX_CHANGES
     assert ledger.account.manifest is None
 

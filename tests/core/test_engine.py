@@ -797,7 +797,7 @@ def test_custody_at_a_fence_is_kept_without_reading_when_the_reports_lead_there(
     event = ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=bench.disk.fingerprint, run=RUN, at_ns=bench.now())
 
     assert bench.engine.handle(event) == []
-    assert bench.engine.windows[0].account.manifest is not None
+    assert bench.engine.windows[0].account.known
 
 
 def test_a_gap_ahead_of_a_fence_has_the_file_read() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from sidecar.core import events as ev
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.outcomes import Ending
-from sidecar.core.windows.lock_table import MAX_FILES, MAX_HOLDS, LockTable
+from sidecar.core.windows.lock_table import MAX_HOLDS, MAX_LOCKS, LockTable
 from tests.core.kit import CRON, FILE, LINK, OTHER_LINK, OWN
 
 SEEN = ev.LockFileSeen(file=FILE, pid=4711, exe="/usr/bin/python3", at_ns=5)
@@ -31,10 +31,10 @@ def test_holds_that_never_end_are_forgotten_in_the_end() -> None:
     locks = LockTable()
     for number in range(MAX_HOLDS + 5):
         locks.taken(ev.LockTaken(file=FILE, hold=f"h{number}", writer=CRON, wait_ns=0, at_ns=number, link=LINK))
-    for number in range(MAX_FILES + 5):
+    for number in range(MAX_LOCKS + 5):
         locks.taken(ev.LockTaken(file=f"f{number}", hold="h", writer=CRON, wait_ns=0, at_ns=number, link=LINK))
     assert locks.holder(FILE, 0, 0) is None
-    assert locks.holder(f"f{MAX_FILES}", 0, 0) is not None
+    assert locks.holder(f"f{MAX_LOCKS}", 0, 0) is not None
 
 
 def test_a_hold_is_that_of_the_link_which_reported_it() -> None:

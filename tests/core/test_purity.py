@@ -147,19 +147,24 @@ NEUTRAL: Final = sorted(
         *(CORE / "verdict").glob("[!_]*.py"),
         *(CORE / "policy").glob("[!_]*.py"),
         CORE / "custody" / "finding.py",
-        *(CORE / "windows" / f"{name}.py" for name in ("life", "window", "record", "links", "lost_turns")),
+        CORE / "custody" / "account.py",
+        *(path for path in (CORE / "windows").glob("[!_]*.py") if path.stem != "without_preload"),
     )
 )
-"""What judges a transcript, be it a file or rows of a database (docs/architecture.md, "Words": version, span)."""
+"""What judges a transcript, be it a file or rows of a database (docs/architecture.md, "Words": version, span).
 
-OF_FILES: Final = re.compile(r"sidecar\.core\.(custody\.files\.(?!account\b)|facts\.(content|fingerprint)\b)")
-"""All but the account, which a window holds and hands on; that of rows will be another class with the same methods."""
+Not `without_preload`: it opens no window, and tells of files alone, whose fingerprints inotify saw change.
+"""
+
+OF_FILES: Final = re.compile(r"sidecar\.core\.(custody\.files|facts\.(content|fingerprint))\b")
 FILE_VALUES: Final = frozenset({"Fingerprint", "Manifest", "Segment", "Snapshot", "Content", "Range"})
 NAMED_AS_STORED: Final = {
     "file": "the transcript's id in access requests, rules and incidents, as policies and incidents' JSON have it",
     "files": "the condition of a policy's rule",
     "session_file": "the same id in an incident's JSON",
     "bytes": "the size of a writer's share in an incident's JSON",
+    "LockFileSeen": "a lock is a file, whatever the transcript is",
+    "LockFileGone": "the same",
     "BYTES": "the grade of evidence, as incidents' JSON has it",
 }
 

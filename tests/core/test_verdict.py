@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.custody.files.account import Account
+from sidecar.core.custody.files.account import FileAccount
 from sidecar.core.custody.files.manifest import Manifest
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.content import BytesContent, Snapshot
@@ -135,7 +135,7 @@ class Scene:
     def evidence(self, *, can_reload: bool = True, broken: Reason | None = None, run_id: str = RUN.run_id) -> Evidence:
         return Evidence(
             run_id=run_id,
-            account=Account(self.trusted, self.fence, 1000, tuple(self.changes), broken=broken),
+            account=FileAccount(self.trusted, self.fence, 1000, tuple(self.changes), broken=broken),
             snapshot=self.disk.snapshot,
             can_reload=can_reload,
         )

@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sidecar.core import events as ev
+from sidecar.core.custody.files.account import FileAccount
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.life import Behind, Custody
@@ -15,7 +16,7 @@ from tests.model.world import MESSAGES, bytes_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sidecar.core.custody.files.account import Account
+    from sidecar.core.custody.account import Account
     from sidecar.core.custody.files.manifest import Manifest
     from sidecar.core.engine import Engine
     from sidecar.core.facts.change import Change
@@ -100,6 +101,7 @@ class _Pieces:
         self.data(None if manifest is None else b"".join(bytes_of(s.sha256) for s in manifest.segments))
 
     def account(self, account: Account) -> None:
+        assert isinstance(account, FileAccount)
         self.fingerprints(account.head)
         self.manifest(account.manifest)
         self.changes(account.changes)
@@ -185,7 +187,7 @@ class Mind(NamedTuple):
 
 def of_mind(engine: Engine, *, swapped: bool) -> Mind:
     registry = engine.registry
-    ledger = registry.ledgers[FILE]
+    ledger = engine.ledgers[FILE]
     pieces = _Pieces(swapped=swapped)
     pieces.account(ledger.account)
     pieces.plain(bool(registry.unsettled))

@@ -58,3 +58,8 @@ class Snapshot:
     regular: bool = True
     uid: int = -1
     problem: str = ""
+
+    @property
+    def version(self) -> Fingerprint:
+        """Which state of the transcript was read."""
+        return self.fingerprint

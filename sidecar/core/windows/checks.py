@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.custody.files.examine import examine
 from sidecar.core.decisions import Decision, Refuse, SaveIncident
 from sidecar.core.facts.change import Operation
 from sidecar.core.facts.reasons import Reason, ReasonCode
@@ -15,9 +14,9 @@ from sidecar.core.verdict.judge import Evidence, Judgement, Verdict, judge
 from sidecar.core.windows.decide import UNHEARD, due, heard_ns, saved, withdraw
 
 if TYPE_CHECKING:
-    from sidecar.core.custody.files.account import Account
+    from sidecar.core.custody.account import Account
     from sidecar.core.events import CommandWithheld, LineageChecked, RecoveryApplied, TurnTripped, VerdictAsked
-    from sidecar.core.facts.content import Snapshot
+    from sidecar.core.facts.version import Reading
     from sidecar.core.windows.decide import Decider
     from sidecar.core.windows.late_answers import LateAnswers
     from sidecar.core.windows.registry import Registry
@@ -36,30 +35,30 @@ class Checks:
         self._decider = decider
         self._late = late
 
-    def look(self, window: Window, snapshot: Snapshot, at_ns: int, *, over: bool = False) -> list[Decision]:
+    def look(self, window: Window, reading: Reading, at_ns: int, *, over: bool = False) -> list[Decision]:
         """Judge a change that the gateway has not asked about yet; push an approval or find a takeover early.
 
         Where the run is done with its window (``over``) there is no fence left to move, and only a takeover is told.
         """
-        judgement = self._decider.judge(window, snapshot)
+        judgement = self._decider.judge(window, reading)
         if over and judgement.verdict is not Verdict.EXTERNAL:
             return []
-        return [*self._decider.met(window, judgement, at_ns), *self._looked(window, judgement, snapshot, at_ns)]
+        return [*self._decider.met(window, judgement, at_ns), *self._looked(window, judgement, reading, at_ns)]
 
-    def _looked(self, window: Window, judgement: Judgement, snapshot: Snapshot, at_ns: int) -> list[Decision]:
+    def _looked(self, window: Window, judgement: Judgement, reading: Reading, at_ns: int) -> list[Decision]:
         if judgement.verdict is Verdict.UNATTRIBUTED:
             return []
-        judgement = self._decider.observe(window, judgement, snapshot.fingerprint, at_ns)
+        judgement = self._decider.observe(window, judgement, reading.version, at_ns)
         if not judgement.may_recover:
             return self._decider.refused(window, judgement)
         held = self._decider.held(window, at_ns)
         if held is not None:
             return self._decider.not_attempted(window, held)
-        if window.approved == snapshot.fingerprint:
+        if window.approved == reading.version:
             return []
-        return self._decider.approved(window, snapshot.fingerprint, judgement, at_ns)
+        return self._decider.approved(window, reading.version, judgement, at_ns)
 
-    def look_back(self, window: Window, snapshot: Snapshot, at_ns: int) -> list[Decision]:
+    def look_back(self, window: Window, reading: Reading, at_ns: int) -> list[Decision]:
         """Judge what the fence has left behind. Nothing can be recovered there, but a takeover is not hidden.
 
         The run writes, and what the file is then becomes its fence: a stranger's bytes that came in between, too.
@@ -68,7 +67,7 @@ class Checks:
         if left is None:
             return []
         told = window.incident is not None and window.incident.verdict is Verdict.EXTERNAL
-        judgement = None if told else self._judge_left(window, left, snapshot)
+        judgement = None if told else self._judge_left(window, left, reading)
         taken_in = judgement is not None and judgement.verdict is Verdict.EXTERNAL
         window.looked_back(taken_in=taken_in)
         if judgement is None or not taken_in:
@@ -77,13 +76,14 @@ class Checks:
         judgement = replace(judgement, reason=reason, policy=self._decider.policy.digest)
         # An incident of its own: the window goes on from its new fence, and its verdicts do not rest on this look.
         apart = window.apart(left.head or window.fence)
-        apart.observe(judgement, snapshot.fingerprint, self._registry.locks.foreign(window.file), at_ns)
+        apart.observe(judgement, reading.version, self._registry.locks.foreign(window.file), at_ns)
         apart.close(at_ns)
         return self._decider.recorded(apart, judgement)
 
-    def _judge_left(self, window: Window, left: Account, snapshot: Snapshot) -> Judgement:
-        finding = examine(left, snapshot)
-        evidence = Evidence(window.run.run_id, finding, can_reload=False, file=window.file, session=window.run.session)
+    def _judge_left(self, window: Window, left: Account, reading: Reading) -> Judgement:
+        evidence = Evidence(
+            window.run.run_id, left.examined(reading), can_reload=False, file=window.file, session=window.run.session
+        )
         return judge(evidence, self._decider.policy)
 
     def asked(self, event: VerdictAsked) -> list[Decision]:
@@ -93,7 +93,7 @@ class Checks:
             window.lose_custody(Reason(ReasonCode.FENCE_NOT_AS_REPORTED))
         if event.unheard:
             window.lose_custody(UNHEARD)
-        if event.snapshot.fingerprint != event.current:
+        if event.snapshot.version != event.current:
             # Nothing is concluded from it: the gateway asks again, or its own fence stops the turn.
             return [refusal(event, Verdict.UNATTRIBUTED, Reason(ReasonCode.CHANGED_WHILE_LOOKED_AT))]
         judgement = self._decider.judge(window, event.snapshot)
@@ -165,7 +165,7 @@ class Checks:
         # What was judged at the check, under the lock, stands, unless a takeover shows now.
         if window.incident is None or judgement.verdict is Verdict.EXTERNAL:
             foreign = self._registry.locks.foreign(window.file)
-            window.observe(judgement, event.snapshot.fingerprint, foreign, event.at_ns)
+            window.observe(judgement, event.snapshot.version, foreign, event.at_ns)
         incident = window.amend(turn_lost=True)
         self._registry.outcomes.turn_lost(window.window_id, incident.verdict, event.at_ns)
         self._registry.outcomes.tripped(window, event.at_ns)
@@ -218,7 +218,7 @@ class Checks:
     def _unproven(self, window: Window, event: LineageChecked) -> list[Decision]:
         """The history could not be read: without it no effect shows (rule 6), unless the session itself is over."""
         window.note(event.at_ns, "history not read", event.problem)
-        changes = self._registry.ledger(window.file).account.changes
+        changes = self._registry.accounts.changes(window.file)
         if any(c.finished and c.operation is Operation.REMOVE for c in changes):
             return saved(window.snapshot())
         reason = Reason.of(ReasonCode.HISTORY_UNREAD, problem=event.problem)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.custody.files.examine import examine
 from sidecar.core.decisions import Approve, Decision, SaveIncident, Withdraw
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sidecar.core.events import LockTimedOut, PauseChanged, PolicyChanged, TurnTripped, VerdictAsked
-    from sidecar.core.facts.content import Snapshot
-    from sidecar.core.facts.fingerprint import Fingerprint
+    from sidecar.core.facts.version import Reading, Version
     from sidecar.core.policy.budget import Spent
     from sidecar.core.policy.policy import Mode, Policy
     from sidecar.core.verdict.incident import Incident
@@ -68,17 +66,17 @@ class Decider:
         self.note("paused", event.pause.reason, event.at_ns)
         return self.withdraw_all(ReasonCode.WITHDRAWN_PAUSED)
 
-    def judge(self, window: Window, snapshot: Snapshot) -> Judgement:
-        """What the rules in force say of a file as it is now."""
+    def judge(self, window: Window, reading: Reading) -> Judgement:
+        """What the rules in force say of a transcript as it is now."""
         kernel_evidence = self._registry.kernel_evidence(window.file, window.account)
-        finding = examine(window.account, snapshot, kernel_evidence, window.gateway.uid)
+        finding = window.account.examined(reading, kernel_evidence, window.gateway.uid)
         evidence = Evidence(
             window.run.run_id, finding, window.gateway.can_reload, file=window.file, session=window.run.session
         )
         return replace(judge(evidence, self.policy), policy=self.policy.digest)
 
     def unchanged(self) -> Judgement:
-        """Nothing was done to the file."""
+        """Nothing was done to the transcript."""
         reason = Reason(ReasonCode.FILE_AT_FENCE)
         return Judgement(Verdict.UNCHANGED, Grade.BYTES, reason, may_recover=True, policy=self.policy.digest)
 
@@ -99,11 +97,11 @@ class Decider:
         """What holds back a recovery that the verdict allows; None when nothing does."""
         return self.gate.held(self.policy, window.file, at_ns, paid=window.counted)
 
-    def observe(self, window: Window, judgement: Judgement, current: Fingerprint, at_ns: int) -> Judgement:
+    def observe(self, window: Window, judgement: Judgement, current: Version, at_ns: int) -> Judgement:
         """Take a judgement into the window's incident.
 
         Returns:
-            The judgement, or a refusal if a takeover was seen in this window before: that its bytes are gone again
+            The judgement, or a refusal if a takeover was seen in this window before: that its contents are gone again
             does not mean that no one has read them.
         """
         incident = window.observe(judgement, current, self._registry.locks.foreign(window.file), at_ns)
@@ -115,7 +113,7 @@ class Decider:
     def approved(
         self,
         window: Window,
-        current: Fingerprint,
+        current: Version,
         judgement: Judgement,
         at_ns: int,
         asked: VerdictAsked | None = None,

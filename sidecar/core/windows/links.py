@@ -44,8 +44,7 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
             decisions.append(SaveIncident(incident=incident))
         registry.outcomes.ended(window, ending, event.at_ns, final=not window.records)
         decisions += registry.end(window, unproven=bool(window.records))
-    for ledger in registry.ledgers.values():
-        ledger.abandon(event.link, event.at_ns)
+    registry.accounts.abandon(event.link, event.at_ns)
     for window in registry.windows.values():
         window.abandon(event.link)
     announced = gateway is not None and gateway.role is Role.COTENANT

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sidecar.core.events import LockReleased
     from sidecar.core.facts.writer import Writer
 
-MAX_FILES: Final = 4_096
+MAX_LOCKS: Final = 4_096
 MAX_HOLDS: Final = 16
 """Holds that are remembered of one file, the ended ones among them."""
 
@@ -65,7 +65,7 @@ class ForeignHold:
 
 
 @dataclass(slots=True)
-class _FileLock:
+class _Lock:
     holds: list[LockHold] = field(default_factory=list)
     last: Writer | None = None
     foreign: ForeignHold | None = None
@@ -76,11 +76,11 @@ class LockTable:
 
     def __init__(self) -> None:
         """No lock is known to be held."""
-        self._files: OrderedDict[str, _FileLock] = OrderedDict()
+        self._locks: OrderedDict[str, _Lock] = OrderedDict()
 
     def taken(self, event: LockTaken) -> None:
         """A linked process acquired a lock."""
-        known = self._file(event.file)
+        known = self._lock(event.file)
         holds = known.holds
         holds.append(LockHold(event.link, event.hold, event.writer, known.last, event.wait_ns, event.at_ns))
         known.last = event.writer
@@ -89,7 +89,7 @@ class LockTable:
     def released(self, event: LockReleased) -> HoldEnded:
         """A linked process released a lock; a hold whose beginning was not reported has a length all the same."""
         ended: LockHold | None = None
-        known = self._files.get(event.file)
+        known = self._locks.get(event.file)
         holds = known.holds if known is not None else []
         for index, hold in enumerate(holds):
             if hold.until_ns is None and (hold.link, hold.hold) == (event.link, event.hold):
@@ -108,17 +108,17 @@ class LockTable:
 
     def seen(self, event: LockFileSeen) -> None:
         """A lock file names a process without a link."""
-        self._file(event.file).foreign = ForeignHold(event.pid, event.exe, event.at_ns)
+        self._lock(event.file).foreign = ForeignHold(event.pid, event.exe, event.at_ns)
 
     def gone(self, event: LockFileGone) -> None:
         """A lock file was removed."""
-        known = self._files.get(event.file)
+        known = self._locks.get(event.file)
         if known is not None and known.foreign is not None and known.foreign.until_ns is None:
             known.foreign = replace(known.foreign, until_ns=event.at_ns)
 
     def linked(self, pid: int) -> None:
         """This process has a link now and reports its holds itself."""
-        for known in self._files.values():
+        for known in self._locks.values():
             if known.foreign is not None and known.foreign.pid == pid:
                 known.foreign = None
 
@@ -129,7 +129,7 @@ class LockTable:
             Its open holds. One that the process has reported on another link meanwhile goes on there.
         """
         ended = []
-        for file, known in self._files.items():
+        for file, known in self._locks.items():
             gone = [h for h in known.holds if h.link == link]
             if gone:
                 known.holds = [h for h in known.holds if h.link != link]
@@ -143,19 +143,19 @@ class LockTable:
         """All open holds, as the end of the sidecar cuts them short."""
         return [
             _broken(file, hold, Ending.SIDECAR_STOPPED, at_ns)
-            for file, known in self._files.items()
+            for file, known in self._locks.items()
             for hold in known.holds
             if hold.until_ns is None
         ]
 
     def last_holder(self, file: str) -> Writer | None:
         """The linked process that acquired this lock last; None when not known."""
-        known = self._files.get(file)
+        known = self._locks.get(file)
         return known.last if known is not None else None
 
     def is_held(self, file: str, links: Container[str]) -> bool:
         """One of these links reported a hold of this file that has not ended."""
-        known = self._files.get(file)
+        known = self._locks.get(file)
         return known is not None and any(h.until_ns is None and h.link in links for h in known.holds)
 
     def holder(self, file: str, pid: int, since_ns: int) -> LockHold | None:
@@ -166,7 +166,7 @@ class LockTable:
             pid: The process that the lock file names; 0 where there is none any more: then any process.
             since_ns: When the waiting for the lock began.
         """
-        known = self._files.get(file)
+        known = self._locks.get(file)
         held = [
             h
             for h in (known.holds if known is not None else ())
@@ -176,12 +176,12 @@ class LockTable:
 
     def foreign(self, file: str) -> ForeignHold | None:
         """The last process without a link that was seen to hold the lock, whether or not it still does."""
-        known = self._files.get(file)
+        known = self._locks.get(file)
         return known.foreign if known is not None else None
 
     def recount(self, file: str) -> list[LockTaken | LockFileSeen | LockFileGone]:
         """The events that lead an empty table to the holds of a file: the open ones, and the last foreign one."""
-        known = self._files.get(file)
+        known = self._locks.get(file)
         if known is None:
             return []
         events: list[LockTaken | LockFileSeen | LockFileGone] = [
@@ -196,14 +196,14 @@ class LockTable:
                 events.append(LockFileGone(file=file, at_ns=foreign.until_ns))
         return events
 
-    def _file(self, file: str) -> _FileLock:
-        known = self._files.get(file)
+    def _lock(self, file: str) -> _Lock:
+        known = self._locks.get(file)
         if known is None:
-            known = self._files[file] = _FileLock()
-            if len(self._files) > MAX_FILES:
-                self._files.popitem(last=False)
+            known = self._locks[file] = _Lock()
+            if len(self._locks) > MAX_LOCKS:
+                self._locks.popitem(last=False)
         else:
-            self._files.move_to_end(file)
+            self._locks.move_to_end(file)
         return known
 
 

@@ -44,7 +44,7 @@ class LockTimeouts:
         holder = self._holder(window, event)
         timeout = Reason.of(ReasonCode.LOCK_TIMEOUT, holder, waited_ns=event.waited_ns)
         window.note(event.at_ns, "lock timeout", reason=timeout)
-        current = event.snapshot.fingerprint
+        current = event.snapshot.version
         taken_back: list[Decision] = []
         if current == event.fence == window.fence:
             judgement = self._decider.unchanged()

@@ -61,16 +61,16 @@ class OutcomeLog:
                 file=window.file,
                 run=window.run,
                 gateway=window.gateway,
-                size_bytes=window.fence.size,
+                size=window.fence.size,
                 at_ns=window.opened_at_ns,
                 partial=partial,
             )
         )
 
-    def moved(self, window: Window, size_bytes: int, at_ns: int) -> None:
+    def moved(self, window: Window, size: int, at_ns: int) -> None:
         """The run recorded a new fence: what came before it is behind."""
         self.passed(window)
-        self.add(out.FenceMoved(window=window.window_id, size_bytes=size_bytes, at_ns=at_ns))
+        self.add(out.FenceMoved(window=window.window_id, size=size, at_ns=at_ns))
 
     def passed(self, window: Window) -> None:
         """The run went on or is done: what nobody had to judge is its own, or its gateway's fence let it pass."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.custody.files.ledger import Ledger
 from sidecar.core.custody.kernel_log import KernelLog
 from sidecar.core.decisions import CheckLineage
 from sidecar.core.facts.gateway import Gateway
+from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.outcomes import CustodyLost
 from sidecar.core.windows.lock_table import LockTable
@@ -17,39 +17,34 @@ from sidecar.core.windows.window import Window
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sidecar.core.custody.files.account import Account
+    from sidecar.core.custody.account import Account, Accounts
     from sidecar.core.custody.kernel_evidence import KernelEvidence
-    from sidecar.core.events import LockTimedOut, TurnTripped, VerdictAsked
+    from sidecar.core.events import FenceSet, LockTimedOut, TurnTripped, VerdictAsked
     from sidecar.core.facts.change import Change
     from sidecar.core.facts.loss import Loss
     from sidecar.core.facts.process import Process
-    from sidecar.core.facts.reasons import Reason
 
-IDLE_NS: Final = 6 * 3600 * 1_000_000_000
-"""The account of a file that no one has spoken of for so long is put away; its chain was kept."""
-
-MAX_LEDGERS: Final = 500
-"""Accounts that are kept at hand, beside those of files with an open window."""
+_NOT_SEEN: Final = Reason(ReasonCode.FENCE_NOT_SEEN)
 
 
 class Registry:
-    """Holds a `Ledger` for each session file and a `Window` for each fence.
+    """Holds a `Window` for each fence, and what its verdicts rest on.
 
     Attributes:
         gateways: The linked processes, by link.
-        ledgers: By the path of the file.
+        accounts: Of each transcript, kept from fence to fence.
         windows: The open ones, by id.
         closed: Windows whose history is being looked at, by id. They are judged no more.
         locks: Who holds the session locks.
-        unsettled: Files that are read at once, before every link could say what it has done.
+        unsettled: Transcripts that are read at once, before every link could say what it has done.
         kernel_log: What the kernel says of who wrote.
         outcomes: What came of the event in hand.
     """
 
-    def __init__(self) -> None:
-        """Nothing is known."""
+    def __init__(self, accounts: Accounts) -> None:
+        """Nothing is known but these accounts."""
+        self.accounts = accounts
         self.gateways: dict[str, Gateway] = {}
-        self.ledgers: dict[str, Ledger] = {}
         self.windows: dict[str, Window] = {}
         self.closed: dict[str, Window] = {}
         self.locks = LockTable()
@@ -73,24 +68,11 @@ class Registry:
         return linked or declared or self.kernel_log.was_linked(process)
 
     def kernel_evidence(self, file: str, account: Account) -> KernelEvidence:
-        """What the kernel says of the time since the head of an account of this file was set."""
+        """What the kernel says of the time since the head of an account of this transcript was set."""
         return self.kernel_log.testify(file, account.mark, lambda process: self.knows(process, account.changes))
 
-    def ledger(self, file: str) -> Ledger:
-        """The account of a file, begun with the first word of it."""
-        return self.ledgers.setdefault(file, Ledger())
-
-    def prune(self, at_ns: int) -> None:
-        """Put away the accounts of files without a window that were not spoken of for long, and the oldest of many."""
-        fenced = {w.file for w in self.windows.values()}
-        idle = sorted((f for f in self.ledgers if f not in fenced), key=lambda f: self.ledgers[f].touched_ns)
-        many = max(0, len(self.ledgers) - MAX_LEDGERS)
-        for count, file in enumerate(idle):
-            if count < many or at_ns - self.ledgers[file].touched_ns > IDLE_NS:
-                del self.ledgers[file]
-
-    def on_file(self, file: str) -> list[Window]:
-        """The open windows of a file."""
+    def windows_on(self, file: str) -> list[Window]:
+        """The open windows of a transcript."""
         return [w for w in self.windows.values() if w.file == file]
 
     def on_link(self, link: str) -> list[Window]:
@@ -103,9 +85,22 @@ class Registry:
         if known is not None:
             self.own(known, asked.link)
             return known
-        window = Window(asked.window, self.gateway(asked.link), asked.file, asked.run, asked.fence, asked.at_ns)
-        self.windows[asked.window] = window
+        window = self.open(asked)
         self.outcomes.opened(window, partial=True)
+        return window
+
+    def open(self, told: FenceSet | VerdictAsked | LockTimedOut | TurnTripped) -> Window:
+        """Put a new window on the list of open ones; its account knows nothing yet."""
+        window = Window(
+            window_id=told.window,
+            gateway=self.gateway(told.link),
+            file=told.file,
+            run=told.run,
+            fence=told.fence,
+            opened_at_ns=told.at_ns,
+            account=self.accounts.beginning(told.fence, _NOT_SEEN),
+        )
+        self.windows[told.window] = window
         return window
 
     def end(self, window: Window, *, unproven: bool) -> list[CheckLineage]:
@@ -122,11 +117,9 @@ class Registry:
             window.gateway = self.gateway(link)
 
     def lose_custody(self, loss: Loss, reason: Reason, at_ns: int, file: str = "") -> None:
-        """Nothing may be assumed of the time before (rule 5), be it of one file or of all."""
-        for path, ledger in self.ledgers.items():
-            if file in {"", path}:
-                ledger.forget(reason, at_ns)
-        touched = self.on_file(file) if file else list(self.windows.values())
+        """Nothing may be assumed of the time before (rule 5), be it of one transcript or of all."""
+        self.accounts.forget(file, reason, at_ns)
+        touched = self.windows_on(file) if file else list(self.windows.values())
         self.outcomes.add(CustodyLost(loss=loss, windows=tuple(w.window_id for w in touched), at_ns=at_ns))
         for window in touched:
             window.lose_custody(reason)

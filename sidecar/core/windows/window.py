@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.custody.files.account import Account
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.windows.life import Approval, Behind, Custody, State, Step
 from sidecar.core.windows.record import Record
 from sidecar.core.windows.tally import Tally
 
 if TYPE_CHECKING:
+    from sidecar.core.custody.account import Account
     from sidecar.core.facts.change import Change
     from sidecar.core.facts.version import Version
     from sidecar.core.verdict.incident import Incident
 
 NOT_READ: Final = Reason(ReasonCode.FENCE_CONTENT_UNKNOWN)
-_NOT_SEEN: Final = Reason(ReasonCode.FENCE_NOT_SEEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +49,12 @@ class Window(Record):
     """
 
     state: State = field(default_factory=State)
-    account: Account = field(init=False)
+    account: Account = field(kw_only=True)
     approved: Version | None = None
     unjudged: Account | None = None
     records: list[str] = field(default_factory=list)
     late: LateAnswer | None = None
     tally: Tally = field(default_factory=Tally)
-
-    def __post_init__(self) -> None:
-        """Begin with an account that knows nothing."""
-        self.account = Account(head=self.fence, broken=_NOT_SEEN)
 
     @property
     def awaiting(self) -> bool:
@@ -78,23 +73,22 @@ class Window(Record):
             fence: What the run recorded.
             account: The transcript since then; where it does not say what was there, the transcript is to be read.
         """
-        known = account.manifest is not None
-        if not known and self.state.custody is Custody.KNOWN and self.state.behind is Behind.NOTHING:
+        if not account.known and self.state.custody is Custody.KNOWN and self.state.behind is Behind.NOTHING:
             self._take(Step.LEFT_BEHIND)
             self.unjudged = self.account
         if fence != self.fence:
             self._take(Step.FENCE_MOVED)
-        self._take(Step.ESTABLISHED if known else Step.UNESTABLISHED)
+        self._take(Step.ESTABLISHED if account.known else Step.UNESTABLISHED)
         self.fence, self.late = fence, None
         self._stand(account)
 
     def read(self, account: Account) -> None:
         """The transcript was read, and still was as at the fence; ``account`` says what it holds."""
         self._take(Step.READ)
-        self._stand(replace(self.account, manifest=account.manifest, uid=account.uid, broken=None))
+        self._stand(self.account.with_contents_of(account))
 
     def _stand(self, account: Account) -> None:
-        self.account = replace(account, changes=(), past=None)
+        self.account = account.at_head
         self.approved = None
         self.settled = self.incident.writers if self.incident else ()
         for change in account.changes:
@@ -108,13 +102,13 @@ class Window(Record):
         first = self.state.custody is not Custody.LOST
         self._take(Step.CUSTODY_LOST)
         if first:
-            self.account = replace(self.account, broken=reason)
+            self.account = self.account.doubted(reason)
         self.unjudged = None
 
     def give_up(self, reason: Reason) -> None:
         """The core has lost its way in this window: whatever its state is, nothing is known of it any more."""
         self.state = State()
-        self.account = replace(self.account, broken=reason)
+        self.account = self.account.doubted(reason)
         self.approved = self.unjudged = None
 
     def approve(self, current: Version) -> None:

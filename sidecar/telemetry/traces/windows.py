@@ -81,7 +81,7 @@ class Windows:
         """The fence was set again."""
         if (window := self._open.get(outcome.window)) is not None:
             window.moves += 1
-            window.note(outcome.at_ns, Moment.FENCE_MOVED, {Attribute.FENCE_SIZE: outcome.size_bytes})
+            window.note(outcome.at_ns, Moment.FENCE_MOVED, {Attribute.FENCE_SIZE: outcome.size})
 
     def custody_lost(self, outcome: out.CustodyLost) -> None:
         """Nothing may be assumed of these windows."""
@@ -204,7 +204,7 @@ def _span(window: _Open, stopped_ns: int) -> WindowSpan:
     attributes: Attributes = {
         Attribute.FILE_PATH: opened.file,
         Attribute.WINDOW_ID: token(opened.window),
-        Attribute.FENCE_SIZE: opened.size_bytes,
+        Attribute.FENCE_SIZE: opened.size,
         Attribute.FENCE_MOVES: window.moves,
         **of_run(run),
         **of_gateway(ended.gateway if ended else opened.gateway),

@@ -1,7 +1,7 @@
-"""The account of one transcript: what it held at a trusted moment, and what was reported of it since.
+"""The account of one session file: what it held at a trusted moment, and what was reported of it since.
 
 A `Ledger` keeps one from fence to fence, a `Window` one from its own fence on; what a fence has left behind is one, as
-well. An account is a value: whoever keeps it takes the next one in its place.
+well. What windows ask of it is `sidecar.core.custody.account.Account`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sidecar.core.custody.files.chain import graded
+from sidecar.core.custody.files.examine import examine
 from sidecar.core.custody.files.manifest import Manifest
 from sidecar.core.custody.files.ordering import laid_out
 from sidecar.core.custody.files.projection import chained, project
+from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE
 from sidecar.core.facts.change import Change, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
+    from sidecar.core.custody.finding import Finding
     from sidecar.core.custody.kernel_evidence import KernelEvidence, Mark
     from sidecar.core.facts.content import Snapshot
     from sidecar.core.facts.fingerprint import Fingerprint
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """All that a verdict on a transcript can rest on, but for the transcript itself.
+class FileAccount:
+    """All that a verdict on a session file can rest on, but for the file itself.
 
     Attributes:
         manifest: The bytes at ``head``; None while they are not known.
@@ -48,11 +51,21 @@ class Account:
     past: Manifest | None = None
 
     @property
+    def known(self) -> bool:
+        """The bytes at the head are known."""
+        return self.manifest is not None
+
+    @property
+    def at_head(self) -> FileAccount:
+        """What is known of the head alone, without the reports."""
+        return replace(self, changes=(), past=None)
+
+    @property
     def under_way(self) -> tuple[Change, ...]:
         """Calls that have not returned: they may have written, or write yet."""
         return tuple(change for change in self.changes if not change.finished)
 
-    def reported(self, change: Change, link: str = "") -> tuple[Account, bool | None]:
+    def reported(self, change: Change, link: str = "") -> tuple[FileAccount, bool | None]:
         """With one more report, unless it is about something that the head has left behind.
 
         Reports of one link come in the order of the calls. Another link's may come after word of the head that they led
@@ -88,7 +101,7 @@ class Account:
         """Calls under way that this link has announced."""
         return tuple(change for change in self.under_way if change.link == link)
 
-    def abandoned(self, calls: Container[Change]) -> Account:
+    def abandoned(self, calls: Container[Change]) -> FileAccount:
         """Without these: what they have done will never be known."""
         return replace(self, changes=tuple(change for change in self.changes if change not in calls))
 
@@ -106,16 +119,30 @@ class Account:
         grown = before is not None and head is not None and before.size < head.size
         return call.operation is Operation.APPEND and grown and call.after == head
 
-    def owned(self, snapshot: Snapshot) -> Account:
+    def owned(self, reading: Snapshot) -> FileAccount:
         """The file was read. If it still is as at the head, so is its owner: a change of it shows in the ctime."""
-        known = self.uid >= 0 or snapshot.fingerprint != self.head
-        return self if known else replace(self, uid=snapshot.uid)
+        known = self.uid >= 0 or reading.fingerprint != self.head
+        return self if known else replace(self, uid=reading.uid)
 
-    def in_order(self) -> Account:
+    def doubted(self, reason: Reason) -> FileAccount:
+        """With a reason why nothing may be concluded from what is missing in it."""
+        return replace(self, broken=reason)
+
+    def with_contents_of(self, other: FileAccount) -> FileAccount:
+        """Whole, with what another account of the same head knows of the bytes and their owner."""
+        return replace(self, manifest=other.manifest, uid=other.uid, broken=None)
+
+    def examined(
+        self, reading: Snapshot, kernel_evidence: KernelEvidence = NO_KERNEL_EVIDENCE, gateway_uid: int = -1
+    ) -> Finding:
+        """Hold the file against the account; see `sidecar.core.custody.files.examine.examine`."""
+        return examine(self, self.manifest, reading, kernel_evidence, gateway_uid)
+
+    def in_order(self) -> FileAccount:
         """The changes in the order in which each found the transcript as the one ahead of it had left it."""
         return self if self.head is None else replace(self, changes=tuple(chained(self.head, self.changes)))
 
-    def advanced(self, fence: Fingerprint, kernel_evidence: KernelEvidence) -> Account | None:
+    def advanced(self, fence: Fingerprint, kernel_evidence: KernelEvidence) -> FileAccount | None:
         """The account with its head at a fence.
 
         Args:
@@ -143,15 +170,15 @@ class Account:
         manifest = graded(projected, self.manifest, kernel_evidence)
         return replace(self, manifest=manifest, head=fence, changes=changes[reached:])
 
-    def unread(self, fence: Fingerprint, why: Reason) -> Account:
+    def unread(self, fence: Fingerprint, why: Reason) -> FileAccount:
         """An account that begins at a fence where nobody knows the bytes, with the calls that are under way."""
         return replace(self, manifest=None, head=fence, changes=self.under_way, broken=why)
 
-    def lost(self, past: Manifest | None) -> Account:
+    def lost(self, past: Manifest | None) -> FileAccount:
         """Nothing is known any more but the calls that are under way: these may still change the transcript."""
-        return Account(uid=self.uid, changes=self.under_way, past=past)
+        return FileAccount(uid=self.uid, changes=self.under_way, past=past)
 
-    def recorded(self) -> Account:
+    def recorded(self) -> FileAccount:
         """As recordings keep it: the names of earlier writers have no part in a verdict, and marks are of one life."""
         manifest = self.manifest and self.manifest.without_writers()
         return replace(self, manifest=manifest, mark=None, past=self.past and self.past.without_writers())

@@ -9,7 +9,6 @@ from sidecar.core.custody.files.explain import explain
 from sidecar.core.custody.files.lost_writes import overwritten
 from sidecar.core.custody.files.projection import seen_through
 from sidecar.core.custody.finding import Absence, Finding, Share
-from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.reasons import Reason, ReasonCode
@@ -18,18 +17,21 @@ from sidecar.core.policy.rules import Permission
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sidecar.core.custody.files.account import Account
+    from sidecar.core.custody.account import Account
+    from sidecar.core.custody.files.manifest import Manifest
+    from sidecar.core.custody.kernel_evidence import KernelEvidence
     from sidecar.core.facts.content import Snapshot
     from sidecar.core.facts.writer import Writer
 
 
 def examine(
-    account: Account, snapshot: Snapshot, kernel_evidence: KernelEvidence = NO_KERNEL_EVIDENCE, gateway_uid: int = -1
+    account: Account, manifest: Manifest | None, snapshot: Snapshot, kernel_evidence: KernelEvidence, gateway_uid: int
 ) -> Finding:
     """Hold a file against its account.
 
     Args:
         account: The file since the fence.
+        manifest: The bytes at the fence; None while they are not known.
         snapshot: The file as it was read.
         kernel_evidence: What the kernel says of who wrote since the fence.
         gateway_uid: User of the gateway's process, whose files are its own; -1 when not known.
@@ -43,7 +45,7 @@ def examine(
             absent=absent, unknown=account.broken, shares=shares, seen_through=seen, kernel_evidence=kernel_evidence
         )
     unknown = account.broken
-    if account.manifest is None:
+    if manifest is None:
         unknown = unknown or Reason(ReasonCode.FENCE_CONTENT_UNKNOWN)
     finding = Finding(
         unknown=unknown,
@@ -54,9 +56,9 @@ def examine(
         owner_known=not fence.exists or account.uid >= 0 or 0 <= gateway_uid == snapshot.uid,
         kernel_evidence=kernel_evidence,
     )
-    if account.manifest is None or snapshot.content is None:
+    if manifest is None or snapshot.content is None:
         return finding
-    found = explain(account.manifest, account.changes, snapshot.content)
+    found = explain(manifest, account.changes, snapshot.content)
     accounted = unknown is None and seen and not found.unexplained
     return replace(
         finding,

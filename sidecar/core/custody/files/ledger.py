@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.custody.files.account import Account
+from sidecar.core.custody.files.account import FileAccount
 from sidecar.core.custody.files.chain import Gap, KeptChain, closed, graded, widened
 from sidecar.core.custody.files.explain import explain
 from sidecar.core.custody.files.manifest import Manifest
@@ -47,7 +47,7 @@ class Ledger:
         strange: What of the bytes at the head is a stranger's and in no run's fence yet: `verify` tells of it.
     """
 
-    account: Account = field(default_factory=Account)
+    account: FileAccount = field(default_factory=FileAccount)
     session: str = ""
     since_ns: int = 0
     gaps: tuple[Gap, ...] = ()
@@ -71,8 +71,8 @@ class Ledger:
         """A process that speaks for itself said that it has left the file so."""
         return state == self.account.head or any(change.after == state for change in self.account.changes)
 
-    def advance(self, fence: Fingerprint, kernel_evidence: KernelEvidence = NO_KERNEL_EVIDENCE) -> Account | None:
-        """Move the head to a fence if the reports lead there without a gap; see `Account.advanced`.
+    def advance(self, fence: Fingerprint, kernel_evidence: KernelEvidence = NO_KERNEL_EVIDENCE) -> FileAccount | None:
+        """Move the head to a fence if the reports lead there without a gap; see `FileAccount.advanced`.
 
         Returns:
             The account from the fence on; None where the file must be read.

@@ -1,0 +1,96 @@
+"""What windows ask of the account of a transcript. `sidecar.core.custody.files` keeps those of session files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    from sidecar.core.custody.finding import Finding
+    from sidecar.core.custody.kernel_evidence import KernelEvidence, Mark
+    from sidecar.core.facts.change import Change
+    from sidecar.core.facts.reasons import Reason
+    from sidecar.core.facts.version import Reading, Version
+
+
+class Account(Protocol):
+    """All that a verdict on a transcript can rest on, but for the transcript itself. A value: nothing changes it.
+
+    It begins at its head: the version at which the contents were trusted, or would be.
+    """
+
+    @property
+    def head(self) -> Version | None:
+        """The version that it begins with; None while there is none."""
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Reported since the head, in the order of their reports."""
+
+    @property
+    def mark(self) -> Mark | None:
+        """Where the head was set between the kernel's sightings; None where that is not known."""
+
+    @property
+    def uid(self) -> int:
+        """Owner at the head; -1 when not known."""
+
+    @property
+    def broken(self) -> Reason | None:
+        """Why nothing may be concluded from what is missing in it; None while it is whole."""
+
+    @property
+    def known(self) -> bool:
+        """The contents at the head are known."""
+
+    @property
+    def at_rest(self) -> bool:
+        """No call can have changed the transcript since the head."""
+
+    @property
+    def at_head(self) -> Self:
+        """What is known of the head alone, without the reports."""
+
+    def reported(self, change: Change, link: str = "") -> tuple[Self, bool | None]:
+        """With one more report; and whether the change came after the head, None where that can't be told."""
+
+    def calls_of(self, link: str) -> tuple[Change, ...]:
+        """Calls under way that this link has announced."""
+
+    def abandoned(self, calls: Container[Change]) -> Self:
+        """Without these calls."""
+
+    def doubted(self, reason: Reason) -> Self:
+        """With a reason why nothing may be concluded from what is missing in it."""
+
+    def with_contents_of(self, other: Self) -> Self:
+        """Whole, with what another account of the same head knows of the contents and their owner."""
+
+    def owned(self, reading: Reading) -> Self:
+        """With the owner of the transcript, where it was read as it is at the head and the owner was not known."""
+
+    def examined(self, reading: Reading, kernel_evidence: KernelEvidence = ..., gateway_uid: int = -1) -> Finding:
+        """Hold the transcript against the account.
+
+        Args:
+            reading: The transcript as it was read.
+            kernel_evidence: What the kernel says of who wrote since the head.
+            gateway_uid: User of the gateway's process, whose transcripts are its own; -1 when not known.
+        """
+
+
+class Accounts(Protocol):
+    """The running accounts of all transcripts, each by the path that it goes by."""
+
+    def beginning(self, fence: Version, broken: Reason) -> Account:
+        """An account that begins at a fence of which nothing is known."""
+
+    def changes(self, file: str) -> Sequence[Change]:
+        """What was reported of a transcript and is not settled yet."""
+
+    def forget(self, file: str, reason: Reason, at_ns: int) -> None:
+        """Custody of this transcript, or of all (an empty path), is unknown from now on."""
+
+    def abandon(self, link: str, at_ns: int) -> None:
+        """A link is gone; what its calls under way have done will never be known."""
