@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.core.custody.files.chain import Gap, KeptChain
 from sidecar.core.custody.files.manifest import Manifest, Segment
 from sidecar.core.facts.writer import Writer
+from sidecar.store import codec
 from sidecar.store.database import open_reader, reading
 from sidecar.store.errors import StoreCorruptError
-from sidecar.store.facts import build, plain
 from sidecar.store.reader import column, session_hash
 
 if TYPE_CHECKING:
@@ -150,12 +150,12 @@ def encode(chain: KeptChain) -> str:
         "session": chain.session,
         "since_ns": chain.since_ns,
         "watched_ns": chain.watched_ns,
-        "gaps": plain(chain.gaps),
-        "writers": plain(writers),
+        "gaps": chain.gaps,
+        "writers": writers,
         "segments": [[s.length, s.sha256, None if s.writer is None else place[s.writer], s.at_ns] for s in segments],
         "kernel": [number for number, segment in enumerate(segments) if segment.kernel],
     }
-    return json.dumps(body, ensure_ascii=True, separators=(",", ":"))
+    return codec.encode(body)
 
 
 def decode(file: str, text: str) -> KeptChain:
@@ -165,7 +165,7 @@ def decode(file: str, text: str) -> KeptChain:
         ValueError: The text is no chain; so are KeyError, TypeError and IndexError for one with pieces missing.
     """
     body = json.loads(text)
-    writers = [build(Writer, w) for w in body["writers"]]
+    writers = [codec.build(Writer, w) for w in body["writers"]]
     segments: list[Segment] = []
     offset = 0
     seen = set(body["kernel"])
@@ -179,5 +179,5 @@ def decode(file: str, text: str) -> KeptChain:
         manifest=Manifest(tuple(segments)),
         since_ns=body["since_ns"],
         watched_ns=body["watched_ns"],
-        gaps=tuple(build(Gap, gap) for gap in body["gaps"]),
+        gaps=tuple(codec.build(Gap, gap) for gap in body["gaps"]),
     )

@@ -1,98 +1,65 @@
-"""An incident to the text of its row, and back. Other programs get the form of `sidecar.store.public`, not this one."""
+"""Values of the core to plain JSON values and back, by the types of their fields.
+
+Other programs get the form of `sidecar.store.public`, not this one.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import is_dataclass
+from functools import cache
+from importlib import import_module
+from pkgutil import walk_packages
+from typing import TypeVar, get_type_hints
 
 import msgspec
 
-from sidecar.core.facts.fingerprint import Fingerprint
-from sidecar.core.facts.gateway import Adapter, Gateway, Run
-from sidecar.core.facts.grade import Grade
-from sidecar.core.facts.process import Process
-from sidecar.core.facts.reasons import Reason
-from sidecar.core.policy.blocked import BlockReason
-from sidecar.core.policy.budget import BudgetUse, Scope
-from sidecar.core.policy.policy import Mode
-from sidecar.core.verdict.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
-from sidecar.core.verdict.judge import Verdict
-from sidecar.store.facts import build, plain
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+import sidecar.core
+from sidecar.core.replay.recording import RecordedContent
 
 _T = TypeVar("_T")
 
 
-def encode(incident: Incident) -> str:
-    """The row's text: JSON in ASCII, so that names that are no UTF-8 come through unharmed."""
-    return json.dumps(msgspec.to_builtins(incident), ensure_ascii=True, separators=(",", ":"))
+def encode(value: object) -> str:
+    """JSON in ASCII, so that names that are no UTF-8 come through unharmed."""
+    return json.dumps(msgspec.to_builtins(value), ensure_ascii=True, separators=(",", ":"))
 
 
-def decode(text: str) -> Incident:
-    """The inverse of `encode`. Fields that this release does not know are left out.
-
-    Raises:
-        ValueError: The text is no incident; so are KeyError and TypeError for one with pieces missing.
-    """
-    row: dict[str, Any] = json.loads(text)
-    recovery, gateway = row["recovery"], row["gateway"]
-    return _make(
-        Incident,
-        row,
-        verdict=Verdict(row["verdict"]),
-        grade=Grade(row["grade"]),
-        reason=build(Reason, row["reason"]),
-        writers=tuple(_make(WriterShare, w) for w in row["writers"]),
-        unexplained=tuple(_unexplained(u) for u in row["unexplained"]),
-        fence=_make(Fingerprint, row["fence"]),
-        current=_make(Fingerprint, row["current"]),
-        recovery=_make(
-            Recovery,
-            recovery,
-            outcome=Outcome(recovery["outcome"]),
-            mode=Mode(recovery["mode"]),
-            reason=_reason(recovery.get("reason")),
-            hold=BlockReason(recovery.get("hold", BlockReason.NONE)),
-            budget_use=_budget_use(recovery.get("budget_use")),
-        ),
-        run=_make(Run, row["run"]),
-        gateway=_make(Gateway, gateway, adapter=Adapter(gateway["adapter"])),
-        timeline=tuple(_make(Moment, m, reason=_reason(m.get("reason"))) for m in row["timeline"]),
-        paged_for=tuple(Subject(about) for about in row["paged_for"]),
-    )
-
-
-def encode_reason(reason: Reason | None) -> str:
-    """A reason as the text of a column; empty for none."""
-    return "" if reason is None else json.dumps(plain(reason), ensure_ascii=True, separators=(",", ":"))
-
-
-def decode_reason(text: str) -> Reason | None:
-    """The inverse of `encode_reason`.
+def decode(kind: type[_T], text: str) -> _T:
+    """The inverse of `encode`.
 
     Raises:
-        ValueError: The text is no reason.
+        ValueError: The text is nothing of that kind.
     """
-    return build(Reason, json.loads(text)) if text else None
+    return build(kind, json.loads(text))
 
 
-def _reason(row: Mapping[str, Any] | None) -> Reason | None:
-    return None if row is None else build(Reason, row)
+def build(kind: type[_T], value: object) -> _T:
+    """The inverse of `msgspec.to_builtins`. Unknown fields are left out, missing ones get their default.
+
+    Raises:
+        ValueError: The value is nothing of that kind; the text names the field.
+    """
+    _resolve_types()
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message = f"{kind.__name__}: {str(error).replace('`$', f'`{kind.__name__}')}"
+        raise ValueError(message) from error
 
 
-def _budget_use(row: Mapping[str, Any] | None) -> BudgetUse | None:
-    return None if row is None else _make(BudgetUse, row, scope=Scope(row["scope"]))
+@cache
+def _resolve_types() -> None:
+    """Put types in the place of their names in the core's dataclasses, once.
 
-
-def _unexplained(row: Mapping[str, Any]) -> UnexplainedRange:
-    processes = tuple(_make(Process, p) for p in row.get("processes", ()))
-    return _make(UnexplainedRange, row, processes=processes)
-
-
-def _make(kind: type[_T], row: Mapping[str, Any], **read: object) -> _T:
-    """Build a dataclass from the keys that it knows; ``read`` holds those that were decoded already."""
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type] # every kind here is a dataclass
-    return kind(**{name: value for name, value in row.items() if name in known} | read)
+    Its modules import each other for types only where they need nothing else, and msgspec looks a name up nowhere but
+    in the class's own module.
+    """
+    packages = walk_packages(sidecar.core.__path__, f"{sidecar.core.__name__}.")
+    modules = [vars(import_module(module.name)) for module in packages]
+    names = {name: kind for module in modules for name, kind in module.items() if isinstance(kind, type)}
+    for module in modules:
+        here = {**module, "Content": RecordedContent}  # of this protocol, the one class whose values are written down
+        for kind in module.values():
+            if is_dataclass(kind) and isinstance(kind, type) and kind.__module__ == module["__name__"]:
+                kind.__annotations__ = get_type_hints(kind, names, here)

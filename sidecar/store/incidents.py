@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.policy.budget import Spent
-from sidecar.core.verdict.incident import Moment, Outcome, Subject
-from sidecar.store.codec import decode, encode, encode_reason
+from sidecar.core.verdict.incident import Incident, Moment, Outcome, Subject
+from sidecar.store.codec import decode, encode
 from sidecar.store.database import lock_store, open_writer, transaction
 from sidecar.store.errors import StoreCorruptError
 from sidecar.store.printable import clean
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
-
-    from sidecar.core.verdict.incident import Incident
 
 DATABASE_NAME: Final = "sidecar.db"
 """The file in the data directory."""
@@ -231,8 +229,8 @@ class IncidentStore(IncidentReader):
             rows = database.execute("SELECT id, body FROM incidents WHERE closed_at_ns = 0").fetchall()
             for incident_id, body in rows:
                 try:
-                    incident = decode(body)
-                except (ValueError, KeyError, TypeError) as error:
+                    incident = decode(Incident, body)
+                except ValueError as error:
                     raise StoreCorruptError(self.path, f"row {incident_id}: {error!r}") from error
                 self._put(database, _closed_unseen(incident, now_ns), now_ns)
         return len(rows)
@@ -267,7 +265,7 @@ def _note_change(database: sqlite3.Connection, incident: Incident, now_ns: int) 
     now = (
         incident.verdict.value,
         incident.recovery.outcome.value,
-        encode_reason(incident.recovery.reason),
+        encode(reason) if (reason := incident.recovery.reason) else "",
         incident.recovery.count,
         int(incident.turn_lost),
     )

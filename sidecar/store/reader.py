@@ -7,9 +7,10 @@ import threading
 import zlib
 from typing import TYPE_CHECKING, Final, Self
 
-from sidecar.core.verdict.incident import Outcome, Subject
+from sidecar.core.facts.reasons import Reason
+from sidecar.core.verdict.incident import Incident, Outcome, Subject
 from sidecar.core.verdict.judge import Verdict
-from sidecar.store.codec import decode, decode_reason
+from sidecar.store.codec import decode
 from sidecar.store.database import open_reader, reading
 from sidecar.store.errors import StoreCorruptError
 from sidecar.store.stored import DuePage, OutcomeChange, PageKey, PageRecord, StoredIncident
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sidecar.core.replay.recording import Recording
-    from sidecar.core.verdict.incident import Incident
 
 _SELECT: Final = "SELECT i.id, i.body FROM incidents AS i"
 _PAGES: Final = """
@@ -170,14 +170,16 @@ class IncidentReader:
 
     def _decode(self, incident_id: str, body: str) -> Incident:
         try:
-            return decode(body)
-        except (ValueError, KeyError, TypeError) as error:
+            return decode(Incident, body)
+        except ValueError as error:
             raise StoreCorruptError(self.path, f"row {incident_id}: {error!r}") from error
 
 
 def _history(connection: sqlite3.Connection, incident_id: str) -> tuple[OutcomeChange, ...]:
     return tuple(
-        OutcomeChange(at_ns, Verdict(verdict), Outcome(outcome), decode_reason(reason), count, bool(lost))
+        OutcomeChange(
+            at_ns, Verdict(verdict), Outcome(outcome), decode(Reason, reason) if reason else None, count, bool(lost)
+        )
         for at_ns, verdict, outcome, reason, count, lost in connection.execute(_HISTORY, (incident_id,))
     )
 

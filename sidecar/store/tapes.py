@@ -11,7 +11,7 @@ import msgspec
 from sidecar.core.events import Event
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.replay.recording import Recording
-from sidecar.store.facts import build, plain
+from sidecar.store.codec import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,9 +28,9 @@ def encode(recording: Recording) -> dict[str, Any]:
     return {
         "window": recording.window,
         "mode": recording.mode.value,
-        "policy": plain(recording.policy),
+        "policy": msgspec.to_builtins(recording.policy),
         "whole": recording.whole,
-        "events": [{"event": type(event).__name__, **plain(event)} for event in recording.events],
+        "events": [{"event": type(event).__name__, **msgspec.to_builtins(event)} for event in recording.events],
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.verdict.incident import Moment
-from sidecar.store.codec import decode_reason, encode_reason
+from sidecar.store.codec import decode, encode
 from sidecar.words import REASONS, detail, sentence
 
 if TYPE_CHECKING:
@@ -66,12 +66,12 @@ def test_a_reason_is_one_plain_sentence(code: ReasonCode) -> None:
 def test_a_reason_comes_back_from_the_store_as_it_was(code: ReasonCode) -> None:
     reason = sample(code).also(sample(ReasonCode.RULE_FORBIDS), Reason(ReasonCode.NO_RELOAD))
 
-    assert decode_reason(encode_reason(reason)) == reason
+    assert decode(Reason, encode(reason)) == reason
     assert json.loads(json.dumps(reason.plain())) == reason.plain()
 
 
 def test_no_reason_is_nothing_to_say() -> None:
-    assert (encode_reason(None), decode_reason(""), sentence(None)) == ("", None, "")
+    assert sentence(None) == ""
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_reason_with_other_parameters_than_its_code_has_is_refused(parameters:
 )
 def test_what_is_no_reason_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"Reason|reason"):
-        decode_reason(text)
+        decode(Reason, text)
 
 
 def test_reasons_are_equal_by_code_parameters_and_details() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.process import Process
-from sidecar.core.verdict.incident import Subject, UnexplainedRange
+from sidecar.core.verdict.incident import Incident, Subject, UnexplainedRange
 from sidecar.store.codec import decode, encode
 from sidecar.store.public import incident_json, iso_utc
 from sidecar.store.stored import PageRecord, StoredIncident
@@ -97,7 +97,7 @@ def test_times_keep_their_microseconds() -> None:
 def test_what_the_kernel_saw_comes_through_the_store_and_is_public() -> None:
     seen = Process(777, NOON, "/usr/bin/vim", "/system.slice/docker-x.scope", "ab" * 32, 1000)
     incident = replace(foreign(), unexplained=(UnexplainedRange(10, 5, 777, seen.exe, (seen, Process(778))),))
-    assert decode(encode(incident)) == incident
+    assert decode(Incident, encode(incident)) == incident
     (found,) = incident_json(StoredIncident(incident))["unexplained"]
     assert found["processes"] == [
         {
