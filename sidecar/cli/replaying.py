@@ -1,4 +1,4 @@
-"""Incidents leave the machine as facts, and are judged again anywhere."""
+"""`export` and `replay`: incidents without names or text, judged again on any machine."""
 
 from __future__ import annotations
 

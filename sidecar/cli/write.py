@@ -1,4 +1,4 @@
-"""`openclaw-sidecar write`: a script's records go into a session, and its name with them."""
+"""`openclaw-sidecar write`: appends a script's records to a session under its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the core wants done. The shells carry it out."""
+"""What the core wants done. The driver carries it out (docs/driving-the-core.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a session file at a moment that lies between the same reports on every link."""
+"""Reads a session file so that all reports about the bytes that were read are in."""
 
 from __future__ import annotations
 

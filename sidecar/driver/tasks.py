@@ -1,4 +1,4 @@
-"""Work that goes on while further events are heard."""
+"""Background tasks: they run while the driver takes further events."""
 
 from __future__ import annotations
 

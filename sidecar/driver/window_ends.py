@@ -1,4 +1,4 @@
-"""Word of an end waits for what was said before it and is still being looked at.
+"""Delays "window closed" and "link lost" until the readings of their files that are under way are done.
 
 A look takes a while where other links must be heard, and the link that it is about goes on to be heard meanwhile. What
 it says of the end of a window, and that it is gone itself, would otherwise come ahead of what it said before.

@@ -1,4 +1,4 @@
-"""Whether time has been what it seemed: a machine that slept, a clock that was set."""
+"""Notices that the machine slept or that its clock was set."""
 
 from __future__ import annotations
 

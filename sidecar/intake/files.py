@@ -1,4 +1,4 @@
-"""Passes on what the watch sees: session files, lock files, lost events."""
+"""inotify events to core events: compares fingerprints after a short wait, passes on lock files and lost events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts the times in which the sidecar itself did not run: whoever asked it then was not answered in time."""
+"""Counts the times in which the sidecar itself did not run, so that late answers have a cause."""
 
 from __future__ import annotations
 

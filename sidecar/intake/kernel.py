@@ -1,4 +1,4 @@
-"""Kernel evidence in the service: opt-in, proven before it is trusted, done without where it is not to be had."""
+"""fanotify events to core events: opt-in, and used only after a canary proved that the kernel reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receives what gateways say and passes it on: custody matters to the driver, the rest to telemetry."""
+"""Takes a link's values: events and questions to the driver, diagnostics to telemetry, losses to custody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may have been missed: counted, logged, and told to the core (rule 5)."""
+"""Lost events: counted, logged, and given to the core, for which custody is unknown then (rule 5)."""
 
 from __future__ import annotations
 

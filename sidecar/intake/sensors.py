@@ -1,4 +1,4 @@
-"""What may hold word of the past that was not taken in yet: the watch, the kernel's queue, the clocks."""
+"""Drains watch, kernel queue and clocks, so that everything that happened so far is known."""
 
 from __future__ import annotations
 

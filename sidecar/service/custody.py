@@ -1,4 +1,4 @@
-"""Answers who wrote which bytes of a session file, and keeps that for the next life."""
+"""Answers who wrote which bytes of a session file, and has that kept over a restart."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class CustodyDesk:
             self._chains.watching(now_ns)
 
     def stop(self) -> None:
-        """Write down everything for the next life."""
+        """Put everything on disk, so that it outlives the restart."""
         self._noted_ns = 0
         for _part in self._parts():
             pass

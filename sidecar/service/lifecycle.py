@@ -118,7 +118,7 @@ def _settle_heap() -> None:
 
 
 def _keep_custody(parts: Parts) -> None:
-    """What could not be kept is unknown in the next life, and that is all that comes of it."""
+    """What could not be kept is unknown after the restart. Nothing else depends on it."""
     try:
         parts.custody.stop()
     except SidecarError as error:

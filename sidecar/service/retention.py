@@ -1,4 +1,4 @@
-"""Removes what is older than anybody needs."""
+"""Removes incidents and custody reports that are older than 30 days."""
 
 from __future__ import annotations
 

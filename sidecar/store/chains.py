@@ -1,4 +1,4 @@
-"""Chains of custody, kept for the sidecar's next life."""
+"""Custody reports in the store, so that the names of writers outlive a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The room's face: the service tells it what happens, and never hears of its troubles."""
+"""The one entry to telemetry. Its own errors are counted and never reach the caller."""
 
 from __future__ import annotations
 

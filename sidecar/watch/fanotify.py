@@ -1,4 +1,4 @@
-"""The kernel's word on who touched a file (fanotify(7)), through ctypes: Python has no binding, and none is kept up.
+"""fanotify(7) through ctypes: which process touched a file. There is no maintained Python binding.
 
 Only what is needed: directories are marked, and of each event on a file in them come the process and the name. A group
 of this kind gives the process id of others only with CAP_SYS_ADMIN in the initial user namespace, and 0 without it.

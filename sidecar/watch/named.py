@@ -1,4 +1,4 @@
-"""Watches single files by name, whatever way they are replaced: in place, by rename, or through a link beside them.
+"""Watches single files by name, however they are replaced: in place, by rename, or through a link beside them.
 
 A file's directory is watched (inotify(7)), as the file itself is another one after each rename. The handler is called a
 moment after the last event, so that an editor that removes and writes anew is seen once, when it is done.

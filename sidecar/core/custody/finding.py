@@ -1,4 +1,4 @@
-"""What an examination of a transcript has found, in words that are true of a file and of rows alike.
+"""What a comparison of a transcript with its account found. The terms fit a file and rows of a database.
 
 `sidecar.core.custody.files.examine` makes a finding of a file. `sidecar.core.verdict.judge` judges it and knows nothing
 else.

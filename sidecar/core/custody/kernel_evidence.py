@@ -1,4 +1,4 @@
-"""What the kernel says of a file since a fence."""
+"""The value that a verdict gets from the kernel log: who touched a file since a fence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel says of who wrote (fanotify): it may make a verdict stronger or refuse, never stand for the bytes.
+"""Keeps what fanotify reported of who wrote: it strengthens or refuses a verdict, and never replaces the bytes.
 
 Theory of operation. The watch reports each sighting of a process at a session file. A sighting bears no time of its own
 and comes over another way than the gateway's reports, so its place against a fence is known only on one side: what is

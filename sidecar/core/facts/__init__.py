@@ -1,1 +1,1 @@
-"""Values that everything else speaks of: who, what, when, and why."""
+"""Values that all rooms use: fingerprint, change, writer, process, gateway, loss, reason."""

@@ -1,4 +1,4 @@
-"""A process at a file, as the kernel told."""
+"""A process that touched a file, as the kernel reported it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of a policy: which writers may do what to which sessions.
+"""Rules of a policy, and matching them: which writers may do what to which sessions.
 
 The rules are asked in their order, and the first that matches decides. A condition can be about something that is not
 known, such as the executable of a process that has ended. Such a rule applies only where it narrows: what it grants is

@@ -1,4 +1,4 @@
-"""Many sessions that change at once: whatever does that, it is no co-tenant's daily work.
+"""A storm: many sessions change at once, which is not a co-tenant's normal work.
 
 A storm begins when so many session files met a change in their windows within a time. It lasts until so long after the
 last moment at which that was true. While it lasts nothing is recovered, and one person is told, once.

@@ -1,4 +1,4 @@
-"""Stands before the engine and keeps what each open window saw, so that its incident can be replayed."""
+"""Every event passes through here to the engine; kept for each open window, so that its incident can be replayed."""
 
 from __future__ import annotations
 

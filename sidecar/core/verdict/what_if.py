@@ -1,4 +1,4 @@
-"""An incident under a policy: what each writer may do by it, and what would have to differ for another end.
+"""An incident under another policy: what each writer may do by it, and what would have to differ.
 
 Only what the incident has on record is looked at; the bytes are not judged again. No answer of this module permits
 anything.

@@ -1,4 +1,4 @@
-"""From a look at a file, or from what a gateway says, to what is done about it."""
+"""Handles each question, reading, stopped turn and history check: judges it, and decides what follows."""
 
 from __future__ import annotations
 

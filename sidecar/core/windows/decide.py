@@ -1,4 +1,4 @@
-"""The rules in force, and what follows from each finding: approve, refuse, hold back, page."""
+"""Applies policy and gate to a judgement, and builds the decisions: approve, refuse, withhold, save with its pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes come and go."""
+"""Link opened and link lost: updates the registry, ends windows, gives up calls under way."""
 
 from __future__ import annotations
 

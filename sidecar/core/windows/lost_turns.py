@@ -1,4 +1,4 @@
-"""What a gateway's log says of a lost turn: it comes after the turn's window has closed, and is of its incident."""
+"""Adds to the incident of a lost turn what the gateway logs after the turn's window has closed."""
 
 from __future__ import annotations
 

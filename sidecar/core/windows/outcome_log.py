@@ -1,4 +1,4 @@
-"""Says what came of each event, and remembers what has been said, so that each thing counts once."""
+"""Emits the outcomes of each event, each once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is on record of a window: its timeline, and the incident of what it met."""
+"""A window's timeline, and its incident: opening, amending and closing it."""
 
 from __future__ import annotations
 

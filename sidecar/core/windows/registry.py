@@ -1,4 +1,4 @@
-"""Everything that is known at this moment: the linked processes, the files, the windows."""
+"""The lists that the rest asks: linked processes, ledgers, open windows, lock table, kernel log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has been said of an open window as an outcome, and what has not."""
+"""Which outcomes of an open window were emitted already."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// Lines of the gateway's own log that tell what a user had of it. They come over the diagnostics bus as text; only what
+// Lines of the gateway's own log that mean a user was affected. They come over the diagnostics bus as text; only what
 // class a line is of, ids, numbers and the path of a session file leave the process.
 import { sessionPath } from "../paths.mjs";
 import { sessionHash } from "../writers/redact.mjs";

@@ -1,4 +1,4 @@
-"""Takes each fact to the families that count it."""
+"""Passes each event and outcome to the metric families that count it."""
 
 from __future__ import annotations
 

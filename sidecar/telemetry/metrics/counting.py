@@ -1,4 +1,4 @@
-"""What the families of metrics share: meters, places for exemplars, and that no error reaches the service."""
+"""Base of the metric families: meters, exemplars, and a guard that keeps errors from the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What telemetry makes, hands over and gives up."""
+"""Metrics of telemetry itself: spans made, exports, drops, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions that do not go on, by the gateway's word for it.
+"""Session stalls, by the gateway's classification.
 
 The gateway repeats itself while a session stalls (every half minute, or ever more rarely, by the kind of the stall).
 One episode is counted once: from the first such event to the next change of the session's state, or to the end of the

@@ -1,4 +1,4 @@
-"""The chain of custody of a file as data: who wrote which bytes, when, and how that is known."""
+"""The custody report of a file, for people and for the store: who wrote which bytes, when, and how that is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session file held against its account: what a verdict may know of it."""
+"""Compares a session file with its account, and gives the finding that a verdict is made of."""
 
 from __future__ import annotations
 

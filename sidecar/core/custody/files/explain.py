@@ -1,4 +1,4 @@
-"""The chain of custody: does a file hold exactly what its known writers reported?
+"""The algorithm of custody: does a file hold exactly what its known writers reported?
 
 Theory of operation. A window opens with a trusted `Manifest`: the digests of the file as it was at the fence. Every
 change that a linked process reports afterwards is laid on top of it, in order. `explain` then walks through the

@@ -1,4 +1,4 @@
-"""What is known of one session file between windows."""
+"""One account for each session file, carried from fence to fence, and who wrote the file before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of one process that came in one another's midst: where the bytes of each lie, where their sizes settle it.
+"""Calls of one process that overlap in time: where the bytes of each lie, as far as their sizes settle it.
 
 A synchronous call tells where its bytes went: the file grew by exactly its length from one fingerprint to the other. An
 asynchronous one tells only between which two sizes they went; they fill the one gap that the others leave. As with a
