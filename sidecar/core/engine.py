@@ -90,18 +90,10 @@ class Engine:
         """The rules in force."""
         return self._decider.policy
 
-    @policy.setter
-    def policy(self, policy: Policy) -> None:
-        self._decider.policy = policy
-
     @property
     def mode(self) -> Mode:
         """Whether commands are given."""
         return self._decider.mode
-
-    @mode.setter
-    def mode(self, mode: Mode) -> None:
-        self._decider.mode = mode
 
     @property
     def gate(self) -> RecoveryGate:
@@ -116,10 +108,6 @@ class Engine:
     def window(self, window: str) -> Window | None:
         """The open window with this id."""
         return self.registry.windows.get(window)
-
-    def has_window(self, window: str) -> bool:
-        """The window is open, or has ended and its history is being read."""
-        return window in self.registry.windows or window in self.registry.closed
 
     def custody_unknown(self) -> int:
         """How many files with an open window there are of which custody is unknown."""
@@ -153,7 +141,7 @@ class Engine:
         return tuple(self.registry.outcomes.made)
 
     def run_of(self, window: str) -> Run | None:
-        """The run of a window that is open, or whose history is being read."""
+        """The run of a window that is open, or whose history is being read; None for any other."""
         known = self.registry.windows.get(window) or self.registry.closed.get(window)
         return known.run if known is not None else None
 
@@ -410,7 +398,7 @@ class Engine:
             window.note(
                 event.at_ns, "lock released", f"by {event.writer.label()} after {event.held_ns / _NS_PER_MS:.1f} ms"
             )
-            wanted = wanted or (event.after != window.fence and not _is_own(event.writer, window.run))
+            wanted = wanted or (event.after != window.fence and not event.writer.is_of(window.run.run_id))
         return [ReadFile(file=event.file, settle=True)] if wanted else []
 
     def _lock_file_seen(self, event: ev.LockFileSeen) -> list[Decision]:
@@ -471,7 +459,3 @@ class Engine:
             if (event.file and window.file == event.file) or (event.run_id and window.run.run_id == event.run_id):
                 window.note(event.at_ns, event.what, event.detail)
         return []
-
-
-def _is_own(writer: Writer, run: Run) -> bool:
-    return bool(run.run_id) and writer.run_id == run.run_id

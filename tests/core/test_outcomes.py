@@ -193,7 +193,7 @@ def test_a_pause_and_a_mode_withhold_one_recovery_for_two_reasons(bench: Bench) 
     pause = Pause("upgrade", bench.now(), bench.now() + 3600 * SECOND)
     bench.handle(ev.PauseChanged(pause=pause, at_ns=bench.now()))
     bench.ask()
-    bench.engine.mode = Mode.OBSERVE
+    bench.engine.gate.mode = Mode.OBSERVE
     bench.ask()
     assert [o.hold for o in bench.said(out.RecoveryWithheld)] == [BlockReason.PAUSE, BlockReason.OBSERVE]
 

@@ -252,7 +252,8 @@ def test_a_window_under_a_policy_with_patterns_is_kept_and_its_export_names_no_p
     """A policy that knows files by their paths can't be asked about hashes."""
     bench = Taped()
     rule = Rule(name="r", agents=(Glob("ma*"),), files=(Glob(pattern, path=True),), may=Permission.APPEND)
-    bench.engine.policy = Policy(rules=(rule,), default=Permission.NOTHING)
+    policy = Policy(rules=(rule,), default=Permission.NOTHING)
+    bench.engine.handle(ev.PolicyChanged(policy=policy, at_ns=bench.now()))
     bench.fence()
     bench.cotenant(NOTE, CRON)
     bench.recovers()

@@ -178,7 +178,7 @@ class Story:
         self.at.handle(ev.LinkLost(link=name, clean=False, at_ns=self.at.now()))
 
     def _do_mode(self, mode: str) -> None:
-        self.engine.mode = Mode(mode)
+        self.engine.gate.mode = Mode(mode)
 
     def _do_policy(self, toml: str) -> None:
         policy = parse_policy(Path("policy.toml"), toml.encode())

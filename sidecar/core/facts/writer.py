@@ -57,6 +57,10 @@ class Writer:
     uid: int = -1
     exe: str = ""
 
+    def is_of(self, run_id: str) -> bool:
+        """It belongs to this run, whose id is known."""
+        return bool(run_id) and self.run_id == run_id
+
     def label(self) -> str:
         """A short name for people, such as ``cron daily-digest``."""
         return f"{self.kind.value} {self.name}" if self.name else self.kind.value

@@ -123,7 +123,7 @@ class Recorder:
     def _ended(self, event: ev.Event) -> list[Decision]:
         """The recordings of windows that are over, and of one whose turn was stopped."""
         made: list[Decision] = []
-        for window in [w for w in self._tapes if not self._engine.has_window(w)]:
+        for window in [w for w in self._tapes if self._engine.run_of(w) is None]:
             made += self._tapes.pop(window).recordings()
         if isinstance(event, ev.TurnTripped) and event.window in self._tapes:
             made += self._tapes[event.window].recordings()

@@ -119,7 +119,7 @@ class Checks:
             window.withdraw()
         reason = Reason(ReasonCode.NOT_RECORDED)
         window.note(event.at_ns, "command withheld", reason=reason)
-        incident = window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self._decider.mode, reason))
+        incident = self._decider.conclude(window, Outcome.NOT_ATTEMPTED, reason)
         answer = Refuse(link=event.link, window=event.window, ask=event.ask, verdict=incident.verdict, reason=reason)
         return [SaveIncident(incident=window.snapshot()), *([answer] if event.ask else [])]
 
@@ -143,7 +143,7 @@ class Checks:
         if not event.applied:
             window.note(event.at_ns, "recovery refused by the gateway's preload", event.reason)
             reason = Reason.of(ReasonCode.PRELOAD_REFUSED, problem=event.reason)
-            return saved(window.amend(window.recovery(Outcome.REFUSED, self._decider.mode, reason)))
+            return saved(self._decider.conclude(window, Outcome.REFUSED, reason))
         window.note(event.at_ns, "recovery applied", "ahead of the check" if event.pushed else "at the check")
         window.records.extend(event.records)
         known = window.recovery(
@@ -171,7 +171,7 @@ class Checks:
         self._registry.outcomes.tripped(window, event.at_ns)
         if incident.verdict is Verdict.EXTERNAL:
             if outcome is not Outcome.REFUSED:
-                window.amend(window.recovery(Outcome.REFUSED, self._decider.mode, incident.reason))
+                self._decider.conclude(window, Outcome.REFUSED, incident.reason)
             due(window, Subject.TAKEOVER)
             return [*taken_back, SaveIncident(incident=window.snapshot())]
         if outcome in {Outcome.APPROVED, Outcome.APPLIED}:
@@ -180,7 +180,7 @@ class Checks:
             if window.late is not None and judgement.may_recover and not self._decider.held(window, heard_ns(event)):
                 return [*taken_back, *self._late.told(window, window.late)]
             reason = window.account.broken or Reason(ReasonCode.NOT_AWAITED)
-            incident = window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self._decider.mode, reason))
+            incident = self._decider.conclude(window, Outcome.NOT_ATTEMPTED, reason)
         return [*taken_back, SaveIncident(incident=incident)]
 
     def lost(self, window: Window) -> list[Decision]:
@@ -211,7 +211,7 @@ class Checks:
             return []
         reason = Reason.of(ReasonCode.HISTORY_FORKED, records=event.missing[:_MAX_NAMED])
         window.note(event.at_ns, "history forked", reason=reason)
-        window.amend(window.recovery(Outcome.INEFFECTIVE, self._decider.mode, reason))
+        self._decider.conclude(window, Outcome.INEFFECTIVE, reason)
         due(window, Subject.RECOVERY)
         return [SaveIncident(incident=window.snapshot())]
 

@@ -47,10 +47,6 @@ class Decider:
         """Whether commands are given."""
         return self.gate.mode
 
-    @mode.setter
-    def mode(self, mode: Mode) -> None:
-        self.gate.mode = mode
-
     def policy_changed(self, event: PolicyChanged) -> list[Decision]:
         """From now on this policy holds, for what was approved and not acted upon as well."""
         self.policy = event.policy
@@ -123,7 +119,7 @@ class Decider:
         window.approve(current)
         if spent_at_ns:
             self.gate.budget.spend(window.file, at_ns)
-        intent = window.amend(window.recovery(Outcome.APPROVED, self.mode, judgement.reason))
+        intent = self.conclude(window, Outcome.APPROVED, judgement.reason)
         link, ask = (asked.link, asked.ask) if asked else (window.gateway.link, "")
         command = Approve(
             link=link, window=window.window_id, file=window.file, fence=window.fence, current=current, ask=ask
@@ -137,17 +133,21 @@ class Decider:
     def recorded(self, record: Record, judgement: Judgement) -> list[Decision]:
         """Put a refusal on record, and wake a person where it is of a takeover."""
         held = Block(BlockReason.POLICY, judgement.reason) if judgement.rule else None
-        incident = record.amend(record.recovery(Outcome.REFUSED, self.mode, judgement.reason, held=held))
+        incident = self.conclude(record, Outcome.REFUSED, judgement.reason, held=held)
         if incident.verdict is Verdict.EXTERNAL:
             due(record, Subject.TAKEOVER)
         return [SaveIncident(incident=record.snapshot())]
 
     def not_attempted(self, window: Window, held: Block) -> list[Decision]:
         """The verdict allows a recovery, and it is held back; a storm is told once."""
-        window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, held.reason, held=held))
+        self.conclude(window, Outcome.NOT_ATTEMPTED, held.reason, held=held)
         if held.hold is BlockReason.STORM and not told(window) and self.gate.storm.tell():
             due(window, Subject.STORM)
         return [*withdraw(window), SaveIncident(incident=window.snapshot())]
+
+    def conclude(self, record: Record, outcome: Outcome, reason: Reason | None, held: Block | None = None) -> Incident:
+        """The incident of a window, of whose recovery this is what came."""
+        return record.amend(record.recovery(outcome, self.mode, reason, held=held))
 
     def note(self, what: str, detail: str, at_ns: int, reason: Reason | None = None) -> None:
         """Add a line to the timeline of every window."""
@@ -162,9 +162,7 @@ class Decider:
             taken_back = withdraw(window)
             decisions += taken_back
             if taken_back and window.incident is not None:
-                decisions += saved(
-                    window.amend(window.recovery(Outcome.NOT_ATTEMPTED, self.mode, reason, held=Block(hold, reason)))
-                )
+                decisions += saved(self.conclude(window, Outcome.NOT_ATTEMPTED, reason, held=Block(hold, reason)))
         return decisions
 
 

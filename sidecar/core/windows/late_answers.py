@@ -61,7 +61,7 @@ class LateAnswers:
 
     def told(self, window: Window, late: LateAnswer) -> list[Decision]:
         """The verdict allowed a recovery, and its command comes too late."""
-        return saved(window.amend(window.recovery(Outcome.LATE, self._decider.mode, late.reason)))
+        return saved(self._decider.conclude(window, Outcome.LATE, late.reason))
 
     def _came(self, window: Window, late: LateAnswer, event: AnswerLate) -> list[Decision]:
         after = Reason.of(ReasonCode.ANSWER_CAME_AFTER, after_ns=event.waited_ns - late.waited_ns)

@@ -72,7 +72,7 @@ class LockTimeouts:
             ]
         if window.late is not None and window.late.ask == event.ask:
             return [*taken_back, *self._late.told(window, window.late)]
-        intent = window.amend(window.recovery(Outcome.APPROVED, self._decider.mode, judgement.reason))
+        intent = self._decider.conclude(window, Outcome.APPROVED, judgement.reason)
         return [*taken_back, SaveIncident(incident=intent), answer_wait(event, judgement.reason, granted=True)]
 
     def wait_ended(self, event: LockWaitEnded) -> list[Decision]:
@@ -93,7 +93,7 @@ class LockTimeouts:
             return saved(window.snapshot())
         before = () if known.reason is None else (known.reason,)
         reason = Reason.of(ReasonCode.LOCK_WAIT_IN_VAIN, *before, waited_ns=event.waited_ns)
-        return saved(window.amend(window.recovery(Outcome.INEFFECTIVE, self._decider.mode, reason)))
+        return saved(self._decider.conclude(window, Outcome.INEFFECTIVE, reason))
 
     def _holder(self, window: Window, event: LockTimedOut) -> Reason:
         """Who held the lock. Only for `ReasonCode.LOCK_HOLDER_KNOWN` a run may wait."""
@@ -109,9 +109,8 @@ class LockTimeouts:
             return Reason.of(ReasonCode.LOCK_HOLDER_UNKNOWN_WRITER, pid=pid)
         if hold is None:
             return Reason(ReasonCode.LOCK_HOLDER_UNKNOWN)
-        own = bool(window.run.run_id) and hold.writer.run_id == window.run.run_id
         request = AccessRequest(writer=hold.writer, did=Permission.APPEND, session=window.run.session, file=window.file)
-        known = own or self._decider.policy.decide(request).allows(request.did)
+        known = hold.writer.is_of(window.run.run_id) or self._decider.policy.decide(request).allows(request.did)
         code = ReasonCode.LOCK_HOLDER_KNOWN if known else ReasonCode.LOCK_HOLDER_FORBIDDEN
         return Reason.of(code, writer=hold.writer.label(), pid=hold.writer.pid)
 

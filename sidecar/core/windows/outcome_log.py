@@ -78,7 +78,7 @@ class OutcomeLog:
         own: list[Change] = []
         others: list[Change] = []
         for change in window.tally.unjudged:
-            (own if run_id and change.writer.run_id == run_id else others).append(change)
+            (own if change.writer.is_of(run_id) else others).append(change)
         self._judged(window, Verdict.OWN, own)
         self._judged(window, None, others)
         window.tally.unjudged.clear()

@@ -133,17 +133,15 @@ class Record:
         self, recovery: Recovery | None = None, *, turn_lost: bool = False, paged: Subject | None = None
     ) -> Incident:
         """Change the open incident's outcome. There must be one."""
-        if self.incident is None:
-            message = f"window {self.window_id} has no incident to amend"
-            raise AssertionError(message)
-        known = self.incident.paged_for
+        known = self.snapshot()
+        told = known.paged_for
         self.incident = replace(
-            self.incident,
-            recovery=recovery or self.incident.recovery,
-            turn_lost=self.incident.turn_lost or turn_lost,
-            paged_for=known if paged is None or paged in known else (*known, paged),
+            known,
+            recovery=recovery or known.recovery,
+            turn_lost=known.turn_lost or turn_lost,
+            paged_for=told if paged is None or paged in told else (*told, paged),
         )
-        return self.snapshot()
+        return self.incident
 
     def went_on(self, mode: Mode) -> Incident | None:
         """The run is done, and was not stopped."""
@@ -226,14 +224,13 @@ def _merged_writers(known: tuple[WriterShare, ...], judgement: Judgement, run_id
         key = (writer.kind.value, writer.name, writer.pid, writer.run_id)
         before = merged.get(key)
         count = share.size + (before.bytes if before else 0)
-        own = bool(run_id) and writer.run_id == run_id
         made = WriterShare(
             kind=writer.kind.value,
             name=writer.name,
             pid=writer.pid,
             bytes=count,
             run_id=writer.run_id,
-            own=own,
+            own=writer.is_of(run_id),
             exe=writer.exe,
             uid=writer.uid,
         )

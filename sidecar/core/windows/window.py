@@ -57,11 +57,6 @@ class Window(Record):
     tally: Tally = field(default_factory=Tally)
 
     @property
-    def awaiting(self) -> bool:
-        """A reading of the transcript, still as at the fence, would establish custody."""
-        return self.state.custody is Custody.AWAITED
-
-    @property
     def counted(self) -> bool:
         """A recovery from the present fence is in the budgets."""
         return self.state.approval is not Approval.NONE
@@ -157,7 +152,7 @@ class Window(Record):
     @property
     def may_be_read(self) -> bool:
         """A reading of the transcript at the fence establishes custody: no call can have changed it since."""
-        return self.awaiting and self.account.at_rest
+        return self.state.custody is Custody.AWAITED and self.account.at_rest
 
     def abandon(self, link: str) -> None:
         """Another link is gone; what its calls under way have done will never be known."""
