@@ -31,6 +31,28 @@ export function sizeOf(text) {
   return text === ABSENT ? 0 : Number(text.split(":")[2]);
 }
 
+/** What a path is now, read at once; its text is made when the report that holds it is written, with others. */
+export function observe(path) {
+  return new Observation(statSync(path, { bigint: true, throwIfNoEntry: false }));
+}
+
+class Observation {
+  #stat;
+
+  constructor(stat) {
+    this.#stat = stat;
+  }
+
+  /** In bytes; 0 where there is no file. */
+  get size() {
+    return this.#stat ? Number(this.#stat.size) : 0;
+  }
+
+  toJSON() {
+    return this.#stat ? text(this.#stat) : ABSENT;
+  }
+}
+
 /** Inode that a fingerprint's text tells. */
 export function inodeOf(text) {
   return text === ABSENT ? "" : text.split(":", 2).join(":");

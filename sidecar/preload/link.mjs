@@ -23,6 +23,7 @@ const LAST_RETRY_MS = 1000;
 const OVER = new Set(["lock.taken", "lock.released", "change"]);
 const OVER_MS = 5;
 const MAX_UNWRITTEN = 256;
+const MAX_EARLY = 1000; // messages that are kept for the first connection
 const MAX_LATE = 32; // questions that nobody waits for any more, and whose answer may still come
 
 /** Where the gateway keeps its state: it trims the variable and expands a leading tilde, and so do we. */
@@ -86,6 +87,11 @@ export class Link {
     return this.#welcome && this.#recovers;
   }
 
+  /** What is said now is heard: by the sidecar, or by the one that the first connection leads to. */
+  get hears() {
+    return this.#open || (this.#early !== null && this.#early.length < MAX_EARLY);
+  }
+
   connect() {
     const socket = net.connect({ path: this.path });
     socket.unref();
@@ -102,7 +108,7 @@ export class Link {
   send(type, fields) {
     const message = { t: type, seq: 0, at: nowNs(), ...fields };
     if (this.#open) this.#say(message);
-    else if (this.#early && this.#early.length < 1000) this.#early.push(message);
+    else if (this.hears) this.#early.push(message);
     else this.#lost += 1;
   }
 

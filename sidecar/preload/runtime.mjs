@@ -38,7 +38,7 @@ function start(from) {
     (message) => fitted?.whenActive(() => safely("command", () => fences.onCommand(message))),
   );
   onTrouble((where, reason) => link.send("trouble", { where, reason }), () => link.lose());
-  watchFileSystem((type, fields) => link.send(type, fields));
+  watchFileSystem(link);
   process.on("exit", () => safely("exit", () => link.bye()));
   link.connect();
 }
@@ -124,9 +124,8 @@ export function install(points, from, fence) {
     // These are in processes of OpenClaw that write no session: nothing is linked for them. The bus is in every one.
     if (Object.keys(functions).every((name) => WORK_POINTS.includes(name) || functions[name] === register)) return;
     if (!link) start(from);
-    const send = (type, fields) => link.send(type, fields);
     if (functions.acquireSessionWriteLock) {
-      points.acquireSessionWriteLock.set(wrapLock(functions.acquireSessionWriteLock, send, () => link.recovers));
+      points.acquireSessionWriteLock.set(wrapLock(functions.acquireSessionWriteLock, link));
     }
     if (functions.createEmbeddedAttemptSessionLockController) installFence(points);
     else if (functions.runEmbeddedAttempt && !fitted) {

@@ -41,7 +41,13 @@ const { watchFileSystem } = await import(process.argv[2] + "/account/fs_hooks.mj
 let reports = [];
 let troubles = [];
 onTrouble((where, reason) => troubles.push(`${where}: ${reason}`));
-watchFileSystem((type, fields) => reports.push({ t: type, ...fields }));
+let lost = 0;
+const link = {
+  hears: true,
+  send: (type, fields) => reports.push({ t: type, ...fields }),
+  lose: () => void (lost += 1),
+};
+watchFileSystem(link);
 const called = (start) => new Promise((done, fail) => start((error, value) => (error ? fail(error) : done(value))));
 let fd;
 let handle;

@@ -237,6 +237,61 @@ def test_other_paths_cost_next_to_nothing(process: Account) -> None:
     assert process.do(code, session_file(process)).value < 50_000, "nanoseconds for one write to /dev/null"
 
 
+def test_a_digest_is_of_the_bytes_as_they_were_written_though_their_buffer_is_used_again(process: Account) -> None:
+    code = """
+      const bytes = Buffer.from("first");
+      fs.appendFileSync(file, bytes);
+      bytes.fill("x");
+      fs.appendFileSync(file, "text");
+    """
+    outcome = process.do(code, session_file(process))
+    assert [r.sha256 for r in outcome.ends] == [digest(b"first"), digest(b"text")]
+
+
+def test_fingerprints_are_those_around_the_call_though_others_write_after_it(process: Account) -> None:
+    code = """
+      const { execFileSync } = await import("node:child_process");
+      fs.appendFileSync(file, "ours");
+      execFileSync("/bin/sh", ["-c", `printf x >> "$0"`, file]);
+    """
+    file = session_file(process)
+    outcome = process.do(code, file)
+    [report] = outcome.ends
+    assert file.stat().st_size == SIZE + 5
+    assert [int(text.split(":")[2]) for text in (report.before, report.after)] == [SIZE, SIZE + 4]
+
+
+def test_a_call_that_nobody_hears_of_is_counted_and_what_follows_it_is_reported_whole(process: Account) -> None:
+    code = """
+      const before = lost;
+      const written = fs.openSync(file, "r+");
+      link.hears = false;
+      fs.appendFileSync(file, "a");
+      fs.writeFileSync(file, "b");
+      fs.unlinkSync(file);
+      const missed = lost - before;
+      link.hears = true;
+      fs.closeSync(written);
+      fs.appendFileSync(file, "c");
+      return missed;
+    """
+    outcome = process.do(code, session_file(process))
+    assert outcome.value == 3
+    assert told(outcome) == expected((append(b"c", 0),))
+
+
+def test_the_cursor_of_an_open_file_is_known_though_nobody_heard_of_the_write_before(process: Account) -> None:
+    code = """
+      const opened = fs.openSync(file, "w");
+      link.hears = false;
+      fs.writeSync(opened, "a");
+      link.hears = true;
+      fs.writeSync(opened, "b");
+      fs.closeSync(opened);
+    """
+    assert told(process.do(code, session_file(process)))[-1:] == expected((append(b"b", 1),))
+
+
 WATCHED: Final = """
     appendFile chmod chown copyFile cp fchmod fchown ftruncate futimes lchown link lutimes open rename rm truncate
     unlink utimes write writeFile writev

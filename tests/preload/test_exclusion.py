@@ -46,8 +46,8 @@ async function model({ name, allowReentrant }) {
     },
   };
 }
-const acquire = wrapLock(model, () => {}, () => recovers);
-let recovers = true;
+const link = { hears: true, recovers: true, send() {} };
+const acquire = wrapLock(model, link);
 const ask = (name, allowReentrant = false) => acquire({ sessionFile: file, name, allowReentrant });
 const within = (promise, ms) => Promise.race([promise.then(() => true), pause(ms).then(() => false)]);
 async function noteEntersAsTheLockIsTaken(ms) {
@@ -117,7 +117,7 @@ def test_the_run_waits_a_bounded_time_for_who_was_kept_outside_and_nobody_waits_
 
 def test_who_did_not_get_the_lock_is_waited_for_no_more(lock: Evaluator) -> None:
     said = lock.do("""
-        const failing = wrapLock(async () => { throw new Error("no"); }, () => {});
+        const failing = wrapLock(async () => { throw new Error("no"); }, link);
         const open = shut(file, run);
         const note = failing({ sessionFile: file }).catch(() => "failed");
         await promptly();
@@ -147,7 +147,7 @@ def test_who_asks_while_the_lock_is_given_back_has_it_before_whoever_may_enter_i
 
 
 def test_a_sidecar_that_only_looks_makes_nobody_wait(lock: Evaluator) -> None:
-    assert lock.do("recovers = false; return await noteEntersAsTheLockIsTaken(100)") is False
+    assert lock.do("link.recovers = false; return await noteEntersAsTheLockIsTaken(100)") is False
 
 
 def test_who_may_not_enter_the_lock_waits_for_none_but_those_that_were_kept_outside(lock: Evaluator) -> None:
@@ -159,3 +159,19 @@ def test_who_may_not_enter_the_lock_waits_for_none_but_those_that_were_kept_outs
         return waits;
     """)
     assert waits == [False, True]
+
+
+def test_a_release_that_began_while_nobody_heard_of_it_is_counted_and_never_reported(lock: Evaluator) -> None:
+    """The fingerprint was not read: one that is read later is not what the holder of the lock left."""
+    said, lost = lock.do("""
+        const said = [];
+        let lost = 0;
+        const absent = { hears: false, send: (type) => said.push(type), lose: () => void (lost += 1) };
+        const lock = await wrapLock(model, absent)({ sessionFile: file, name: "run" });
+        const released = lock.release();
+        absent.hears = true;
+        await released;
+        await lock.release();
+        return [said, lost];
+    """)
+    assert (said, lost) == (["lock.taken"], 1)

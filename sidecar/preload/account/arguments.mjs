@@ -2,8 +2,28 @@
 import { hash } from "node:crypto";
 import fs from "node:fs";
 
+const MAX_KEPT_BYTES = 4096;
+
 export function sha256(bytes) {
   return hash("sha256", bytes, "hex");
+}
+
+/** The digest of bytes that nobody changes any more. Of a few it is made when the report is written, with others. */
+export function sha256Later(bytes) {
+  return bytes.length > MAX_KEPT_BYTES ? sha256(bytes) : new Digest(bytes);
+}
+
+class Digest {
+  #bytes;
+  #text;
+
+  constructor(bytes) {
+    this.#bytes = bytes;
+  }
+
+  toJSON() {
+    return (this.#text ??= sha256(this.#bytes));
+  }
 }
 
 export function toBytes(data, encoding) {

@@ -2,10 +2,10 @@
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 
-import { ABSENT, fingerprintOf, sizeOf } from "../fingerprint.mjs";
+import { ABSENT, fingerprintOf } from "../fingerprint.mjs";
 import { safely } from "../guard.mjs";
 import { sessionPath } from "../paths.mjs";
-import { encodingOf, flagOf, joined, modeOf, natural, sha256, slice, toBytes } from "./arguments.mjs";
+import { encodingOf, flagOf, joined, modeOf, natural, sha256, sha256Later, slice, toBytes } from "./arguments.mjs";
 import { isNested, reportTo, watchAsync, watchCallback, watchSync } from "./reports.mjs";
 
 const { fstatSync, readFileSync } = fs;
@@ -16,18 +16,22 @@ const handles = new WeakMap(); // FileHandle -> open file
 
 const NO_BYTES = { length: 0, sha256: "", offset: -1 };
 const EMPTY = Buffer.alloc(0);
+const NONE = [];
 
-/** A write to a file that is open: where its bytes go is known at its end, and where a position is given. */
-function written(open, bytes, wanted) {
+/**
+ * A write to a file that is open: where its bytes go is known at its end, and where a position is given. `digest` makes
+ * the digest of the bytes.
+ */
+function written(open, bytes, wanted, digest = sha256) {
   const position = open.mode === "a" ? undefined : natural(wanted);
   const describe = (before) => {
-    const size = sizeOf(before);
+    const { size } = before;
     const end = open.mode === "a" || open.cursor === size ? size : -1;
     const offset = position ?? end;
     // Until it has returned, nothing else can rely on the cursor.
     if (position === undefined) open.cursor = undefined;
     if (bytes === undefined || offset > size) return { op: "write", ...NO_BYTES };
-    return { op: offset === size ? "append" : "write", length: bytes.length, sha256: sha256(bytes), offset };
+    return { op: offset === size ? "append" : "write", length: bytes.length, sha256: digest(bytes), offset };
   };
   const actual = (result, report) => {
     if (bytes === undefined) return {};
@@ -37,7 +41,8 @@ function written(open, bytes, wanted) {
     // A short write leaves less than was asked for.
     return wrote < report.length ? { length: wrote, sha256: sha256(bytes.subarray(0, wrote)) } : {};
   };
-  return { file: open.file, describe, actual };
+  // The cursor of an open file is kept also while nobody hears of it.
+  return { file: open.file, describe, actual, tracked: open.mode !== "a" };
 }
 
 function whole(bytes) {
@@ -112,11 +117,12 @@ function writing([target, data, options], preset) {
   const open = fileOf(target);
   if (!open) return undefined;
   const bytes = toBytes(data, encodingOf(options));
+  const digest = typeof data === "string" ? sha256Later : sha256; // a caller's buffer may change
   // On a descriptor it calls fs.write, until all is written.
-  if (open.mode) return { ...written(open, bytes), composite: typeof target === "number" };
+  if (open.mode) return { ...written(open, bytes, undefined, digest), composite: typeof target === "number" };
   const { mode, truncates } = modeOf(flagOf(options, preset));
   if (truncates) return { file: open.file, describe: () => whole(bytes) };
-  return written({ file: open.file, mode }, bytes, 0);
+  return written({ file: open.file, mode }, bytes, 0, digest);
 }
 
 function cutting([target, length]) {
@@ -150,9 +156,8 @@ function changing(target, describe) {
 
 /** The changes that a call is; none for most. */
 function plan(describer, args) {
-  if (isNested()) return [];
-  const found = safely("account", () => describer(args));
-  if (found === undefined) return [];
+  const found = safely("account", () => (isNested() ? undefined : describer(args)));
+  if (found === undefined) return NONE;
   return (Array.isArray(found) ? found : [found]).filter((change) => change?.file);
 }
 
@@ -160,8 +165,10 @@ function wrapSync(owner, name, describer) {
   const original = owner[name];
   if (typeof original !== "function") return;
   owner[name] = function (...args) {
+    const changes = plan(describer, args);
+    if (changes.length === 0) return original.apply(this, args);
     const call = () => original.apply(this, args);
-    return plan(describer, args).reduceRight((inner, change) => () => watchSync(change, inner), call)();
+    return changes.reduceRight((inner, change) => () => watchSync(change, inner), call)();
   };
 }
 
@@ -169,9 +176,11 @@ function wrapCallback(owner, name, describer) {
   const original = owner[name];
   if (typeof original !== "function") return;
   const wrapped = function (...args) {
+    const changes = plan(describer, args);
+    if (changes.length === 0) return original.apply(this, args);
     const call = (passed) => original.apply(this, passed);
     const watched = (inner, change) => (passed) => watchCallback(change, passed, inner);
-    return plan(describer, args).reduceRight(watched, call)(args);
+    return changes.reduceRight(watched, call)(args);
   };
   // util.promisify(fs.write) and others rely on a symbol that tells how to name the results.
   for (const symbol of Object.getOwnPropertySymbols(original)) wrapped[symbol] = original[symbol];
@@ -182,17 +191,18 @@ function wrapPromise(owner, name, describer) {
   const original = owner[name];
   if (typeof original !== "function") return;
   owner[name] = function (...args) {
+    const changes = plan(describer, args);
+    if (changes.length === 0) return original.apply(this, args);
     const call = () => original.apply(this, args);
-    return plan(describer, args).reduceRight((inner, change) => () => watchAsync(change, inner), call)();
+    return changes.reduceRight((inner, change) => () => watchAsync(change, inner), call)();
   };
 }
 
 /** An open that truncates leaves an empty file, one that appends may create it; others are only remembered. */
 function opening(target, flags) {
-  if (isNested()) return undefined;
   const { mode, truncates } = modeOf(flags ?? "r");
   const file = mode === "r" ? undefined : sessionPath(target);
-  if (!file) return undefined;
+  if (!file || isNested()) return undefined;
   const creates = mode === "a" && fingerprintOf(file) === ABSENT;
   const created = { op: "append", length: 0, sha256: sha256(EMPTY), offset: 0 };
   if (!truncates && !creates) return { file, mode };
@@ -236,6 +246,7 @@ function wrapHandles() {
   let patched = false;
   fs.promises.open = function (target, flags, ...rest) {
     const planned = safely("account", () => opening(target, flags));
+    if (!planned && patched) return open.call(this, target, flags, ...rest);
     const call = () => open.call(this, target, flags, ...rest);
     const opened = planned?.change ? watchAsync(planned.change, call) : call();
     return opened.then((handle) => {
@@ -273,7 +284,8 @@ function patchHandles(prototype) {
     if (typeof original !== "function") continue;
     prototype[name] = function (...args) {
       const open = handles.get(this);
-      const change = open && safely("account", () => describer(open, args, this));
+      if (!open) return original.apply(this, args);
+      const change = safely("account", () => describer(open, args, this));
       const call = () => original.apply(this, args);
       return change ? watchAsync(change, call) : call();
     };
@@ -281,8 +293,8 @@ function patchHandles(prototype) {
 }
 
 /** Begin to keep the account. Once for a process; named imports of node:fs see it too. */
-export function watchFileSystem(report) {
-  reportTo(report);
+export function watchFileSystem(link) {
+  reportTo(link);
   for (const [name, describer] of Object.entries(CALLS)) {
     wrapSync(fs, `${name}Sync`, describer);
     wrapCallback(fs, name, describer);

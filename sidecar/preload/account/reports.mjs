@@ -4,24 +4,29 @@
 // Synchronous calls are reported once, after they returned, with the fingerprints around them. Asynchronous ones are
 // announced before the first byte can reach the file, so that at no time bytes are there of which nothing was said.
 //
-// A change is {file, describe, actual, composite}: `describe(before)` gives the fields of the report ahead of the call,
-// `actual(result, report)` what its result corrects, and `composite` says that it calls other watched functions.
+// A change is {file, describe, actual, composite, tracked}: `describe(before)` gives the fields of the report ahead of the
+// call, `actual(result, report)` what its result corrects, `composite` says that it calls other watched functions, and
+// `tracked` that what the two learn is needed later, whether or not anybody hears of it now.
 import { AsyncLocalStorage } from "node:async_hooks";
 
-import { fingerprintOf } from "../fingerprint.mjs";
+import { observe } from "../fingerprint.mjs";
 import { safely } from "../guard.mjs";
 import { currentWriter } from "../writers/writers.mjs";
 
 const NOTHING = { op: "metadata", length: 0, sha256: "", offset: -1 };
 
 const inside = new AsyncLocalStorage(); // a composite call is under way: what it calls is part of it
-let send = () => {};
+let link = { hears: false, send() {}, lose() {} };
 let changes = 0;
 let depth = 0; // a watched synchronous call is under way: what it calls itself is part of it
 
-/** Where reports go. */
-export function reportTo(report) {
-  send = report;
+/** Where reports go: a link, or what does as one. */
+export function reportTo(known) {
+  link = known;
+}
+
+function send(type, fields) {
+  link.send(type, fields);
 }
 
 /** A call made now comes from inside a watched one, and is part of it. */
@@ -30,13 +35,16 @@ export function isNested() {
 }
 
 function start({ file, describe }) {
-  const before = fingerprintOf(file);
+  const before = observe(file);
   return { file, change: `c${(changes += 1)}`, writer: currentWriter(), before, ...describe(before) };
 }
 
 /** Watch a synchronous call. */
 export function watchSync(change, call) {
-  const report = safely("account", () => start(change));
+  // Nobody can begin to hear of it while it lasts: it is counted, and that is all.
+  const heard = link.hears || change.tracked;
+  if (!heard) link.lose();
+  const report = heard ? safely("account", () => start(change)) : undefined;
   depth += 1;
   let result;
   let failed = true;
@@ -134,7 +142,7 @@ function begin(change) {
 function finish(change, report, phase, failed, result) {
   if (phase === "end") land(report.file);
   begun.delete(report.change);
-  const message = { ...report, phase, after: fingerprintOf(report.file) };
+  const message = { ...report, phase, after: observe(report.file) };
   if (!failed) Object.assign(message, change.actual?.(result, report));
   else if (wroteNothing(message)) Object.assign(message, NOTHING);
   else message.failed = true;
@@ -144,5 +152,5 @@ function finish(change, report, phase, failed, result) {
 /** Of a call that failed: it is certain that it left no byte. A write in the middle may hide in a clock's tick. */
 function wroteNothing({ op, sha256, before, after }) {
   if (op === "metadata" || op === "remove") return true;
-  return before === after && !(op === "write" && sha256);
+  return before.toJSON() === after.toJSON() && !(op === "write" && sha256);
 }

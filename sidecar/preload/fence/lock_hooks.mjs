@@ -1,5 +1,5 @@
 // The session lock: who waited for it, how long, and how long it was held.
-import { fingerprintOf } from "../fingerprint.mjs";
+import { observe } from "../fingerprint.mjs";
 import { safely } from "../guard.mjs";
 import { sessionPath } from "../paths.mjs";
 import { currentRun, currentWriter } from "../writers/writers.mjs";
@@ -27,15 +27,15 @@ function failure(error) {
 /**
  * Wrap `acquireSessionWriteLock`: same result, same errors; acquisition and release are reported.
  *
- * @param recovers () => whether writers may be made to wait for each other
+ * @param link where to; it says as well whether writers may be made to wait for each other
  */
-export function wrapLock(original, send, recovers) {
+export function wrapLock(original, link) {
   return async function acquireSessionWriteLock(params, ...rest) {
     const file = safely("lock", () => sessionPath(params?.sessionFile));
     if (!file) return await original.call(this, params, ...rest);
     const asked = performance.now();
     const admission = safely("lock", () => admitted(file, currentRun()));
-    const mayEnter = () => params.allowReentrant === true && recovers();
+    const mayEnter = () => params.allowReentrant === true && link.recovers;
     const first = admission?.opened ?? safely("lock", () => ahead(file, mayEnter()));
     const settled = admission?.settled ?? safely("lock", () => changes(file));
     if (first) await first;
@@ -44,17 +44,17 @@ export function wrapLock(original, send, recovers) {
       lock = await original.call(this, params, ...rest);
     } catch (error) {
       safely("lock", () =>
-        send("lock.failed", { file, writer: currentWriter(), wait: elapsedNs(asked), reason: failure(error) }),
+        link.send("lock.failed", { file, writer: currentWriter(), wait: elapsedNs(asked), reason: failure(error) }),
       );
       throw error;
     } finally {
       settled?.();
     }
-    return safely("lock", () => held(lock, file, asked, send)) ?? lock;
+    return safely("lock", () => held(lock, file, asked, link)) ?? lock;
   };
 }
 
-function held(lock, file, asked, send) {
+function held(lock, file, asked, link) {
   if (typeof lock?.release !== "function") return lock;
   const hold = `h${(holds += 1)}`;
   const writer = currentWriter();
@@ -63,11 +63,14 @@ function held(lock, file, asked, send) {
   let released = false;
   const fields = { file, hold, writer, wait: elapsedNs(asked, since) };
   taken.set(hold, fields);
-  send("lock.taken", fields);
+  link.send("lock.taken", fields);
   return {
     ...lock,
     async release(...args) {
-      const after = safely("lock", () => fingerprintOf(file));
+      const first = !released;
+      released = true;
+      const heard = first && (link.hears || link.lose());
+      const after = heard ? safely("lock", () => observe(file)) : undefined;
       taken.delete(hold);
       const settled = safely("lock", () => changes(file));
       try {
@@ -76,9 +79,7 @@ function held(lock, file, asked, send) {
         settled?.();
         leave();
         safely("lock", () => {
-          if (released || after === undefined) return;
-          released = true;
-          send("lock.released", { file, hold, writer, after, held: elapsedNs(since) });
+          if (after) link.send("lock.released", { file, hold, writer, after, held: elapsedNs(since) });
         });
       }
     },
