@@ -10,13 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from sidecar.core.decisions import SaveIncident
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.verdict.incident import Incident, incident_id
 from sidecar.core.verdict.judge import Verdict
+from sidecar.store.chains import ChainStore
 from sidecar.store.incidents import IncidentStore
+from sidecar.store.records import RecordStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +31,8 @@ def measure_store() -> Iterator[dict[str, Any]]:
     """Median time of one committed save, next to one fsync of a plain file of the same directory."""
     with tempfile.TemporaryDirectory() as directory:
         store = IncidentStore(Path(directory) / "data" / "sidecar.db", time.time_ns)
+        chains = ChainStore(store)
+        records = RecordStore(store, chains, lambda _pages: None)
         plain = os.open(Path(directory) / "plain", os.O_WRONLY | os.O_CREAT)
         incident = Incident(
             incident_id=incident_id(0, "w", "f"),
@@ -47,10 +52,11 @@ def measure_store() -> Iterator[dict[str, Any]]:
             os.write(plain, b"x" * 1000)
             os.fsync(plain)
             between = time.perf_counter()
-            store.save(replace(incident, incident_id=str(number)))
+            records.commit([SaveIncident(incident=replace(incident, incident_id=str(number)))])
             saves.append((time.perf_counter() - between) * 1000)
             syncs.append((between - started) * 1000)
         os.close(plain)
+        chains.close()
         store.close()
     save, sync = statistics.median(saves), statistics.median(syncs)
     p99 = sorted(saves)[int(len(saves) * 0.99)]

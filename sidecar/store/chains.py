@@ -87,17 +87,8 @@ class ChainStore(ChainReader):
         self._store = store
         self._kept: set[str] = set()
 
-    def keep(self, *chains: KeptChain) -> None:
-        """Put chains on disk, in one commit.
-
-        Raises:
-            StoreError: None of them is on disk.
-        """
-        with self._store.writing() as database:
-            self.put(database, *chains)
-
     def put(self, database: sqlite3.Connection, *chains: KeptChain) -> None:
-        """The same within a transaction of the store."""
+        """Put chains on disk, within a transaction of the store."""
         rows = [_row(chain) for chain in chains]
         self._kept.update(chain.file for chain in chains)
         database.executemany("INSERT OR REPLACE INTO chains VALUES (?, ?, ?, ?, ?, ?)", rows)

@@ -22,7 +22,6 @@ from sidecar.store.stored import NewPage, PageKey
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
 DATABASE_NAME: Final = "sidecar.db"
@@ -105,23 +104,15 @@ class IncidentStore(IncidentReader):
                 os.close(self._held)
                 self._held = -1
 
-    def save(self, incident: Incident, spent_at_ns: int = 0) -> None:
-        """Put the incident on disk, new or changed. A change of its outcome is added to its history.
+    def put(self, database: sqlite3.Connection, incident: Incident, spent_at_ns: int = 0) -> list[NewPage]:
+        """Save the incident, new or changed, within a transaction. A change of its outcome is added to its history.
 
         An incident that asks for pages makes them due in the same commit, so that no crash can part the two.
 
         Args:
+            database: The transaction of `writing`.
             incident: The incident.
-            spent_at_ns: In the same commit a recovery of its session is counted, at this time; 0 when none is.
-
-        Raises:
-            StoreError: It is not on disk.
-        """
-        with self._writing() as database:
-            self.put(database, incident, spent_at_ns)
-
-    def put(self, database: sqlite3.Connection, incident: Incident, spent_at_ns: int = 0) -> list[NewPage]:
-        """The same within a transaction of `writing`.
+            spent_at_ns: With it a recovery of its session is counted, at this time; 0 when none is.
 
         Returns:
             The pages that it makes due.
@@ -129,11 +120,11 @@ class IncidentStore(IncidentReader):
         if spent_at_ns:
             row = (spent_at_ns, column(incident.session_file), incident.incident_id)
             database.execute("INSERT INTO recoveries VALUES (?, ?, ?)", row)
-        return self._put(database, incident, self._clock())
+        return _put(database, incident, self._clock())
 
     def recoveries_since(self, at_ns: int) -> list[Spent]:
         """The recoveries that budgets count, oldest first; those of an earlier life included."""
-        with self._writing() as database:
+        with self.writing() as database:
             database.execute("DELETE FROM recoveries WHERE at_ns < ?", (at_ns,))
             rows = database.execute("SELECT at_ns, session_file FROM recoveries ORDER BY at_ns, rowid").fetchall()
         return [Spent(row[0], row[1].decode("utf-8", "surrogatepass")) for row in rows]
@@ -146,7 +137,7 @@ class IncidentStore(IncidentReader):
             destination: Names the destination without its secrets.
             at_ns: When, nanoseconds since the epoch.
         """
-        with self._writing() as database:
+        with self.writing() as database:
             database.execute("INSERT OR IGNORE INTO page_deliveries VALUES (?, ?, ?, ?)", (*key, destination, at_ns))
 
     def page_attempted(self, key: PageKey, at_ns: int, error: str | None) -> None:
@@ -157,7 +148,7 @@ class IncidentStore(IncidentReader):
             at_ns: When the attempt ended, nanoseconds since the epoch.
             error: What went wrong; None when every destination has taken it.
         """
-        with self._writing() as database:
+        with self.writing() as database:
             database.execute(
                 """
                 UPDATE pages SET attempts = attempts + 1, last_error = ?, sent_at_ns = ?
@@ -177,7 +168,7 @@ class IncidentStore(IncidentReader):
         Returns:
             These pages.
         """
-        with self._writing() as database:
+        with self.writing() as database:
             database.execute(
                 """
                 UPDATE pages SET gave_up_at_ns = ?, last_error = ?
@@ -200,7 +191,7 @@ class IncidentStore(IncidentReader):
         Returns:
             How many were removed.
         """
-        with self._writing() as database:
+        with self.writing() as database:
             database.execute("CREATE TEMP TABLE IF NOT EXISTS old (id TEXT PRIMARY KEY)")
             database.execute(_OLD, (opened_ns, most))
             for table, column_name in _TABLES_OF_INCIDENT:
@@ -209,55 +200,53 @@ class IncidentStore(IncidentReader):
             database.execute("DELETE FROM old")
         return removed
 
-    def writing(self) -> AbstractContextManager[sqlite3.Connection]:
-        """A transaction for another room of the same file; on the disk when the block is left.
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction, for another room of the same file too; on the disk when the block is left.
 
         Raises:
             StoreError: It could not be committed; nothing of it was kept.
         """
-        return self._writing()
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._write_lock, transaction(self._write, self.path) as database:
             yield database
 
     def _close_left_open(self) -> int:
         """Close what a sidecar that was killed could not. Returns how many there were."""
         now_ns = self._clock()
-        with self._writing() as database:
+        with self.writing() as database:
             rows = database.execute("SELECT id, body FROM incidents WHERE closed_at_ns = 0").fetchall()
             for incident_id, body in rows:
                 try:
                     incident = decode(Incident, body)
                 except ValueError as error:
                     raise StoreCorruptError(self.path, f"row {incident_id}: {error!r}") from error
-                self._put(database, _closed_unseen(incident, now_ns), now_ns)
+                _put(database, _closed_unseen(incident, now_ns), now_ns)
         return len(rows)
 
-    def _put(self, database: sqlite3.Connection, incident: Incident, now_ns: int) -> list[NewPage]:
-        name = PurePath(incident.session_file).name
-        database.execute(
-            """
-            INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-            ON CONFLICT (id) DO UPDATE SET closed_at_ns = excluded.closed_at_ns, verdict = excluded.verdict,
-                session = excluded.session, body = excluded.body
-            """,
-            (
-                incident.incident_id,
-                incident.opened_at_ns,
-                incident.closed_at_ns,
-                incident.verdict.value,
-                column(incident.run.session),
-                column(incident.session_file),
-                column(name),
-                column(name.removesuffix(".jsonl")),
-                encode(incident),
-            ),
-        )
-        _note_change(database, incident, now_ns)
-        made = [_make_due(database, PageKey(incident.incident_id, about), now_ns) for about in incident.paged_for]
-        return [page for page in made if page is not None]
+
+def _put(database: sqlite3.Connection, incident: Incident, now_ns: int) -> list[NewPage]:
+    name = PurePath(incident.session_file).name
+    database.execute(
+        """
+        INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (id) DO UPDATE SET closed_at_ns = excluded.closed_at_ns, verdict = excluded.verdict,
+            session = excluded.session, body = excluded.body
+        """,
+        (
+            incident.incident_id,
+            incident.opened_at_ns,
+            incident.closed_at_ns,
+            incident.verdict.value,
+            column(incident.run.session),
+            column(incident.session_file),
+            column(name),
+            column(name.removesuffix(".jsonl")),
+            encode(incident),
+        ),
+    )
+    _note_change(database, incident, now_ns)
+    made = [_make_due(database, PageKey(incident.incident_id, about), now_ns) for about in incident.paged_for]
+    return [page for page in made if page is not None]
 
 
 def _note_change(database: sqlite3.Connection, incident: Incident, now_ns: int) -> None:

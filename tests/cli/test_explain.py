@@ -18,7 +18,7 @@ from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Moment, Outcome, Recovery, Subject
 from sidecar.core.verdict.judge import Verdict
 from sidecar.store.stored import PageKey, PageRecord
-from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, foreign, recovered
+from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, foreign, recovered, save_incident
 
 if TYPE_CHECKING:
     from sidecar.core.verdict.incident import Incident
@@ -66,21 +66,21 @@ What to do
 
 
 def test_a_recovery_is_told_from_beginning_to_end(cli: Command, store: IncidentStore, clock: Clock) -> None:
-    store.save(recovered(recovery=Recovery(Outcome.APPROVED, reason=KNOWN)))
+    save_incident(store, recovered(recovery=Recovery(Outcome.APPROVED, reason=KNOWN)))
     clock.now_ns += SECOND
-    store.save(recovered())
+    save_incident(store, recovered())
     assert cli("explain", recovered().incident_id).out == RECOVERED
 
 
 def test_an_incident_with_several_pages_says_what_each_is_about(cli: Command, store: IncidentStore) -> None:
-    store.save(foreign(paged_for=(Subject.STORM, Subject.TAKEOVER)))
+    save_incident(store, foreign(paged_for=(Subject.STORM, Subject.TAKEOVER)))
     store.page_attempted(PageKey(foreign().incident_id, Subject.STORM), NOON, None)
     story = cli("explain", foreign().incident_id).out
     assert "Page           takeover: due and not sent, 0 attempts\nPage           storm: sent 2026" in story
 
 
 def test_a_takeover_is_told_with_the_bytes_the_process_and_the_steps(cli: Command, store: IncidentStore) -> None:
-    store.save(foreign())
+    save_incident(store, foreign())
     store.page_attempted(PageKey(foreign().incident_id, Subject.TAKEOVER), NOON, "1 (json): connection refused")
     story = cli("explain", foreign().incident_id).out
     assert "What happened  someone outside the gateway changed the session file\n" in story
@@ -150,14 +150,14 @@ def test_the_state_of_a_page_is_one_phrase(page: PageRecord, words: str) -> None
 
 
 def test_an_incident_without_a_timeline_is_told_as_well(cli: Command, store: IncidentStore) -> None:
-    store.save(recovered(timeline=(), writers=()))
+    save_incident(store, recovered(timeline=(), writers=()))
     story = cli("explain", recovered().incident_id)
     assert story.code == 0
     assert "Timeline" not in story.out
 
 
 def test_on_a_terminal_lines_are_folded_and_commands_are_not(store: IncidentStore, cli: Command) -> None:
-    store.save(foreign())
+    save_incident(store, foreign())
     ours, theirs = pty.openpty()
     program = "import sys; from sidecar.cli import main; sys.exit(main())"
     with subprocess.Popen(
@@ -191,7 +191,7 @@ def test_a_lock_timeout_that_was_waited_out_is_told_with_its_holder(cli: Command
     holder = Reason.of(ReasonCode.LOCK_HOLDER_KNOWN, writer="cron daily-digest", pid=4242)
     reason = Reason.of(ReasonCode.LOCK_TIMEOUT, holder, waited_ns=60 * SECOND)
     timeline = (Moment(NOON, "lock timeout", reason=reason),)
-    store.save(replace(incident, current=incident.fence, reason=reason, timeline=timeline))
+    save_incident(store, replace(incident, current=incident.fence, reason=reason, timeline=timeline))
 
     out = cli("explain", incident.incident_id).out
 

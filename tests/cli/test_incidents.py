@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from sidecar.core.verdict.incident import Subject
 from sidecar.store.public import incident_json
 from sidecar.store.stored import PageKey
-from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
+from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered, save_incident
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +22,8 @@ def ids(result: Result) -> list[str]:
 
 
 def test_incidents_are_listed_one_a_line_newest_first(cli: Command, store: IncidentStore) -> None:
-    store.save(recovered())
-    store.save(foreign())
+    save_incident(store, recovered())
+    save_incident(store, foreign())
     lines = cli("incidents").out.splitlines()
     assert [line.split() for line in lines] == [
         ["INCIDENT", "VERDICT", "RECOVERY", "TURN", "PAGE", "SESSION", "FILE"],
@@ -34,7 +34,7 @@ def test_incidents_are_listed_one_a_line_newest_first(cli: Command, store: Incid
 
 
 def test_json_is_the_public_form(cli: Command, store: IncidentStore) -> None:
-    store.save(foreign())
+    save_incident(store, foreign())
     stored = store.get(foreign().incident_id)
     assert stored is not None
     assert cli("incidents", "--json").json() == {"incidents": [incident_json(stored)]}
@@ -42,8 +42,8 @@ def test_json_is_the_public_form(cli: Command, store: IncidentStore) -> None:
 
 
 def test_conditions_narrow_the_list(cli: Command, store: IncidentStore) -> None:
-    store.save(recovered())
-    store.save(foreign(session_file="/elsewhere/x.jsonl"))
+    save_incident(store, recovered())
+    save_incident(store, foreign(session_file="/elsewhere/x.jsonl"))
     assert ids(cli("incidents", "--json", "--session", SESSION_FILE)) == [recovered().incident_id]
     assert ids(cli("incidents", "--json", "--session", "x.jsonl")) == [foreign().incident_id]
     assert ids(cli("incidents", "--json", "--since", "2026-06-01T12:30:00Z")) == [foreign().incident_id]
@@ -58,7 +58,7 @@ def test_a_session_is_found_by_a_path_that_leads_there(
     sessions = home / "real" / "sessions"
     sessions.mkdir(parents=True)
     (home / "link").symlink_to(home / "real")
-    store.save(recovered(session_file=str(sessions / "s.jsonl")))
+    save_incident(store, recovered(session_file=str(sessions / "s.jsonl")))
     monkeypatch.chdir(home)
     for path in ("link/sessions/s.jsonl", "./real/sessions/s.jsonl", f"{home}/link/sessions/s.jsonl", "s"):
         assert ids(cli("incidents", "--json", "--session", path)) == [recovered().incident_id]
@@ -66,7 +66,7 @@ def test_a_session_is_found_by_a_path_that_leads_there(
 
 def test_incidents_of_a_running_sidecar_are_seen_at_once(cli: Command, store: IncidentStore) -> None:
     assert ids(cli("incidents", "--json")) == []
-    store.save(recovered())
+    save_incident(store, recovered())
     assert ids(cli("incidents", "--json")) == [recovered().incident_id]
 
 
@@ -105,7 +105,7 @@ def test_an_incident_is_not_explained_without_a_store(cli: Command, data_dir: Pa
 
 def test_hostile_names_do_not_reach_the_terminal(cli: Command, store: IncidentStore) -> None:
     name = "a\nb\x1b[2J\udcff\u202e.jsonl"
-    store.save(foreign(session_file=f"/s/{name}"))
+    save_incident(store, foreign(session_file=f"/s/{name}"))
     listing, story = cli("incidents"), cli("explain", foreign().incident_id)
     assert "a\\x0ab\\x1b[2J\\xff\\u202e.jsonl" in listing.out
     assert "a\\x0ab\\x1b[2J\\xff\\u202e.jsonl" in story.out
@@ -115,12 +115,12 @@ def test_hostile_names_do_not_reach_the_terminal(cli: Command, store: IncidentSt
 
 
 def test_listing_shows_what_is_open_and_what_became_of_pages(cli: Command, store: IncidentStore) -> None:
-    store.save(recovered("a", closed_at_ns=0))
-    store.save(foreign("b", opened_at_ns=NOON + SECOND))
+    save_incident(store, recovered("a", closed_at_ns=0))
+    save_incident(store, foreign("b", opened_at_ns=NOON + SECOND))
     store.page_attempted(PageKey("b", Subject.TAKEOVER), NOON, None)
-    store.save(foreign("c", opened_at_ns=NOON + 2 * SECOND, session_file="/s/c.jsonl"))
+    save_incident(store, foreign("c", opened_at_ns=NOON + 2 * SECOND, session_file="/s/c.jsonl"))
     store.page_gave_up(PageKey("c", Subject.TAKEOVER), NOON, "no")
-    store.save(foreign("d", opened_at_ns=NOON + 3 * SECOND))
+    save_incident(store, foreign("d", opened_at_ns=NOON + 3 * SECOND))
     columns = [line.split()[3:5] for line in cli("incidents").out.splitlines()[1:]]
     assert columns == [["lost", "covered"], ["lost", "failed"], ["lost", "sent"], ["open", "-"]]
     assert "told by the page of b" in cli("explain", "d").out

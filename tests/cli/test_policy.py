@@ -14,7 +14,7 @@ from sidecar.core.policy.blocked import BlockReason, Pause
 from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Outcome, Recovery, WriterShare
 from sidecar.core.verdict.judge import Verdict
-from tests.store.samples import NOON, foreign, recovered
+from tests.store.samples import NOON, foreign, recovered, save_incident
 
 if TYPE_CHECKING:
     from sidecar.core.verdict.incident import Incident
@@ -94,7 +94,7 @@ DENIED = recovered(
 def test_explain_says_which_rule_decided_then_and_now_and_what_would_change_it(
     cli: Command, store: IncidentStore, deny: str
 ) -> None:
-    store.save(DENIED)
+    save_incident(store, DENIED)
     result = cli("policy", "explain", DENIED.incident_id, "--policy", deny)
     assert (result.code, result.err) == (0, "")
     assert "Decided by     rule no-jobs\n" in result.out
@@ -118,7 +118,7 @@ def test_explain_says_which_rule_decided_then_and_now_and_what_would_change_it(
 
 
 def test_explain_with_a_policy_that_allows_it_by_now(cli: Command, store: IncidentStore) -> None:
-    store.save(DENIED)
+    save_incident(store, DENIED)
     result = cli("policy", "explain", DENIED.incident_id)
     assert "now default: rewrite, allowed" in result.out
     assert "1. Nothing more: by this policy every writer may do what it did." in result.out
@@ -154,7 +154,7 @@ def test_explain_with_a_policy_that_allows_it_by_now(cli: Command, store: Incide
 def test_explain_says_what_would_change_it_or_that_nothing_would(
     cli: Command, store: IncidentStore, incident: Incident, said: str
 ) -> None:
-    store.save(incident)
+    save_incident(store, incident)
     assert said in cli("policy", "explain", incident.incident_id).out
 
 
@@ -177,7 +177,7 @@ def test_explain_asks_the_policys_evidence_only_for_the_runs_own_bytes(
     """As the verdict does: a co-tenant's rule says what its bytes need."""
     path = home / "kernel.toml"
     path.write_text(KERNEL)
-    store.save(replace(DENIED, writers=writers))
+    save_incident(store, replace(DENIED, writers=writers))
     assert said in cli("policy", "explain", DENIED.incident_id, "--policy", str(path)).out
 
 
@@ -189,7 +189,7 @@ def test_explain_of_an_incident_that_is_not_there_is_a_finding(cli: Command, sto
 
 
 def test_explain_with_a_policy_file_that_is_wrong_says_so(cli: Command, store: IncidentStore, home: Path) -> None:
-    store.save(DENIED)
+    save_incident(store, DENIED)
     (home / "bad.toml").write_text("a = 1\n")
     result = cli("policy", "explain", DENIED.incident_id, "--policy", str(home / "bad.toml"))
     assert (result.code, result.out) == (3, "")
@@ -197,7 +197,7 @@ def test_explain_with_a_policy_file_that_is_wrong_says_so(cli: Command, store: I
 
 
 def test_the_story_of_an_incident_names_the_rule_and_what_held_it_back(cli: Command, store: IncidentStore) -> None:
-    store.save(DENIED)
+    save_incident(store, DENIED)
     story = cli("explain", DENIED.incident_id).out
     assert "Rule           no-jobs of policy 0a1b2c3d4e5f\nHeld back by   policy\n" in story
     assert f"openclaw-sidecar policy explain {DENIED.incident_id}" in story

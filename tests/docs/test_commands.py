@@ -28,6 +28,7 @@ from sidecar.core.verdict.judge import Verdict
 from sidecar.demo.packages import default_cache_dir, ensure_gateway
 from sidecar.store.chains import ChainStore
 from sidecar.store.incidents import DATABASE_NAME, IncidentStore
+from tests.store.samples import keep_chain, save_incident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,12 +67,13 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "policy.toml").write_bytes((ROOT / "docs" / "policy.example.toml").read_bytes())
     data_dir = tmp_path / "data"
     store = IncidentStore(data_dir / DATABASE_NAME, time.time_ns)
-    store.save(_incident())
+    save_incident(store, _incident())
     file = state_dir / "agents" / "main" / "sessions" / "0a1b.jsonl"
     file.write_bytes(b"{}\n")
     segment = Segment(0, 3, sha256(b"{}\n").hexdigest(), Writer(WriterKind.CRON, "digest"), 1)
     chains = ChainStore(store)
-    chains.keep(KeptChain(file=str(file), session="", manifest=Manifest((segment,)), since_ns=1, watched_ns=1))
+    chain = KeptChain(file=str(file), session="", manifest=Manifest((segment,)), since_ns=1, watched_ns=1)
+    keep_chain(store, chains, chain)
     chains.close()
     store.close()
     return tmp_path

@@ -15,7 +15,7 @@ from sidecar.store.errors import StoreWriteError
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.records import RecordStore
 from sidecar.store.stored import PageKey
-from tests.store.samples import SECOND, foreign
+from tests.store.samples import SECOND, foreign, save_incident
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -195,7 +195,7 @@ def test_a_restart_delivers_what_was_pending_and_nothing_twice(
 
 
 def test_a_restart_grants_one_attempt_to_a_page_that_has_used_up_its_own(store: IncidentStore, clock: Clock) -> None:
-    store.save(foreign())
+    save_incident(store, foreign())
     for _ in range(6):
         store.page_attempted(PageKey(ID, Subject.TAKEOVER), clock.now_ns, "no")
     fake = Fake()
@@ -209,7 +209,7 @@ def test_a_restart_grants_one_attempt_to_a_page_that_has_used_up_its_own(store: 
 
 
 def test_a_page_of_the_day_before_yesterday_wakes_nobody(store: IncidentStore, clock: Clock) -> None:
-    store.save(foreign())
+    save_incident(store, foreign())
     clock.now_ns += STALE_NS + SECOND
     fake = Fake()
 
@@ -274,7 +274,7 @@ def test_a_page_says_what_is_known_when_it_is_sent(store: IncidentStore, clock: 
     async def work() -> None:
         async with Pager(destinations_of([receiver.url()]), store, clock, intervals_seconds=AT_ONCE) as pager:
             save(store, pager, foreign(turn_lost=False, closed_at_ns=0))
-            store.save(foreign())
+            save_incident(store, foreign())
             await settled(pager)
 
     run(work)
@@ -355,7 +355,7 @@ def test_a_page_that_fell_due_behind_the_pagers_back_is_taken_up_and_sent_once(
 
     async def run() -> None:
         async with Pager(destinations_of([receiver.url()]), store, clock) as pager:
-            store.save(foreign())
+            save_incident(store, foreign())
             pager.take_up()
             pager.take_up()
             assert pager.status().pending == 1

@@ -31,7 +31,7 @@ from sidecar.store.reader import IncidentReader
 from sidecar.store.recordings import exported, put_recording
 from sidecar.store.tapes import decode, encode, pack, unpack
 from tests.core.kit import CRON, FILE, OWN, WINDOW, Bench
-from tests.store.samples import NOON, Clock
+from tests.store.samples import NOON, Clock, save_incident
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -281,7 +281,7 @@ def test_a_recording_comes_back_from_the_store_as_it_was_and_goes_with_its_incid
     assert decode(encode(kept.recording)) == kept.recording
     store = IncidentStore(tmp_path / "sidecar.db", Clock(NOON))
     try:
-        store.save(kept.incident)
+        save_incident(store, kept.incident)
         for _ in range(2):
             with store.writing() as database:
                 put_recording(database, kept.incident, kept.recording)

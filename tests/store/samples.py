@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from sidecar.core.decisions import KeepChains, SaveIncident
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Adapter, Gateway, Run
 from sidecar.core.facts.grade import Grade
@@ -12,6 +14,12 @@ from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
 from sidecar.core.verdict.judge import Verdict
+from sidecar.store.chains import ChainStore
+from sidecar.store.records import RecordStore
+
+if TYPE_CHECKING:
+    from sidecar.core.custody.files.chain import KeptChain
+    from sidecar.store.incidents import IncidentStore
 
 SECOND: Final = 1_000_000_000
 NOON: Final = 1_780_315_200 * SECOND  # 2026-06-01T12:00:00Z
@@ -69,6 +77,18 @@ def foreign(name: str = "20260601T130000Z-0f0f0f0f", **other: Any) -> Incident: 
         paged_for=(Subject.TAKEOVER,),
     )
     return replace(incident, **other)
+
+
+def save_incident(store: IncidentStore, incident: Incident, spent_at_ns: int = 0) -> None:
+    """One commit, as the driver makes it."""
+    with closing(ChainStore(store)) as chains:
+        records = RecordStore(store, chains, lambda _pages: None)
+        records.commit([SaveIncident(incident=incident, spent_at_ns=spent_at_ns)])
+
+
+def keep_chain(store: IncidentStore, chains: ChainStore, chain: KeptChain) -> None:
+    """One commit, as the driver makes it."""
+    RecordStore(store, chains, lambda _pages: None).commit([KeepChains(chains=(chain,))])
 
 
 class Clock:

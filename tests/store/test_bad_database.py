@@ -19,7 +19,7 @@ from sidecar.store.errors import (
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import IncidentReader
 from sidecar.store.schema import APPLICATION_ID, VERSION
-from tests.store.samples import NOON, foreign, recovered
+from tests.store.samples import NOON, foreign, recovered, save_incident
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def digests(path: Path) -> dict[str, str]:
 def filled(path: Path, clock: Clock) -> Path:
     with IncidentStore(path, clock) as store:
         for number in range(50):
-            store.save(recovered(f"i{number}"))
+            save_incident(store, recovered(f"i{number}"))
     return path
 
 
@@ -98,7 +98,7 @@ def test_an_empty_file_left_by_a_cut_off_start_becomes_the_store(path: Path, clo
     path.parent.mkdir()
     path.touch()
     with IncidentStore(path, clock) as store:
-        store.save(foreign())
+        save_incident(store, foreign())
         assert store.counts_by_verdict() == {"external": 1}
 
 
@@ -128,14 +128,14 @@ def test_a_database_with_our_mark_and_none_of_our_tables_is_left_alone(path: Pat
 
 
 def test_a_save_that_cannot_be_kept_says_so_and_keeps_the_rest(store: IncidentStore) -> None:
-    store.save(recovered())
+    save_incident(store, recovered())
     pages = store._write.execute("PRAGMA page_count").fetchone()[0]
     store._write.execute(f"PRAGMA max_page_count = {pages}")
     big = foreign(timeline=(Moment(NOON, "write", "x" * 100_000),))
     with pytest.raises(StoreWriteError, match="room"):
-        store.save(big)
+        save_incident(store, big)
     store._write.execute("PRAGMA max_page_count = 100000")
-    store.save(foreign())
+    save_incident(store, foreign())
     assert store.get(foreign().incident_id) is not None
     assert store.get(recovered().incident_id) is not None
 
@@ -143,7 +143,7 @@ def test_a_save_that_cannot_be_kept_says_so_and_keeps_the_rest(store: IncidentSt
 def test_a_path_with_strange_bytes_works(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "a ?#%\n\udcff" / "sidecar.db"
     with IncidentStore(path, clock) as store:
-        store.save(recovered())
+        save_incident(store, recovered())
     assert path.exists()
     with pytest.raises(StoreUnreadableError) as caught:
         IncidentStore(path / "x" / "sidecar.db", clock)

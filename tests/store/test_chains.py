@@ -20,7 +20,7 @@ from sidecar.store.codec import build, decode, encode
 from sidecar.store.errors import StoreCorruptError
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import session_hash
-from tests.store.samples import NOON, Clock
+from tests.store.samples import NOON, Clock, keep_chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,9 +51,9 @@ def store(tmp_path: Path) -> Iterator[IncidentStore]:
 
 def test_a_chain_comes_back_as_it_was_kept(store: IncidentStore) -> None:
     chains = ChainStore(store)
-    chains.keep(chain())
+    keep_chain(store, chains, chain())
     assert chains.recall(FILE) == chain()
-    chains.keep(chain(watched_ns=40))
+    keep_chain(store, chains, chain(watched_ns=40))
     assert chains.recall(FILE) == chain(watched_ns=40)
     assert chains.recall("/another") is None
     chains.close()
@@ -61,7 +61,7 @@ def test_a_chain_comes_back_as_it_was_kept(store: IncidentStore) -> None:
 
 def test_what_an_earlier_life_has_kept_was_watched_as_long_as_it_lived(store: IncidentStore) -> None:
     first = ChainStore(store)
-    first.keep(chain())
+    keep_chain(store, first, chain())
     first.watching(90)
     assert first.recall(FILE) == chain()
     first.close()
@@ -74,8 +74,8 @@ def test_what_an_earlier_life_has_kept_was_watched_as_long_as_it_lived(store: In
 @pytest.mark.parametrize("name", [FILE, "0a1b.jsonl", "0a1b", "agent:main:main", session_hash("agent:main:main")])
 def test_a_chain_is_found_by_every_name_of_its_session(store: IncidentStore, name: str) -> None:
     chains = ChainStore(store)
-    chains.keep(chain(session=session_hash("agent:main:main")))
-    chains.keep(chain("/other.jsonl"))
+    keep_chain(store, chains, chain(session=session_hash("agent:main:main")))
+    keep_chain(store, chains, chain("/other.jsonl"))
     reader = ChainReader(store.path)
     assert reader.files(name) == (FILE,)
     assert reader.recall(FILE) is not None
@@ -85,7 +85,7 @@ def test_a_chain_is_found_by_every_name_of_its_session(store: IncidentStore, nam
 
 def test_a_name_that_is_no_utf_8_is_kept(store: IncidentStore) -> None:
     chains = ChainStore(store)
-    chains.keep(chain("/caf\udce9.jsonl"))
+    keep_chain(store, chains, chain("/caf\udce9.jsonl"))
     assert chains.files("caf\udce9") == ("/caf\udce9.jsonl",)
     chains.close()
 
@@ -95,7 +95,7 @@ def test_old_chains_go_and_no_more_than_a_bound_is_kept(store: IncidentStore, mo
     assert MAX_CHAINS > 3
     chains = ChainStore(store)
     for n in range(6):
-        chains.keep(chain(f"/{n}.jsonl", watched_ns=n))
+        keep_chain(store, chains, chain(f"/{n}.jsonl", watched_ns=n))
     chains.forget_before(1)
     assert [n for n in range(6) if chains.recall(f"/{n}.jsonl")] == [3, 4, 5]
     chains.close()
@@ -103,7 +103,7 @@ def test_old_chains_go_and_no_more_than_a_bound_is_kept(store: IncidentStore, mo
 
 def test_a_damaged_row_names_the_file(store: IncidentStore) -> None:
     chains = ChainStore(store)
-    chains.keep(chain())
+    keep_chain(store, chains, chain())
     with store.writing() as database:
         database.execute("UPDATE chains SET body = '{}'")
     with pytest.raises(StoreCorruptError, match="0a1b"):

@@ -16,7 +16,7 @@ from sidecar.store.incidents import STOPPED, IncidentStore
 from sidecar.store.public import incident_json
 from sidecar.store.reader import IncidentReader, session_hash
 from sidecar.store.stored import PageKey
-from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, foreign, recovered
+from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, foreign, recovered, save_incident
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,14 +32,14 @@ def ids(found: list[StoredIncident]) -> list[str]:
 
 @pytest.mark.parametrize("incident", [recovered(), foreign()], ids=["recovered", "foreign"])
 def test_an_incident_comes_back_as_it_was_saved(store: IncidentStore, incident: Incident) -> None:
-    store.save(incident)
+    save_incident(store, incident)
     stored = store.get(incident.incident_id)
     assert stored is not None
     assert stored.incident == incident
 
 
 def test_a_saved_incident_survives_closing_and_opening(path: Path, store: IncidentStore, clock: Clock) -> None:
-    store.save(recovered())
+    save_incident(store, recovered())
     store.close()
     with IncidentStore(path, clock) as reopened:
         found = reopened.get(recovered().incident_id)
@@ -59,11 +59,11 @@ def test_an_unknown_id_is_none(store: IncidentStore) -> None:
 
 def test_saving_again_replaces_the_incident_and_keeps_its_history(store: IncidentStore, clock: Clock) -> None:
     intent = recovered(recovery=Recovery(Outcome.APPROVED, reason=KNOWN), closed_at_ns=0)
-    store.save(intent)
+    save_incident(store, intent)
     clock.now_ns += SECOND
-    store.save(replace(intent, recovery=Recovery(Outcome.APPLIED, reason=KNOWN, count=1)))
+    save_incident(store, replace(intent, recovery=Recovery(Outcome.APPLIED, reason=KNOWN, count=1)))
     clock.now_ns += SECOND
-    store.save(recovered())
+    save_incident(store, recovered())
 
     stored = store.get(intent.incident_id)
     assert stored is not None
@@ -77,7 +77,7 @@ def test_saving_again_replaces_the_incident_and_keeps_its_history(store: Inciden
 
 def test_saving_without_a_change_of_outcome_adds_nothing_to_the_history(store: IncidentStore) -> None:
     for closed_at_ns in (0, 0, NOON):
-        store.save(recovered(closed_at_ns=closed_at_ns))
+        save_incident(store, recovered(closed_at_ns=closed_at_ns))
     stored = store.get(recovered().incident_id)
     assert stored is not None
     assert len(stored.history) == 1
@@ -85,7 +85,7 @@ def test_saving_without_a_change_of_outcome_adds_nothing_to_the_history(store: I
 
 def test_incidents_are_found_newest_first_and_up_to_the_limit(store: IncidentStore) -> None:
     for number in (2, 3, 1):
-        store.save(recovered(f"i{number}", opened_at_ns=NOON + number))
+        save_incident(store, recovered(f"i{number}", opened_at_ns=NOON + number))
     assert ids(store.find(limit=2)) == ["i3", "i2"]
 
 
@@ -96,8 +96,8 @@ def test_incidents_are_found_newest_first_and_up_to_the_limit(store: IncidentSto
 )
 def test_a_session_is_found_by_each_of_its_names(store: IncidentStore, session: str) -> None:
     wanted = recovered("wanted")
-    store.save(replace(wanted, run=replace(wanted.run, session=session_hash("agent:main:main"))))
-    store.save(recovered("other", session_file="/state/agents/main/sessions/other.jsonl"))
+    save_incident(store, replace(wanted, run=replace(wanted.run, session=session_hash("agent:main:main"))))
+    save_incident(store, recovered("other", session_file="/state/agents/main/sessions/other.jsonl"))
     assert ids(store.find(session=session)) == ["wanted"]
 
 
@@ -106,8 +106,8 @@ def test_the_session_hash_is_the_one_of_the_preload() -> None:
 
 
 def test_time_and_verdict_narrow_the_search(store: IncidentStore) -> None:
-    store.save(recovered())
-    store.save(foreign())
+    save_incident(store, recovered())
+    save_incident(store, foreign())
     assert ids(store.find(since_ns=NOON + 1)) == [foreign().incident_id]
     assert ids(store.find(since_ns=NOON)) == [foreign().incident_id, recovered().incident_id]
     assert ids(store.find(verdict=Verdict.CO_TENANT)) == [recovered().incident_id]
@@ -118,14 +118,14 @@ def test_time_and_verdict_narrow_the_search(store: IncidentStore) -> None:
 @pytest.mark.parametrize("name", ["a\nb.jsonl", "\udcff\udcfe.jsonl", "\ud800.jsonl", "nul\0.jsonl", "☃'\".jsonl"])
 def test_any_file_name_is_kept_and_found(store: IncidentStore, name: str) -> None:
     file = f"/state/agents/main/sessions/{name}"
-    store.save(recovered(session_file=file))
+    save_incident(store, recovered(session_file=file))
     for session in (file, name, name.removesuffix(".jsonl")):
         [found] = store.find(session=session)
         assert found.incident.session_file == file
 
 
 def test_files_are_for_their_owner_only(path: Path, store: IncidentStore) -> None:
-    store.save(recovered())
+    save_incident(store, recovered())
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in path.parent.iterdir()}
     assert {"sidecar.db", "sidecar.db-wal"} <= modes.keys()
@@ -133,10 +133,10 @@ def test_files_are_for_their_owner_only(path: Path, store: IncidentStore) -> Non
 
 
 def test_the_store_is_read_by_others_while_it_is_written(path: Path, store: IncidentStore) -> None:
-    store.save(recovered())
+    save_incident(store, recovered())
     with IncidentReader(path) as reader:
         assert ids(reader.find()) == [recovered().incident_id]
-        store.save(foreign())
+        save_incident(store, foreign())
         assert ids(reader.find()) == [foreign().incident_id, recovered().incident_id]
 
 
@@ -149,7 +149,7 @@ def test_a_reader_makes_no_store(path: Path) -> None:
 def test_threads_may_share_the_store(store: IncidentStore) -> None:
     def work(thread: int) -> None:
         for number in range(20):
-            store.save(recovered(f"t{thread}-{number}"))
+            save_incident(store, recovered(f"t{thread}-{number}"))
             assert store.get(f"t{thread}-{number}") is not None
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
@@ -164,7 +164,7 @@ def test_threads_may_share_the_store(store: IncidentStore) -> None:
 def test_an_incident_left_open_is_closed_and_its_outcome_is_not_guessed(
     path: Path, store: IncidentStore, clock: Clock, outcome: Outcome
 ) -> None:
-    store.save(recovered(closed_at_ns=0, recovery=Recovery(outcome, reason=KNOWN, count=1)))
+    save_incident(store, recovered(closed_at_ns=0, recovery=Recovery(outcome, reason=KNOWN, count=1)))
     store.close()
     clock.now_ns += 60 * SECOND
     with IncidentStore(path, clock) as reopened:
@@ -178,7 +178,7 @@ def test_an_incident_left_open_is_closed_and_its_outcome_is_not_guessed(
 
 
 def test_an_incident_left_open_that_was_refused_stays_so(path: Path, store: IncidentStore, clock: Clock) -> None:
-    store.save(foreign(closed_at_ns=0))
+    save_incident(store, foreign(closed_at_ns=0))
     store.close()
     with IncidentStore(path, clock) as reopened:
         stored = reopened.get(foreign().incident_id)
@@ -188,14 +188,14 @@ def test_an_incident_left_open_that_was_refused_stays_so(path: Path, store: Inci
 
 
 def test_old_incidents_are_forgotten_unless_something_is_still_to_be_done(store: IncidentStore) -> None:
-    store.save(recovered("old", opened_at_ns=NOON - 2))
-    store.save(foreign("old-told", opened_at_ns=NOON - 2))
+    save_incident(store, recovered("old", opened_at_ns=NOON - 2))
+    save_incident(store, foreign("old-told", opened_at_ns=NOON - 2))
     told = PageKey("old-told", Subject.TAKEOVER)
     store.page_delivered(told, "d", NOON)
     store.page_attempted(told, NOON, None)
-    store.save(foreign("old-untold", opened_at_ns=NOON - 2, session_file="/s/untold.jsonl"))
-    store.save(recovered("old-open", opened_at_ns=NOON - 2, closed_at_ns=0))
-    store.save(recovered("new", opened_at_ns=NOON))
+    save_incident(store, foreign("old-untold", opened_at_ns=NOON - 2, session_file="/s/untold.jsonl"))
+    save_incident(store, recovered("old-open", opened_at_ns=NOON - 2, closed_at_ns=0))
+    save_incident(store, recovered("new", opened_at_ns=NOON))
     assert store.forget_before(NOON - 1) == 2
     assert {s.incident.incident_id for s in store.find()} == {"old-untold", "old-open", "new"}
     assert store.forget_before(NOON - 1) == 0
@@ -204,7 +204,7 @@ def test_old_incidents_are_forgotten_unless_something_is_still_to_be_done(store:
 def test_many_old_incidents_are_forgotten_a_part_at_a_time(store: IncidentStore) -> None:
     """A gateway may be waiting for an answer meanwhile."""
     for number in range(5):
-        store.save(recovered(f"old{number}", opened_at_ns=NOON - 2))
+        save_incident(store, recovered(f"old{number}", opened_at_ns=NOON - 2))
     assert [store.forget_before(NOON, most=2) for _ in range(4)] == [2, 2, 1, 0]
     assert store.find() == []
 
@@ -212,9 +212,9 @@ def test_many_old_incidents_are_forgotten_a_part_at_a_time(store: IncidentStore)
 def test_recoveries_are_counted_in_the_same_commit_and_over_restarts(
     path: Path, store: IncidentStore, clock: Clock
 ) -> None:
-    store.save(recovered("i1"), NOON)
-    store.save(recovered("i1"))
-    store.save(recovered("i2", session_file="/s/\udcff.jsonl"), NOON + SECOND)
+    save_incident(store, recovered("i1"), NOON)
+    save_incident(store, recovered("i1"))
+    save_incident(store, recovered("i2", session_file="/s/\udcff.jsonl"), NOON + SECOND)
     store.close()
     with IncidentStore(path, clock) as reopened:
         assert reopened.recoveries_since(0) == [Spent(NOON, SESSION_FILE), Spent(NOON + SECOND, "/s/\udcff.jsonl")]
@@ -228,7 +228,7 @@ def test_what_a_policy_decided_comes_back(store: IncidentStore) -> None:
     held = Recovery(Outcome.NOT_ATTEMPTED, hold=BlockReason.SESSION_BUDGET, budget_use=budget_use)
     writer = WriterShare("cron", "x", 1, 5, did="append", may="nothing", rule="r", exe="/usr/bin/node", uid=0)
     incident = recovered(recovery=held, writers=(writer,), rule="r", policy="0a1b2c3d4e5f")
-    store.save(incident)
+    save_incident(store, incident)
     stored = store.get(incident.incident_id)
     assert stored is not None
     assert stored.incident == incident

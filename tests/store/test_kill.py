@@ -27,12 +27,13 @@ SAVE_FOR_EVER = textwrap.dedent(
     from pathlib import Path
     from sidecar.core.verdict.incident import Outcome, Recovery
     from sidecar.store.incidents import IncidentStore
-    from tests.store.samples import foreign
+    from tests.store.samples import foreign, save_incident
 
     store = IncidentStore(Path(sys.argv[1]), time.time_ns)
     for number in itertools.count():
         name = f"i{number}"
-        store.save(foreign(name, session_file=f"/s/{name}.jsonl", closed_at_ns=0, recovery=Recovery(Outcome.APPROVED)))
+        approved = Recovery(Outcome.APPROVED)
+        save_incident(store, foreign(name, session_file=f"/s/{name}.jsonl", closed_at_ns=0, recovery=approved))
         print(name, flush=True)
     """
 )

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from sidecar.store.public import incident_json
-from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
+from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered, save_incident
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,8 +63,8 @@ def test_a_status_with_strange_names_is_still_json(api: Api, service: Service) -
 
 
 def test_incidents_are_listed_newest_first_in_their_public_form(api: Api, store: IncidentStore) -> None:
-    store.save(recovered())
-    store.save(foreign())
+    save_incident(store, recovered())
+    save_incident(store, foreign())
     answer = api("/v1/incidents")
     assert ids(answer) == [foreign().incident_id, recovered().incident_id]
     stored = store.get(foreign().incident_id)
@@ -73,8 +73,8 @@ def test_incidents_are_listed_newest_first_in_their_public_form(api: Api, store:
 
 
 def test_conditions_narrow_the_list(api: Api, store: IncidentStore, clock: Clock) -> None:
-    store.save(recovered())
-    store.save(foreign(session_file="/elsewhere/x.jsonl"))
+    save_incident(store, recovered())
+    save_incident(store, foreign(session_file="/elsewhere/x.jsonl"))
     clock.now_ns = NOON + 3700 * SECOND
     assert ids(api(f"/v1/incidents?session={quote(SESSION_FILE)}")) == [recovered().incident_id]
     assert ids(api("/v1/incidents?session=x")) == [foreign().incident_id]
@@ -104,7 +104,7 @@ def test_a_condition_that_is_none_is_refused_with_the_reason(api: Api, query: st
 
 
 def test_one_incident_is_given_by_its_id(api: Api, store: IncidentStore) -> None:
-    store.save(recovered(session_file="/s/\udcff\n.jsonl"))
+    save_incident(store, recovered(session_file="/s/\udcff\n.jsonl"))
     answer = api(f"/v1/incidents/{recovered().incident_id}")
     assert answer.status == 200
     assert answer.json()["session_file"] == "/s/\\xff\n.jsonl"
@@ -128,7 +128,7 @@ def test_nothing_can_be_changed(api: Api) -> None:
 
 
 def test_a_store_that_fails_is_a_problem_and_not_a_traceback(api: Api, store: IncidentStore, tmp_path: Path) -> None:
-    store.save(recovered())
+    save_incident(store, recovered())
     with sqlite3.connect(tmp_path / "sidecar.db") as database:
         database.execute("UPDATE incidents SET body = '{}'")
     database.close()
