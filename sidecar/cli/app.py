@@ -17,12 +17,12 @@ from sidecar.cli.custody import custody_of, print_custody, print_verified
 from sidecar.cli.doctor import examine, print_finding
 from sidecar.cli.explain import print_story
 from sidecar.cli.hook import Hook, HookFormat, preload_path
-from sidecar.cli.listing import print_listing
+from sidecar.cli.listing import kept, print_listing
 from sidecar.cli.output import print_json, print_note, print_raw
 from sidecar.cli.pausing import pause as pause_recovery
 from sidecar.cli.pausing import resume as resume_recovery
 from sidecar.cli.policy import policy_app
-from sidecar.cli.replaying import export_of, print_replay, replay_file, say_why_not
+from sidecar.cli.replaying import print_replay, replay_file, say_why_not
 from sidecar.cli.report import print_report
 from sidecar.cli.write import is_well, print_written, write_session
 from sidecar.config.resolve import Flags, resolve
@@ -30,6 +30,7 @@ from sidecar.store.errors import StoreMissingError
 from sidecar.store.incidents import DATABASE_NAME
 from sidecar.store.public import incident_json
 from sidecar.store.reader import IncidentReader
+from sidecar.store.recordings import exported
 from sidecar.store.since import parse_since
 
 app = typer.Typer(
@@ -184,16 +185,7 @@ def explain(
     What happened, to whom, what was done and why, the timeline, who wrote, and what to do. Works with the sidecar down.
     """
     settings = options.settings_for_reading(state_dir, data_dir, config)
-    path = settings.data_dir / DATABASE_NAME
-    try:
-        with IncidentReader(path) as reader:
-            stored = reader.get(incident_id)
-    except StoreMissingError as error:
-        print_note(f"openclaw-sidecar: {error}")
-        return 1
-    if stored is None:
-        print_note(f"openclaw-sidecar: no incident {incident_id} in {path}; `openclaw-sidecar incidents` lists them")
-        return 1
+    stored = kept(settings, incident_id)
     if as_json:
         print_json(incident_json(stored))
     else:
@@ -215,16 +207,11 @@ def export(
 
     Paths are hashed, session keys were before. Works with the sidecar down.
     """
-    path = options.settings_for_reading(state_dir, data_dir, config).data_dir / DATABASE_NAME
-    try:
-        with IncidentReader(path) as reader:
-            body = export_of(reader, incident_id, paths=paths)
-    except StoreMissingError as error:
-        print_note(f"openclaw-sidecar: {error}")
-        return 1
-    if body is None:
-        print_note(f"openclaw-sidecar: no incident {incident_id} in {path}; `openclaw-sidecar incidents` lists them")
-        return 1
+    settings = options.settings_for_reading(state_dir, data_dir, config)
+    stored = kept(settings, incident_id)
+    with IncidentReader(settings.data_dir / DATABASE_NAME) as reader:
+        recording = reader.recording(stored.incident.incident_id)
+    body = exported(stored.incident, recording, paths=paths)
     print_json(body)
     say_why_not(body)
     return 0

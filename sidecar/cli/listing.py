@@ -1,18 +1,44 @@
-"""Incidents as a table."""
+"""Incidents of the store: one, or many as a table."""
 
 from __future__ import annotations
 
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from sidecar.cli.output import print_rows
+import typer
+
+from sidecar.cli.output import print_note, print_rows
+from sidecar.store.errors import StoreMissingError
+from sidecar.store.incidents import DATABASE_NAME
+from sidecar.store.reader import IncidentReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sidecar.config.settings import Settings
     from sidecar.store.stored import PageRecord, StoredIncident
 
 _HEADINGS = ("INCIDENT", "VERDICT", "RECOVERY", "TURN", "PAGE", "SESSION FILE")
+
+
+def kept(settings: Settings, incident_id: str) -> StoredIncident:
+    """The incident of that id.
+
+    Raises:
+        typer.Exit: There is none; that has been said on standard error.
+        StoreError: The store can't be read.
+    """
+    path = settings.data_dir / DATABASE_NAME
+    try:
+        with IncidentReader(path) as reader:
+            stored = reader.get(incident_id)
+    except StoreMissingError as error:
+        print_note(f"openclaw-sidecar: {error}")
+        raise typer.Exit(1) from error
+    if stored is None:
+        print_note(f"openclaw-sidecar: no incident {incident_id} in {path}; `openclaw-sidecar incidents` lists them")
+        raise typer.Exit(1)
+    return stored
 
 
 def print_listing(found: Sequence[StoredIncident]) -> None:

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sidecar.cli import options
-from sidecar.cli.output import print_fields, print_json, print_line, print_note, print_raw, print_rows
+from sidecar.cli.listing import kept
+from sidecar.cli.output import print_fields, print_json, print_line, print_raw, print_rows
 from sidecar.config.policy import PolicyError, read_policy
 from sidecar.config.policyfile import json_schema
 from sidecar.core.policy.policy import Policy
 from sidecar.core.verdict.what_if import reconsider
 from sidecar.json_layout import layout
 from sidecar.notify import words
-from sidecar.store.errors import StoreMissingError
-from sidecar.store.incidents import DATABASE_NAME
 from sidecar.store.printable import clean_json
 from sidecar.store.public import reason_json
-from sidecar.store.reader import IncidentReader
 from sidecar.words import sentence
 
 if TYPE_CHECKING:
@@ -94,16 +92,7 @@ def explain(
     Works with the sidecar down.
     """
     settings = options.settings_for_reading(state_dir, data_dir, config, policy)
-    path = settings.data_dir / DATABASE_NAME
-    try:
-        with IncidentReader(path) as reader:
-            stored = reader.get(incident_id)
-    except StoreMissingError as error:
-        print_note(f"openclaw-sidecar: {error}")
-        return 1
-    if stored is None:
-        print_note(f"openclaw-sidecar: no incident {incident_id} in {path}; `openclaw-sidecar incidents` lists them")
-        return 1
+    stored = kept(settings, incident_id)
     in_force = Policy() if settings.policy is None else read_policy(settings.policy)
     found = reconsider(stored.incident, in_force)
     source = "built-in" if settings.policy is None else str(settings.policy)

@@ -7,22 +7,10 @@ from typing import TYPE_CHECKING, Any
 from sidecar.cli.output import print_line, print_note, print_rows
 from sidecar.core.replay.recording import NotRecordedError
 from sidecar.core.replay.replay import Difference, compare, replay
-from sidecar.store.recordings import ExportError, exported, imported
+from sidecar.store.recordings import ExportError, imported
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from sidecar.store.reader import IncidentReader
-
-
-def export_of(reader: IncidentReader, incident_id: str, *, paths: bool) -> dict[str, Any] | None:
-    """The incident as `sidecar.store.recordings.exported` has it; None when there is none of that id.
-
-    Raises:
-        StoreError: The store can't be read.
-    """
-    stored = reader.get(incident_id)
-    return None if stored is None else exported(stored.incident, reader.recording(incident_id), paths=paths)
 
 
 def replay_file(path: Path) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from sidecar.core.custody.files.chain import Gap, KeptChain
 from sidecar.core.custody.files.manifest import Manifest, Segment
 from sidecar.core.facts.writer import Writer
 from sidecar.store import codec
-from sidecar.store.database import open_reader, reading
-from sidecar.store.errors import StoreCorruptError
+from sidecar.store.database import open_reader, reading, understood
 from sidecar.store.reader import column, session_hash
 
 if TYPE_CHECKING:
@@ -67,10 +66,8 @@ class ChainReader:
             return self._read.execute(sql, parameters).fetchall()
 
     def _chain(self, file: str, body: str) -> KeptChain:
-        try:
+        with understood(self._path, f"chain of {file}"):
             chain = decode(file, body)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise StoreCorruptError(self._path, f"chain of {file}: {error!r}") from error
         return replace(chain, watched_ns=max(chain.watched_ns, self._watched_ns))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import zlib
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -40,7 +41,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     fresh = _create(path)
     if not fresh:
         open_reader(path, before_writing=True).close()
-    with _typed(path):
+    with reading(path):
         connection = _connect(path, "rw")
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -75,7 +76,7 @@ def open_reader(path: Path, *, before_writing: bool = False) -> sqlite3.Connecti
         raise StoreUnreadableError(path, "is not a regular file")
     if not os.access(path, os.R_OK):
         raise StoreUnreadableError(path, "is not readable for this user")
-    with _typed(path):
+    with reading(path):
         connection = _connect(path, "ro")
         try:
             _check(connection, path, size, before_writing=before_writing)
@@ -133,8 +134,21 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Give SQLite's errors their typed form around a query."""
-    with _typed(path):
+    try:
         yield
+    except sqlite3.OperationalError as error:
+        raise StoreUnreadableError(path, str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise StoreCorruptError(path, str(error)) from error
+
+
+@contextmanager
+def understood(path: Path, row: str) -> Iterator[None]:
+    """Name the row whose text or bytes can't be read back."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
+        raise StoreCorruptError(path, f"{row}: {error!r}") from error
 
 
 def _create(path: Path) -> bool:
@@ -195,16 +209,6 @@ def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
-
-
-@contextmanager
-def _typed(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise StoreUnreadableError(path, str(error)) from error
-    except sqlite3.DatabaseError as error:
-        raise StoreCorruptError(path, str(error)) from error
 
 
 def _reason(error: OSError) -> str:

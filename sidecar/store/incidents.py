@@ -13,8 +13,7 @@ from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.policy.budget import Spent
 from sidecar.core.verdict.incident import Incident, Moment, Outcome, Subject
 from sidecar.store.codec import decode, encode
-from sidecar.store.database import lock_store, open_writer, transaction
-from sidecar.store.errors import StoreCorruptError
+from sidecar.store.database import lock_store, open_writer, transaction, understood
 from sidecar.store.printable import clean
 from sidecar.store.reader import IncidentReader, column
 from sidecar.store.stored import NewPage, PageKey
@@ -216,10 +215,8 @@ class IncidentStore(IncidentReader):
         with self.writing() as database:
             rows = database.execute("SELECT id, body FROM incidents WHERE closed_at_ns = 0").fetchall()
             for incident_id, body in rows:
-                try:
+                with understood(self.path, f"row {incident_id}"):
                     incident = decode(Incident, body)
-                except ValueError as error:
-                    raise StoreCorruptError(self.path, f"row {incident_id}: {error!r}") from error
                 _put(database, _closed_unseen(incident, now_ns), now_ns)
         return len(rows)
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import zlib
 from typing import TYPE_CHECKING, Final, Self
 
 from sidecar.core.facts.reasons import Reason
 from sidecar.core.verdict.incident import Incident, Outcome, Subject
 from sidecar.core.verdict.judge import Verdict
 from sidecar.store.codec import decode
-from sidecar.store.database import open_reader, reading
-from sidecar.store.errors import StoreCorruptError
+from sidecar.store.database import open_reader, reading, understood
 from sidecar.store.stored import DuePage, OutcomeChange, PageKey, PageRecord, StoredIncident
 from sidecar.store.tapes import unpack
 
@@ -99,10 +97,8 @@ class IncidentReader:
         """
         with self._read_lock, reading(self.path):
             row = self._read.execute("SELECT body FROM recordings WHERE incident_id = ?", (incident_id,)).fetchone()
-        try:
+        with understood(self.path, f"recording of {incident_id}"):
             return None if row is None else unpack(row[0])
-        except (ValueError, KeyError, TypeError, zlib.error) as error:
-            raise StoreCorruptError(self.path, f"recording of {incident_id}: {error!r}") from error
 
     def find(
         self,
@@ -153,26 +149,14 @@ class IncidentReader:
             return [self._stored(*row) for row in rows]
 
     def _stored(self, incident_id: str, body: str) -> StoredIncident:
-        incident = self._decode(incident_id, body)
-        try:
+        with understood(self.path, f"row {incident_id}"):
+            incident = decode(Incident, body)
             return StoredIncident(incident, _pages(self._read, incident_id), _history(self._read, incident_id))
-        except ValueError as error:
-            raise StoreCorruptError(self.path, f"row {incident_id}: {error!r}") from error
 
     def _due(self, row: _DueRow) -> DuePage:
-        incident_id, body = row[:2]
-        incident = self._decode(incident_id, body)
-        try:
-            key = PageKey(incident_id, Subject(row[2]))
-        except ValueError as error:
-            raise StoreCorruptError(self.path, f"row {incident_id}: {error!r}") from error
-        return DuePage(incident, key, _page(row[2:]))
-
-    def _decode(self, incident_id: str, body: str) -> Incident:
-        try:
-            return decode(Incident, body)
-        except ValueError as error:
-            raise StoreCorruptError(self.path, f"row {incident_id}: {error!r}") from error
+        incident_id, body, about = row[:3]
+        with understood(self.path, f"row {incident_id}"):
+            return DuePage(decode(Incident, body), PageKey(incident_id, Subject(about)), _page(row[2:]))
 
 
 def _history(connection: sqlite3.Connection, incident_id: str) -> tuple[OutcomeChange, ...]:
