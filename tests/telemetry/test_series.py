@@ -101,10 +101,10 @@ def test_the_order_of_labels_makes_no_other_series() -> None:
 def test_words_outside_of_the_closed_sets_take_no_room() -> None:
     meters = Meters(open_pipeline().meter, INSTRUMENTS)
     meters.add(REJECTED, labels={Label.REASON: "a word"})
-    before = len(meters._by_labels)
+    before = len(meters._counters)
     for number in range(100):
         meters.add(REJECTED, labels={Label.REASON: f"word {number}"})
-    assert len(meters._by_labels) == before
+    assert len(meters._counters) == before
 
 
 def test_threads_that_count_at_once_lose_nothing() -> None:

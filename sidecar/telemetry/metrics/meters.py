@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
-from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.metrics.view import View
 
+from sidecar.telemetry.metrics.distribution import Distribution, DistributionAggregation
 from sidecar.telemetry.metrics.instrument import Instrument, Kind, counter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from opentelemetry.metrics import CallbackOptions, Histogram, Meter
+    from opentelemetry.metrics import CallbackOptions, Meter
 
     from sidecar.telemetry.names.names import Label
     from sidecar.telemetry.names.traceref import TraceRef
@@ -28,7 +29,6 @@ SERIES_DROPPED: Final = counter(
 )
 
 _NO_LABELS: Final[dict[Label, str]] = {}
-_NOWHERE: Final = Context()
 
 _SeriesKey = tuple[Instrument | tuple[str, str], ...]
 
@@ -73,22 +73,29 @@ class Cap:
 
 @dataclass(slots=True, eq=False)
 class _Series:
-    """One time series of a counter, or one label set of a histogram.
+    """One time series of a counter.
 
     Attributes:
         labels: Closed, as the SDK wants them.
-        total: What was counted; a histogram is kept by the SDK.
+        total: What was counted.
     """
 
     labels: dict[str, str]
     total: float = 0
 
+    def observation(self) -> Observation:
+        """It as it is now, for the SDK."""
+        return Observation(self.total, self.labels)
+
+
+_S = TypeVar("_S", bound=_Series | Distribution)
+
 
 class Meters:
     """All instruments of the sidecar.
 
-    Counters are added up here, for the SDK's own way of counting costs more than all else that is done for a message;
-    the SDK reads them at each collection.
+    Counters and histograms are added up here, for the SDK's own way of counting costs more than all else that is done
+    for a message; the SDK reads them at each collection.
     """
 
     def __init__(self, meter: Meter, instruments: Iterable[Instrument], *, max_series: int = MAX_SERIES) -> None:
@@ -96,9 +103,9 @@ class Meters:
         self._cap = Cap(max_series)
         self._gauges: Gauges | None = None
         self._lock = Lock()
-        self._counters: dict[Instrument, list[_Series]] = {}
-        self._by_labels: dict[_SeriesKey, _Series] = {}
-        self._histograms: dict[Instrument, Histogram] = {}
+        self._series: dict[Instrument, list[_Series | Distribution]] = {}
+        self._counters: dict[_SeriesKey, _Series] = {}
+        self._histograms: dict[_SeriesKey, Distribution] = {}
         # What tells of drops has its place before anything can be dropped.
         for instrument in sorted(instruments, key=lambda i: i is not SERIES_DROPPED):
             self._create(meter, instrument)
@@ -110,7 +117,9 @@ class Meters:
 
     def add(self, metric: Instrument, amount: float = 1, labels: Mapping[Label, str] = _NO_LABELS) -> None:
         """Count up. Any thread may."""
-        series = self._by_labels.get((metric, *labels.items())) or self._find(metric, labels)
+        series = self._counters.get((metric, *labels.items()))
+        if series is None:
+            series = self._find(self._counters, _Series, metric, labels)
         if series is not None:
             with self._lock:
                 series.total += amount
@@ -130,28 +139,36 @@ class Meters:
             labels: Those of the metric.
             where: The span that the measurement was made in, for an exemplar.
         """
-        series = self._by_labels.get((metric, *labels.items())) or self._find(metric, labels)
+        series = self._histograms.get((metric, *labels.items()))
+        if series is None:
+            series = self._find(self._histograms, partial(Distribution, bounds=metric.buckets), metric, labels)
         if series is not None:
-            self._histograms[metric].record(max(0.0, value), series.labels, where.context() if where else _NOWHERE)
+            with self._lock:
+                series.add(max(0.0, value), where)
 
     def bind(self, gauges: Gauges) -> None:
         """Read the gauges here from now on."""
         self._gauges = gauges
 
-    def _find(self, metric: Instrument, labels: Mapping[Label, str]) -> _Series | None:
+    def _find(
+        self,
+        known: dict[_SeriesKey, _S],
+        new: Callable[[dict[str, str]], _S],
+        metric: Instrument,
+        labels: Mapping[Label, str],
+    ) -> _S | None:
         """The series of these labels; None where there is no room for it."""
         closed = self._admitted(metric, labels)
         if closed is None:
             return None
         with self._lock:
-            series = self._by_labels.get((metric, *closed.items()))
+            series = known.get((metric, *closed.items()))
             if series is None:
-                series = self._by_labels[metric, *closed.items()] = _Series(closed)
-                if metric.kind is Kind.COUNTER:
-                    self._counters[metric].append(series)
+                series = known[metric, *closed.items()] = new(closed)
+                self._series[metric].append(series)
             if all(closed.get(label) == value for label, value in labels.items()):
                 # What is in no closed set is not remembered, so that no word of a gateway takes room.
-                self._by_labels[metric, *labels.items()] = series
+                known[metric, *labels.items()] = series
         return series
 
     def _admitted(self, instrument: Instrument, labels: Mapping[Label, str]) -> dict[str, str] | None:
@@ -163,17 +180,14 @@ class Meters:
 
     def _create(self, meter: Meter, instrument: Instrument) -> None:
         match instrument.kind:
-            case Kind.COUNTER:
-                self._counters[instrument] = []
+            case Kind.COUNTER | Kind.HISTOGRAM:
+                self._series[instrument] = []
                 meter.create_observable_counter(
                     instrument.name, [self._counted(instrument)], instrument.unit, instrument.help
                 )
                 if instrument.zeroed:
                     for labels in _combinations(instrument):
                         self.add(instrument, 0, labels)
-            case Kind.HISTOGRAM:
-                histogram = meter.create_histogram(instrument.name, instrument.unit, instrument.help)
-                self._histograms[instrument] = histogram
             case Kind.GAUGE:
                 meter.create_observable_gauge(
                     instrument.name, [self._observer(instrument)], instrument.unit, instrument.help
@@ -182,7 +196,7 @@ class Meters:
     def _counted(self, metric: Instrument) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_options: CallbackOptions) -> Iterable[Observation]:
             with self._lock:
-                return [Observation(series.total, series.labels) for series in self._counters[metric]]
+                return [series.observation() for series in self._series[metric]]
 
         return observe
 
@@ -202,7 +216,7 @@ def views(instruments: Iterable[Instrument]) -> list[View]:
     """Buckets and label keys of each metric, for the SDK."""
     made = []
     for instrument in instruments:
-        buckets = ExplicitBucketHistogramAggregation(instrument.buckets) if instrument.buckets else None
+        buckets = DistributionAggregation(instrument.buckets) if instrument.buckets else None
         keys = {label.value for label in instrument.labels}
         made.append(
             View(
