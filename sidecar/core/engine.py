@@ -111,7 +111,8 @@ class Engine:
 
     def custody_unknown(self) -> int:
         """How many files with an open window there are of which custody is unknown."""
-        return len({window.file for window in self.registry.windows.values() if window.account.broken})
+        windows = self.registry.windows
+        return len({window.file for window in windows.values() if window.account.broken}) if windows else 0
 
     @property
     def locks(self) -> LockTable:
@@ -154,6 +155,8 @@ class Engine:
             decisions = self._decide(event)
         except IllegalStepError as error:
             decisions = self._refuse(event, error, at_ns)
+        if not decisions:
+            return decisions  # as after most events
         outcomes.decided(decisions, self.registry.windows, at_ns)
         return once_each(decisions)
 

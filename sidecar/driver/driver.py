@@ -27,7 +27,7 @@ from sidecar.driver.window_ends import WindowEnds
 from sidecar.words import sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sidecar.core.custody.files.chain import Chain
     from sidecar.core.engine import Engine
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from sidecar.driver.ports import Chains, Links, Listener, Records
 
 _UNHEARD: Final = sentence(UNHEARD)
+
+_WITHOUT_DECISIONS: Final = (ev.CommandWithheld, ev.TimePassed)
+"""Something is to be done about these even where the core decides nothing."""
 
 log = structlog.get_logger("sidecar.driver")
 
@@ -100,6 +103,10 @@ class Driver:
         decisions = self._recorder.handle(event)
         for outcome in self._engine.outcomes:
             self._listener.outcome(outcome)
+        if decisions or isinstance(event, _WITHOUT_DECISIONS):
+            self._decided(event, decisions)
+
+    def _decided(self, event: ev.Event, decisions: Sequence[de.Decision]) -> None:
         for decision in decisions:
             if isinstance(decision, de.Withdraw):
                 self._send(decision)

@@ -46,9 +46,7 @@ class LoopLag:
     def start(self) -> None:
         """Begin to measure."""
         loop = asyncio.get_running_loop()
-        self._due = loop.time() + BEAT_SECONDS
-        self._worked = time.thread_time()
-        self._next = loop.call_at(self._due, self._beat)
+        self._await_next(loop, loop.time(), time.thread_time())
 
     def stop(self) -> None:
         """Measure no more."""
@@ -63,13 +61,24 @@ class LoopLag:
             self._beat()
 
     def _beat(self) -> None:
-        now = asyncio.get_running_loop().time()
+        """Runs ten times a second also in an idle sidecar, so each clock is read once."""
+        loop = asyncio.get_running_loop()
+        now, worked = loop.time(), time.thread_time()
         late = max(0.0, now - self._due)
         self._report(late)
-        idle = late - (time.thread_time() - self._worked)
+        if late > LATE_SECONDS:
+            self._came_late(late, now, worked)
+            now, worked = loop.time(), time.thread_time()  # what was done about it is no lateness of the next beat
+        self._await_next(loop, now, worked)
+
+    def _came_late(self, late: float, now: float, worked: float) -> None:
+        idle = late - (worked - self._worked)
         if idle > HALT_SECONDS:
             self._halted(idle)
-        if late > LATE_SECONDS and now >= self._quiet_until:
+        if now >= self._quiet_until:
             self._quiet_until = now + QUIET_SECONDS
             log.info("loop_late", milliseconds=round(late * 1000), detail="a gateway would have waited")
-        self.start()
+
+    def _await_next(self, loop: asyncio.AbstractEventLoop, now: float, worked: float) -> None:
+        self._due, self._worked = now + BEAT_SECONDS, worked
+        self._next = loop.call_at(self._due, self._beat)

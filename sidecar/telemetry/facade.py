@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from sidecar.telemetry.names.traceref import TraceRef
 
 _NO_TRACE: Final = nullcontext()
+_OF_RUNS: Final = (ev.FenceSet, ev.VerdictAsked, ev.TurnTripped)
+"""Events that name a run and its trace."""
 
 SHUTDOWN_SECONDS: Final = 3.0
 """What a backend gets to take the last spans and metrics."""
@@ -136,7 +138,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
         """The core is about to be told this."""
         if self._custody is not None:
             self._custody.tick()
-        if isinstance(event, ev.FenceSet | ev.VerdictAsked | ev.TurnTripped):
+        if isinstance(event, _OF_RUNS):
             self._learned(event.run.run_id, self._runs.suppose(event.run))
         if isinstance(event, ev.LinkLost):
             self._link_lost(event)
