@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
     import pytest
     from xdist.remote import Producer
+
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")  # how long an example takes says how busy the machine is, and nothing of the code
 
 _HERE = Path(__file__).parent
 _GATEWAYS = f"{_HERE.name}/e2e"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.core.custody.files.explain import explain
@@ -484,7 +484,6 @@ def honest_stories(draw: st.DrawFn) -> Story:
     return Story(tuple(changes), content)
 
 
-@settings(deadline=None)
 @given(honest_stories())
 @example(Story((rewrite(b"", at=1),), b""))
 def test_an_honest_account_explains_everything(story: Story) -> None:
@@ -497,7 +496,6 @@ def test_an_honest_account_explains_everything(story: Story) -> None:
     ) == len(story.content)
 
 
-@settings(deadline=None)
 @given(honest_stories(), st.data())
 def test_one_strange_byte_is_always_found(story: Story, data: st.DataObject) -> None:
     """Rule 1: put a byte that nobody wrote anywhere into what an honest account leads to, and it is found."""
@@ -509,7 +507,6 @@ def test_one_strange_byte_is_always_found(story: Story, data: st.DataObject) -> 
     assert any(r.offset <= position < r.end for r in found.unexplained)
 
 
-@settings(deadline=None)
 @given(honest_stories(), st.data())
 def test_one_lost_byte_is_always_missed(story: Story, data: st.DataObject) -> None:
     if not story.content:
@@ -522,7 +519,6 @@ def test_one_lost_byte_is_always_missed(story: Story, data: st.DataObject) -> No
     assert found.unexplained != ()
 
 
-@settings(deadline=None)
 @given(honest_stories())
 def test_a_projection_is_what_the_file_holds(story: Story) -> None:
     """Where calls did not overlap; where they did, only the file tells their order."""

@@ -723,7 +723,6 @@ TestSessions.settings = settings(
     max_examples=400,
     stateful_step_count=30,
     derandomize=True,
-    deadline=None,
     report_multiple_bugs=False,
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -37,7 +37,7 @@ def test_an_absent_file_has_a_word_of_its_own() -> None:
         ctime_ns=SIGNED,
     )
 )
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 def test_the_wire_form_leads_back(fingerprint: Fingerprint) -> None:
     """Beyond 2**53, and for files dated before 1970 as well."""
     assert Fingerprint.parse(fingerprint.encode()) == fingerprint

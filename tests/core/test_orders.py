@@ -512,7 +512,7 @@ def test_one_busy_session_is_no_storm() -> None:
     st.integers(0, 4),
     st.integers(0, 6),
 )
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=100, derandomize=True)
 def test_there_are_never_more_recoveries_in_a_period_than_the_budgets_allow(
     script: list[tuple[int, int, str]], each: int, together: int
 ) -> None:
@@ -597,7 +597,7 @@ ACTS: Final = ("cotenant", "foreign", "touch", "look", "ask", "pushed", "policy"
 
 
 @given(st.lists(st.sampled_from(ACTS), max_size=30), st.lists(POLICIES, min_size=1, max_size=4))
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True)
 def test_no_order_moves_a_fence_across_a_foreign_byte_and_each_takes_back_what_it_may_not_want(
     script: list[str], policies: list[Policy]
 ) -> None:

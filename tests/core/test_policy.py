@@ -72,7 +72,7 @@ EVIDENCE: Final = st.builds(
 
 
 @given(EVIDENCE, POLICIES)
-@settings(max_examples=250, derandomize=True, deadline=None)
+@settings(max_examples=250, derandomize=True)
 def test_no_policy_allows_more_than_the_built_in_one(found: Evidence, policy: Policy) -> None:
     """Which crosses no unexplained byte: see test_verdict. And no policy makes a takeover less than one."""
     widest = judge(found, Policy())
@@ -112,14 +112,14 @@ def _no_unchanged(_draw: st.DrawFn, policy: Policy) -> Policy:
 
 
 @given(EVIDENCE, narrowed())
-@settings(max_examples=250, derandomize=True, deadline=None)
+@settings(max_examples=250, derandomize=True)
 def test_a_narrower_policy_never_recovers_more(found: Evidence, policies: tuple[Policy, Policy]) -> None:
     wide, narrow = policies
     assert judge(found, wide).may_recover or not judge(found, narrow).may_recover
 
 
 @given(EVIDENCE)
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50, derandomize=True)
 def test_the_narrowest_policy_recovers_nothing(found: Evidence) -> None:
     assert not judge(found, NARROWEST).may_recover
 

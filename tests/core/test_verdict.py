@@ -635,7 +635,7 @@ def scenes(draw: st.DrawFn) -> Scene:
 
 
 @given(scenes(), st.booleans())
-@settings(max_examples=1000, derandomize=True, deadline=None)
+@settings(max_examples=1000, derandomize=True)
 def test_a_foreign_byte_is_never_recovered_across(scene: Scene, can_reload: bool) -> None:  # noqa: FBT001 - drawn
     """Rule 1: whatever else was written, one byte of the content that a foreigner brought in forbids the recovery.
 
@@ -649,7 +649,7 @@ def test_a_foreign_byte_is_never_recovered_across(scene: Scene, can_reload: bool
 
 
 @given(scenes())
-@settings(max_examples=1000, derandomize=True, deadline=None)
+@settings(max_examples=1000, derandomize=True)
 def test_what_may_be_recovered_is_what_the_known_writers_left(scene: Scene) -> None:
     """Rule 1 and rule 3: the known writes alone, without the foreign acts between them, leave the very same file.
 
