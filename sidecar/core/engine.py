@@ -1,23 +1,19 @@
 """The state machine of the core: events in, decisions out.
 
-It keeps `Ledgers` of the session files and a `Registry` of all else that is known, and has a `Decider` judge it.
+It keeps `SessionFiles` and a `Registry` of all else that is known, and has a `Decider` judge it.
 Nothing happens without an event; the same events in the same order give the same decisions. Times come with the events.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from sidecar.core import events as ev
-from sidecar.core.custody.files.chain import beginning, examine
 from sidecar.core.custody.files.ledger import Ledger
 from sidecar.core.custody.files.ledgers import Ledgers
 from sidecar.core.decisions import (
     Decision,
-    KeepChains,
     ReadFile,
-    RecallChain,
     ReportIllegalStep,
     Withdraw,
     once_each,
@@ -26,26 +22,21 @@ from sidecar.core.errors import IllegalStepError
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.outcomes import CustodyLost, Ending
+from sidecar.core.session_files import SessionFiles
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.checks import Checks, refusal
 from sidecar.core.windows.decide import Decider, saved
 from sidecar.core.windows.late_answers import LateAnswers
-from sidecar.core.windows.life import Life
 from sidecar.core.windows.links import link_lost, link_opened
 from sidecar.core.windows.lock_timeouts import LockTimeouts, answer_wait
 from sidecar.core.windows.lost_turns import LostTurns
 from sidecar.core.windows.registry import Registry
-from sidecar.core.windows.window import NOT_READ
 from sidecar.core.windows.without_preload import ChangesWithoutPreload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from sidecar.core.custody.files.chain import Chain
-    from sidecar.core.facts.content import Snapshot
-    from sidecar.core.facts.fingerprint import Fingerprint
     from sidecar.core.facts.gateway import Gateway, Run
-    from sidecar.core.facts.span import Span
     from sidecar.core.facts.writer import Writer
     from sidecar.core.outcomes import AnyOutcome, HoldEnded
     from sidecar.core.policy.budget import Spent
@@ -54,9 +45,6 @@ if TYPE_CHECKING:
     from sidecar.core.windows.lock_table import LockTable
     from sidecar.core.windows.window import Window
 
-MAX_KEPT_AT_ONCE: Final = 25
-"""Chains that one `sidecar.core.events.TimePassed` gives out: a gateway may be waiting for an answer."""
-
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -64,7 +52,7 @@ class Engine:
     """Judges every change of every fenced session file.
 
     Attributes:
-        ledgers: What is known of each session file.
+        files: What is known of each session file.
         registry: What else is known: the linked processes, the windows.
     """
 
@@ -76,14 +64,15 @@ class Engine:
             mode: Whether commands are given.
             spent: Recoveries of an earlier life, which count in the budgets.
         """
-        self.ledgers = Ledgers()
-        self.registry = Registry(self.ledgers)
+        ledgers = Ledgers()
+        self.registry = Registry(ledgers)
         self._decider = Decider(self.registry, policy, mode, spent)
         self._lost_turns = LostTurns()
         self._late = LateAnswers(self.registry, self._decider, self._lost_turns)
-        self._answers = Checks(self.registry, self._decider, self._late)
+        self._checks = Checks(self.registry, self._decider, self._late)
         self._lock_timeouts = LockTimeouts(self.registry, self._decider, self._late)
-        self._without_preload = ChangesWithoutPreload(self.registry.locks)
+        without_preload = ChangesWithoutPreload(self.registry.locks)
+        self.files = SessionFiles(ledgers, self.registry, self._decider, self._checks, without_preload)
 
     @property
     def policy(self) -> Policy:
@@ -190,11 +179,11 @@ class Engine:
                 self.registry.lose_custody(event.loss, event.reason, event.at_ns, event.file)
                 return []
             case ev.FenceSet():
-                return self._fence_set(event)
+                return self.files.fence_set(event)
             case ev.FenceClosed():
                 return self._fence_closed(event)
             case ev.FileChanged():
-                return self._file_changed(event)
+                return self.files.changed(event)
             case ev.LockTaken():
                 return self._lock_taken(event)
             case ev.LockReleased():
@@ -205,7 +194,7 @@ class Engine:
                 self.registry.locks.gone(event)
                 return []
             case ev.FingerprintChanged():
-                return self._file_moved(event)
+                return self.files.moved(event)
             case ev.KernelListening():
                 self.registry.kernel_log.listening(event.directory, event.at_ns)
                 return []
@@ -218,9 +207,9 @@ class Engine:
                 self.registry.kernel_log.deaf(event.at_ns)
                 return []
             case ev.SnapshotTaken():
-                return self._snapshot_taken(event)
+                return self.files.read(event)
             case ev.VerdictAsked():
-                return self._answers.asked(event)
+                return self._checks.asked(event)
             case ev.LockTimedOut():
                 return self._lock_timeouts.timed_out(event)
             case ev.LockWaitEnded():
@@ -230,21 +219,21 @@ class Engine:
             case ev.SidecarHalted():
                 return self._late.halted(event)
             case ev.CommandWithheld():
-                return self._answers.withheld(event)
+                return self._checks.withheld(event)
             case ev.RecoveryApplied():
-                return self._answers.applied(event)
+                return self._checks.applied(event)
             case ev.TurnTripped():
-                return self._answers.tripped(event)
+                return self._checks.tripped(event)
             case ev.LineageChecked():
-                return self._answers.lineage_checked(event)
+                return self._checks.lineage_checked(event)
             case ev.ChainRecalled():
-                self.ledgers[event.chain.file].recall(event.chain, event.reason)
+                self.files.ledgers[event.chain.file].recall(event.chain, event.reason)
                 return []
             case ev.AccountRecalled():
-                self.ledgers[event.file] = Ledger(event.account)
+                self.files.ledgers[event.file] = Ledger(event.account)
                 return []
             case ev.TimePassed():
-                return self._time_passed(event)
+                return self.files.time_passed(event)
             case ev.GatewayLogged():
                 if event.takeover and event.file:
                     self.registry.outcomes.takeover_logged(event.file, event.at_ns)
@@ -258,94 +247,9 @@ class Engine:
             case _:
                 assert_never(event)
 
-    def is_untouched(self, file: str, now: Fingerprint) -> bool:
-        """The file still is as it was at its fence, or as its account has it: it has met nothing that could be lost."""
-        ledger = self.ledgers.get(file)
-        at_rest = ledger is None or (ledger.account.head == now and not ledger.account.changes)
-        return at_rest and all(w.fence == now and not w.account.changes for w in self.registry.windows_on(file))
-
     def is_fenced(self, file: str) -> bool:
         """A window is open on this file."""
         return bool(self.registry.windows_on(file))
-
-    @property
-    def unsaved(self) -> bool:
-        """There are chains to be kept: `sidecar.core.events.TimePassed` asks for some of them."""
-        return any(ledger.unsaved for ledger in self.ledgers.values())
-
-    @property
-    def files(self) -> Mapping[str, str]:
-        """The files with an account, and the hash of the session key of each, where a run told it."""
-        return {file: ledger.session for file, ledger in self.ledgers.items()}
-
-    def chain(self, file: str, snapshot: Snapshot, at_ns: int) -> Chain:
-        """The chain of custody of a file; changes nothing.
-
-        Args:
-            file: Path of the session file.
-            snapshot: The file as it was read; no report about it is outstanding.
-            at_ns: The time.
-        """
-        ledger = self.ledgers.get(file)
-        if ledger is None:
-            return examine(beginning(file, at_ns), (), snapshot)
-        kernel_evidence = self.registry.kernel_evidence(file, ledger.account)
-        return examine(ledger.kept(file, at_ns), ledger.account.changes, snapshot, kernel_evidence, ledger.strange)
-
-    def _begin(self, file: str) -> list[Decision]:
-        """The first word of a file: is there something from before?"""
-        ledger = self.ledgers[file]
-        asked, ledger.asked = ledger.asked, True
-        return [] if asked else [RecallChain(file=file)]
-
-    def _time_passed(self, event: ev.TimePassed) -> list[Decision]:
-        unsaved = [(file, ledger) for file, ledger in self.ledgers.items() if ledger.unsaved]
-        chains = [ledger.saved(file, event.at_ns) for file, ledger in unsaved[:MAX_KEPT_AT_ONCE]]
-        if len(unsaved) <= MAX_KEPT_AT_ONCE:
-            # What is put away must have been kept before.
-            self.ledgers.prune({w.file for w in self.windows}, event.at_ns)
-            self._without_preload.prune(event.at_ns)
-        kept = tuple(chain for chain in chains if chain.witnessed)
-        return [KeepChains(chains=kept)] if kept else []
-
-    def _file_moved(self, event: ev.FingerprintChanged) -> list[Decision]:
-        """A fenced file is read again; a change by a process without a link is noted."""
-        windows = self.registry.windows_on(event.file)
-        if windows:
-            moved = any(w.fence != event.fingerprint for w in windows)
-            return [ReadFile(file=event.file, settle=True)] if moved else []
-        ledger = self.ledgers.get(event.file)
-        if ledger is not None and ledger.has_word_of(event.fingerprint):
-            return []  # whoever did it spoke for itself, and may be gone by now
-        return list(self._without_preload.changed(event, self.registry.linked_pids(), self.mode))
-
-    def _fence_set(self, event: ev.FenceSet) -> list[Decision]:
-        window = self.registry.windows.get(event.window)
-        if window is None:
-            window = self.registry.open(event)
-            window.note(event.at_ns, "fence set", f"at {event.fence.size} bytes")
-            self.registry.outcomes.opened(window)
-        else:
-            self.registry.own(window, event.link)
-            self.registry.outcomes.moved(window, event.fence.size, event.at_ns)
-            window.note(event.at_ns, "fence moved", f"to {event.fence.size} bytes")
-        window.run = event.run
-        mark = self.registry.kernel_log.mark()
-        begin = self._begin(event.file)
-        ledger = self.ledgers[event.file]
-        ledger.session = event.run.session or ledger.session
-        ledger.expire(event.at_ns)
-        if ledger.advance(event.fence, self.registry.kernel_evidence(event.file, ledger.account)) is not None:
-            ledger.account = replace(ledger.account, mark=mark)
-            window.rebase(event.fence, ledger.account)
-            # The reports lead here, but none says whose the file is: that takes a reading.
-            unowned = event.fence.exists and ledger.account.uid < 0
-            return [*begin, ReadFile(file=event.file)] if unowned else begin
-        window.rebase(event.fence, replace(ledger.account.unread(event.fence, NOT_READ), mark=mark))
-        self.registry.unsettled.add(event.file)
-        read: list[Decision] = [*begin, ReadFile(file=event.file)]
-        # What the fence has left behind is judged when all reports about it are in.
-        return read if window.unjudged is None else [*read, ReadFile(file=event.file, settle=True)]
 
     def _fence_closed(self, event: ev.FenceClosed) -> list[Decision]:
         outcomes = self.registry.outcomes
@@ -357,7 +261,7 @@ class Engine:
         window.note(event.at_ns, "window closed", "turn lost" if event.takeover else "")
         if event.takeover:
             outcomes.turn_lost(window.window_id, window.incident.verdict if window.incident else None)
-        decisions = self._answers.lost(window) if event.takeover else saved(window.went_on(self.mode))
+        decisions = self._checks.lost(window) if event.takeover else saved(window.went_on(self.mode))
         unproven = bool(window.records) and not event.takeover
         decisions += saved(window.end(event.at_ns, unproven=unproven))
         outcomes.ended(window, Ending.TAKEOVER if event.takeover else Ending.ENDED, event.at_ns, final=not unproven)
@@ -365,26 +269,6 @@ class Engine:
             outcomes.tripped(window, event.at_ns)
             self._lost_turns.remember(window)
         return [*decisions, *self.registry.end(window, unproven=unproven)]
-
-    def _file_changed(self, event: ev.FileChanged) -> list[Decision]:
-        change = event.change
-        begin = self._begin(event.file)
-        ledger = self.ledgers[event.file]
-        ledger.report(change)
-        windows = self.registry.windows_on(event.file)
-        for window in windows:
-            window.report(change)
-            if change.finished:
-                window.tally.unjudged.append(change)
-                span = f" {change.length} bytes at {change.offset}" if change.length else ""
-                window.note(change.at_ns, "write", f"{change.operation.value}{span} by {change.writer.label()}")
-        if not windows and change.finished and ledger.account.manifest is None:
-            # Custody begins with the first word of a file, not with the first fence.
-            return [*begin, ReadFile(file=event.file, settle=True)]
-        if change.finished and any(w.may_be_read for w in windows):
-            # It was under way at a fence, and so nothing could be concluded from a reading.
-            return [*begin, ReadFile(file=event.file, settle=True)]
-        return begin
 
     def _lock_taken(self, event: ev.LockTaken) -> list[Decision]:
         self.registry.locks.taken(event)
@@ -421,41 +305,6 @@ class Engine:
             if news and not self.registry.knows(event.process, window.account.changes):
                 window.note(event.at_ns, "seen by the kernel", f"{event.act.value} by {event.process.label()}")
         return []
-
-    def _snapshot_taken(self, event: ev.SnapshotTaken) -> list[Decision]:
-        """The file was read: either to establish custody at a fence, or because something changed in a window."""
-        decisions: list[Decision] = []
-        windows = self.registry.windows_on(event.file)
-        waiting = [w for w in windows if w.may_be_read and w.fence == event.snapshot.fingerprint]
-        for window in windows:
-            window.account = window.account.owned(event.snapshot)
-        ledger = self.ledgers[event.file]
-        strange: list[Span] = []
-        fenced = True
-        if event.file in self.registry.unsettled or not event.settled:
-            # Nothing can be concluded about other windows: reports of what was read may be on their way.
-            self.registry.unsettled.discard(event.file)
-            if not ledger.may_take(event.snapshot, (w.fence for w in windows)):
-                return decisions
-        else:
-            fenced = bool(windows)
-            if ledger.account.head == event.snapshot.fingerprint:
-                strange += ledger.strange  # the file is as it was when they were seen
-            for window in windows:
-                decisions += self._answers.look_back(window, event.snapshot, event.at_ns)
-                if window.fence != event.snapshot.fingerprint:
-                    over = window.window_id in event.over or window.state.life is Life.STOPPED
-                    decisions += self._answers.look(window, event.snapshot, event.at_ns, over=over)
-                    strange += window.strange
-        kernel_evidence, mark = (
-            self.registry.kernel_evidence(event.file, ledger.account),
-            self.registry.kernel_log.mark(),
-        )
-        manifest = ledger.read(event.snapshot, event.at_ns, kernel_evidence, strange, mark=mark, fenced=fenced)
-        for window in waiting:
-            if manifest is not None:
-                window.read(ledger.account)
-        return decisions
 
     def _noted(self, event: ev.TimelineNote) -> list[Decision]:
         for window in self.registry.windows.values():

@@ -193,12 +193,12 @@ class Driver:
 
     async def chain(self, file: str) -> Chain:
         """Read a file and hold it against its chain of custody; changes neither."""
-        if file not in self._engine.files:
+        if file not in self._engine.files.sessions:
             self._recall(file)
         snapshot, heard = await self._reads.patient(file)
         if not heard:
             snapshot = replace(snapshot, content=None, problem=_UNHEARD)
-        return self._engine.chain(file, snapshot, self._now_ns())
+        return self._engine.files.chain(file, snapshot, self._now_ns())
 
     def _recall(self, file: str) -> None:
         """Names of writers are no ground for a verdict, so a store that does not answer stops nothing."""

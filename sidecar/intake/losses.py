@@ -63,11 +63,11 @@ class Losses:
 
     def _touched(self) -> list[str]:
         """The files that are not as they were: what was lost is about these."""
-        files = set(self._engine.files) | {window.file for window in self._engine.windows}
+        files = set(self._engine.files.sessions) | {window.file for window in self._engine.windows}
         return [file for file in sorted(files) if not self._is_untouched(file)]
 
     def _is_untouched(self, file: str) -> bool:
         try:
-            return self._engine.is_untouched(file, fingerprint_of(Path(file)))
+            return self._engine.files.is_untouched(file, fingerprint_of(Path(file)))
         except OSError:
             return False

@@ -50,7 +50,7 @@ class CustodyDesk:
 
     def files(self, session: str) -> tuple[str, ...]:
         """The session files that go by this name: a path, a name with or without its ending, a key or its hash."""
-        known = self._engine.files
+        known = self._engine.files.sessions
         names = {session, session_hash(session)}
         found = {file for file, key in known.items() if key in names}
         for file in {*known, *(str(path) for path in self._watcher.files)}:
@@ -76,7 +76,7 @@ class CustodyDesk:
     def _parts(self) -> Iterator[None]:
         """Keep some chains, and some more, until all are kept."""
         self._driver.handle(ev.TimePassed(at_ns=self._now_ns()))
-        while self._engine.unsaved:
+        while self._engine.files.unsaved:
             yield
             self._driver.handle(ev.TimePassed(at_ns=self._now_ns()))
 

@@ -12,12 +12,12 @@ from sidecar.core.custody.files.chain import MAX_GAPS, Chain, Gap, KeptChain, wi
 from sidecar.core.custody.files.ledger import MAX_CHANGES, Ledger
 from sidecar.core.custody.files.ledgers import IDLE_NS, MAX_LEDGERS
 from sidecar.core.decisions import KeepChains, ReadFile, RecallChain, Refuse
-from sidecar.core.engine import MAX_KEPT_AT_ONCE
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.session_files import MAX_KEPT_AT_ONCE
 from tests.core.kit import CHANNEL, CRON, FILE, LINK, MISSING, OTHER_RUN, OWN, RUN, Bench, Disk
 
 OLD = b'{"type":"session"}\n'
@@ -27,7 +27,7 @@ RENAMED: Final = Reason.of(ReasonCode.DIRECTORY_RENAMED, directory="/state/agent
 
 
 def chain(bench: Bench) -> Chain:
-    return bench.engine.chain(FILE, bench.disk.snapshot, bench.now())
+    return bench.engine.files.chain(FILE, bench.disk.snapshot, bench.now())
 
 
 def ranges(found: Chain) -> list[tuple[int, int, str, Grade]]:
@@ -240,7 +240,7 @@ def test_the_account_of_a_file_on_which_no_run_sets_a_fence_stays_small() -> Non
     for n in range(3 * MAX_CHANGES):
         bench.write(CRON, b"%d\n" % n)
 
-    ledger = bench.engine.ledgers[FILE]
+    ledger = bench.engine.files.ledgers[FILE]
     assert len(ledger.account.changes) <= MAX_CHANGES
     assert chain(bench).differences == ()
     assert len(chain(bench).ranges) == 3 * MAX_CHANGES + 2
@@ -253,7 +253,7 @@ def test_reports_that_lead_nowhere_are_given_up_and_custody_with_them() -> None:
         bench.disk.append(b"foreign\n")
         bench.write(CRON, b"%d\n" % n)
 
-    ledger = bench.engine.ledgers[FILE]
+    ledger = bench.engine.files.ledgers[FILE]
     assert len(ledger.account.changes) <= MAX_CHANGES
     assert ledger.account.manifest is None
 
@@ -264,14 +264,14 @@ def test_accounts_are_put_away_by_age_and_count_but_never_under_an_open_window()
     for n in range(MAX_LEDGERS + 5):
         change = Change("c", Operation.METADATA, CRON, bench.now(), link=LINK, began=n, ended=n)
         bench.engine.handle(ev.FileChanged(file=f"/state/{n}.jsonl", change=change))
-    while bench.engine.unsaved:
+    while bench.engine.files.unsaved:
         bench.handle(ev.TimePassed(at_ns=bench.now()))
-    assert len(bench.engine.files) == MAX_LEDGERS
-    assert FILE in bench.engine.files
+    assert len(bench.engine.files.sessions) == MAX_LEDGERS
+    assert FILE in bench.engine.files.sessions
 
     bench.pass_time(IDLE_NS + 1)
     bench.handle(ev.TimePassed(at_ns=bench.now()))
-    assert set(bench.engine.files) == {FILE}
+    assert set(bench.engine.files.sessions) == {FILE}
     bench.cotenant(b"note\n")
     assert bench.look()
 
@@ -283,13 +283,13 @@ def test_chains_are_kept_a_part_at_a_time_and_none_is_put_away_before_it_was_kep
     for file in files:
         bench.engine.handle(ev.FileChanged(file=file, change=first))
     parts: list[list[KeptChain]] = []
-    while bench.engine.unsaved:
-        assert set(bench.engine.files) == {FILE, *files}
+    while bench.engine.files.unsaved:
+        assert set(bench.engine.files.sessions) == {FILE, *files}
         parts.append(kept(bench))
 
     assert {c.file for part in parts for c in part} >= files
     assert max(map(len, parts)) <= MAX_KEPT_AT_ONCE
-    assert len(bench.engine.files) == MAX_LEDGERS
+    assert len(bench.engine.files.sessions) == MAX_LEDGERS
 
 
 def test_a_file_that_was_put_away_is_asked_for_again() -> None:

@@ -1485,7 +1485,7 @@ def test_the_look_at_an_owner_concludes_nothing_from_bytes_whose_report_may_be_o
 
     assert isinstance(bench.ask(), Approve)
     bench.fence()
-    chain = bench.engine.chain(FILE, bench.disk.snapshot, bench.now())
+    chain = bench.engine.files.chain(FILE, bench.disk.snapshot, bench.now())
     assert [r.writer for r in chain.ranges] == [OWN, CRON]
 
 
@@ -1517,14 +1517,14 @@ def test_a_write_that_failed_half_way_costs_custody_of_its_own_file_only() -> No
 
 def test_a_file_that_is_as_it_was_at_its_fence_is_untouched_and_one_that_met_anything_is_not() -> None:
     bench = fenced()
-    assert bench.engine.is_untouched(FILE, bench.disk.fingerprint)
+    assert bench.engine.files.is_untouched(FILE, bench.disk.fingerprint)
     before = bench.disk.fingerprint
     bench.write(CRON, b"note\n")
-    assert not bench.engine.is_untouched(FILE, bench.disk.fingerprint)
-    assert not bench.engine.is_untouched(FILE, before)
+    assert not bench.engine.files.is_untouched(FILE, bench.disk.fingerprint)
+    assert not bench.engine.files.is_untouched(FILE, before)
 
 
 def test_a_file_that_changed_and_of_which_nothing_was_told_is_touched() -> None:
     bench = fenced()
     bench.disk.append(FOREIGN, foreign=1)
-    assert not bench.engine.is_untouched(FILE, bench.disk.fingerprint)
+    assert not bench.engine.files.is_untouched(FILE, bench.disk.fingerprint)

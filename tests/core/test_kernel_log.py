@@ -252,7 +252,7 @@ def test_a_policy_about_changes_without_bytes_asks_the_kernel_who_made_them() ->
 
 def grades(room: Room) -> list[Grade]:
     """Of the ranges with a writer."""
-    found = room.engine.chain(FILE, room.disk.snapshot, room.now())
+    found = room.engine.files.chain(FILE, room.disk.snapshot, room.now())
     return [r.grade for r in found.ranges if r.writer is not None]
 
 

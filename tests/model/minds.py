@@ -42,7 +42,7 @@ class Minds:
         """A file whose bytes are known, and a linked gateway; nothing has happened yet."""
         engine = Engine(Policy(), Mode.RECOVER)
         engine.handle(ev.LinkOpened(gateway=Gateway(LINK, PID, "1", Adapter.PUBLISH, can_reload=True), at_ns=AT))
-        ledger = engine.ledgers[FILE]
+        ledger = engine.files.ledgers[FILE]
         ledger.read(snapshot_of(OLD, fingerprint), AT)
         ledger.asked = True
         return self._number(engine)
@@ -86,8 +86,8 @@ def _forked(engine: Engine) -> Engine:
     new.gateways = old.gateways
     new.kernel_log = old.kernel_log
     new.unsettled = set(old.unsettled)
-    for file, ledger in engine.ledgers.items():
-        made.ledgers[file] = _copy(ledger, Ledger)
+    for file, ledger in engine.files.ledgers.items():
+        made.files.ledgers[file] = _copy(ledger, Ledger)
     for name, window in old.windows.items():
         new.windows[name] = kept = _copy(window, Window)
         kept.records, kept.moments = list(window.records), []
@@ -108,7 +108,7 @@ def _knowledge(engine: Engine) -> tuple[Any, ...]:
     takeover bars a later answer. No budget is set here.
     """
     registry = engine.registry
-    ledger = engine.ledgers[FILE]
+    ledger = engine.files.ledgers[FILE]
     windows = tuple(
         (
             *(w.window_id, w.fence, w.account, w.state, w.approved),

@@ -187,7 +187,7 @@ class Mind(NamedTuple):
 
 def of_mind(engine: Engine, *, swapped: bool) -> Mind:
     registry = engine.registry
-    ledger = engine.ledgers[FILE]
+    ledger = engine.files.ledgers[FILE]
     pieces = _Pieces(swapped=swapped)
     pieces.account(ledger.account)
     pieces.plain(bool(registry.unsettled))

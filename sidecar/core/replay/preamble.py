@@ -27,7 +27,7 @@ def preamble(engine: Engine, file: str, at_ns: int) -> Iterator[ev.Event]:
         yield ev.PauseChanged(pause=engine.gate.pause, at_ns=at_ns)
     yield from _heard(known.kernel_log, file)
     yield from known.locks.recount(file)
-    ledger = engine.ledgers.get(file)
+    ledger = engine.files.ledgers.get(file)
     if ledger is not None:
         yield ev.AccountRecalled(file=file, account=ledger.account.recorded(), at_ns=at_ns)
 
