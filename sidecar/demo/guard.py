@@ -82,6 +82,10 @@ class Guard:
         await self.sidecar.stop()
         await self.start()
 
+    async def knows_custody(self) -> None:
+        """Wait until a window is open and custody of its file is known: for a new sidecar, that takes a reading."""
+        await self.sidecar.wait_for(lambda status: status["windows"] > 0 and not status["custody_unknown"])
+
     async def incident(
         self, incident_id: str, what: Callable[[dict[str, Any]], bool], timeout_seconds: float = 60.0
     ) -> dict[str, Any]:

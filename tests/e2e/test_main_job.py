@@ -429,6 +429,7 @@ async def test_a_sidecar_restarted_in_the_window_assumes_nothing(guard: Guard, s
     assert incident["recovery"]["outcome"] in {"refused", "not_attempted"}
 
     async with rig.window(session_key, "And now?") as window:
+        await guard.knows_custody()
         await _command(rig, session_key)
         turn = await window.close(ANSWER)
     assert_answered(turn)
@@ -446,6 +447,7 @@ async def test_a_window_is_known_again_after_a_restart_where_its_file_is_as_at_t
     async with rig.window(session_key) as window:
         await guard.sidecar.kill()
         await guard.restart()
+        await guard.knows_custody()
         await _command(rig, session_key)
         turn = await window.close(ANSWER)
 
@@ -543,6 +545,7 @@ async def test_a_budget_that_is_used_up_stops_recovery_and_outlives_a_restart(
     await ruled.restart()
     assert (await ruled.sidecar.status())["budgets"][0]["left"] == 0
     async with rig.window(session_key, "And now?") as window:
+        await ruled.knows_custody()
         await _note(rig, session_key)
         turn = await window.close(ANSWER)
     assert not turn.answered
