@@ -82,12 +82,27 @@ class Journal:
             batch[incident_id] = None
         rest = [record for record in records if not isinstance(record, SaveIncident)]
         incidents = [record for incident_id in batch for record in self._unsaved[incident_id].records()]
-        if not self._committed([*incidents, *rest]):
+        try:
+            committed = self._committed([*incidents, *rest])
+        except Exception:
+            # A bug of ours in one record must not cost the others their place, and least of all a page.
+            log.exception("commit_broken", records=len(incidents) + len(rest))
+            batch = dict.fromkeys(save.incident.incident_id for save in saves)
+            committed = self._alone(batch)
+        if not committed:
             self._bound()
             return False
         for incident_id in batch:
             del self._unsaved[incident_id]
         return True
+
+    def _alone(self, incident_ids: Iterable[str]) -> bool:
+        """Commit these incidents without recordings, chains, and what was to go along."""
+        try:
+            return self._committed([r for incident_id in incident_ids for r in self._unsaved[incident_id].records()])
+        except Exception:
+            self._give_up(incident_ids)
+            raise
 
     def postpone(self, records: Iterable[Record]) -> None:
         """Leave incidents to a later commit."""
@@ -119,8 +134,11 @@ class Journal:
         self._unsaved[save.incident.incident_id] = _Unsaved(save.incident, spent)
 
     def _bound(self) -> None:
-        while len(self._unsaved) > MAX_UNSAVED:
-            incident = self._unsaved.pop(next(iter(self._unsaved))).incident
+        self._give_up(list(self._unsaved)[: max(0, len(self._unsaved) - MAX_UNSAVED)])
+
+    def _give_up(self, incidents: Iterable[str]) -> None:
+        for incident_id in incidents:
+            incident = self._unsaved.pop(incident_id).incident
             self.forgotten += 1
             pages = [about.value for about in incident.paged_for]
             log.error("incident_forgotten", incident=incident.incident_id, pages=pages, total=self.forgotten)

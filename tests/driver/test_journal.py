@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sidecar.core.decisions import KeepChains, KeepRecording, SaveIncident
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.replay.recording import Recording
@@ -14,8 +16,6 @@ from tests.store.samples import foreign
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import pytest
-
     from sidecar.core.decisions import Record
 
 
@@ -25,11 +25,15 @@ class Disk:
     def __init__(self) -> None:
         self.commits: list[list[Record]] = []
         self.full = False
+        self.broken: Record | None = None
 
     def commit(self, records: Iterable[Record]) -> None:
         if self.full:
             raise FullError
-        self.commits.append(list(records))
+        wanted = list(records)
+        if self.broken in wanted:
+            raise TypeError
+        self.commits.append(wanted)
 
 
 def save(name: str = "i1", spent_at_ns: int = 0, *, turn_lost: bool = True) -> SaveIncident:
@@ -51,6 +55,30 @@ def test_what_could_not_be_saved_goes_along_with_the_next_commit_in_its_last_sta
     assert journal.commit([save("i2")])
     assert disk.commits == [[save("i2"), save()]]
     assert (journal.unsaved, journal.failing) == (0, False)
+
+
+def test_a_record_that_can_not_be_written_costs_no_other_incident_its_place() -> None:
+    disk = Disk()
+    journal = Journal(disk)
+    recording = KeepRecording(incident=foreign("i1"), recording=Recording("w1", Policy(), Mode.RECOVER, (), whole=True))
+    disk.broken = recording
+    assert journal.commit([save(), recording])
+    assert disk.commits == [[save()]]
+
+    disk.broken = save("i2")
+    with pytest.raises(TypeError):
+        journal.commit([save("i2")])
+    assert (journal.unsaved, journal.forgotten) == (0, 1)
+    assert journal.commit([save("i3")])
+    assert disk.commits[1:] == [[save("i3")]]
+
+
+def test_what_goes_along_and_can_not_be_written_holds_up_nobody() -> None:
+    journal, disk = full()
+    journal.commit([save()])
+    disk.full, disk.broken = False, save()
+    assert journal.commit([save("i2")])
+    assert (disk.commits, journal.unsaved) == ([[save("i2")]], 1)
 
 
 def test_recoveries_that_could_not_be_counted_are_all_counted_in_the_end() -> None:
