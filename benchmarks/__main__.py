@@ -1,7 +1,5 @@
 """Run every measurement and print one table, or one JSON object a line with ``--json``."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,19 +1,15 @@
 """What the account of writes costs the gateway, per append."""
 
-from __future__ import annotations
-
 import json
 import statistics
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.demo.packages import default_cache_dir, ensure_gateway
 from sidecar.preload import preload_path
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROUNDS: Final = 2000
 TURNS: Final = 5

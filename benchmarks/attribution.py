@@ -8,17 +8,16 @@ The work comes at a steady rate, as gateways' model calls would: what is measure
 two cores can take. An answer that comes too late is counted as such, however busy the machine was.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import os
 import platform
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -27,17 +26,12 @@ from benchmarks.attribution_watchers import table as watchers_table
 from benchmarks.attribution_work import Label, Pace, Planned, Played, Work, attributed, plan
 from sidecar.core.custody.lineage import off_path
 from sidecar.core.facts.reasons import ReasonCode
-from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.incident import Incident, Outcome
 from sidecar.core.verdict.judge import Verdict
 from sidecar.store.incidents import DATABASE_NAME
 from sidecar.store.reader import IncidentReader
 from sidecar.watch.records import read_records
 from sidecar.words import sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from sidecar.core.verdict.incident import Incident
 
 RELEASE: Final = "2026.5.18"
 """Its fence forgives nothing, so that each change needs the sidecar."""

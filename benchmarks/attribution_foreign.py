@@ -1,7 +1,5 @@
 """A stranger: a process without lock and preload that does to session files what it is told, one JSON line for each."""
 
-from __future__ import annotations
-
 import json
 import mmap
 import os

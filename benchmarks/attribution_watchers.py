@@ -5,8 +5,6 @@ when it came (CLOCK_MONOTONIC, which all processes share), its kind, and the pat
 reports carry, as its own code has it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
@@ -17,14 +15,12 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 TOOLS: Final = ("watchdog", "watchfiles", "inotifywait")
 GRACE_NS: Final = 5 * 1_000_000_000

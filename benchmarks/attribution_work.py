@@ -1,7 +1,5 @@
 """The work of `make bench-attribution`: sessions whose fence is set while several processes write to them at once."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import json
@@ -11,11 +9,12 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from benchmarks.attribution_foreign import DEEDS
 from benchmarks.attribution_watchers import Made, Watchers
@@ -27,9 +26,6 @@ from sidecar.preload import preload_path
 from tests.compat.catalogue import NODE_FROM
 from tests.compat.measure import HARNESS
 from tests.compat.packs import ensure_release, ensure_session_manager
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
 
 FOREIGN_SHARE: Final = 0.05
 GATEWAYS: Final = 2

@@ -1,16 +1,12 @@
 """A process of `make bench-attribution` that does what it is told, in lines of JSON."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
 
 SECONDS: Final = 60.0
 """So long one answer may take."""

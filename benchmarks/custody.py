@@ -1,13 +1,12 @@
 """How long a verdict takes on files of different size, next to merely reading the file."""
 
-from __future__ import annotations
-
 import hashlib
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.core.custody.files.account import FileAccount
 from sidecar.core.custody.files.manifest import Manifest
@@ -18,9 +17,6 @@ from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.policy import Policy
 from sidecar.core.verdict.judge import Evidence, Verdict, judge
 from sidecar.watch.reading import take_snapshot
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 SIZES_BYTES: Final = (100_000, 1_000_000, 10_000_000, 50_000_000)
 ROUNDS: Final = 9

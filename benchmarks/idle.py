@@ -1,19 +1,15 @@
 """What a sidecar costs with which no gateway is linked."""
 
-from __future__ import annotations
-
 import asyncio
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import psutil
 
 from sidecar.demo.companion import Companion
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FILES: Final = (1, 10_000)
 FIRST_SECONDS: Final = 30.0

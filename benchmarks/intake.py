@@ -1,7 +1,5 @@
 """How many messages of a gateway the sidecar takes in for each second of CPU time that it spends."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import os
@@ -9,9 +7,10 @@ import socket
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import psutil
 
@@ -20,9 +19,6 @@ from sidecar.demo.companion import Companion
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_sidecar, encode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 ROUNDS: Final = 3
 MESSAGES: Final = 30_000

@@ -1,25 +1,19 @@
 """What preload and sidecar cost the session lock of a release: acquired, a record appended, given back."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re
 import statistics
 import tempfile
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from benchmarks.attribution_worker import working
+from benchmarks.attribution_worker import Worker, working
 from sidecar.demo.companion import Companion
 from sidecar.demo.packages import default_cache_dir, ensure_gateway
 from sidecar.preload import preload_path
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from benchmarks.attribution_worker import Worker
 
 RELEASE: Final = "2026.5.18"
 MODES: Final = ("stock", "preload", "preload and sidecar")

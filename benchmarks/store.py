@@ -1,14 +1,13 @@
 """What it costs to have an intent on disk before an action (rule 6)."""
 
-from __future__ import annotations
-
 import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.core.decisions import SaveIncident
 from sidecar.core.facts.fingerprint import Fingerprint
@@ -20,9 +19,6 @@ from sidecar.core.verdict.judge import Verdict
 from sidecar.store.chains import ChainStore
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.records import RecordStore
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROUNDS: Final = 200
 

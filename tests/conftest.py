@@ -1,16 +1,11 @@
 """How two workers share the tests (`make test`): one drives the gateways, which wait a lot, one takes the rest."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
+from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
-
-if TYPE_CHECKING:
-    import pytest
-    from xdist.remote import Producer
 
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")  # how long an example takes says how busy the machine is, and nothing of the code

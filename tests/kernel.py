@@ -1,18 +1,14 @@
 """Where the kernel names writers, the tests that need that run; where it could and does not, that is an error on CI."""
 
-from __future__ import annotations
-
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 
 from sidecar.watch.kernel import KernelEvidenceError, prove
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _SYS_ADMIN: Final = 21
 """The capability's bit (linux/capability.h)."""

@@ -1,7 +1,5 @@
 """What `alerts/` ships, as data."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any, Final

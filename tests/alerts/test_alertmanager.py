@@ -1,17 +1,12 @@
 """The Alertmanager example: who is told what, and what is held back, asked of the real ones."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
 from tests.alerts.shipped import ALERTMANAGER, alerts, load
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.tools import amtool
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 RECEIVERS = {"critical": "chat,on-call", "warning": "tickets", "none": "dead-man"}
 

@@ -1,7 +1,5 @@
 """The rules: what Prometheus's own tool says of them, and what on-call may expect of each alert."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

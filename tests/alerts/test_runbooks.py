@@ -4,15 +4,14 @@ The sidecar, Prometheus and Alertmanager are real; the gateway is the demonstrat
 are commands that look at what the sidecar knows. `doctor` looks at a gateway from npm.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -23,10 +22,6 @@ from sidecar.demo.standin import StandIn
 from tests.alerts.shipped import ALERTS, RUNBOOKS, alerts, quick_rules
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.prometheus import Prometheus
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 ROOT = ALERTS.parent
 PAGES = sorted(RUNBOOKS.glob("*.md"))

@@ -1,10 +1,8 @@
 """A small run of `make bench-attribution`: the real sidecar, the real lock and fence, several processes at once."""
 
-from __future__ import annotations
-
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +10,6 @@ from benchmarks.attribution import BESIDE, LATE, RECOVERED, Found, run
 from benchmarks.attribution_work import FOREIGN_SHARE, Label, Pace, Work, plan
 from sidecar.demo.errors import NpmFailedError, NpmMissingError
 from tests.kernel import lacking_kernel_evidence
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CHANGES = 300
 FOREIGN = round(CHANGES * FOREIGN_SHARE)

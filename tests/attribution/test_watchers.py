@@ -1,18 +1,13 @@
 """The file watchers beside the sidecar in `make bench-attribution`: what they see, and what no report holds."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from benchmarks.attribution_watchers import TOOLS, Made, Watched, Watchers, cannot_tell, table
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _APART_SECONDS = 0.2
 

@@ -1,18 +1,14 @@
-from __future__ import annotations
-
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sidecar.cli import main
 from sidecar.store.incidents import DATABASE_NAME, IncidentStore
 from tests.store.samples import NOON, SECOND, Clock
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 @dataclass(frozen=True)

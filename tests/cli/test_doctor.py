@@ -1,24 +1,18 @@
 """`openclaw-sidecar doctor`, on real installs and on copies of them that were edited."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from sidecar.demo.errors import NpmFailedError, NpmMissingError
-from sidecar.demo.packages import default_cache_dir, ensure_gateway
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from sidecar.demo.packages import GatewayPackage
-    from tests.cli.conftest import Command
+from sidecar.demo.packages import GatewayPackage, default_cache_dir, ensure_gateway
+from tests.cli.conftest import Command
 
 RELEASES: Final = {"2026.5.18": "swap", "2026.7.35": "publish"}
 FENCE: Final = "async function createEmbeddedAttemptSessionLockController("

@@ -1,12 +1,9 @@
-from __future__ import annotations
-
 import os
 import pty
 import re
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,16 +12,12 @@ from sidecar.cli.explain import page_words
 from sidecar.core.facts.gateway import Adapter
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.policy.policy import Mode
-from sidecar.core.verdict.incident import Moment, Outcome, Recovery, Subject
+from sidecar.core.verdict.incident import Incident, Moment, Outcome, Recovery, Subject
 from sidecar.core.verdict.judge import Verdict
+from sidecar.store.incidents import IncidentStore
 from sidecar.store.stored import PageKey, PageRecord
-from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, foreign, recovered, save_incident
-
-if TYPE_CHECKING:
-    from sidecar.core.verdict.incident import Incident
-    from sidecar.store.incidents import IncidentStore
-    from tests.cli.conftest import Command
-    from tests.store.samples import Clock
+from tests.cli.conftest import Command
+from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, Clock, foreign, recovered, save_incident
 
 RECOVERED = """\
 Incident 20260601T120000Z-0a0a0a0a

@@ -1,19 +1,14 @@
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.cli.hook import Hook, HookFormat, PreloadPathError, preload_path
 from sidecar.config.resolve import Flags, resolve
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Command
+from tests.cli.conftest import Command
 
 ODD = "we ird \"'$HOME`%hé#?"
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no node on PATH")

@@ -1,15 +1,10 @@
 """`openclaw-sidecar hooks token`."""
 
-from __future__ import annotations
+from pathlib import Path
 
-from typing import TYPE_CHECKING
+import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pytest
-
-    from tests.cli.conftest import Command
+from tests.cli.conftest import Command
 
 
 def test_it_makes_a_token_once_and_prints_it_again(cli: Command, data_dir: Path) -> None:

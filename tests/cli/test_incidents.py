@@ -1,19 +1,13 @@
-from __future__ import annotations
+from pathlib import Path
 
-from typing import TYPE_CHECKING
+import pytest
 
 from sidecar.core.verdict.incident import Subject
+from sidecar.store.incidents import IncidentStore
 from sidecar.store.public import incident_json
 from sidecar.store.stored import PageKey
+from tests.cli.conftest import Command, Result
 from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered, save_incident
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pytest
-
-    from sidecar.store.incidents import IncidentStore
-    from tests.cli.conftest import Command, Result
 
 
 def ids(result: Result) -> list[str]:

@@ -1,9 +1,6 @@
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,14 +9,11 @@ from sidecar.config.policyfile import json_schema
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.policy.blocked import BlockReason, Pause
 from sidecar.core.policy.policy import Mode
-from sidecar.core.verdict.incident import Outcome, Recovery, WriterShare
+from sidecar.core.verdict.incident import Incident, Outcome, Recovery, WriterShare
 from sidecar.core.verdict.judge import Verdict
+from sidecar.store.incidents import IncidentStore
+from tests.cli.conftest import Command
 from tests.store.samples import NOON, foreign, recovered, save_incident
-
-if TYPE_CHECKING:
-    from sidecar.core.verdict.incident import Incident
-    from sidecar.store.incidents import IncidentStore
-    from tests.cli.conftest import Command
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "policy.example.toml"
 DENY = '[[rule]]\nname = "no-jobs"\nkinds = ["cron"]\nmay = "nothing"\n'

@@ -1,21 +1,15 @@
 """The command `run` with the whole service behind it."""
 
-from __future__ import annotations
-
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from tests.cli.conftest import Command
 from tests.kernel import require_kernel_evidence, without_admin
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from tests.cli.conftest import Command
 
 PROGRAM = [sys.executable, "-c", "import sys; from sidecar.cli import main; sys.exit(main())"]
 

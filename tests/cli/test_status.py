@@ -1,23 +1,17 @@
-from __future__ import annotations
-
 import json
 import os
 import socket
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sidecar.status import GatewayStatus, Problem, Status
 from sidecar.web.answers import status_json
+from tests.cli.conftest import Command
 from tests.store.samples import NOON
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.cli.conftest import Command
 
 PROBLEM = Problem(code="preload_missing", what="gateway 7 has no preload", remedy="openclaw-sidecar hook")
 

@@ -1,24 +1,17 @@
-from __future__ import annotations
-
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import pytest
+import typer
 
 from sidecar import __version__
 from sidecar.cli.app import app
+from sidecar.config.settings import Settings
 from sidecar.core.policy.policy import Mode
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    import typer
-
-    from sidecar.config.settings import Settings
-    from tests.cli.conftest import Command
+from tests.cli.conftest import Command
 
 
 def test_the_version_is_told(cli: Command) -> None:

@@ -1,21 +1,16 @@
 """`make compat`: measure every release and write docs/compatibility.md."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests.compat import table
 from tests.compat.catalogue import measure_release
 from tests.compat.expectations import disagreements, problems
+from tests.compat.measure import Measured
 from tests.compat.scenarios import RELEASES, stock_matrix
-
-if TYPE_CHECKING:
-    from tests.compat.measure import Measured
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "compatibility.md"
 

@@ -1,16 +1,11 @@
 """From the name of a release to its measurement."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.demo.packages import default_cache_dir, ensure_gateway
-from tests.compat.measure import measure
+from tests.compat.measure import Measured, measure
 from tests.compat.packs import ensure_release, ensure_session_manager
-
-if TYPE_CHECKING:
-    from tests.compat.measure import Measured
 
 NODE_FROM: Final = "2026.5.18"
 """The installed gateway whose Node runs every release here."""

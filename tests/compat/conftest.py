@@ -1,19 +1,14 @@
 """One measurement for each release: three by default, one of each family of fences."""
 
-from __future__ import annotations
-
 import asyncio
 import os
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.demo.errors import NpmFailedError, NpmMissingError
 from tests.compat.catalogue import measure_release
+from tests.compat.measure import Measured
 from tests.compat.scenarios import RELEASES
-
-if TYPE_CHECKING:
-    from tests.compat.measure import Measured
 
 CHOSEN = os.environ.get("OPENCLAW_SIDECAR_COMPAT_VERSIONS", "2026.5.20 2026.6.8 2026.6.35").split()
 VERSIONS = RELEASES if CHOSEN == ["all"] else tuple(CHOSEN)

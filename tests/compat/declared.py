@@ -3,8 +3,6 @@
 It is the code of the command, behind its command line, so that the interpreter is started once and not for each cell.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,15 +1,9 @@
 """What must be true of each cell: by itself, as in the fence matrix; with the sidecar, as in the table of issue 3."""
 
-from __future__ import annotations
+from collections.abc import Mapping
 
-from typing import TYPE_CHECKING
-
+from tests.compat.measure import Cell
 from tests.compat.scenarios import BY_NAME, Change, Scenario, Twice, Writer
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tests.compat.measure import Cell
 
 
 def as_in_the_matrix(name: str, cell: Cell) -> str:

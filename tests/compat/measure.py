@@ -1,7 +1,5 @@
 """Drives one release's real fence, lock and session manager, by themselves and with preload and sidecar."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
@@ -9,10 +7,11 @@ import re
 import sys
 import tempfile
 import uuid
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.core.custody import lineage
 from sidecar.core.custody.lineage import HEADER
@@ -20,12 +19,8 @@ from sidecar.demo import history
 from sidecar.demo.companion import Companion
 from sidecar.demo.pager import PageReceiver
 from sidecar.preload import preload_path
+from tests.compat.packs import Pack
 from tests.compat.scenarios import SCENARIOS, Change, Scenario, Writer
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-
-    from tests.compat.packs import Pack
 
 HARNESS: Final = Path(__file__).with_name("harness")
 SECONDS: Final = 20.0

@@ -1,7 +1,5 @@
 """Packages as npm publishes them, unpacked once into a cache directory: for reading, nothing of them is installed."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

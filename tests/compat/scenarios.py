@@ -1,7 +1,5 @@
 """What happens to a session file while a run's fence is set, and what must come of it."""
 
-from __future__ import annotations
-
 import csv
 from dataclasses import dataclass
 from enum import StrEnum

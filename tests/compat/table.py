@@ -1,17 +1,12 @@
 """docs/compatibility.md: written from what was measured, and read again to be compared."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from datetime import date
+from typing import Final
 
+from tests.compat.measure import Cell, Measured
 from tests.compat.scenarios import SCENARIOS, Scenario, Writer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import date
-
-    from tests.compat.measure import Cell, Measured
 
 _TITLES: Final = {
     Writer.COTENANT: "A co-tenant in the gateway's process",

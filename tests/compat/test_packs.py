@@ -1,18 +1,13 @@
 """Packages in the cache: complete or not there."""
 
-from __future__ import annotations
-
 import json
 import tarfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sidecar.demo.errors import NpmFailedError, NpmMissingError
 from tests.compat.packs import ensure_release
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 VERSION = "2026.1.1"
 

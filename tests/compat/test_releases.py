@@ -1,18 +1,13 @@
 """Each release's real fence, with the real preload and a real sidecar. docs/compatibility.md says what is driven."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.compat import table
 from tests.compat.expectations import disagreements, problems
+from tests.compat.measure import Measured
 from tests.compat.scenarios import stock_matrix
-
-if TYPE_CHECKING:
-    from tests.compat.measure import Measured
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "compatibility.md"
 

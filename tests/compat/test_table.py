@@ -1,7 +1,5 @@
 """The document's words about itself."""
 
-from __future__ import annotations
-
 import re
 from datetime import date
 

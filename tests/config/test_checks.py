@@ -1,17 +1,12 @@
-from __future__ import annotations
-
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sidecar.config.checks import SUN_PATH_BYTES, check_settings
 from sidecar.config.errors import SocketPathError, StartError, StateDirError
 from sidecar.config.settings import Settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 needs_permissions = pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
 

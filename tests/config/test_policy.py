@@ -1,7 +1,5 @@
 """Policy files: what is taken, and what is refused with line, key and reason."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 from typing import Any, Final

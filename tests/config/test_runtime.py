@@ -1,13 +1,8 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sidecar.config.runtime import RUNTIME_NAME, Runtime, read_runtime
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_running_sidecar_is_found(tmp_path: Path) -> None:

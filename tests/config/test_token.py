@@ -1,16 +1,11 @@
 """The file with the hooks token."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sidecar.config.errors import TokenError
 from sidecar.config.token import MIN_CHARACTERS, make_token, read_token
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_made_token_is_private_long_and_read_again(tmp_path: Path) -> None:

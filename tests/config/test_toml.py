@@ -1,14 +1,9 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sidecar.config.errors import ConfigError
 from sidecar.config.resolve import Flags, resolve
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def refused(path: Path, content: str | bytes) -> str:

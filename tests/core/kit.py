@@ -1,12 +1,12 @@
 """What the tests of the core share: a disk that knows who wrote each byte, and a bench that plays the shells' part."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from sidecar.core import events as ev
+from sidecar.core.custody.files.account import FileAccount
 from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence
 from sidecar.core.decisions import Approve, CheckLineage, Decision, ReadFile, RecallChain, Refuse, SaveIncident
 from sidecar.core.engine import Engine
@@ -20,13 +20,8 @@ from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.policy.rules import Permission, Rule
 from sidecar.core.verdict import judge as verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from sidecar.core.custody.files.account import FileAccount
-    from sidecar.core.verdict.incident import Incident, Subject
-    from sidecar.core.verdict.judge import Judgement
+from sidecar.core.verdict.incident import Incident, Subject
+from sidecar.core.verdict.judge import Judgement
 
 FILE: Final = "/state/agents/main/sessions/0a1b.jsonl"
 LINK: Final = "link-1"

@@ -1,7 +1,5 @@
 """How recoveries are counted, and what a storm is."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

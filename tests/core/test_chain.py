@@ -1,7 +1,5 @@
 """The chain of custody as data: who wrote what, what is lost with custody, and how much of it is kept at hand."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Programs outside of OpenClaw that announce their writes, as the core takes them."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import pytest

@@ -1,9 +1,6 @@
 """`explain` accounts for each byte; `project` says what a file must hold without reading it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given
@@ -16,10 +13,8 @@ from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.content import EMPTY_SHA256, BytesContent
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.span import Span
+from sidecar.core.facts.writer import Writer
 from tests.core.kit import CHANNEL, CRON, OTHER_LINK, OWN, digest, reported
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.writer import Writer
 
 BASE = b"base\n"
 AT_END = len(BASE)

@@ -1,7 +1,5 @@
 """The engine as a whole: what happens in a window, and what is decided about it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

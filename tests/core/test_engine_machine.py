@@ -6,8 +6,9 @@ only the first is ever shown the file between questions, so that the second tell
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -17,19 +18,14 @@ from sidecar.core import events as ev
 from sidecar.core.decisions import Approve, CheckLineage, Decision, ReadFile, Refuse, SaveIncident
 from sidecar.core.engine import Engine
 from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.policy import Mode, Policy
-from sidecar.core.verdict.incident import Outcome, Subject
+from sidecar.core.verdict.incident import Incident, Outcome, Subject
 from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import CHANNEL, CRON, FILE, HEARTBEAT, LINK, MISSING, OTHER_LINK, Disk, digest, gateway
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.verdict.incident import Incident
 
 MAX_WINDOWS: Final = 2
 MAX_CALLS: Final = 2

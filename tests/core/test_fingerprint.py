@@ -1,7 +1,5 @@
 """The fingerprint and its wire form."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

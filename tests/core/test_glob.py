@@ -1,7 +1,5 @@
 """Patterns of names and paths."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Rule 3: a recovered turn loses nothing. What can't be seen to be kept is not taken to be."""
 
-from __future__ import annotations
-
 import pytest
 
 from sidecar.core import events as ev

@@ -1,7 +1,5 @@
 """The values of an incident."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import fields
 

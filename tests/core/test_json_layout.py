@@ -1,7 +1,5 @@
 """The text of generated JSON files."""
 
-from __future__ import annotations
-
 import json
 
 from hypothesis import given

@@ -1,28 +1,24 @@
 """Kernel evidence in the core: it makes a verdict stronger or refuses, and never stands for the bytes."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 
 from sidecar.core import events as ev
 from sidecar.core.custody.kernel_log import LATE_NS, MAX_SEEN
 from sidecar.core.decisions import Approve, Refuse
+from sidecar.core.facts.gateway import Gateway
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.process import Act, Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.policy.glob import Glob
 from sidecar.core.policy.policy import Policy, Unchanged
+from sidecar.core.verdict.incident import Incident
 from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import FILE, MISSING, Bench, said
 from tests.core.kit import GATEWAY_PID as PID
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.gateway import Gateway
-    from sidecar.core.verdict.incident import Incident
 
 GATEWAY: Final = Process(PID, 1_000, "/usr/bin/node")
 EDITOR: Final = Process(4711, 2_000, "/usr/bin/vim", "/user.slice", "")

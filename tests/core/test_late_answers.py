@@ -1,7 +1,5 @@
 """A gateway waits 250 ms for an answer and goes on: what is recorded of a command that comes too late."""
 
-from __future__ import annotations
-
 import pytest
 
 from sidecar.core import events as ev

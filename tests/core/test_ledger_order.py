@@ -1,7 +1,5 @@
 """Reports of several links come in any order; the fingerprints around the calls say which came first."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import permutations
 

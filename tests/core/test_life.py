@@ -1,7 +1,5 @@
 """The tables of a window's life, and what the engine makes of a step that they do not allow."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

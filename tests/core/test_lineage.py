@@ -1,7 +1,5 @@
 """Rule 3: every record is on the path from the tip of the history to its root."""
 
-from __future__ import annotations
-
 import pytest
 
 from sidecar.core.custody.lineage import HEADER, LEAF, Record, off_path, path_to_root

@@ -1,7 +1,5 @@
 """The one table of lock holds: what is known of holders, for how long it is kept, and how a recording retells it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from sidecar.core import events as ev

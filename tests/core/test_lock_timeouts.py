@@ -1,18 +1,15 @@
 """A run that did not get the session lock in time: who may be waited for, what is recorded, what is answered."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sidecar.core import events as ev
 from sidecar.core.decisions import AnswerWait, Decision, SaveIncident
 from sidecar.core.facts.reasons import Reason, ReasonCode
-from sidecar.core.facts.writer import WriterKind
+from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.policy.rules import Permission, Rule
-from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.incident import Incident, Outcome
 from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import (
     CRON,
@@ -30,10 +27,6 @@ from tests.core.kit import (
     gateway,
     said,
 )
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.writer import Writer
-    from sidecar.core.verdict.incident import Incident
 
 RECORD = b'{"type":"message","id":"note"}\n'
 

@@ -1,17 +1,10 @@
 """What the gateway's log says of a lost turn reaches its incident, which had closed before."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.decisions import SaveIncident
+from sidecar.core.decisions import Decision, SaveIncident
 from tests.core.kit import FILE, RUN, Bench
-
-if TYPE_CHECKING:
-    from sidecar.core.decisions import Decision
 
 SECOND = 1_000_000_000
 FOREIGN = b"somebody else\n"

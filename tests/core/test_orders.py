@@ -1,9 +1,8 @@
 """What operators order, in the state machine: rules, budgets, storms, pauses, and changes of them in open windows."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -21,16 +20,11 @@ from sidecar.core.policy.budget import Limit, Limits, Scope, Spent
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.policy.rules import Permission, Rule
 from sidecar.core.policy.storm import StormLimit
-from sidecar.core.verdict.incident import Outcome, Subject
+from sidecar.core.verdict.incident import Incident, Outcome, Subject
 from sidecar.core.verdict.judge import Verdict
 from sidecar.words import sentence
 from tests.core.kit import CRON, FILE, HEARTBEAT, LINK, WINDOW, Bench, Disk, Due, digest, due, gateway, reported
 from tests.core.test_policy import POLICIES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.core.verdict.incident import Incident
 
 S: Final = 1_000_000_000
 HOUR: Final = 3600 * S

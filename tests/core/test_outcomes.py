@@ -1,14 +1,12 @@
 """What came of things, said once each for whoever listens."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import pytest
 
 from sidecar.core import events as ev
 from sidecar.core import outcomes as out
-from sidecar.core.decisions import Approve
+from sidecar.core.decisions import Approve, Decision
 from sidecar.core.facts.loss import Loss
 from sidecar.core.outcomes import Answer, Ending, LockTimeout, TakeoverSource
 from sidecar.core.policy.blocked import BlockReason, Pause
@@ -17,9 +15,6 @@ from sidecar.core.verdict.incident import Outcome
 from sidecar.core.verdict.judge import Verdict
 from tests.core import kit
 from tests.core.kit import CRON, FILE, LINK, OTHER_LINK, OWN, RUN, WINDOW
-
-if TYPE_CHECKING:
-    from sidecar.core.decisions import Decision
 
 _OutcomeT = TypeVar("_OutcomeT", bound=out.AnyOutcome)
 

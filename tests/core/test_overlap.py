@@ -1,7 +1,5 @@
 """Calls that came in one another's midst lead to the next fence where their sizes say where the bytes of each lie."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import permutations
 

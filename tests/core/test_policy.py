@@ -1,9 +1,8 @@
 """What holds for every policy: it can only narrow what the evidence allows."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 from hypothesis import given, settings
@@ -19,9 +18,6 @@ from sidecar.core.policy.rules import Permission, Rule
 from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import CHANNEL, CRON, HEARTBEAT, Evidence, judge
 from tests.core.test_verdict import Scene, knowing, scenes
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 FILE: Final = "/state/agents/main/sessions/0a1b.jsonl"
 NARROWEST: Final = Policy(default=Permission.NOTHING, unchanged=Unchanged(allow=False), needs=Grade.KERNEL)

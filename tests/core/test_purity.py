@@ -1,17 +1,13 @@
 """The rooms import one way, as the table of docs/architecture.md says, and the core does nothing but think."""
 
-from __future__ import annotations
-
 import ast
 import re
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2] / "sidecar"
 ROOMS = {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()}

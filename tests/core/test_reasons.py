@@ -1,22 +1,17 @@
 """A reason is a code with exactly its parameters; each code has words, and these use what the code gives."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace
 from string import Formatter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.reasons import Reason, ReasonCode, Value
 from sidecar.core.verdict.incident import Moment
 from sidecar.store.codec import decode, encode
 from sidecar.words import REASONS, detail, sentence
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.reasons import Value
 
 SAMPLES: dict[str, Value] = {
     "did": "append",

@@ -1,9 +1,8 @@
 """Which rule decides, and what it grants."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 
@@ -17,9 +16,6 @@ from sidecar.core.policy.rules import AccessRequest, Match, Permission, Rule
 from sidecar.core.policy.rules import covers as is_covered
 from tests.core.kit import CRON, HEARTBEAT, STRANGER, reported
 from tests.core.test_verdict import Scene
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FILE: Final = "/state/agents/main/sessions/0a1b.jsonl"
 WRITER: Final = Writer(WriterKind.CRON, "ops-backup", 7, "run-3", uid=1000, exe="/usr/bin/node")

@@ -1,9 +1,8 @@
 """The verdict table of the design, row by row, and rule 1 as a property over any mixture of writes."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +12,11 @@ from sidecar.core.custody.files.account import FileAccount
 from sidecar.core.custody.files.manifest import Manifest
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.content import BytesContent, Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.span import Span
-from sidecar.core.facts.writer import WriterKind
+from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.policy import Policy, Unchanged
 from sidecar.core.verdict.judge import Judgement, Verdict
 from sidecar.words import sentence
@@ -37,12 +37,6 @@ from tests.core.kit import (
     only,
     said,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.facts.writer import Writer
 
 POLICY: Final = Policy()
 

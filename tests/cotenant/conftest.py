@@ -1,14 +1,9 @@
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.link.running import pytest_pyfunc_call
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["pytest_pyfunc_call"]
 

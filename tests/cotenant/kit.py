@@ -1,17 +1,13 @@
 """The command as an operator runs it, beside a real sidecar and a stand-in for the gateway."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from sidecar.demo.companion import command
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)

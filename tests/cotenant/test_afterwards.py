@@ -3,23 +3,18 @@
 The command runs in this process, so that the moment can be chosen. The sidecar is a thread that says welcome.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import socket
 import tempfile
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.cli import main
 from sidecar.cotenant import session as rooms
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 NOTE = '{"type":"custom","customType":"note","data":{}}'
 

@@ -1,17 +1,12 @@
 """Which session file a person means."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sidecar.cotenant.errors import SessionNameError
 from sidecar.cotenant.locate import locate
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_path_an_id_a_name_and_a_key_mean_the_same(state_dir: Path, session_file: Path) -> None:

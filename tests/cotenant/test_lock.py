@@ -1,22 +1,17 @@
 """The session lock as the gateway knows it. tests/compat and tests/e2e have the gateway's own code at the other end."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sidecar.cotenant.errors import LockHeldError
 from sidecar.cotenant.lock import BlockReason, LockTimes, acquire, start_time
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 AT_ONCE = LockTimes(acquire_seconds=0.2)
 

@@ -1,22 +1,16 @@
 """What may be appended to a session, and how it is completed."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sidecar.core.custody.lineage import off_path, path_to_root
+from sidecar.core.custody.lineage import Record, off_path, path_to_root
 from sidecar.cotenant.errors import RecordsError
 from sidecar.cotenant.records import check_edited, complete, split_records
 from sidecar.watch.records import parse_records
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from sidecar.core.custody.lineage import Record
 
 NOW_NS = 1_795_000_000_123_456_789
 SECRET = "xylophone-quartz"

@@ -1,29 +1,24 @@
 """One session under its lock: whole records or none."""
 
-from __future__ import annotations
-
 import errno
 import os
 import resource
 import stat
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sidecar.core.facts.change import Operation
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.cotenant.announcer import Nobody, Report
+from sidecar.cotenant.change import Change
 from sidecar.cotenant.errors import LockLostError, SessionFileError, WriteFailedError
 from sidecar.cotenant.lock import LockTimes
 from sidecar.cotenant.session import locked
 from sidecar.watch.reading import fingerprint_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.cotenant.change import Change
 
 NOTE = b'{"type":"custom","id":"n","parentId":"b"}\n'
 

@@ -2,26 +2,22 @@
 
 # ruff: noqa: ASYNC240 - one test, one loop: nobody waits for these small files
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json
 import os
 import signal
 import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from sidecar.demo.companion import Companion
 from sidecar.demo.standin import StandIn
 from tests.cotenant.kit import Ended, run, start
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
 
 NOTE = '{"type":"custom","customType":"note","data":{}}'
 PRINT = ("--", "printf", "%s\\n", NOTE)

@@ -1,17 +1,12 @@
-from __future__ import annotations
-
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.dashboards.hour import Hour, lived
 from tests.servers.binaries import require
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session")

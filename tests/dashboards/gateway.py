@@ -5,18 +5,18 @@ seconds: a turn is told as if it had begun so long ago as its model takes. What 
 tests/e2e; here only what the sidecar makes of reports matters.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json
 import os
 import time
 import uuid
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from sidecar import __version__
 from sidecar.demo.foreign import ForeignVerb, act
@@ -24,10 +24,6 @@ from sidecar.demo.history import read_records
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_sidecar, encode
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
 
 SECOND: Final = 1_000_000_000
 PUSH_SECONDS: Final = 1.0

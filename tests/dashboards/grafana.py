@@ -1,18 +1,14 @@
 """The committed JSON, and Grafana's variables filled in."""
 
-from __future__ import annotations
-
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from dashboards.__main__ import HERE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 FILES: Final = sorted(HERE.glob("*.json"))
 METRICS: Final = "prometheus"

@@ -1,17 +1,16 @@
 """The scripted hour: a real sidecar, scraped by a real Prometheus, lives through it in well under a minute."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.demo.companion import Companion
 from sidecar.demo.foreign import ForeignVerb
@@ -21,9 +20,6 @@ from tests.dashboards.gateway import ScriptedGateway, Turn
 from tests.dashboards.traceql import Seen
 from tests.servers.prometheus import Prometheus
 from tests.telemetry.receivers import Received, http_backend
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SCRAPE_SECONDS: Final = 0.5
 SCRAPES: Final = 6

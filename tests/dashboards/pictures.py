@@ -4,31 +4,24 @@ Grafana does not run here, so these are no screenshots: each panel's own queries
 scripted hour (of its spans, in panels of traces), and drawn with matplotlib where Grafana would put the panel.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import sys
 import tempfile
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import matplotlib as mpl
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from tests.dashboards.grafana import FILES, filled, load
-from tests.dashboards.hour import SCRAPE_SECONDS, lived, spans_of
-from tests.dashboards.traceql import select
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from tests.dashboards.hour import Hour
-    from tests.dashboards.traceql import Seen
+from tests.dashboards.hour import SCRAPE_SECONDS, Hour, lived, spans_of
+from tests.dashboards.traceql import Seen, select
 
 IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
 NOTE: Final = (

@@ -1,9 +1,8 @@
 """The dashboards as files: no drift, and what a person may expect of each panel."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -12,9 +11,6 @@ from dashboards.__main__ import drifted, files, main
 from tests.alerts.shipped import rules
 from tests.dashboards.grafana import FILES, asked, load, panels
 from tests.telemetry.test_documentation import first_column, table, ticked
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PANELS = [(path.stem, panel) for path in FILES for panel in panels(load(path))]
 IDS = [f"{board}: {panel['title']}" for board, panel in PANELS]

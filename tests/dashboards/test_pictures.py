@@ -1,18 +1,12 @@
 """The pictures of the docs: there is one for each dashboard, and they can be drawn."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.dashboards.grafana import FILES, load
+from tests.dashboards.hour import Hour
 from tests.dashboards.pictures import IMAGES, draw
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.dashboards.hour import Hour
 
 PNG = b"\x89PNG"
 

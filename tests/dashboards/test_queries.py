@@ -1,18 +1,11 @@
 """Every query of every panel, asked of a real Prometheus that scraped a real sidecar through a scripted hour."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
 from tests.dashboards.grafana import Asked, asked, filled, has_data
-from tests.dashboards.hour import SCRAPE_SECONDS
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from tests.dashboards.hour import Hour
+from tests.dashboards.hour import SCRAPE_SECONDS, Hour
 
 RATE_INTERVAL = f"{4 * SCRAPE_SECONDS:g}s"
 """As Grafana makes it: four times the scrape interval."""

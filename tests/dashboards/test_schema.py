@@ -5,22 +5,18 @@ for enums in JSON, so `Plain` makes enums into their strings. Keys that a data s
 of the query of an annotation only what every query has is checked.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from sidecar.demo.packages import default_cache_dir
 from tests.dashboards.grafana import FILES, load, panels
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PACKAGES: Final = {"@grafana/schema": "12.3.0", "typescript": "5.9.3"}
 OWN_KEYS: Final = {"expr", "legendFormat"}

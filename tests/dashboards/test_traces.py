@@ -1,21 +1,14 @@
 """Every question for traces, asked of the spans that the sidecar of the scripted hour sent over OTLP."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.dashboards.grafana import FILES, asked, load, panels
-from tests.dashboards.hour import spans_of
+from tests.dashboards.grafana import FILES, Asked, asked, load, panels
+from tests.dashboards.hour import Hour, spans_of
 from tests.dashboards.traceql import Seen, TraceQLError, select
-
-if TYPE_CHECKING:
-    from tests.dashboards.grafana import Asked
-    from tests.dashboards.hour import Hour
 
 QUERIES = [query for query in asked("tempo") if query.target["query"] != "$trace"]
 LINKS = sorted(

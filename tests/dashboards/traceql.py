@@ -4,17 +4,13 @@ A model of Tempo, which does not run in tests: ``{ a = `x` && b =~ `y` }``, one 
 ``| select(...)``, which chooses columns and no spans.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from opentelemetry.proto.common.v1.common_pb2 import AnyValue
-    from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 Value = str | bool | float
 _COMPARISON: Final = re.compile(r"^([\w:.]+)\s*(=~|!=|=|>)\s*(`[^`]*`|\w+)$")

@@ -1,7 +1,5 @@
 """Every command that README and docs show is run as it stands there, but for placeholders and addresses."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex
@@ -9,10 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,9 +27,6 @@ from sidecar.demo.packages import default_cache_dir, ensure_gateway
 from sidecar.store.chains import ChainStore
 from sidecar.store.incidents import DATABASE_NAME, IncidentStore
 from tests.store.samples import keep_chain, save_incident
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -1,16 +1,11 @@
-from __future__ import annotations
-
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.driver import questions, reads
 from tests.link.running import pytest_pyfunc_call
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["pytest_pyfunc_call"]
 

@@ -4,8 +4,6 @@ Run as a program: for each step a process is forked that is killed there, and an
 Prints a line of JSON for each: the step, the answers that the gateway got, the incidents on disk, and the pages sent.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
@@ -13,13 +11,15 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.core import events as ev
+from sidecar.core.decisions import Command
 from sidecar.core.engine import Engine
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.driver.driver import Driver
 from sidecar.notify.pager import Pager
+from sidecar.notify.text import PageText
 from sidecar.store.chains import ChainStore
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import IncidentReader
@@ -27,10 +27,6 @@ from sidecar.store.records import RecordStore
 from sidecar.watch.reading import fingerprint_of, take_snapshot
 from tests.core.kit import LINK, RUN, gateway
 from tests.driver.kit import FOREIGN, HEADER, Sinks
-
-if TYPE_CHECKING:
-    from sidecar.core.decisions import Command
-    from sidecar.notify.text import PageText
 
 MAX_STEPS: Final = 60
 _STEPS: Final = frozenset({"commit", "command", "send", "page_delivered", "page_attempted", "pending_pages"})

@@ -1,25 +1,29 @@
 """A driver with a real link server, real files and sinks in memory; and gateways that say what they do."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json
 import os
 import time
 from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 import pytest
 
-from sidecar.core.decisions import KeepRecording, SaveIncident
+from sidecar.core.decisions import KeepRecording, Record, SaveIncident
 from sidecar.core.engine import Engine
 from sidecar.core.errors import SidecarError
 from sidecar.core.events import AccountBroken, Event
+from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.reasons import Reason
 from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.replay.recording import Recording
+from sidecar.core.verdict.incident import Incident, Subject
 from sidecar.driver import questions
 from sidecar.driver.driver import Driver
 from sidecar.driver.questions import SYNC_SECONDS
@@ -30,16 +34,6 @@ from sidecar.link.server import LinkServer
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from tests.link.kit import AT, Client
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-    from pathlib import Path
-
-    from sidecar.core.decisions import Record
-    from sidecar.core.facts.loss import Loss
-    from sidecar.core.facts.reasons import Reason
-    from sidecar.core.replay.recording import Recording
-    from sidecar.core.verdict.incident import Incident, Subject
 
 HEADER: Final = b'{"type":"session","id":"s"}\n{"type":"message","id":"first","parentId":null}\n'
 FOREIGN: Final = b'{"type":"message","id":"foreign","parentId":"first"}\n'

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
 import pytest
 
@@ -15,6 +17,8 @@ from sidecar.core import events as ev
 from sidecar.core.custody.lineage import off_path
 from sidecar.core.engine import Engine
 from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.content import Snapshot
+from sidecar.core.facts.writer import Writer
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.replay.recorder import Recorder
 from sidecar.core.verdict.incident import Incident, Outcome, Subject
@@ -24,13 +28,6 @@ from sidecar.watch.reading import take_snapshot
 from sidecar.watch.records import parse_records
 from tests.core.kit import CRON, GATEWAY_PID, LINK, OWN, RUN, Disk, digest, gateway
 from tests.driver.kit import FOREIGN, HEADER, Sinks, record
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
-
-    from sidecar.core.facts.content import Snapshot
-    from sidecar.core.facts.writer import Writer
 
 WINDOW: Final = "w1"
 SECOND: Final = 1_000_000_000

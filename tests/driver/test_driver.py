@@ -1,16 +1,16 @@
 """The driver: reports over sockets, bytes in files, in whatever order they come. Real links, real files."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import pytest
 
 from sidecar.core import events as ev
+from sidecar.core.custody.lineage import Record
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.policy.blocked import Pause
 from sidecar.core.policy.policy import Mode
@@ -24,11 +24,6 @@ from sidecar.wire import messages as wire
 from sidecar.words import sentence
 from tests.driver.kit import FOREIGN, Desk, Gateway, desk, foreign_append, impatient, record
 from tests.link.running import until
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sidecar.core.custody.lineage import Record
 
 GATEWAY_WAITS_SECONDS: Final = 0.25
 

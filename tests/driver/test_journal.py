@@ -1,22 +1,15 @@
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.core.decisions import KeepChains, KeepRecording, SaveIncident
+from sidecar.core.decisions import KeepChains, KeepRecording, Record, SaveIncident
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.replay.recording import Recording
 from sidecar.driver import journal as journals
 from sidecar.driver.journal import Journal
 from tests.driver.kit import FullError
 from tests.store.samples import foreign
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sidecar.core.decisions import Record
 
 
 class Disk:

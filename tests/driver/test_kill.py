@@ -1,7 +1,5 @@
 """A sidecar that is killed with -9 on the way from a takeover to its page."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

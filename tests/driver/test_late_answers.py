@@ -1,17 +1,12 @@
 """A question that was answered when its gateway had gone on: real links, real files."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sidecar.core.verdict.incident import Outcome
 from sidecar.wire import messages as wire
 from sidecar.words import sentence
 from tests.driver.kit import desk
 from tests.link.running import until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 async def test_an_answer_to_a_gateway_that_went_on_is_late_and_pages_nobody(place: Path) -> None:

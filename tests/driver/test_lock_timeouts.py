@@ -1,17 +1,12 @@
 """A run that did not get the session lock in time asks whether it may wait on: real links, real files."""
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sidecar.core.verdict.incident import Outcome
 from sidecar.wire import messages as wire
 from sidecar.words import sentence
 from tests.driver.kit import desk, lock_file
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 async def test_a_hold_of_a_linked_process_may_be_waited_for(place: Path) -> None:

@@ -1,28 +1,21 @@
 """One event at a time: the core is never entered while what it decided is being carried out."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.decisions import ReadFile, SaveIncident
+from sidecar.core.decisions import Decision, ReadFile, Record, SaveIncident
 from sidecar.core.engine import Engine
+from sidecar.core.outcomes import AnyOutcome
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.driver.driver import Driver
 from sidecar.link.open_links import OpenLinks
 from sidecar.watch.reading import fingerprint_of, take_snapshot
 from tests.core.kit import LINK, RUN, gateway
 from tests.driver.kit import HEADER, Sinks, foreign_append
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
-    from sidecar.core.decisions import Decision, Record
-    from sidecar.core.outcomes import AnyOutcome
 
 AT = 1_700_000_000_000_000_000
 

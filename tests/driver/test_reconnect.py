@@ -1,16 +1,11 @@
 """A gateway on another link tells again of its windows: they are known where the file is as at the fence."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sidecar.core.verdict.judge import Verdict
 from sidecar.wire import messages as wire
 from tests.driver.kit import desk, foreign_append
 from tests.link.running import until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 async def test_a_window_that_is_told_again_is_known_again(place: Path) -> None:

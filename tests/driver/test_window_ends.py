@@ -1,8 +1,6 @@
 """Windows and links that end while something that was said of them before is still being looked at."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +13,6 @@ from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from tests.driver.kit import Desk, Gateway, desk, foreign_append, now, record
 from tests.link.running import until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 async def one_speaks_one_is_silent(stage: Desk) -> tuple[Gateway, Gateway, str]:

@@ -4,16 +4,11 @@ A gateway waits 250 ms for an answer. On a busy machine the sidecar may not have
 as it has to be, and nothing is wrong. A test that fails for this reason alone is run again, in a session of its own.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 from sidecar.core.facts.reasons import ReasonCode
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sidecar.demo.gateway import TurnResult
+from sidecar.demo.gateway import TurnResult
 
 TRIES: Final = 4
 """How many times a test is run at most."""

@@ -10,14 +10,10 @@ import json
 import time
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, Self
+from types import TracebackType
+from typing import Any, Final, Self
 
-from sidecar.demo.loopback import HOST, LoopbackServer
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from sidecar.demo.loopback import Exchange
+from sidecar.demo.loopback import HOST, Exchange, LoopbackServer
 
 TOKEN: Final = "1:fake"
 BOT: Final = {"id": 1, "is_bot": True, "first_name": "Rig", "username": "rig_bot"}

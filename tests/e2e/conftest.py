@@ -3,8 +3,6 @@
 Tests here are coroutines on one event loop for the session: a gateway, its model and its client outlive a test.
 """
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 import json
@@ -12,25 +10,21 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
 
 from sidecar.demo.companion import Companion
 from sidecar.demo.errors import NpmFailedError, NpmMissingError
-from sidecar.demo.packages import default_cache_dir, ensure_gateway
+from sidecar.demo.packages import GatewayPackage, default_cache_dir, ensure_gateway
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
 from tests.e2e.answers import TRIES, TurnNotAnsweredError, some_answer_was_late
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-
-    from sidecar.demo.packages import GatewayPackage
 
 _NAMED = os.environ.get("OPENCLAW_SIDECAR_TEST_VERSIONS", "").split()
 VERSIONS = tuple(_NAMED or ("2026.5.18", "2026.7.35"))

@@ -5,19 +5,15 @@ that makes and exports spans, is in the gateway's package all the same (2026.7.3
 byte for byte, behind an entry of ours that registers it, among the bundled plugins of a copy of the package.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import shutil
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
 
 from sidecar.demo.packages import GatewayPackage
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 PLUGIN: Final = "diagnostics-otel"
 _EXPORT: Final = re.compile(r"export \{ createDiagnosticsOtelService as (\w+) \}")

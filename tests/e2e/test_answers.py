@@ -1,17 +1,13 @@
 """A test is run again for an answer that was late, and for nothing else."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from sidecar.core.facts.reasons import ReasonCode
 from sidecar.demo.companion import Companion
 from tests.e2e.answers import TurnNotAnsweredError, some_answer_was_late
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SESSIONS: Final[list[str]] = []
 

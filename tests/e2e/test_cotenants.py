@@ -1,14 +1,13 @@
 """Shell scripts that write to a session of the real gateway: the ones of docs/cotenants.md, as they stand there."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
 import urllib.request
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -16,12 +15,8 @@ from sidecar.demo.companion import command
 from sidecar.demo.guard import Guard
 from sidecar.demo.history import off_path, read_records
 from sidecar.demo.pager import PageReceiver
+from sidecar.demo.rig import Rig
 from tests.e2e.answers import assert_answered
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sidecar.demo.rig import Rig
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 ANSWER = "The answer."

@@ -1,23 +1,17 @@
 """The demonstration shows what it says, on the real gateway; without npm, on a stand-in that says so."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sidecar.demo.companion import command
 from sidecar.demo.main import VERSION
-from sidecar.demo.packages import default_cache_dir
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from sidecar.demo.packages import GatewayPackage
+from sidecar.demo.packages import GatewayPackage, default_cache_dir
 
 
 def _demo(tmp_path: Path, **environ: str) -> tuple[dict[str, Any], str]:

@@ -3,29 +3,22 @@
 Runs only with such a release in OPENCLAW_SIDECAR_TEST_VERSIONS, for example 2026.9.6.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.demo.companion import Companion, command
-from sidecar.demo.gateway import Gateway
+from sidecar.demo.gateway import Gateway, TurnResult
 from sidecar.demo.model import SlowModel
+from sidecar.demo.packages import GatewayPackage
 from sidecar.preload import preload_path
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from sidecar.demo.gateway import TurnResult
-    from sidecar.demo.packages import GatewayPackage
 
 FENCE = b"function createEmbeddedAttemptSessionLockController("
 START_SECONDS = 180.0

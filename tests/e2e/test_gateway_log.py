@@ -1,18 +1,14 @@
 """Lines of the real gateway's log reach the incident of the turn that they are about, and no text of them does."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.demo.companion import Companion
 from sidecar.demo.foreign import ForeignVerb, act
-
-if TYPE_CHECKING:
-    from sidecar.demo.rig import Rig
+from sidecar.demo.rig import Rig
 
 
 def value(metrics: str, name: str, **labels: str) -> float:

@@ -1,9 +1,7 @@
 """The gateway as a process: with a stand-in for Node, since what matters is how it is started and ended."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
 import pytest
@@ -11,9 +9,6 @@ import pytest
 from sidecar.demo.errors import GatewayNotRunningError, GatewayStartError, SessionUnknownError
 from sidecar.demo.gateway import Gateway
 from sidecar.demo.packages import GatewayPackage
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FOREVER = "while :; do sleep 60 & wait; done"
 

@@ -1,16 +1,12 @@
 """What the rig takes for one line of history."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sidecar.demo.history import off_path, path_to_root, read_records
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def message(record_id: str, parent: str | None, **more: object) -> dict[str, object]:

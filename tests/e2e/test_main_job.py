@@ -4,12 +4,11 @@ Each test is a row of the table in issue 2. That the same writes lose the turn w
 test_stock_gateway.py.
 """
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -18,13 +17,9 @@ from sidecar.demo.foreign import ForeignVerb, act, armed_append
 from sidecar.demo.guard import Guard
 from sidecar.demo.history import off_path, read_records
 from sidecar.demo.pager import PageReceiver
+from sidecar.demo.rig import Rig
 from tests.e2e.answers import assert_answered
 from tests.kernel import require_kernel_evidence
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-
-    from sidecar.demo.rig import Rig
 
 ANSWER = "The answer."
 _BY_KERNEL = """\

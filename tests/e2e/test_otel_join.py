@@ -1,27 +1,21 @@
 """One tree for each turn, whether or not the gateway's own OpenTelemetry plugin runs."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidecar.demo.companion import Companion
+from sidecar.demo.packages import GatewayPackage
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
 from tests.e2e.answers import assert_answered
 from tests.e2e.otelplugin import PluginMissingError, plugin_settings, with_plugin
 from tests.servers.backend import Collector
 from tests.telemetry.receivers import Received, grpc_backend
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from opentelemetry.proto.trace.v1.trace_pb2 import Span
-
-    from sidecar.demo.packages import GatewayPackage
 
 OURS = "openclaw.sidecar"
 SOON = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}

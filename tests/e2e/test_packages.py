@@ -1,7 +1,5 @@
 """Installing a gateway: with a stand-in for npm, since what matters is what happens around it."""
 
-from __future__ import annotations
-
 import json
 import os
 import threading

@@ -4,20 +4,21 @@ There are two ways to a person: the sidecar's own (Apprise) and that through Pro
 and intervals as shipped. The tests go on from each other, in this order, on one set of servers.
 """
 
-from __future__ import annotations
-
 import asyncio
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 
 from sidecar.demo.foreign import ForeignVerb, act
+from sidecar.demo.gateway import TurnResult
 from sidecar.demo.guard import Guard
+from sidecar.demo.packages import GatewayPackage
 from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
@@ -28,12 +29,6 @@ from tests.servers.backend import Collector, Jaeger
 from tests.servers.oncall import ROUTING_KEY, OnCall
 from tests.servers.process import HOST, free_port
 from tests.servers.prometheus import Prometheus
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from sidecar.demo.gateway import TurnResult
-    from sidecar.demo.packages import GatewayPackage
 
 VERSION: Final = "2026.5.18"
 GATEWAY: Final = "support-bot"

@@ -1,11 +1,10 @@
 """The parts of the rig that need no gateway."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import apprise
 import pytest
@@ -14,14 +13,9 @@ from sidecar.demo.errors import ForeignActError, LineMissingError
 from sidecar.demo.foreign import ForeignVerb, act, armed_append
 from sidecar.demo.history import off_path, read_records
 from sidecar.demo.logs import LogFile
-from sidecar.demo.loopback import post
+from sidecar.demo.loopback import Response, post
 from sidecar.demo.model import SlowModel
 from sidecar.demo.pager import PageReceiver
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sidecar.demo.loopback import Response
 
 
 @pytest.fixture

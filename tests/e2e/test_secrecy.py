@@ -1,21 +1,15 @@
 """No text of a session comes out of the sidecar anywhere: every output of a real run is searched for it (rule 7)."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sidecar.demo.companion import Companion, command
 from sidecar.demo.foreign import ForeignVerb, act
+from sidecar.demo.rig import Rig
 from tests.telemetry.receivers import http_backend
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sidecar.demo.rig import Rig
 
 QUESTION = "My word is marzipanquestion."
 ANSWER = "Your word was marzipananswer."

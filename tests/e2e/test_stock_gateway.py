@@ -1,19 +1,13 @@
 """The gateway as it is published: what the sidecar is there for. Each of these turns is lost without it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sidecar.demo.foreign import ForeignVerb, act
+from sidecar.demo.gateway import TurnResult
 from sidecar.demo.history import off_path, read_records
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sidecar.demo.gateway import TurnResult
-    from sidecar.demo.rig import Rig
+from sidecar.demo.rig import Rig
 
 TAKEOVER = "EmbeddedAttemptSessionTakeoverError: session file changed while embedded prompt lock was released: {}"
 

@@ -1,10 +1,9 @@
 """Two gateways on one state directory, each with the preload, and one sidecar."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -12,14 +11,9 @@ from sidecar.demo.gateway import Gateway
 from sidecar.demo.guard import Guard
 from sidecar.demo.history import off_path, read_records
 from sidecar.demo.pager import PageReceiver
+from sidecar.demo.rig import Rig
 from sidecar.demo.rpc import GatewayClient
 from tests.e2e.answers import assert_answered
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from sidecar.demo.rig import Rig
 
 ANSWER = "The answer."
 MOST_NOTES = 40

@@ -9,10 +9,10 @@ for what came from outside the sidecar can only say what it saw before the run w
 Runs only with 2026.5.22 in OPENCLAW_SIDECAR_TEST_VERSIONS (`make test-releases`).
 """
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,13 +20,8 @@ from sidecar.demo.foreign import ForeignVerb, act
 from sidecar.demo.guard import Guard
 from sidecar.demo.history import off_path, read_records
 from sidecar.demo.pager import PageReceiver
+from sidecar.demo.rig import Rig
 from tests.e2e.answers import assert_answered
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-    from pathlib import Path
-
-    from sidecar.demo.rig import Rig
 
 UNWATCHED = "2026.5.22"
 ANSWER = "The answer."

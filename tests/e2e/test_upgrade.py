@@ -3,27 +3,21 @@
 There is one version of the protocol so far; the other one is this preload with another number in a copy of its files.
 """
 
-from __future__ import annotations
-
+import asyncio
 import re
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.demo.guard import Guard
+from sidecar.demo.packages import GatewayPackage
 from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
 from tests.e2e.answers import assert_answered
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Iterator
-
-    from sidecar.demo.packages import GatewayPackage
 
 VERSION = "2026.5.18"  # nothing here depends on the release
 

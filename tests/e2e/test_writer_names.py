@@ -11,15 +11,20 @@ import asyncio
 import hashlib
 import json
 import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidecar.demo.companion import Companion, command
+from sidecar.demo.gateway import CommandResult
+from sidecar.demo.model import ModelCall
+from sidecar.demo.packages import GatewayPackage
 from sidecar.demo.rig import Rig
 from sidecar.demo.rpc import GatewayClient
 from sidecar.demo.window import open_window
@@ -27,15 +32,6 @@ from sidecar.preload import preload_path
 from tests.e2e.answers import assert_answered
 from tests.e2e.botapi import GROUP_ID, BotApi
 from tests.telemetry.receivers import Received, http_backend
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-
-    from opentelemetry.proto.trace.v1.trace_pb2 import Span
-
-    from sidecar.demo.gateway import CommandResult
-    from sidecar.demo.model import ModelCall
-    from sidecar.demo.packages import GatewayPackage
 
 MAIN: Final = "agent:main:main"
 GROUP: Final = f"agent:main:telegram:group:{GROUP_ID}"

@@ -1,25 +1,20 @@
 """Both ends of a link on a real socket: a handler that remembers, and a gateway that says what it is told to say."""
 
-from __future__ import annotations
-
 import asyncio
 import os
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from sidecar.core import events as ev
 from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
+from sidecar.link.session import LinkSession
 from sidecar.link.translate import Heard
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_sidecar, encode
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
-    from pathlib import Path
-
-    from sidecar.link.session import LinkSession
 
 AT: Final = "1700000000000000000"
 

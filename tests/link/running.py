@@ -1,15 +1,11 @@
 """Runs tests that are coroutines, each on an event loop of its own. The conftest of a room that has some imports it."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 TEST_SECONDS: Final = 90.0
 """What must come takes milliseconds; this is when a test gives up."""

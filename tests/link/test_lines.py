@@ -1,7 +1,5 @@
 """Cutting what arrives into lines."""
 
-from __future__ import annotations
-
 import pytest
 
 from sidecar.link.lines import LineReader

@@ -1,7 +1,5 @@
 """One link: greeting, order, bad input, questions to the gateway, its end. Real sockets."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import socket

@@ -1,7 +1,5 @@
 """The socket: who owns it, who may connect, what is found in its place."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import shutil
@@ -10,8 +8,9 @@ import stat
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 
@@ -21,9 +20,6 @@ from sidecar.link.peer import Peer
 from sidecar.link.server import LinkServer
 from sidecar.wire import messages as wire
 from tests.link.kit import Closed, Recorder, Rejected, serving
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 ROOT: Final = Path(__file__).parents[2]
 UNSHARE: Final = ("unshare", "--pid", "--fork", "--kill-child")

@@ -21,17 +21,12 @@ compares, as nothing else reads it: there it has come, or has not. One for anoth
 have no effect, as no fingerprint comes back (`forget_commands`).
 """
 
-from __future__ import annotations
-
 from hashlib import blake2b
 from marshal import dumps
-from typing import TYPE_CHECKING
 
+from tests.model.minds import Minds
 from tests.model.pieces import STRANGE, SWAPPED, body, of_change, of_command, of_message, of_run, of_stat
-
-if TYPE_CHECKING:
-    from tests.model.minds import Minds
-    from tests.model.world import Message, RunState, World
+from tests.model.world import Message, RunState, World
 
 
 class Canon:

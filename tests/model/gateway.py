@@ -4,20 +4,29 @@ Written after the preload: `fence/fence.mjs` (reading, settling, comparing, appl
 `account/reports.mjs` (a fingerprint ahead of a call and one after it) and `link.mjs` (one stream each way, in order).
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
 from sidecar.core import events as ev
+from sidecar.core.facts.fingerprint import Fingerprint
 from tests.core.kit import FILE, LINK
 from tests.model.actors import Actors
-from tests.model.world import AT, OWN, OWN_BYTES, RUNS, At, Cast, Foreign, Rules, WrongError, describe, window_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from tests.model.world import Message, RunState, World
+from tests.model.world import (
+    AT,
+    OWN,
+    OWN_BYTES,
+    RUNS,
+    At,
+    Cast,
+    Foreign,
+    Message,
+    Rules,
+    RunState,
+    World,
+    WrongError,
+    describe,
+    window_of,
+)
 
 _MOVED: Final = "a fence was moved across a foreign byte"
 _TOO_LATE: Final = "the file changed after the approval"

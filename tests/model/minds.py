@@ -1,27 +1,21 @@
 """What the engine knows, as a number: each state of knowledge is kept once, as is what each event makes of it."""
 
-from __future__ import annotations
-
+from collections.abc import Hashable
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.core import events as ev
 from sidecar.core.custody.files.ledger import Ledger
+from sidecar.core.decisions import Decision
 from sidecar.core.engine import Engine
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Adapter, Gateway
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.window import Window
 from tests.core.kit import FILE, LINK
-from tests.model.pieces import of_mind
+from tests.model.pieces import Mind, of_mind
 from tests.model.world import AT, OLD, PID, snapshot_of
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
-
-    from sidecar.core.decisions import Decision
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from tests.model.pieces import Mind
 
 _NAMES: Final[dict[type, tuple[str, ...]]] = {
     kind: tuple(field.name for field in fields(kind)) for kind in (Ledger, Window)

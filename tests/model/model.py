@@ -1,15 +1,11 @@
 """The protocol: every step that is possible in a state, and when a state need not be followed."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Hashable, Iterator
+from typing import Final
 
 from tests.model.canon import Canon, forget_commands
 from tests.model.sidecar import Sidecar
 from tests.model.world import OLD, At, Cast, Foreign, Rules, RunState, World, fields_of
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
 
 _EXPOSED: Final = frozenset({At.WINDOW, At.ASKING, At.SETTLING, At.COMPARING, At.MOVING})
 

@@ -1,26 +1,20 @@
 """States taken apart: what is compared as it is, and what is renamed first (times, sizes, numbers, bytes)."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sidecar.core import events as ev
+from sidecar.core.custody.account import Account
 from sidecar.core.custody.files.account import FileAccount
+from sidecar.core.custody.files.manifest import Manifest
+from sidecar.core.engine import Engine
+from sidecar.core.facts.change import Change
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.life import Behind, Custody
 from tests.core.kit import FILE
-from tests.model.world import MESSAGES, bytes_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sidecar.core.custody.account import Account
-    from sidecar.core.custody.files.manifest import Manifest
-    from sidecar.core.engine import Engine
-    from sidecar.core.facts.change import Change
-    from tests.model.world import Message, RunState
+from tests.model.world import MESSAGES, Message, RunState, bytes_of
 
 SWAPPED = {"w0": "w1", "w1": "w0", "crun-0": "crun-1", "crun-1": "crun-0", "run 0": "run 1", "run 1": "run 0"}
 STRANGE: Final = b"F"

@@ -1,20 +1,13 @@
 """Every state of the protocol, each once."""
 
-from __future__ import annotations
-
 import sys
 import time
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from tests.model.gateway import Outcome
 from tests.model.model import Model
-from tests.model.world import Cast, Foreign, Rules, WrongError
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
-
-    from tests.model.gateway import Outcome
-    from tests.model.world import World
+from tests.model.world import Cast, Foreign, Rules, World, WrongError
 
 
 @dataclass(frozen=True)

@@ -4,27 +4,32 @@ Written after `sidecar/driver/driver.py`: an answer reads the file at once; a lo
 done, and looks whether the file still is the same.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Iterator
 
 from sidecar.core import events as ev
-from sidecar.core.decisions import Approve, ReadFile, Refuse, ReportIllegalStep, SaveIncident, Withdraw
+from sidecar.core.decisions import Approve, Decision, ReadFile, Refuse, ReportIllegalStep, SaveIncident, Withdraw
 from sidecar.core.facts.content import Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import FILE, LINK
 from tests.model.gateway import Gateway
 from tests.model.minds import Minds
-from tests.model.world import AT, MESSAGES, At, Cast, Foreign, Rules, WrongError, describe, snapshot_of, window_of
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
-
-    from sidecar.core.decisions import Decision
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from tests.model.world import Message, World
+from tests.model.world import (
+    AT,
+    MESSAGES,
+    At,
+    Cast,
+    Foreign,
+    Message,
+    Rules,
+    World,
+    WrongError,
+    describe,
+    snapshot_of,
+    window_of,
+)
 
 _MISSING = Reason.of(ReasonCode.REPORTS_MISSING, count=1, pid=1)
 

@@ -1,8 +1,7 @@
 """The search walks the tables of a window's life: which entries are reached, and that no step is off them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
@@ -10,9 +9,6 @@ from sidecar.core.windows import life
 from sidecar.core.windows.life import APPROVAL, BEHIND, CUSTODY, LIFE, Approval, Custody, Life, State, Step, sides
 from tests.model.search import search
 from tests.model.world import Cast, Foreign
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CASTS: Final = (
     Cast(runs=1),

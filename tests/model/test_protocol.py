@@ -20,8 +20,6 @@ change between the fingerprint ahead of a synchronous call and the call, and the
 waiting for writers at any time; an answer always comes).
 """
 
-from __future__ import annotations
-
 import pytest
 
 from tests.model.search import search

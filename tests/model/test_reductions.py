@@ -1,17 +1,12 @@
 """What the search leaves out makes no difference: held against a search that leaves out nothing, where that ends."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
 
 import pytest
 
 from tests.model.model import Model
 from tests.model.search import search
 from tests.model.world import Cast, Foreign, World, fields_of
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 CASTS = {
     "one run, a co-tenant without the lock": Cast(runs=1, locked=False),

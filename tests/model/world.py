@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import Enum, IntEnum, auto
 from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from sidecar.core.facts.change import Change
 from sidecar.core.facts.content import BytesContent, Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.writer import Writer, WriterKind
 from tests.core.kit import digest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.core.facts.change import Change
 
 PID: Final = 100
 AT: Final = 1

@@ -1,20 +1,14 @@
-from __future__ import annotations
-
 import io
 import logging
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
 from sidecar.notify.destination import AppriseDestination, destinations_of
 from sidecar.notify.errors import DeliveryError, NotifyUrlError
 from sidecar.notify.text import PageText
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.notify.conftest import Receiver
+from tests.notify.conftest import Receiver
 
 TEXT = PageText("title", "first line\nsecond \\n <b>line</b>", critical=True)
 

@@ -1,33 +1,24 @@
-from __future__ import annotations
-
 import asyncio
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
 
 from sidecar.core.decisions import SaveIncident
-from sidecar.core.verdict.incident import Subject
+from sidecar.core.verdict.incident import Incident, Subject
 from sidecar.core.verdict.judge import Verdict
 from sidecar.notify.destination import destinations_of
 from sidecar.notify.errors import DeliveryError
 from sidecar.notify.pager import INTERVALS_SECONDS, STALE_NS, Pager
+from sidecar.notify.text import PageText
 from sidecar.store.chains import ChainStore
 from sidecar.store.errors import StoreWriteError
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.records import RecordStore
-from sidecar.store.stored import PageKey
-from tests.store.samples import SECOND, foreign, save_incident
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
-
-    import pytest
-
-    from sidecar.core.verdict.incident import Incident
-    from sidecar.notify.text import PageText
-    from sidecar.store.stored import PageRecord
-    from tests.notify.conftest import Receiver
-    from tests.store.samples import Clock
+from sidecar.store.stored import PageKey, PageRecord
+from tests.notify.conftest import Receiver
+from tests.store.samples import SECOND, Clock, foreign, save_incident
 
 ID = foreign().incident_id
 AT_ONCE = (0.0, 0.0)

@@ -1,30 +1,24 @@
 """A Node process whose node:fs is watched by the preload, and the proof that what it reported is what happened."""
 
-from __future__ import annotations
-
 import re
 import resource
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, Self
+from pathlib import Path
+from typing import Any, Final, Self
 
 import msgspec
 
-from sidecar.core.custody.files.explain import explain
+from sidecar.core.custody.files.explain import Explanation, explain
 from sidecar.core.custody.files.manifest import Manifest
+from sidecar.core.facts.change import Change
 from sidecar.core.facts.content import BytesContent
 from sidecar.link.changes import ChangeReader, Speaker
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_gateway
 from tests.preload.kit import PRELOAD, Node
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from sidecar.core.custody.files.explain import Explanation
-    from sidecar.core.facts.change import Change
 
 STYLES: Final = ("default", "namespace", "named")
 """How a module comes by the functions of node:fs."""

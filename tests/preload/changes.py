@@ -1,7 +1,5 @@
 """The table of ways in which node:fs changes a file: a piece of code, and the changes that it makes, in order."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 

@@ -1,23 +1,17 @@
 """Node, the preload in it, and the other end of its socket."""
 
-from __future__ import annotations
-
 import os
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import pytest
 
 from sidecar.demo.errors import NpmFailedError, NpmMissingError
-from sidecar.demo.packages import default_cache_dir, ensure_gateway
+from sidecar.demo.packages import GatewayPackage, default_cache_dir, ensure_gateway
 from tests.preload.kit import Gateway, Sidecar, socket_directory
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from sidecar.demo.packages import GatewayPackage
 
 GATEWAY_VERSION = "2026.5.18"
 

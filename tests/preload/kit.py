@@ -1,7 +1,5 @@
 """What the tests of the preload share: Node processes, and a sidecar that says what it is told to say."""
 
-from __future__ import annotations
-
 import atexit
 import itertools
 import json
@@ -11,19 +9,15 @@ import socket
 import subprocess
 import tempfile
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from sidecar.preload import preload_path
 from sidecar.wire.codec import decode_from_gateway, encode
-from sidecar.wire.messages import PROTOCOL, SidecarMessage, Sync, Welcome
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from sidecar.wire.messages import GatewayMessage
+from sidecar.wire.messages import PROTOCOL, GatewayMessage, SidecarMessage, Sync, Welcome
 
 PATIENCE_SECONDS: Final = 90.0
 """How long a test waits for what must come; it takes milliseconds."""

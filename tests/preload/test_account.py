@@ -1,9 +1,9 @@
 """For every way in which node:fs changes a file: what the preload reports is exactly what happened, each byte once."""
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -21,10 +21,6 @@ from tests.preload.account import (
     replay,
 )
 from tests.preload.changes import BEFORE, BESIDE, SIZE, UNKNOWN, Case, Expected, append
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 LIMIT: Final = 4096
 IN_EVERY_STYLE: Final = (*(c.code for c in ways.SEQUENTIAL), ways.EVERYTHING)

@@ -4,20 +4,13 @@ On a model of 2026.5.22's fence, and on the session manager that it has from pi.
 tests/e2e/test_unwatched_fence.py.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
-from tests.preload.kit import WELCOME, Sidecar
+from tests.preload.conftest import Pair
+from tests.preload.kit import WELCOME, Gateway, Sidecar
 from tests.preload.test_fence import lineage, push
-
-if TYPE_CHECKING:
-    from tests.preload.conftest import Pair
-    from tests.preload.kit import Gateway
 
 STRANGER = 'fs.appendFileSync(file, JSON.stringify({ type: "message", id: "x", parentId: "note" }) + "\\n")'
 

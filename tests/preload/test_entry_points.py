@@ -1,15 +1,11 @@
 """What begins a kind of work names everything that is written in it, and changes nothing else."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 
+from tests.preload.kit import Gateway, Sidecar
 from tests.preload.test_writers import gateway, sidecar, writers
-
-if TYPE_CHECKING:
-    from tests.preload.kit import Gateway, Sidecar
 
 __all__ = ["gateway", "sidecar"]
 

@@ -4,17 +4,13 @@ On a model of the lock of 2026.5.22 and later: it may be entered by who asks for
 not get it looks again only after a while. The gateways that this is there for are driven in tests/e2e.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.preload.kit import PRELOAD, Evaluator
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 PROGRAM: Final = """
 const { ahead, shut } = await import(PRELOAD + "/fence/exclusion.mjs");

@@ -4,11 +4,11 @@ Rule 2 is what these tests are about: a command names a window, a fence and a fi
 a sidecar says or does not say, the controller decides as it does unpatched.
 """
 
-from __future__ import annotations
-
 import os
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
 
 import msgspec
 import pytest
@@ -16,14 +16,19 @@ import pytest
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import encode
-from tests.preload.kit import BOUND_MS, PATIENT_MS, SLACK_MS, WELCOME, Answer, Connection, Sidecar, Told, welcome
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
-    from tests.preload.conftest import Pair
-    from tests.preload.kit import Gateway
+from tests.preload.conftest import Pair
+from tests.preload.kit import (
+    BOUND_MS,
+    PATIENT_MS,
+    SLACK_MS,
+    WELCOME,
+    Answer,
+    Connection,
+    Gateway,
+    Sidecar,
+    Told,
+    welcome,
+)
 
 
 def approving(_connection: Connection, message: Told) -> Iterable[Answer]:

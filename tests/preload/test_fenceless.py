@@ -1,18 +1,12 @@
 """Releases that set no fence, and processes of OpenClaw that are no gateway."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
-from tests.preload.kit import EVALUATE, PRELOAD, Evaluator, Node, clean_environment
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.preload.kit import Sidecar, Told
+from tests.preload.kit import EVALUATE, PRELOAD, Evaluator, Node, Sidecar, Told, clean_environment
 
 BUS: Final = """
 const KEY = Symbol.for("openclaw.diagnosticEvents.state.v1");

@@ -1,19 +1,15 @@
 """Lines of the gateway's log: known shapes become a class, ids and numbers; no text passes."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterator
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from sidecar.preload import preload_path
 from tests.preload.kit import Evaluator
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 KEY: Final = "agent:main:main"
 HASH: Final = sha256(KEY.encode()).hexdigest()[:16]

@@ -3,21 +3,15 @@
 On models of the two generations of controllers; tests/compat drives the real ones.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import pytest
 
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
-from tests.preload.kit import BOUND_MS, PATIENT_MS, SLACK_MS, WELCOME, Answer, Connection, Sidecar, Told
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from tests.preload.conftest import Pair
-    from tests.preload.kit import Gateway
+from tests.preload.conftest import Pair
+from tests.preload.kit import BOUND_MS, PATIENT_MS, SLACK_MS, WELCOME, Answer, Connection, Gateway, Sidecar, Told
 
 MAX_QUESTIONS: Final = 5
 ANSWERING: Final = wire.Welcome(protocol=wire.PROTOCOL, sidecar="0", mode="recover", answers=wire.ANSWERS)

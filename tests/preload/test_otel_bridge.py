@@ -3,18 +3,14 @@
 The plugin and its SDK are a model here; the real ones are in tests/e2e/test_otel_join.py.
 """
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from sidecar.preload import preload_path
 from tests.preload.kit import Evaluator
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BUS: Final = {"traceId": "a" * 32, "spanId": "1" * 16, "parentSpanId": "2" * 16}
 CALL: Final = {"traceId": "a" * 32, "spanId": "3" * 16, "parentSpanId": "1" * 16}

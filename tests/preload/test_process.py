@@ -1,16 +1,17 @@
 """What the preload is to the processes that it gets into: next to nothing, unless a gateway's modules load there."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
 
 import pytest
 
 from sidecar.wire import messages as wire
+from tests.preload.conftest import Start
 from tests.preload.kit import (
     PATIENCE_SECONDS,
     PATIENT_MS,
@@ -18,18 +19,12 @@ from tests.preload.kit import (
     SLOW_WRITE,
     Answer,
     Connection,
+    Gateway,
     Sidecar,
     Told,
     clean_environment,
     welcome,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from tests.preload.conftest import Start
-    from tests.preload.kit import Gateway
 
 FIRST_NODE_WITH_HOOKS: Final = (22, 15)
 

@@ -1,16 +1,9 @@
 """A link that is new, to a sidecar that may be: what is under way is told again, so that custody can begin anew."""
 
-from __future__ import annotations
+from collections.abc import Callable
 
-from typing import TYPE_CHECKING
-
-from tests.preload.kit import BOUND_MS, SLOW_WRITE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.preload.conftest import Pair
-    from tests.preload.kit import Gateway, Sidecar, Told
+from tests.preload.conftest import Pair
+from tests.preload.kit import BOUND_MS, SLOW_WRITE, Gateway, Sidecar, Told
 
 
 def again(pair: Pair, code: str = "") -> tuple[Gateway, Sidecar, Callable[[], list[Told]]]:

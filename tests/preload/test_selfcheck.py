@@ -1,25 +1,30 @@
 """An adapter is in force once its self-check has passed; until then, and when it fails, the bundle decides."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 from inotify_simple import INotify, flags
 
 from sidecar.preload import preload_path
 from sidecar.wire import messages as wire
-from tests.preload.kit import BOUND_MS, MODELS, PATIENCE_SECONDS, clean_environment, welcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from tests.preload.conftest import Start
-    from tests.preload.kit import Answer, Connection, Gateway, Sidecar, Told
+from tests.preload.conftest import Start
+from tests.preload.kit import (
+    BOUND_MS,
+    MODELS,
+    PATIENCE_SECONDS,
+    Answer,
+    Connection,
+    Gateway,
+    Sidecar,
+    Told,
+    clean_environment,
+    welcome,
+)
 
 RELEASE: Final = "async releaseForPrompt() {"
 SLOW: Final = "await new Promise((later) => setTimeout(later, 300));"

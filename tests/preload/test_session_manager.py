@@ -3,20 +3,15 @@
 On the real session managers: pi's, which 2026.5.18 to 5.20 have (swap), and that of 2026.7.35 (reload).
 """
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
+from sidecar.demo.packages import GatewayPackage
 from tests.preload.kit import PRELOAD, Evaluator
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from sidecar.demo.packages import GatewayPackage
 
 HEADER: Final = {"type": "session", "version": 3, "id": "s", "timestamp": "2026-01-01T00:00:00.000Z", "cwd": "/"}
 

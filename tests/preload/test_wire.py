@@ -1,10 +1,10 @@
 """The wire, both ways: each side is fed every message of the other, made by the other's own code."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, get_args
+from pathlib import Path
+from typing import Any, Final, get_args
 
 import jsonschema
 import pytest
@@ -14,14 +14,19 @@ from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_gateway, encode
 from sidecar.wire.schema import json_schema
-from tests.preload.kit import BOUND_MS, PRELOAD, Answer, Connection, Node, Sidecar, Told, clean_environment, welcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from tests.preload.conftest import Start
-    from tests.preload.kit import Gateway
+from tests.preload.conftest import Start
+from tests.preload.kit import (
+    BOUND_MS,
+    PRELOAD,
+    Answer,
+    Connection,
+    Gateway,
+    Node,
+    Sidecar,
+    Told,
+    clean_environment,
+    welcome,
+)
 
 FROM_GATEWAY: Final = {kind.__struct_config__.tag for kind in get_args(wire.GatewayMessage)}
 FROM_SIDECAR: Final = {kind.__struct_config__.tag for kind in get_args(wire.SidecarMessage)}

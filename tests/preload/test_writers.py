@@ -1,18 +1,14 @@
 """Who is named as the writer, what is said of locks, and what of the diagnostics bus leaves the process."""
 
-from __future__ import annotations
-
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 
 from sidecar import __version__
 from sidecar.preload import preload_path
-
-if TYPE_CHECKING:
-    from tests.preload.conftest import Pair
-    from tests.preload.kit import Gateway, Sidecar
+from tests.preload.conftest import Pair
+from tests.preload.kit import Gateway, Sidecar
 
 KEY: Final = "agent:main:main"
 BUS: Final = 'Symbol.for("openclaw.diagnosticEvents.state.v1")'

@@ -3,12 +3,11 @@
 That each kind of story replays is seen in tests/transcripts.
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 
@@ -32,9 +31,6 @@ from sidecar.store.recordings import exported, put_recording
 from sidecar.store.tapes import decode, encode, pack, unpack
 from tests.core.kit import CRON, FILE, OWN, WINDOW, Bench
 from tests.store.samples import NOON, Clock, save_incident
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DOCUMENTED: Final = Path(__file__).parent / "cron_announce.json"
 NOTE: Final = b'{"type":"message","id":"n1","parentId":"m1","message":{"role":"assistant"}}\n'

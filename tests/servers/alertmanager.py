@@ -1,17 +1,13 @@
 """A real Alertmanager."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from tests.servers.binaries import find, require
 from tests.servers.process import Server
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 
 class Alertmanager(Server):

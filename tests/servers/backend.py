@@ -3,23 +3,19 @@
 Debian packages neither; `tests.servers.gobuild` builds both from their published modules.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time
 import urllib.parse
 import urllib.request
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from tests.servers.gobuild import GoBuildError, program
 from tests.servers.process import HOST, Server, free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 _POLL_SECONDS: Final = 0.1
 _RUNNING: Final = "Everything is ready. Begin running and processing data."

@@ -1,7 +1,5 @@
 """The servers' programs: where they are, or how to get them."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from typing import Final

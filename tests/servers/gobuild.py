@@ -7,8 +7,6 @@ It needs nothing but Python, so that `.ci/run` can begin with it while the envir
 Everything is kept below `.cache/go`. The versions and their hashes are in `otel/go.mod` and `otel/go.sum`.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os

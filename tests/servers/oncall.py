@@ -4,19 +4,15 @@ The one part of the way that is not real: PagerDuty itself is a service on the i
 how it answers, is from its reference (https://developer.pagerduty.com/docs/send-alert-event).
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition, Thread
-from typing import TYPE_CHECKING, Any, Final, Self
+from types import TracebackType
+from typing import Any, Final, Self
 
 from tests.servers.process import HOST
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
 
 ROUTING_KEY: Final = "0123456789abcdef0123456789abcdef"
 _ENQUEUE: Final = "/v2/enqueue"

@@ -1,7 +1,5 @@
 """A server as a process of its own: on a free port of loopback, with its files below one directory."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -12,12 +10,10 @@ import time
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-    from types import TracebackType
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self
 
 HOST: Final = "127.0.0.1"
 _START_SECONDS: Final = 30.0

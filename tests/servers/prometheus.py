@@ -1,18 +1,14 @@
 """A real Prometheus."""
 
-from __future__ import annotations
-
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from tests.servers.binaries import find, require
 from tests.servers.process import Server, ServerError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 _POLL_SECONDS = 0.05
 

@@ -1,9 +1,8 @@
 """The backend itself: what the real collector gets can be read back from Jaeger, its page and its file."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from opentelemetry._logs import SeverityNumber
@@ -17,17 +16,11 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
 from tests.servers import gobuild
 from tests.servers.backend import Collector, Jaeger, built
 from tests.servers.gobuild import GoBuildError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from opentelemetry.sdk.trace.export import SpanExporter
 
 # On a machine without the programs the first of these tests builds them.
 pytestmark = pytest.mark.timeout(1200)

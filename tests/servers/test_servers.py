@@ -1,11 +1,10 @@
 """The kit itself: the real servers start, answer, come back on the same port, and end."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,10 +14,6 @@ from tests.servers.binaries import ProgramMissingError, require
 from tests.servers.process import ServerError
 from tests.servers.prometheus import Prometheus
 from tests.servers.tools import ToolError, amtool, promtool
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 ROUTE = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
 

@@ -1,14 +1,9 @@
 """The command lines that come with the servers."""
 
-from __future__ import annotations
-
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tests.servers.binaries import find, require
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _SECONDS = 60.0
 

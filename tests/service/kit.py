@@ -1,21 +1,17 @@
 """A state directory with a real sidecar on it, asked with the real command; gateways are played on the link."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from sidecar.demo.companion import Companion, command
 from sidecar.intake.clocks import Reading
 from sidecar.wire import messages as wire
 from tests.driver.kit import HEADER, Gateway
 from tests.link.kit import AT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _POLL_SECONDS: Final = 0.02
 _SECOND: Final = 1_000_000_000

@@ -1,13 +1,12 @@
 """Announcements over HTTP, made into reports. tests/e2e has a real tool, gateway and sidecar."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import os
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,9 +20,6 @@ from sidecar.intake.announcements import Hooks
 from sidecar.watch.reading import fingerprint_of
 from sidecar.web.hooks import HookBegin, HookEnd, HookRange, HookRefused
 from tests.link.running import until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 OLD = b'{"type":"session","id":"s"}\n'
 NOTE = b'{"type":"custom"}\n'

@@ -1,20 +1,15 @@
 """Strange things in a sessions directory, against a real sidecar: one clear line each, counted, nothing else lost."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.demo.companion import Companion
 from sidecar.demo.errors import SidecarStartError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """A machine that slept and a clock that was set are noticed, with clocks that the test turns."""
 
-from __future__ import annotations
-
 from sidecar.core.facts.loss import Loss
 from sidecar.intake.clocks import Clocks, read_clocks
 from tests.service.kit import Turning

@@ -1,10 +1,9 @@
 """Who wrote which bytes: a real sidecar asked with the real command, over restarts; gateways are played on the link."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,11 +11,7 @@ from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.wire import messages as wire
 from tests.driver.kit import FOREIGN, HEADER, RUN, foreign_append, record
 from tests.link.kit import AT
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.service.kit import Place
+from tests.service.kit import Place
 
 KEY = "agent:main:main"
 

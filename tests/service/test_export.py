@@ -1,20 +1,15 @@
 """From a window of a real sidecar to a file that another person replays."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.demo.companion import command
 from sidecar.wire import messages as wire
 from tests.driver.kit import foreign_append
-
-if TYPE_CHECKING:
-    from tests.service.kit import Place
+from tests.service.kit import Place
 
 
 async def run(place: Place, *arguments: str) -> tuple[int, str]:

@@ -1,7 +1,5 @@
 """Times in which the sidecar itself did not run are noticed, and reported ahead of what waited meanwhile."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

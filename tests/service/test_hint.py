@@ -1,24 +1,18 @@
 """Who has the file open for writing (/proc) is a line in the incident and in `explain`, and nothing rests on it."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from sidecar.wire import messages as wire
 from tests.driver.kit import foreign_append
-from tests.service.kit import opened_incident
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from tests.service.kit import Place
+from tests.service.kit import Place, opened_incident
 
 HOLDER: Final = "import sys; f = open(sys.argv[1], 'ab'); print(flush=True); sys.stdin.read()"
 

@@ -1,18 +1,13 @@
 """Jobs are declared by their owners, all of them are scheduled, and each runs in the event loop's thread."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
-from typing import TYPE_CHECKING
 
 from sidecar.config.settings import Settings
 from sidecar.job import Job
 from sidecar.service.jobs import Jobs
 from sidecar.service.wiring import assemble
-
-if TYPE_CHECKING:
-    from tests.service.kit import Place
+from tests.service.kit import Place
 
 SOON = 90
 

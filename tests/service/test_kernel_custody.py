@@ -1,20 +1,14 @@
 """The ranges of a file say that the kernel saw them being written: real preload, real sidecar, real kernel."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sidecar.demo.companion import Companion
 from tests.driver.kit import foreign_append
 from tests.kernel import require_kernel_evidence
 from tests.preload.conftest import node, package, packages
 from tests.preload.kit import Gateway
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.service.kit import Place
+from tests.service.kit import Place
 
 __all__ = ["node", "package", "packages"]
 

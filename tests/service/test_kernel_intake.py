@@ -1,21 +1,15 @@
 """Kernel evidence in the service, with the real fanotify and a clock of the test's own."""
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sidecar.core.custody.kernel_log import LATE_NS
+from sidecar.core.events import Event
 from sidecar.faults import NO_FAULTS, Faults
 from sidecar.intake.kernel import KernelIntake
 from tests.kernel import require_kernel_evidence
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from sidecar.core.events import Event
 
 
 @dataclass

@@ -1,31 +1,24 @@
 """What may have been missed costs custody in the running service until the next fence, is counted, and shown."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import shutil
 import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sidecar.config.settings import Settings
 from sidecar.service.lifecycle import serve
 from sidecar.service.wiring import Parts, assemble
+from sidecar.status import Status
 from sidecar.wire import messages as wire
-from tests.driver.kit import foreign_append
+from tests.driver.kit import Gateway, foreign_append
 from tests.link.running import until
-from tests.service.kit import Turning
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-    from pathlib import Path
-
-    from sidecar.status import Status
-    from tests.driver.kit import Gateway
-    from tests.service.kit import Place
+from tests.service.kit import Place, Turning
 
 
 async def lost_turn(place: Place, gateway: Gateway, fence: str, window: str) -> str:

@@ -1,13 +1,12 @@
 """Policy and pause of a running sidecar: real files, a real process, a real SIGHUP."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import pytest
 
@@ -20,9 +19,6 @@ from sidecar.demo.companion import Companion
 from sidecar.demo.errors import SidecarStartError
 from sidecar.service.policy_reload import PolicyReload, first_policy
 from sidecar.telemetry.names.labels import PolicyLoad
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DENY: Final = '[[rule]]\nname = "no-notes"\nkinds = ["inject"]\nmay = "nothing"\n'
 ALLOW: Final = DENY.replace('"nothing"', '"append"')

@@ -1,9 +1,9 @@
 """The sidecar is restarted while a window is open: the real preload in a model of the gateway, the real service."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,12 +11,7 @@ from sidecar.demo.companion import Companion
 from tests.driver.kit import foreign_append
 from tests.preload.conftest import node, package, packages
 from tests.preload.kit import Gateway
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.service.kit import Place
+from tests.service.kit import Place
 
 __all__ = ["node", "package", "packages"]
 

@@ -1,17 +1,11 @@
 """Rule 5, where the preload itself went wrong: a report that it could not make is a lost report."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from sidecar.wire import messages as wire
 from tests.driver.kit import foreign_append
 from tests.link.kit import AT
-
-if TYPE_CHECKING:
-    from tests.service.kit import Place
+from tests.service.kit import Place
 
 
 @pytest.mark.parametrize(("where", "verdict"), [("account", "unattributed"), ("diagnostics", "external")])

@@ -1,25 +1,20 @@
 """`[unchanged].executables` on the real kernel: who touched the file is known while the process runs, and not after."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sidecar.demo.companion import Companion
 from sidecar.wire import messages as wire
+from tests.driver.kit import Gateway
 from tests.kernel import require_kernel_evidence
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from sidecar.demo.companion import Companion
-    from tests.driver.kit import Gateway
-    from tests.service.kit import Place
+from tests.service.kit import Place
 
 TOUCH: Final = "import os, sys; os.utime(sys.argv[1]); print(flush=True); sys.stdin.read()"
 PYTHON: Final = (sys.executable, "-I", "-S", "-c", TOUCH)

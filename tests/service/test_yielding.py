@@ -1,20 +1,16 @@
 """The service's one thread: long jobs let questions in between, and it says when it kept something waiting."""
 
-from __future__ import annotations
-
 import asyncio
 import time
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from sidecar.service import loop_lag, yielding
 from sidecar.service.loop_lag import LATE_SECONDS, LoopLag
 from sidecar.service.reconcile import Reconcile
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pytest
 
 SOON = 90.0
 

@@ -1,11 +1,10 @@
 """Incidents to test with."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from sidecar.core.custody.files.chain import KeptChain
 from sidecar.core.decisions import KeepChains, SaveIncident
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Adapter, Gateway, Run
@@ -15,11 +14,8 @@ from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
 from sidecar.core.verdict.judge import Verdict
 from sidecar.store.chains import ChainStore
+from sidecar.store.incidents import IncidentStore
 from sidecar.store.records import RecordStore
-
-if TYPE_CHECKING:
-    from sidecar.core.custody.files.chain import KeptChain
-    from sidecar.store.incidents import IncidentStore
 
 SECOND: Final = 1_000_000_000
 NOON: Final = 1_780_315_200 * SECOND  # 2026-06-01T12:00:00Z

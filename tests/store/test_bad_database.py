@@ -1,10 +1,8 @@
-from __future__ import annotations
-
 import hashlib
 import os
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -19,12 +17,7 @@ from sidecar.store.errors import (
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import IncidentReader
 from sidecar.store.schema import APPLICATION_ID, VERSION
-from tests.store.samples import NOON, foreign, recovered, save_incident
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.store.samples import Clock
+from tests.store.samples import NOON, Clock, foreign, recovered, save_incident
 
 
 def digests(path: Path) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Chains of custody on disk, and the plain form of the core's values."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -21,10 +21,6 @@ from sidecar.store.errors import StoreCorruptError
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import session_hash
 from tests.store.samples import NOON, Clock, keep_chain
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 CRON = Writer(WriterKind.CRON, "digest", 7, "run-1")
 FILE = "/state/agents/main/sessions/0a1b.jsonl"

@@ -1,29 +1,20 @@
-from __future__ import annotations
-
 import stat
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.policy.budget import BudgetUse, Scope, Spent
-from sidecar.core.verdict.incident import Outcome, Recovery, Subject, WriterShare
+from sidecar.core.verdict.incident import Incident, Outcome, Recovery, Subject, WriterShare
 from sidecar.core.verdict.judge import Verdict
 from sidecar.store.errors import StoreMissingError
 from sidecar.store.incidents import STOPPED, IncidentStore
 from sidecar.store.public import incident_json
 from sidecar.store.reader import IncidentReader, session_hash
-from sidecar.store.stored import PageKey
-from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, foreign, recovered, save_incident
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sidecar.core.verdict.incident import Incident
-    from sidecar.store.stored import StoredIncident
-    from tests.store.samples import Clock
+from sidecar.store.stored import PageKey, StoredIncident
+from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, Clock, foreign, recovered, save_incident
 
 
 def ids(found: list[StoredIncident]) -> list[str]:

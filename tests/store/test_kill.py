@@ -1,7 +1,5 @@
 """A sidecar that is killed with -9, for real."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sqlite3
@@ -9,16 +7,13 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.store.errors import StoreInUseError
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import IncidentReader
-
-if TYPE_CHECKING:
-    from tests.store.samples import Clock
+from tests.store.samples import Clock
 
 ROOT = Path(__file__).parents[2]
 SAVE_FOR_EVER = textwrap.dedent(

@@ -1,21 +1,13 @@
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from sidecar.core.verdict.incident import Subject
+from sidecar.core.verdict.incident import Incident, Subject
 from sidecar.core.verdict.judge import Verdict
 from sidecar.store.incidents import COVERS_NS, IncidentStore
 from sidecar.store.stored import PageKey, PageRecord
-from tests.store.samples import NOON, SECOND, foreign, recovered, save_incident
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sidecar.core.verdict.incident import Incident
-    from tests.store.samples import Clock
+from tests.store.samples import NOON, SECOND, Clock, foreign, recovered, save_incident
 
 ID = foreign().incident_id
 KEY = PageKey(ID, Subject.TAKEOVER)

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from sidecar.store.printable import clean, one_line

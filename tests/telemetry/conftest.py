@@ -1,28 +1,21 @@
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from sidecar.core.engine import Engine
+from sidecar.core.events import Event
+from sidecar.core.outcomes import AnyOutcome
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.telemetry import Telemetry, open_pipeline
+from sidecar.telemetry.metrics.instrument import Instrument
 from tests.telemetry.facts import T0
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from opentelemetry.sdk.trace import ReadableSpan
-
-    from sidecar.core.events import Event
-    from sidecar.core.outcomes import AnyOutcome
-    from sidecar.telemetry.metrics.instrument import Instrument
 
 Point = NumberDataPoint | HistogramDataPoint
 

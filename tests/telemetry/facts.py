@@ -1,7 +1,5 @@
 """Facts of one turn on a session file, as the service tells them."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 from sidecar.core import events as ev

@@ -1,22 +1,17 @@
 """The run as the root of its trace, where the gateway does not export it itself."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from sidecar.core import events as ev
+from sidecar.core.reports import Diagnostic
 from tests.telemetry import facts
 from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import CALL_SPAN, GATEWAY, RUN_SPAN, SECOND, T0, TRACE
-
-if TYPE_CHECKING:
-    import pytest
-    from opentelemetry.sdk.trace import ReadableSpan
-
-    from sidecar.core.reports import Diagnostic
 
 OTHER_TRACE = "5" * 32
 OTHER_SPAN = "7" * 16

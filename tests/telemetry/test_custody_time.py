@@ -1,14 +1,8 @@
 """The time in which custody is unknown is added up over the files."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from sidecar.telemetry.metrics.custody import CUSTODY_UNKNOWN, CustodyTime
+from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import SECOND
-
-if TYPE_CHECKING:
-    from tests.telemetry.conftest import Bench
 
 
 def test_it_adds_up_between_events(bench: Bench) -> None:

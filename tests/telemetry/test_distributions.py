@@ -1,9 +1,5 @@
 """A histogram that is added up here looks to every reader as if the SDK had made it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 from opentelemetry.sdk.metrics import Histogram as SdkHistogram
 from opentelemetry.sdk.metrics import ObservableCounter
@@ -21,9 +17,7 @@ from sidecar.telemetry.metrics.locks import LOCK_HOLD
 from sidecar.telemetry.metrics.meters import Meters
 from sidecar.telemetry.names.names import Label
 from sidecar.telemetry.names.traceref import TraceRef
-
-if TYPE_CHECKING:
-    from sidecar.telemetry.otlp.pipeline import Pipeline
+from sidecar.telemetry.otlp.pipeline import Pipeline
 
 LABELS = {Label.WRITER_KIND: "cron"}
 PLACE = TraceRef(7, 9)

@@ -1,10 +1,8 @@
 """docs/telemetry.md, the names and what a run emits are the same."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from opentelemetry.semconv._incubating.attributes import file_attributes, gen_ai_attributes
 from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
@@ -22,11 +20,9 @@ from sidecar.telemetry.metrics.gateways import MODEL_DURATION
 from sidecar.telemetry.names import names
 from sidecar.telemetry.names.names import Attribute, Label, Moment, Span
 from tests.telemetry import facts
+from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import FILE, GATEWAY, MS, RUN_SPAN, SECOND, T0, TRACE
 from tests.telemetry.test_gauges import Source
-
-if TYPE_CHECKING:
-    from tests.telemetry.conftest import Bench
 
 TEXT: Final = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")
 CRON: Final = Writer(kind=WriterKind.CRON, name="daily", pid=1, run_id="run-1")

@@ -1,10 +1,9 @@
 """What is open and never ends by itself."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from sidecar.core import events as ev
@@ -21,10 +20,6 @@ from sidecar.telemetry.traces import model_calls, windows
 from tests.telemetry import facts
 from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import GATEWAY, MS, OWN, SECOND, T0
-
-if TYPE_CHECKING:
-    import pytest
-    from opentelemetry.sdk.trace import ReadableSpan
 
 LOST = ev.LinkLost(link=GATEWAY.link, clean=False, at_ns=T0 + 5 * SECOND)
 

@@ -1,18 +1,11 @@
 """A measurement points to the trace that it was made in, where the format has a place for it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from tests.telemetry import facts
+from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import GATEWAY, MS, RUN_SPAN, SECOND, T0, TRACE
-
-if TYPE_CHECKING:
-    from prometheus_client.samples import Sample
-
-    from tests.telemetry.conftest import Bench
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 

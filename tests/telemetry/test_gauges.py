@@ -1,11 +1,8 @@
 """Gauges come from the sidecar's status."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -50,9 +47,7 @@ from sidecar.telemetry.metrics.gauges import (
     WATCH_FILES,
     WINDOWS_OPEN,
 )
-
-if TYPE_CHECKING:
-    from tests.telemetry.conftest import Bench
+from tests.telemetry.conftest import Bench
 
 STATUS = Status(
     version="0",

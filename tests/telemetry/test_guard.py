@@ -1,21 +1,14 @@
 """Telemetry does not hurt the service."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
+from prometheus_client import Metric
 
 from sidecar.telemetry import Telemetry, open_pipeline
 from tests.telemetry import facts
+from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import GATEWAY, T0
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from prometheus_client import Metric
-
-    from tests.telemetry.conftest import Bench
 
 CALLS: list[Callable[[Telemetry], None]] = [
     lambda t: t.event(facts.taken(T0)),

@@ -1,11 +1,11 @@
 """Incidents as log records, with the ids of the trace that they belong to."""
 
-from __future__ import annotations
-
 import io
 import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 import structlog
@@ -20,10 +20,6 @@ from sidecar.telemetry.names.labels import Signal
 from tests.telemetry import facts
 from tests.telemetry.facts import FILE, GATEWAY, RUN_SPAN, SECOND, T0, TRACE
 from tests.telemetry.receivers import Received, grpc_backend, http_backend
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
 
 SECRET: Final = "My password is hunter2"
 

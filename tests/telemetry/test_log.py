@@ -1,20 +1,15 @@
 """Log lines."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from sidecar.telemetry import LogLevel, LogStyle, Telemetry, configure_logging, open_pipeline
 from sidecar.telemetry.logs.setup import CHATTER_SECONDS, LINES, ChatterFilter, LineCounter
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Terminal(io.StringIO):

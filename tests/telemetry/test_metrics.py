@@ -1,9 +1,6 @@
 """What is counted and measured."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
@@ -34,10 +31,8 @@ from sidecar.telemetry.metrics.stalls import STALLS
 from sidecar.telemetry.metrics.windows import CHANGES, WINDOW_LENGTH, WINDOWS_CLOSED, WRITTEN
 from sidecar.telemetry.names.labels import PageOutcome, Rejection
 from tests.telemetry import facts
+from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import COTENANT, GATEWAY, MS, SECOND, T0
-
-if TYPE_CHECKING:
-    from tests.telemetry.conftest import Bench
 
 
 def test_lock_wait_and_hold_are_measured_by_writer_kind(bench: Bench) -> None:

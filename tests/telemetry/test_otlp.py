@@ -1,13 +1,12 @@
 """OTLP, to backends that speak it, that are gone and that say nothing."""
 
-from __future__ import annotations
-
 import gc
 import logging
 import threading
 import tracemalloc
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from time import monotonic
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,13 +19,7 @@ from sidecar.telemetry.metrics.windows import CHANGES, WINDOW_LENGTH
 from sidecar.telemetry.names.labels import Signal
 from tests.telemetry import facts
 from tests.telemetry.facts import MS, RUN_SPAN, SECOND, T0, TRACE
-from tests.telemetry.receivers import grpc_backend, http_backend, silent_backend
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
-    from tests.telemetry.receivers import Received
+from tests.telemetry.receivers import Received, grpc_backend, http_backend, silent_backend
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"

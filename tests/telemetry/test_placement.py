@@ -1,20 +1,15 @@
 """Spans find the trace of their run, early or late."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+
+from sidecar.core.reports import Diagnostic
 from sidecar.telemetry.traces import placement
 from tests.telemetry import facts
+from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import COTENANT, GATEWAY, MS, OWN, RUN_SPAN, SECOND, T0, TRACE, UNTRACED
-
-if TYPE_CHECKING:
-    import pytest
-    from opentelemetry.sdk.trace import ReadableSpan
-
-    from sidecar.core.reports import Diagnostic
-    from tests.telemetry.conftest import Bench
 
 
 def trace_of(span: ReadableSpan) -> str:

@@ -1,19 +1,14 @@
 """Metrics of a real sidecar, read back from a real collector, over both protocols of OTLP."""
 
-from __future__ import annotations
-
 import asyncio
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.demo.companion import Companion
 from tests.servers.backend import Collector, Jaeger
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.timeout(1200)  # where the servers are not built yet, this builds them
 

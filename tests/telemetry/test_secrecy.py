@@ -1,10 +1,8 @@
 """No text of a transcript leaves the process (rule 7), whatever comes in the fields that should hold none."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 
@@ -19,10 +17,8 @@ from sidecar.core.verdict.incident import Outcome
 from sidecar.core.verdict.judge import Verdict
 from sidecar.telemetry.names.attributes import error_type, token
 from tests.telemetry import facts
+from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import FILE, GATEWAY, MS, SECOND, T0
-
-if TYPE_CHECKING:
-    from tests.telemetry.conftest import Bench
 
 TEXT: Final = "My password is hunter2, please remember"
 

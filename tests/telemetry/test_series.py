@@ -1,12 +1,10 @@
 """Labels are closed sets, and the number of series is capped (rule 8)."""
 
-from __future__ import annotations
-
 import itertools
 from importlib import import_module
 from pkgutil import iter_modules
 from threading import Thread
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 import pytest
 from hypothesis import given
@@ -27,12 +25,8 @@ from sidecar.telemetry.metrics.windows import WRITTEN
 from sidecar.telemetry.names.labels import OTHER, Rejection
 from sidecar.telemetry.names.names import Label
 from tests.telemetry import facts
+from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import GATEWAY, MS, SECOND, T0
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from tests.telemetry.conftest import Bench
 
 
 def lines(telemetry: Telemetry) -> list[str]:

@@ -1,20 +1,14 @@
 """Sessions that do not go on: one episode counts once."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from sidecar.core import events as ev
 from sidecar.telemetry.metrics import gauges
 from sidecar.telemetry.metrics.stalls import SESSIONS_STALLED, STALLS
 from tests.telemetry import facts
+from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import GATEWAY, SECOND, T0
 from tests.telemetry.test_gauges import Source
-
-if TYPE_CHECKING:
-    from tests.telemetry.conftest import Bench
 
 
 @pytest.fixture(autouse=True)

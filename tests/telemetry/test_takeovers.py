@@ -1,21 +1,16 @@
 """Takeovers that a gateway reported, and what its log says of them: once each."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
 from sidecar.core import events as ev
+from sidecar.core.reports import Diagnostic
 from sidecar.telemetry.metrics.gateways import GATEWAY_LOG, TURN_LOST_WAIT
 from sidecar.telemetry.metrics.recoveries import TAKEOVERS
 from tests.telemetry import facts
+from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import FILE, GATEWAY, RUN, SECOND, T0
-
-if TYPE_CHECKING:
-    from sidecar.core.reports import Diagnostic
-    from tests.telemetry.conftest import Bench
 
 OTHER_FILE = FILE.replace("0a1b", "2c3d")
 

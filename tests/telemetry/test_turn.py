@@ -1,26 +1,20 @@
 """The tree of spans that a turn leaves, with the real core deciding."""
 
-from __future__ import annotations
-
 import hashlib
-from typing import TYPE_CHECKING
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from sidecar.core import events as ev
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.content import BytesContent, Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.writer import Writer
 from sidecar.telemetry.metrics.recoveries import RECOVERIES
 from tests.telemetry import facts
+from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import COTENANT, FILE, GATEWAY, MS, OWN, RUN, RUN_SPAN, SECOND, T0, TRACE
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
-
-    from sidecar.core.facts.writer import Writer
-    from tests.telemetry.conftest import Bench
 
 OLD = b'{"type":"session","id":"s"}\n{"type":"message","id":"u1"}\n'
 NOTE = b'{"type":"message","id":"n1","parentId":"u1"}\n'

@@ -1,19 +1,14 @@
 """What came of windows and of the changes in them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sidecar.core.outcomes import Ending
 from sidecar.core.verdict.incident import TAKEN_IN, Outcome, UnexplainedRange
 from sidecar.core.verdict.judge import Verdict
 from sidecar.telemetry.metrics.windows import CHANGES_JUDGED, WINDOWS_CLOSED
 from tests.telemetry import facts
+from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import COTENANT, OWN, SECOND, T0
-
-if TYPE_CHECKING:
-    from tests.telemetry.conftest import Bench
 
 
 def judged(bench: Bench) -> dict[tuple[str, str], float]:

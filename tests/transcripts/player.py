@@ -24,11 +24,13 @@ A writer is ``KIND[:NAME][/RUN][@LINK]``; ``own`` is the run that set the last f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.config.policy import duration_ns, parse_policy
 from sidecar.core import events as ev
+from sidecar.core.custody.files.chain import KeptChain
 from sidecar.core.decisions import Approve, CheckLineage, Decision, KeepChains, KeepRecording, ReadFile, Refuse
 from sidecar.core.engine import Engine
 from sidecar.core.facts.change import Change, Operation
@@ -40,16 +42,11 @@ from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.blocked import Pause
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.replay.recorder import Recorder
+from sidecar.core.verdict.incident import Incident
 from sidecar.store.reader import session_hash
 from tests.core.kit import Bench, Disk
+from tests.transcripts.script import Command
 from tests.transcripts.told import Labels, line_of, outcome_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.core.custody.files.chain import KeptChain
-    from sidecar.core.verdict.incident import Incident
-    from tests.transcripts.script import Command
 
 DIRECTORY: Final = "/state/agents/main/sessions"
 RECORD: Final = 20

@@ -4,14 +4,10 @@ A block is comments (`#`), commands, a line ``----`` and the output, which ends 
 indented belong to the command above them.
 """
 
-from __future__ import annotations
-
 import shlex
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import Final
 
 RULER: Final = "----"
 

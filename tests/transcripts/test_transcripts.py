@@ -1,22 +1,18 @@
 """Each transcript is played through the real core, and each of its incidents is replayed from an export."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 
 from sidecar.cli import main
+from sidecar.core.verdict.incident import Incident
 from sidecar.json_layout import layout
 from sidecar.store.recordings import exported
 from tests.transcripts.player import Story, UnknownCommandError
 from tests.transcripts.script import Block, Command, parse, render
 from tests.transcripts.told import story_of, summary
-
-if TYPE_CHECKING:
-    from sidecar.core.verdict.incident import Incident
 
 STORIES: Final = Path(__file__).parent / "stories"
 DOCUMENTED: Final = Path(__file__).parents[1] / "replay" / "cron_announce.json"

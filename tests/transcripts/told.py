@@ -1,19 +1,14 @@
 """The core's decisions and incidents in few words and small numbers. The only module here that reads decisions."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
 from sidecar.core import decisions as de
 from sidecar.core import outcomes as oc
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.reasons import Reason
 from sidecar.core.policy.blocked import BlockReason
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.facts.reasons import Reason
-    from sidecar.core.verdict.incident import Incident
+from sidecar.core.verdict.incident import Incident
 
 
 class Labels:

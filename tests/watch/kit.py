@@ -1,19 +1,15 @@
 """A watcher on a real directory, with a handler that remembers."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 
 from sidecar.watch.watcher import Watcher
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 INOTIFY: Final = Path("/proc/sys/fs/inotify")
 

@@ -1,7 +1,5 @@
 """What the file system of a state directory can't report."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

@@ -1,18 +1,17 @@
 """Kernel evidence on the real kernel. Needs CAP_SYS_ADMIN in the initial user namespace, and skips without it."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from unittest import mock
 
 import pytest
@@ -23,9 +22,6 @@ from sidecar.watch.fanotify import Fanotify, Mask
 from sidecar.watch.identity import cgroup_of, container_of, identify, started
 from sidecar.watch.kernel import KernelEvidenceError, KernelWatch, prove
 from tests.kernel import lacking_kernel_evidence, may_be_told, require_kernel_evidence, without_admin
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 QUEUE: Final = Path("/proc/sys/fs/fanotify/max_queued_events")
 

@@ -1,18 +1,13 @@
 """Single files that are replaced in every way that editors and orchestrators have."""
 
-from __future__ import annotations
-
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from sidecar.watch.named import NamedFiles
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 
 def in_place(path: Path) -> None:

@@ -1,15 +1,10 @@
-from __future__ import annotations
-
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sidecar.watch.openers import open_for_writing
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOLD = "import sys; f = open(sys.argv[1], sys.argv[2]); print(flush=True); sys.stdin.read()"
 

@@ -1,18 +1,13 @@
 """Which gateways of a state directory run here."""
 
-from __future__ import annotations
-
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.watch.processes import gateways_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @contextmanager

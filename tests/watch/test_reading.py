@@ -1,26 +1,20 @@
 """Snapshots of files that others are changing, have replaced, or never were files."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 
-from sidecar.core.facts.content import BytesContent
+from sidecar.core.facts.content import BytesContent, Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.watch import reading
 from sidecar.watch.reading import MAX_FILE_BYTES, _read_all, fingerprint_of, jsonl_problem, take_snapshot
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from sidecar.core.facts.content import Snapshot
 
 NOBODY: Final = 65534
 

@@ -1,18 +1,13 @@
 """The shape of a session file's records, whatever is in the file."""
 
-from __future__ import annotations
-
 import json
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sidecar.core.custody.lineage import Record
 from sidecar.watch.records import read_records
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SECRET = "the text of a transcript"
 

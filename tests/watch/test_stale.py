@@ -1,7 +1,5 @@
 """Lock files that nobody will give back, by the rules of the gateway's own check."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,15 +1,14 @@
 """The watch, on real directories and the kernel's own queue."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 from inotify_simple import INotify
@@ -18,15 +17,9 @@ from structlog.testing import capture_logs
 from sidecar.faults import Faults
 from sidecar.watch.tree import printable
 from sidecar.watch.watcher import WatchError
-from tests.watch.kit import INOTIFY, Told, limited
+from tests.watch.kit import INOTIFY, Told, Watch, limited
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.watch.kit import Watch
-
-    StartWatch = Callable[[Path], Watch]
-
+StartWatch = Callable[[Path], Watch]
 PID: Final = 4711
 NOBODY: Final = 65534
 

@@ -1,11 +1,11 @@
-from __future__ import annotations
-
 import asyncio
 import http.client
 import json
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,10 +14,6 @@ from sidecar.store.incidents import IncidentStore
 from sidecar.web.app import create_app
 from sidecar.web.server import WebServer
 from tests.store.samples import NOON, Clock
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 @dataclass

@@ -1,20 +1,13 @@
-from __future__ import annotations
-
 import sqlite3
-from typing import TYPE_CHECKING
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from sidecar.store.incidents import IncidentStore
 from sidecar.store.public import incident_json
-from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered, save_incident
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sidecar.store.incidents import IncidentStore
-    from tests.store.samples import Clock
-    from tests.web.conftest import Answer, Api, Service
+from tests.store.samples import NOON, SECOND, SESSION_FILE, Clock, foreign, recovered, save_incident
+from tests.web.conftest import Answer, Api, Service
 
 
 def ids(answer: Answer) -> list[str]:

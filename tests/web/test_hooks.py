@@ -1,26 +1,21 @@
 """The route ``POST /v1/hooks``: who may call it, what it takes, what it answers."""
 
-from __future__ import annotations
-
 import asyncio
 import http.client
 import json
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from sidecar.store.incidents import IncidentStore
 from sidecar.web.app import create_app
 from sidecar.web.hooks import MAX_BODY_BYTES, HookBegin, HookEnd, HookRefused
 from sidecar.web.server import WebServer
 from tests.web.conftest import Service
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sidecar.store.incidents import IncidentStore
 
 TOKEN = "t" * 43
 BEGIN = {"phase": "begin", "session": "abc", "name": "sync"}

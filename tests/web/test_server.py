@@ -1,10 +1,8 @@
-from __future__ import annotations
-
 import asyncio
 import http.client
 import signal
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 import pytest
 import structlog
@@ -12,9 +10,6 @@ from fastapi import FastAPI
 
 from sidecar.web.errors import HttpBindError, HttpPortTakenError
 from sidecar.web.server import WebServer
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:

@@ -1,7 +1,5 @@
 """The wire's types: they survive the way there and back, the schema describes them, bad lines are named."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, get_args

@@ -1,7 +1,5 @@
 """The published schema: what the codec refuses is no message by the schema either."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, Final
