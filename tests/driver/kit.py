@@ -248,6 +248,20 @@ class Gateway(Client):
         """The next command."""
         return await self.commands.get()
 
+    async def is_approved(self, file: Path, fence: str, window: str = "w1", ask: str = "0.1") -> wire.Approve:
+        """Ask, and hear yes."""
+        self.ask(file, fence, window, ask)
+        answer = await self.answer()
+        assert isinstance(answer, wire.Approve)
+        return answer
+
+    async def is_refused(self, file: Path, fence: str, window: str = "w1", ask: str = "0.1") -> wire.Refuse:
+        """Ask, and hear no."""
+        self.ask(file, fence, window, ask)
+        answer = await self.answer()
+        assert isinstance(answer, wire.Refuse)
+        return answer
+
     async def hang_up(self) -> None:
         """Close the link."""
         await super().hang_up()
@@ -321,6 +335,42 @@ async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
         await server.stop()
         for gateway in opened.gateways:
             await gateway.hang_up()
+
+
+@asynccontextmanager
+async def fenced(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[tuple[Desk, Gateway, str]]:
+    """A desk, the fenced run's process, and its fence."""
+    async with desk(place, mode) as stage:
+        gateway = await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        yield stage, gateway, fence
+
+
+@asynccontextmanager
+async def fenced_beside_another(place: Path) -> AsyncIterator[tuple[Desk, Gateway, Gateway, str]]:
+    """A desk, the fenced run's process, another one, and the fence."""
+    async with desk(place) as stage:
+        gateway, other = await stage.link(), await stage.link()
+        fence = gateway.fence(stage.file)
+        await stage.said()
+        yield stage, gateway, other, fence
+
+
+@asynccontextmanager
+async def fenced_beside_a_silent_one(place: Path) -> AsyncIterator[tuple[Desk, Gateway, Gateway, str]]:
+    """The same, and the other process leaves the sidecar waiting for its word."""
+    async with fenced_beside_another(place) as (stage, gateway, silent, fence):
+        silent.deaf = True
+        yield stage, gateway, silent, fence
+
+
+async def recover(stage: Desk, gateway: Gateway, fence: str) -> None:
+    """A co-tenant writes, and the run's fence is moved across it."""
+    gateway.append(stage.file, "note")
+    await gateway.is_approved(stage.file, fence)
+    gateway.applied(stage.file, fence, "note")
+    await stage.said()
 
 
 def record(record_id: str, parent_id: str) -> bytes:

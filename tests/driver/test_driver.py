@@ -22,7 +22,19 @@ from sidecar.watch.reading import fingerprint_of
 from sidecar.watch.records import parse_records
 from sidecar.wire import messages as wire
 from sidecar.words import sentence
-from tests.driver.kit import FOREIGN, Desk, Gateway, desk, foreign_append, impatient, record
+from tests.driver.kit import (
+    FOREIGN,
+    Desk,
+    Gateway,
+    desk,
+    fenced,
+    fenced_beside_a_silent_one,
+    fenced_beside_another,
+    foreign_append,
+    impatient,
+    record,
+    recover,
+)
 from tests.link.running import until
 
 GATEWAY_WAITS_SECONDS: Final = 0.25
@@ -40,14 +52,9 @@ def verdicts(stage: Desk) -> list[Verdict]:
 
 
 async def test_a_question_about_a_co_tenants_write_is_answered_with_yes(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
         gateway.append(stage.file, "note")
-        gateway.ask(stage.file, fence)
-        answer = await gateway.answer()
-    assert isinstance(answer, wire.Approve)
+        answer = await gateway.is_approved(stage.file, fence)
     assert (answer.window, answer.fence, answer.ask) == ("w1", fence, "0.1")
     assert stage.incident.verdict is Verdict.CO_TENANT
     assert stage.sinks.paged == []
@@ -55,27 +62,19 @@ async def test_a_question_about_a_co_tenants_write_is_answered_with_yes(place: P
 
 
 async def test_a_question_about_a_foreign_write_is_answered_with_no_and_paged_once(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
         foreign_append(stage.file)
-        gateway.ask(stage.file, fence)
-        answer = await gateway.answer()
+        answer = await gateway.is_refused(stage.file, fence)
         gateway.trip(stage.file, fence)
         gateway.end(takeover=True)
         await stage.said()
-    assert isinstance(answer, wire.Refuse)
     assert answer.verdict == Verdict.EXTERNAL
     assert len(stage.sinks.paged) == 1
     assert stage.incident.turn_lost
 
 
 async def test_an_approval_is_pushed_when_a_co_tenant_gives_the_lock_back(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
         gateway.append(stage.file, "note")
         gateway.release(stage.file)
         pushed = await gateway.answer()
@@ -84,47 +83,32 @@ async def test_an_approval_is_pushed_when_a_co_tenant_gives_the_lock_back(place:
 
 
 async def test_a_sidecar_that_only_observes_commands_nothing(place: Path) -> None:
-    async with desk(place, Mode.OBSERVE) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place, Mode.OBSERVE) as (stage, gateway, fence):
         gateway.append(stage.file, "note")
         gateway.release(stage.file)
-        gateway.ask(stage.file, fence)
-        answer = await gateway.answer()
-    assert isinstance(answer, wire.Refuse)
+        await gateway.is_refused(stage.file, fence)
     assert (stage.incident.verdict, stage.incident.recovery.outcome) == (Verdict.CO_TENANT, Outcome.NOT_ATTEMPTED)
 
 
 async def test_what_can_not_be_recorded_is_not_done(place: Path) -> None:
     """Rule 6. The gateway that waits hears no at once, and is served again when there is room."""
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
         gateway.append(stage.file, "note")
         stage.sinks.full = True
-        gateway.ask(stage.file, fence)
-        refused = await gateway.answer()
-        assert isinstance(refused, wire.Refuse)
+        refused = await gateway.is_refused(stage.file, fence)
         assert (refused.ask, refused.verdict) == ("0.1", "co_tenant")
         assert "could not be put on disk" in refused.reason
         assert stage.sinks.tries - stage.sinks.commits == 1, "a gateway waits: the disk is not tried again"
         assert (stage.driver.journal.unsaved, stage.driver.journal.failing) == (1, True)
         stage.sinks.full = False
-        gateway.ask(stage.file, fence, ask="0.2")
-        answer = await gateway.answer()
-    assert isinstance(answer, wire.Approve)
+        answer = await gateway.is_approved(stage.file, fence, ask="0.2")
     assert answer.ask == "0.2"
     assert (stage.driver.journal.unsaved, stage.driver.journal.failing) == (0, False)
 
 
 @pytest.mark.parametrize("then", ["next save", "time", "stop"])
 async def test_a_takeover_that_could_not_be_saved_is_paged_as_soon_as_there_is_room(place: Path, then: str) -> None:
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
         foreign_append(stage.file)
         stage.sinks.full = True
         gateway.ask(stage.file, fence)
@@ -148,10 +132,7 @@ async def test_a_takeover_that_could_not_be_saved_is_paged_as_soon_as_there_is_r
 
 
 async def test_an_approval_is_taken_back_though_that_can_not_be_recorded(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, _fence):
         gateway.append(stage.file, "note")
         gateway.release(stage.file)
         assert isinstance(await gateway.answer(), wire.Approve)
@@ -165,10 +146,7 @@ async def test_an_approval_is_taken_back_though_that_can_not_be_recorded(place: 
 @pytest.mark.parametrize("way", ["asked", "lock timeout", "stopped"])
 async def test_word_of_a_gateway_is_dated_by_the_sidecar_too(place: Path, way: str) -> None:
     """Its own clock may be hours off; the gate goes by ours."""
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
         gateway.append(stage.file, "note")
         before_ns = time.time_ns()
         {"asked": gateway.ask, "lock timeout": gateway.time_out, "stopped": gateway.trip}[way](stage.file, fence)
@@ -179,10 +157,7 @@ async def test_word_of_a_gateway_is_dated_by_the_sidecar_too(place: Path, way: s
 
 
 async def test_a_page_that_is_made_up_for_tells_what_is_known_by_then(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
         foreign_append(stage.file)
         stage.sinks.full = True
         gateway.ask(stage.file, fence)
@@ -209,8 +184,7 @@ async def test_a_message_that_can_not_be_understood_costs_no_more_than_its_own_c
         fence = gateway.fence(stage.file)
         await stage.said()
         gateway.append(stage.file, "note")
-        gateway.ask(stage.file, fence)
-        assert isinstance(await gateway.answer(), wire.Approve)
+        await gateway.is_approved(stage.file, fence)
     assert stage.losses == {"gap": 1}
 
 
@@ -232,17 +206,9 @@ async def test_a_write_that_failed_half_way_costs_custody_of_its_own_file_only(p
 # With several
 
 
-async def two(stage: Desk) -> tuple[Gateway, Gateway]:
-    """The fenced run's process, and another one."""
-    return await stage.link(), await stage.link()
-
-
 @pytest.mark.parametrize("order", ["report first", "question first", "report when asked"])
 async def test_the_order_in_which_two_links_speak_makes_no_difference(place: Path, order: str) -> None:
-    async with desk(place) as stage:
-        gateway, other = await two(stage)
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced_beside_another(place) as (stage, gateway, other, fence):
         match order:
             case "report first":
                 other.append(stage.file, "note")
@@ -256,8 +222,7 @@ async def test_the_order_in_which_two_links_speak_makes_no_difference(place: Pat
             case _:
                 other.append(stage.file, "note", say=False)
                 gateway.ask(stage.file, fence)
-        answer = await gateway.answer()
-    assert isinstance(answer, wire.Approve)
+        assert isinstance(await gateway.answer(), wire.Approve)
     assert stage.incident.verdict is Verdict.CO_TENANT
     assert [(w.kind, w.bytes) for w in stage.incident.writers] == [("cron", len(record("note", "first")))]
     assert stage.sinks.paged == []
@@ -266,19 +231,14 @@ async def test_the_order_in_which_two_links_speak_makes_no_difference(place: Pat
 @pytest.mark.parametrize("order", ["report first", "report when asked"])
 @pytest.mark.parametrize("first", ["foreign", "co-tenant"])
 async def test_a_foreign_byte_is_found_among_the_writes_of_two_links(place: Path, order: str, first: str) -> None:
-    async with desk(place) as stage:
-        gateway, other = await two(stage)
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced_beside_another(place) as (stage, gateway, other, fence):
         if first == "foreign":
             foreign_append(stage.file)
         gateway.append(stage.file, "own")
         other.append(stage.file, "note", say=order == "report first")
         if first == "co-tenant":
             foreign_append(stage.file)
-        gateway.ask(stage.file, fence)
-        answer = await gateway.answer()
-    assert isinstance(answer, wire.Refuse)
+        await gateway.is_refused(stage.file, fence)
     assert stage.incident.verdict is Verdict.EXTERNAL
     assert sum(found.length for found in stage.incident.unexplained) == len(FOREIGN)
     assert len(stage.sinks.paged) == 1
@@ -287,7 +247,7 @@ async def test_a_foreign_byte_is_found_among_the_writes_of_two_links(place: Path
 async def test_a_link_that_asks_can_be_asked_in_its_turn(place: Path) -> None:
     """Two processes stand at their checks at once, and each must hear the other first."""
     async with desk(place) as stage:
-        gateway, other = await two(stage)
+        gateway, other = await stage.link(), await stage.link()
         second = stage.file.with_name("t.jsonl")
         second.write_bytes(stage.file.read_bytes())
         fences = gateway.fence(stage.file, "w1"), other.fence(second, "w2")
@@ -304,11 +264,7 @@ async def test_a_link_that_asks_can_be_asked_in_its_turn(place: Path) -> None:
 @pytest.mark.parametrize("occasion", ["question", "trip"])
 async def test_while_a_link_is_silent_nothing_is_proven(place: Path, change: str, occasion: str) -> None:
     """It might be the writer. The gateway is answered all the same."""
-    async with desk(place) as stage:
-        gateway, silent = await two(stage)
-        fence = gateway.fence(stage.file)
-        await stage.said()
-        silent.deaf = True
+    async with fenced_beside_a_silent_one(place) as (stage, gateway, _silent, fence):
         meddle(stage, gateway, change)
         with impatient():
             if occasion == "question":
@@ -337,38 +293,28 @@ def meddle(stage: Desk, gateway: Gateway, change: str) -> None:
 
 
 async def test_the_next_window_is_judged_again_after_a_silence(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway, silent = await two(stage)
-        fence = gateway.fence(stage.file)
-        await stage.said()
-        silent.deaf = True
+    async with fenced_beside_a_silent_one(place) as (stage, gateway, silent, fence):
         gateway.append(stage.file, "note")
         with impatient():
-            gateway.ask(stage.file, fence)
-            assert isinstance(await gateway.answer(), wire.Refuse)
+            await gateway.is_refused(stage.file, fence)
         gateway.end(takeover=True)
         silent.deaf = False
-        fence = gateway.fence(stage.file, "w2")
+        later = gateway.fence(stage.file, "w2")
         gateway.append(stage.file, "other", "note")
-        gateway.ask(stage.file, fence, "w2")
-        assert isinstance(await gateway.answer(), wire.Approve)
+        await gateway.is_approved(stage.file, later, "w2")
 
 
 async def test_a_link_that_ends_in_order_while_it_is_asked_has_said_all(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway, other = await two(stage)
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced_beside_another(place) as (stage, gateway, other, fence):
         other.append(stage.file, "note")
         other.say(other.bye())
         await other.hang_up()
-        gateway.ask(stage.file, fence)
-        assert isinstance(await gateway.answer(), wire.Approve)
+        await gateway.is_approved(stage.file, fence)
 
 
 async def test_two_turns_that_are_stopped_at_once_do_not_wait_for_each_other_in_vain(place: Path) -> None:
     async with desk(place) as stage:
-        gateway, other = await two(stage)
+        gateway, other = await stage.link(), await stage.link()
         fences = gateway.fence(stage.file, "w1"), other.fence(stage.file, "w2")
         await stage.said()
         foreign_append(stage.file)
@@ -383,10 +329,7 @@ async def test_two_turns_that_are_stopped_at_once_do_not_wait_for_each_other_in_
 
 async def test_a_window_that_ends_while_its_stop_is_looked_at_is_judged_first(place: Path) -> None:
     """The link goes on to be heard, and what it says of the window comes after."""
-    async with desk(place) as stage:
-        gateway, _other = await two(stage)
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced_beside_another(place) as (stage, gateway, _other, fence):
         foreign_append(stage.file)
         gateway.trip(stage.file, fence)
         gateway.end(takeover=True)
@@ -399,11 +342,7 @@ async def test_a_window_that_ends_while_its_stop_is_looked_at_is_judged_first(pl
 
 
 async def test_a_question_that_a_gateway_has_given_up_is_not_answered_about_the_next_window(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway, silent = await two(stage)
-        fence = gateway.fence(stage.file)
-        await stage.said()
-        silent.deaf = True
+    async with fenced_beside_a_silent_one(place) as (stage, gateway, _silent, fence):
         gateway.append(stage.file, "note")
         with impatient():
             gateway.ask(stage.file, fence)
@@ -415,11 +354,7 @@ async def test_a_question_that_a_gateway_has_given_up_is_not_answered_about_the_
 
 
 async def test_a_question_about_a_fence_that_has_moved_on_costs_the_new_one_nothing(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway, silent = await two(stage)
-        fence = gateway.fence(stage.file)
-        await stage.said()
-        silent.deaf = True
+    async with fenced_beside_a_silent_one(place) as (stage, gateway, silent, fence):
         gateway.append(stage.file, "note")
         with impatient():
             gateway.ask(stage.file, fence)
@@ -428,16 +363,12 @@ async def test_a_question_about_a_fence_that_has_moved_on_costs_the_new_one_noth
             await until(lambda: not stage.driver._questions)
         silent.deaf = False
         gateway.append(stage.file, "other", "note")
-        gateway.ask(stage.file, moved, ask="0.2")
-        assert isinstance(await gateway.answer(), wire.Approve)
+        await gateway.is_approved(stage.file, moved, ask="0.2")
 
 
 async def test_a_write_while_a_link_is_asked_is_not_held_against_the_file_before_it(place: Path) -> None:
     """The report of a write that came after the reading has no bytes to show there."""
-    async with desk(place) as stage:
-        gateway, other = await two(stage)
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced_beside_another(place) as (stage, gateway, other, fence):
         gateway.append(stage.file, "note")
         other.at_sync.append(lambda: other.append(stage.file, "late", "note"))
         gateway.release(stage.file)
@@ -449,18 +380,13 @@ async def test_a_write_while_a_link_is_asked_is_not_held_against_the_file_before
 
 
 async def test_a_question_about_a_file_that_has_moved_on_is_answered_without_a_verdict(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway, other = await two(stage)
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced_beside_another(place) as (stage, gateway, other, fence):
         gateway.append(stage.file, "note")
         await stage.said()
         other.at_sync.append(lambda: other.append(stage.file, "late", "note"))
-        gateway.ask(stage.file, fence)
-        assert isinstance(await gateway.answer(), wire.Refuse)
+        await gateway.is_refused(stage.file, fence)
         assert stage.sinks.saved == []
-        gateway.ask(stage.file, fence, ask="0.2")
-        assert isinstance(await gateway.answer(), wire.Approve)
+        await gateway.is_approved(stage.file, fence, ask="0.2")
 
 
 @pytest.mark.parametrize("change", ["foreign", "removed", "replaced by a link"])
@@ -468,11 +394,7 @@ async def test_nobody_concludes_anything_from_a_look_while_a_link_is_silent(
     place: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     monkeypatch.setattr(reads, "PATIENT_SECONDS", 0.05)
-    async with desk(place) as stage:
-        gateway, silent = await two(stage)
-        gateway.fence(stage.file)
-        await stage.said()
-        silent.deaf = True
+    async with fenced_beside_a_silent_one(place) as (stage, gateway, _silent, _fence):
         meddle(stage, gateway, change)
         gateway.release(stage.file)
         await until(lambda: stage.driver._reads.under_way)
@@ -482,15 +404,8 @@ async def test_nobody_concludes_anything_from_a_look_while_a_link_is_silent(
 
 
 async def test_a_history_that_is_gone_when_it_is_looked_at_is_ineffective_and_paged(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
-        gateway.append(stage.file, "note")
-        gateway.ask(stage.file, fence)
-        await gateway.answer()
-        gateway.applied(stage.file, fence, "note")
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
+        await recover(stage, gateway, fence)
         stage.file.unlink()
         gateway.end()
         await stage.said()
@@ -505,10 +420,7 @@ async def test_a_history_that_is_gone_when_it_is_looked_at_is_ineffective_and_pa
 
 @pytest.mark.parametrize("since", ["grown", "removed", "replaced by a link", "unreadable"])
 async def test_a_stopped_turn_is_not_judged_by_what_the_file_became_later(place: Path, since: str) -> None:
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
         gateway.append(stage.file, "note")
         await stage.said()
         tripped = wire.Tripped(
@@ -532,10 +444,7 @@ async def test_a_stopped_turn_is_not_judged_by_what_the_file_became_later(place:
 
 async def test_a_file_that_never_holds_still_is_not_judged(place: Path) -> None:
     """Somebody writes between any two looks: here whenever the other link is asked."""
-    async with desk(place) as stage:
-        gateway, other = await two(stage)
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced_beside_another(place) as (stage, gateway, other, fence):
         foreign_append(stage.file)
         other.deaf = True
 
@@ -546,24 +455,17 @@ async def test_a_file_that_never_holds_still_is_not_judged(place: Path) -> None:
 
         busy = asyncio.create_task(meddling())
         with impatient():
-            gateway.ask(stage.file, fence)
-            answer = await gateway.answer()
+            await gateway.is_refused(stage.file, fence)
         busy.cancel()
-    assert isinstance(answer, wire.Refuse)
     assert stage.sinks.paged == []
     assert Verdict.EXTERNAL not in verdicts(stage)
 
 
 @pytest.mark.timeout(120)
 async def test_a_fifo_in_the_place_of_the_file_hangs_nobody_and_is_a_takeover(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
         put_fifo(stage.file)
-        gateway.ask(stage.file, fence)
-        answer = await gateway.answer()
-    assert isinstance(answer, wire.Refuse)
+        await gateway.is_refused(stage.file, fence)
     assert (stage.incident.verdict, stage.incident.reason.code) == (Verdict.EXTERNAL, ReasonCode.NOT_A_REGULAR_FILE)
 
 
@@ -580,10 +482,7 @@ async def recovered(stage: Desk, *records: bytes) -> Gateway:
     gateway = await stage.link()
     fence = gateway.fence(stage.file)
     await stage.said()
-    gateway.append(stage.file, "note")
-    gateway.ask(stage.file, fence)
-    assert isinstance(await gateway.answer(), wire.Approve)
-    gateway.applied(stage.file, fence, "note")
+    await recover(stage, gateway, fence)
     for data in records:
         foreign_append(stage.file, data)
     gateway.end()
@@ -639,8 +538,7 @@ async def test_while_a_long_history_is_understood_questions_are_answered(
         fence = gateway.fence(stage.file, "w2")
         await stage.said()
         gateway.append(stage.file, "later", "answer")
-        gateway.ask(stage.file, fence, "w2")
-        assert isinstance(await gateway.answer(), wire.Approve)
+        await gateway.is_approved(stage.file, fence, "w2")
         assert stage.sinks.paged == []
         understood.set()
         await until(lambda: bool(stage.sinks.paged))
@@ -658,15 +556,8 @@ async def test_a_driver_that_stops_has_looked_at_every_history(place: Path) -> N
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("what", ["removed", "fifo", "directory"])
 async def test_a_history_that_can_not_be_read_hangs_nobody(place: Path, what: str) -> None:
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
-        gateway.append(stage.file, "note")
-        gateway.ask(stage.file, fence)
-        await gateway.answer()
-        gateway.applied(stage.file, fence, "note")
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
+        await recover(stage, gateway, fence)
         replace(stage.file, what)
         gateway.end()
         await stage.said()
@@ -683,25 +574,17 @@ def replace(file: Path, what: str) -> None:
 
 async def test_a_link_that_is_lost_takes_the_custody_of_all_with_it(place: Path) -> None:
     """Nobody knows what it had done and not said (rule 5)."""
-    async with desk(place) as stage:
-        gateway, lost = await two(stage)
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced_beside_another(place) as (stage, gateway, lost, fence):
         await lost.hang_up()
         await until(lambda: len(tuple(stage.links.open_sessions())) == 1)
         foreign_append(stage.file)
-        gateway.ask(stage.file, fence)
-        assert isinstance(await gateway.answer(), wire.Refuse)
+        await gateway.is_refused(stage.file, fence)
     assert set(verdicts(stage)) == {Verdict.UNATTRIBUTED}
     assert stage.sinks.paged == []
 
 
 async def test_a_driver_that_stops_leaves_nothing_under_way(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway, silent = await two(stage)
-        fence = gateway.fence(stage.file)
-        await stage.said()
-        silent.deaf = True
+    async with fenced_beside_a_silent_one(place) as (stage, gateway, _silent, fence):
         gateway.append(stage.file, "note")
         gateway.release(stage.file)
         gateway.ask(stage.file, fence)
@@ -724,23 +607,16 @@ async def test_what_is_kept_of_a_window_last_holds_what_its_history_was(place: P
 
 
 async def test_a_refusal_of_a_takeover_costs_one_commit_before_the_gateway_hears_it(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
         foreign_append(stage.file)
         before = stage.sinks.commits
-        gateway.ask(stage.file, fence)
-        assert isinstance(await gateway.answer(), wire.Refuse)
+        await gateway.is_refused(stage.file, fence)
         assert stage.sinks.commits - before == 1
         assert stage.incident.paged_for == (Subject.TAKEOVER,)
 
 
 async def test_a_lost_turn_costs_one_commit(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
         foreign_append(stage.file)
         before = stage.sinks.commits
         gateway.trip(stage.file, fence)
@@ -751,14 +627,10 @@ async def test_a_lost_turn_costs_one_commit(place: Path) -> None:
 
 
 async def test_a_command_whose_intent_is_not_on_disk_is_no_command_without_effect(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
         gateway.append(stage.file, "note")
         stage.sinks.full = True
-        gateway.ask(stage.file, fence)
-        assert isinstance(await gateway.answer(), wire.Refuse)
+        await gateway.is_refused(stage.file, fence)
         stage.sinks.full = False
         gateway.trip(stage.file, fence)
         gateway.end(takeover=True)

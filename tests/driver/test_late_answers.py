@@ -5,16 +5,13 @@ from pathlib import Path
 from sidecar.core.verdict.incident import Outcome
 from sidecar.wire import messages as wire
 from sidecar.words import sentence
-from tests.driver.kit import desk
+from tests.driver.kit import fenced, fenced_beside_another
 from tests.link.running import until
 
 
 async def test_an_answer_to_a_gateway_that_went_on_is_late_and_pages_nobody(place: Path) -> None:
     """What a stopped sidecar reads when it is continued: the question, and all that the gateway did without it."""
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
         gateway.append(stage.file, "note")
         gateway.ask(stage.file, fence)
         gateway.stop_waiting(stage.file, fence)
@@ -30,10 +27,7 @@ async def test_an_answer_to_a_gateway_that_went_on_is_late_and_pages_nobody(plac
 
 
 async def test_a_question_that_waits_for_another_link_is_late_when_its_gateway_goes_on(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway, silent = await stage.link(), await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced_beside_another(place) as (stage, gateway, silent, fence):
         gateway.append(stage.file, "note")
         silent.deaf = True
         gateway.ask(stage.file, fence)

@@ -6,14 +6,11 @@ from pathlib import Path
 from sidecar.core.verdict.incident import Outcome
 from sidecar.wire import messages as wire
 from sidecar.words import sentence
-from tests.driver.kit import desk, lock_file
+from tests.driver.kit import desk, fenced, lock_file
 
 
 async def test_a_hold_of_a_linked_process_may_be_waited_for(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
         gateway.take(stage.file)
         gateway.append(stage.file, "note")
         gateway.time_out(stage.file, fence)

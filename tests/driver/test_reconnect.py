@@ -19,9 +19,7 @@ async def test_a_window_that_is_told_again_is_known_again(place: Path) -> None:
         fence = second.fence(stage.file)
         await stage.said()
         second.append(stage.file, "note")
-        second.ask(stage.file, fence)
-        answer = await second.answer()
-    assert isinstance(answer, wire.Approve)
+        await second.is_approved(stage.file, fence)
 
 
 async def test_a_change_from_the_time_without_a_link_stays_unexplained(place: Path) -> None:
@@ -44,7 +42,5 @@ async def test_a_change_from_the_time_without_a_link_stays_unexplained(place: Pa
             )
         )
         await stage.said()
-        second.ask(stage.file, fence)
-        answer = await second.answer()
-    assert isinstance(answer, wire.Refuse)
+        await second.is_refused(stage.file, fence)
     assert stage.incident.verdict is Verdict.UNATTRIBUTED

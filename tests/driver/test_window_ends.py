@@ -11,17 +11,18 @@ from sidecar.core.verdict.judge import Verdict
 from sidecar.driver import lineage, reads
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
-from tests.driver.kit import Desk, Gateway, desk, foreign_append, now, record
+from tests.driver.kit import (
+    Desk,
+    Gateway,
+    desk,
+    fenced,
+    fenced_beside_a_silent_one,
+    foreign_append,
+    now,
+    record,
+    recover,
+)
 from tests.link.running import until
-
-
-async def one_speaks_one_is_silent(stage: Desk) -> tuple[Gateway, Gateway, str]:
-    """The fenced run's process, and one that leaves the sidecar waiting for its word."""
-    gateway, silent = await stage.link(), await stage.link()
-    fence = gateway.fence(stage.file)
-    await stage.said()
-    silent.deaf = True
-    return gateway, silent, fence
 
 
 async def gone(stage: Desk, gateway: Gateway, *, clean: bool = True) -> None:
@@ -38,8 +39,7 @@ async def test_a_stopped_turn_of_a_process_that_ends_in_order_is_judged_in_its_w
     closed: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     """No question came before: the trip is the first that is heard of the foreign bytes, and they are paged."""
-    async with desk(place) as stage:
-        gateway, silent, fence = await one_speaks_one_is_silent(stage)
+    async with fenced_beside_a_silent_one(place) as (stage, gateway, silent, fence):
         foreign_append(stage.file)
         gateway.trip(stage.file, fence)
         if closed:
@@ -54,8 +54,7 @@ async def test_a_stopped_turn_of_a_process_that_ends_in_order_is_judged_in_its_w
 
 async def test_a_stopped_turn_of_a_process_that_is_gone_without_a_goodbye_proves_nothing(place: Path) -> None:
     """Rule 5: what it had not said will never be known. Its window ends all the same, and at once."""
-    async with desk(place) as stage:
-        gateway, _silent, fence = await one_speaks_one_is_silent(stage)
+    async with fenced_beside_a_silent_one(place) as (stage, gateway, _silent, fence):
         foreign_append(stage.file)
         gateway.trip(stage.file, fence)
         gateway.end(takeover=True)
@@ -108,8 +107,7 @@ async def test_a_question_of_a_run_that_waits_no_more_opens_no_window_again(
 
 
 async def test_a_run_whose_fence_has_moved_on_is_not_told_to_wait_for_the_lock_of_before(place: Path) -> None:
-    async with desk(place) as stage:
-        gateway, silent, fence = await one_speaks_one_is_silent(stage)
+    async with fenced_beside_a_silent_one(place) as (stage, gateway, silent, fence):
         question(stage, gateway, fence, "lock")
         await until(lambda: stage.driver._questions)
         stage.file.touch()
@@ -126,15 +124,8 @@ async def test_a_link_that_is_lost_after_a_recovery_has_its_history_looked_at(
     stopped: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     """Also where the sidecar itself is about to stop, and has no more time for it in a thread."""
-    async with desk(place) as stage:
-        gateway = await stage.link()
-        fence = gateway.fence(stage.file)
-        await stage.said()
-        gateway.append(stage.file, "note")
-        gateway.ask(stage.file, fence)
-        assert isinstance(await gateway.answer(), wire.Approve)
-        gateway.applied(stage.file, fence, "note")
-        await stage.said()
+    async with fenced(place) as (stage, gateway, fence):
+        await recover(stage, gateway, fence)
         foreign_append(stage.file, record("answer", "first"))
         if stopped:
             foreign_append(stage.file, b'{"type":"custom","text":"' + b"x" * lineage.LONG_BYTES + b'"}\n')
@@ -160,8 +151,7 @@ async def over(stage: Desk, gateway: Gateway, ending: str) -> None:
 async def test_a_foreign_byte_that_is_being_looked_at_when_its_window_ends_is_a_takeover(
     place: Path, ending: str
 ) -> None:
-    async with desk(place) as stage:
-        gateway, silent, _fence = await one_speaks_one_is_silent(stage)
+    async with fenced_beside_a_silent_one(place) as (stage, gateway, silent, _fence):
         foreign_append(stage.file)
         gateway.release(stage.file)
         await until(lambda: stage.driver._reads.under_way)
@@ -178,8 +168,7 @@ async def test_a_co_tenants_write_that_is_being_looked_at_when_its_window_ends_i
     place: Path, ending: str
 ) -> None:
     """There is no fence any more that could be moved across it: no command, no recovery that is counted."""
-    async with desk(place) as stage:
-        gateway, silent, _fence = await one_speaks_one_is_silent(stage)
+    async with fenced_beside_a_silent_one(place) as (stage, gateway, silent, _fence):
         gateway.append(stage.file, "note")
         gateway.release(stage.file)
         await until(lambda: stage.driver._reads.under_way)
@@ -194,8 +183,7 @@ async def test_a_window_does_not_wait_for_a_look_longer_than_that_waits_for_othe
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reads, "PATIENT_SECONDS", 0.05)
-    async with desk(place) as stage:
-        gateway, _silent, _fence = await one_speaks_one_is_silent(stage)
+    async with fenced_beside_a_silent_one(place) as (stage, gateway, _silent, _fence):
         foreign_append(stage.file)
         gateway.release(stage.file)
         gateway.end()
@@ -205,8 +193,7 @@ async def test_a_window_does_not_wait_for_a_look_longer_than_that_waits_for_othe
 
 async def test_a_turn_that_is_stopped_after_its_window_ended_is_judged_before_that_end(place: Path) -> None:
     """A gateway tells of the end once more then; the first end was still waiting for a look."""
-    async with desk(place) as stage:
-        gateway, silent, fence = await one_speaks_one_is_silent(stage)
+    async with fenced_beside_a_silent_one(place) as (stage, gateway, silent, fence):
         foreign_append(stage.file)
         gateway.release(stage.file)
         gateway.end()
