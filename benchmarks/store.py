@@ -5,7 +5,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.verdict.incident import Incident, incident_id
 from sidecar.core.verdict.judge import Verdict
 from sidecar.store.chains import ChainStore

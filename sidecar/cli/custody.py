@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,7 @@ from sidecar.cli.output import print_fields, print_line, print_rows
 from sidecar.core.custody.files.chain import Gap, examine, widened
 from sidecar.core.errors import SidecarError
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.store.chains import ChainReader
 from sidecar.store.custody_json import chain_json
 from sidecar.store.errors import StoreMissingError

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from sidecar.core.facts.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from sidecar.core.verdict.judge import Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadFile:
+class ReadFile(Value, frozen=True, kw_only=True):
     """Read the file and answer with `sidecar.core.events.SnapshotTaken`.
 
     Attributes:
@@ -28,8 +28,7 @@ class ReadFile:
     settle: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SaveIncident:
+class SaveIncident(Value, frozen=True, kw_only=True):
     """The incident is new or has changed; the pages that it names are due from then on. One for each incident.
 
     Attributes:
@@ -40,8 +39,7 @@ class SaveIncident:
     spent_at_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approve:
+class Approve(Value, frozen=True, kw_only=True):
     """Command the preload to move this window's fence from exactly ``fence`` to exactly ``current``.
 
     Attributes:
@@ -56,16 +54,14 @@ class Approve:
     ask: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Withdraw:
+class Withdraw(Value, frozen=True, kw_only=True):
     """Take back what was approved ahead of a question for this window, as far as it was not acted upon."""
 
     link: str
     window: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refuse:
+class Refuse(Value, frozen=True, kw_only=True):
     """Answer a question with no: the gateway's own fence decides."""
 
     link: str
@@ -75,8 +71,7 @@ class Refuse:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerWait:
+class AnswerWait(Value, frozen=True, kw_only=True):
     """Tell a run that did not get the session lock in time whether it may wait on.
 
     Attributes:
@@ -91,8 +86,7 @@ class AnswerWait:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckLineage:
+class CheckLineage(Value, frozen=True, kw_only=True):
     """Read the history and say which of these records are off the path from the last record to the root."""
 
     window: str
@@ -100,30 +94,26 @@ class CheckLineage:
     records: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecallChain:
+class RecallChain(Value, frozen=True, kw_only=True):
     """Nothing is known of this file: if a chain of it was kept, answer with `sidecar.core.events.ChainRecalled`."""
 
     file: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeepChains:
+class KeepChains(Value, frozen=True, kw_only=True):
     """These chains have changed, and should outlive the sidecar."""
 
     chains: tuple[KeptChain, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeepRecording:
+class KeepRecording(Value, frozen=True, kw_only=True):
     """A window with an incident is over, or its turn is lost: keep what led to it."""
 
     incident: Incident
     recording: Recording
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportIllegalStep:
+class ReportIllegalStep(Value, frozen=True, kw_only=True):
     """A window was to take a step that its state does not allow; its custody is lost. Log it.
 
     Attributes:

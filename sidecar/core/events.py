@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from sidecar.core.facts.value import Value
 
 if TYPE_CHECKING:
     from sidecar.core.custody.files.account import FileAccount
@@ -20,16 +21,14 @@ if TYPE_CHECKING:
     from sidecar.core.policy.policy import Policy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkOpened:
+class LinkOpened(Value, frozen=True, kw_only=True):
     """A gateway said hello, or told more of itself later."""
 
     gateway: Gateway
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkLost:
+class LinkLost(Value, frozen=True, kw_only=True):
     """A link is gone. ``clean`` when the gateway said goodbye, having reported everything."""
 
     link: str
@@ -37,8 +36,7 @@ class LinkLost:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountBroken:
+class AccountBroken(Value, frozen=True, kw_only=True):
     """Reports or file events may have been lost, so nothing may be assumed of the time before (rule 5).
 
     Attributes:
@@ -54,8 +52,7 @@ class AccountBroken:
     file: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FenceSet:
+class FenceSet(Value, frozen=True, kw_only=True):
     """A run recorded a fingerprint: when it released the lock, or after a write of its own."""
 
     link: str
@@ -66,8 +63,7 @@ class FenceSet:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FenceClosed:
+class FenceClosed(Value, frozen=True, kw_only=True):
     """The run is done with its window."""
 
     window: str
@@ -75,16 +71,14 @@ class FenceClosed:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileChanged:
+class FileChanged(Value, frozen=True, kw_only=True):
     """A linked process reported a change, begun or finished."""
 
     file: str
     change: Change
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockTaken:
+class LockTaken(Value, frozen=True, kw_only=True):
     """A linked process holds the session lock."""
 
     file: str
@@ -95,8 +89,7 @@ class LockTaken:
     link: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockReleased:
+class LockReleased(Value, frozen=True, kw_only=True):
     """A linked process gave the session lock back; ``after`` is the file just before it did."""
 
     file: str
@@ -108,8 +101,7 @@ class LockReleased:
     link: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockFileSeen:
+class LockFileSeen(Value, frozen=True, kw_only=True):
     """The watch read a lock file: some process holds the lock, linked or not."""
 
     file: str
@@ -118,16 +110,14 @@ class LockFileSeen:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockFileGone:
+class LockFileGone(Value, frozen=True, kw_only=True):
     """The lock file was removed."""
 
     file: str
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FingerprintChanged:
+class FingerprintChanged(Value, frozen=True, kw_only=True):
     """The watch saw the file's fingerprint change; ``before`` is absent for a file that is new."""
 
     file: str
@@ -136,16 +126,14 @@ class FingerprintChanged:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KernelListening:
+class KernelListening(Value, frozen=True, kw_only=True):
     """The kernel names whoever touches a file in this directory from now on."""
 
     directory: str
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KernelAccess:
+class KernelAccess(Value, frozen=True, kw_only=True):
     """The kernel named a process that touched a session file; ``at_ns`` is when we heard of it."""
 
     file: str
@@ -154,22 +142,19 @@ class KernelAccess:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KernelDrained:
+class KernelDrained(Value, frozen=True, kw_only=True):
     """All that the kernel has to say so far was heard; it comes ahead of each `FenceSet`."""
 
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KernelOverflowed:
+class KernelOverflowed(Value, frozen=True, kw_only=True):
     """Sightings are lost, or there are none any more: nothing is concluded from their absence before this."""
 
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotTaken:
+class SnapshotTaken(Value, frozen=True, kw_only=True):
     """The file was read, asked for by `sidecar.core.decisions.ReadFile`.
 
     Attributes:
@@ -187,8 +172,7 @@ class SnapshotTaken:
     over: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerdictAsked:
+class VerdictAsked(Value, frozen=True, kw_only=True):
     """A gateway stands at its check with a difference and waits.
 
     The snapshot was taken after every report that came before the question, and while the run held the lock.
@@ -212,8 +196,7 @@ class VerdictAsked:
     heard_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockTimedOut:
+class LockTimedOut(Value, frozen=True, kw_only=True):
     """A fenced run did not get the session lock in time, and waits for word whether it may wait on.
 
     The snapshot was taken after every report that came before the question; ``unheard`` and ``heard_ns`` as in
@@ -240,8 +223,7 @@ class LockTimedOut:
     heard_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockWaitEnded:
+class LockWaitEnded(Value, frozen=True, kw_only=True):
     """A run that was let wait on had the lock in the end, or gave up."""
 
     window: str
@@ -250,8 +232,7 @@ class LockWaitEnded:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerLate:
+class AnswerLate(Value, frozen=True, kw_only=True):
     """A gateway stopped waiting for the answer to a question, or the answer came after that. It was not obeyed.
 
     Attributes:
@@ -267,8 +248,7 @@ class AnswerLate:
     heard_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SidecarHalted:
+class SidecarHalted(Value, frozen=True, kw_only=True):
     """The sidecar itself did not run from ``since_ns`` to ``at_ns``: it was stopped, or given no processor.
 
     Both by its own clock. A machine that slept is `sidecar.core.facts.loss.Loss.SUSPENDED` instead.
@@ -278,8 +258,7 @@ class SidecarHalted:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandWithheld:
+class CommandWithheld(Value, frozen=True, kw_only=True):
     """A command was not given, for its intent could not be put on disk (rule 6). A question still waits for its answer.
 
     Attributes:
@@ -292,8 +271,7 @@ class CommandWithheld:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecoveryApplied:
+class RecoveryApplied(Value, frozen=True, kw_only=True):
     """The preload obeyed a command, or refused it because something differed.
 
     Attributes:
@@ -311,8 +289,7 @@ class RecoveryApplied:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnTripped:
+class TurnTripped(Value, frozen=True, kw_only=True):
     """The gateway's own fence stopped the turn. ``unheard`` and ``heard_ns`` as in `VerdictAsked`."""
 
     link: str
@@ -326,8 +303,7 @@ class TurnTripped:
     heard_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineageChecked:
+class LineageChecked(Value, frozen=True, kw_only=True):
     """The history after a recovery was read: which of the records that came in between are off the path.
 
     Attributes:
@@ -340,8 +316,7 @@ class LineageChecked:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainRecalled:
+class ChainRecalled(Value, frozen=True, kw_only=True):
     """What was kept of a file's chain of custody, asked for by `sidecar.core.decisions.RecallChain`."""
 
     chain: KeptChain
@@ -349,8 +324,7 @@ class ChainRecalled:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountRecalled:
+class AccountRecalled(Value, frozen=True, kw_only=True):
     """What was known of a file when a recorded window opened; told in a replay only."""
 
     file: str
@@ -358,15 +332,13 @@ class AccountRecalled:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimePassed:
+class TimePassed(Value, frozen=True, kw_only=True):
     """It is time to keep what should outlive the sidecar, a part of it at a time, and to put away what is old."""
 
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayLogged:
+class GatewayLogged(Value, frozen=True, kw_only=True):
     """The gateway's log told what a user had of a turn.
 
     Attributes:
@@ -388,8 +360,7 @@ class GatewayLogged:
     takeover: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimelineNote:
+class TimelineNote(Value, frozen=True, kw_only=True):
     """Something worth a line in the window's timeline, such as a model call."""
 
     file: str
@@ -399,16 +370,14 @@ class TimelineNote:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyChanged:
+class PolicyChanged(Value, frozen=True, kw_only=True):
     """Another policy is in force from now on."""
 
     policy: Policy
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PauseChanged:
+class PauseChanged(Value, frozen=True, kw_only=True):
     """An operator asked for a pause, or ended one (None)."""
 
     pause: Pause | None

@@ -6,9 +6,10 @@ and says each thing once; a listener translates and keeps no account of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from sidecar.core.facts.value import Value
 
 if TYPE_CHECKING:
     from sidecar.core.facts.change import Change
@@ -64,8 +65,7 @@ class TakeoverSource(StrEnum):
     """Only the gateway's log reported it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowOpened:
+class WindowOpened(Value, frozen=True, kw_only=True):
     """A run set its fence.
 
     Attributes:
@@ -82,8 +82,7 @@ class WindowOpened:
     partial: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FenceMoved:
+class FenceMoved(Value, frozen=True, kw_only=True):
     """The run recorded a new fingerprint; ``size`` as in `WindowOpened`."""
 
     window: str
@@ -91,8 +90,7 @@ class FenceMoved:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowEnded:
+class WindowEnded(Value, frozen=True, kw_only=True):
     """A window is over.
 
     Attributes:
@@ -115,16 +113,14 @@ class WindowEnded:
     final: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowSettled:
+class WindowSettled(Value, frozen=True, kw_only=True):
     """The history after a window was read: this is what became of its incident."""
 
     window: str
     incident: Incident
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangesJudged:
+class ChangesJudged(Value, frozen=True, kw_only=True):
     """It is clear what came of these changes inside a window, each once.
 
     Attributes:
@@ -139,8 +135,7 @@ class ChangesJudged:
     changes: tuple[Change, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnexplainedFound:
+class UnexplainedFound(Value, frozen=True, kw_only=True):
     """Bytes without a known writer were judged.
 
     Attributes:
@@ -158,8 +153,7 @@ class UnexplainedFound:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerdictGiven:
+class VerdictGiven(Value, frozen=True, kw_only=True):
     """A window's change was judged, and its gateway answered; without an answer, a verdict is said when it is new.
 
     Attributes:
@@ -175,8 +169,7 @@ class VerdictGiven:
     asked_at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncidentChanged:
+class IncidentChanged(Value, frozen=True, kw_only=True):
     """An incident is new, or its verdict, its outcome, the loss of its turn or its end has changed.
 
     Attributes:
@@ -189,16 +182,14 @@ class IncidentChanged:
     new_outcome: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecoveryWithheld:
+class RecoveryWithheld(Value, frozen=True, kw_only=True):
     """The evidence allowed a recovery, and something else held it back; once for each incident and reason."""
 
     incident_id: str
     hold: BlockReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecoveryAnswered:
+class RecoveryAnswered(Value, frozen=True, kw_only=True):
     """The preload obeyed a command to move a fence, or refused it.
 
     Attributes:
@@ -216,8 +207,7 @@ class RecoveryAnswered:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnLost:
+class TurnLost(Value, frozen=True, kw_only=True):
     """The gateway's own fence stopped a turn; said once, however often the gateway reports it.
 
     Attributes:
@@ -230,16 +220,14 @@ class TurnLost:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakeoverReported:
+class TakeoverReported(Value, frozen=True, kw_only=True):
     """A gateway reported a takeover; once for each run and file, whichever way it is heard of first."""
 
     file: str
     source: TakeoverSource
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldEnded:
+class HoldEnded(Value, frozen=True, kw_only=True):
     """A linked process holds a session lock no more.
 
     Attributes:
@@ -263,15 +251,13 @@ class HoldEnded:
     ending: Ending
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockTimeoutSettled:
+class LockTimeoutSettled(Value, frozen=True, kw_only=True):
     """It is clear what came of a lock timeout inside a window."""
 
     result: LockTimeout
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CustodyLost:
+class CustodyLost(Value, frozen=True, kw_only=True):
     """Custody became unknown; ``windows`` are those open ones that it is about."""
 
     loss: Loss

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sidecar.core.events import LockTimedOut, TurnTripped, VerdictAsked
+from sidecar.core.facts.value import Value
 
 if TYPE_CHECKING:
     from sidecar.core.facts.content import Snapshot
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from sidecar.core.facts.gateway import Run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckAsked:
+class CheckAsked(Value, frozen=True, kw_only=True):
     """A run holds the session lock, stands at its check and sees a difference: may it go on?"""
 
     ask: str
@@ -43,8 +42,7 @@ class CheckAsked:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitAsked:
+class WaitAsked(Value, frozen=True, kw_only=True):
     """A fenced run did not acquire the session lock in ``waited_ns``: may it wait on?"""
 
     ask: str
@@ -75,8 +73,7 @@ class WaitAsked:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnStopped:
+class TurnStopped(Value, frozen=True, kw_only=True):
     """The gateway's own fence stopped the turn, at a file that was ``current``."""
 
     link: str

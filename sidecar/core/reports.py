@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from sidecar.core.facts.value import Value
 
 if TYPE_CHECKING:
     from sidecar.core.facts.writer import Writer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnostic:
+class Diagnostic(Value, frozen=True, kw_only=True):
     """An event of the gateway's diagnostics bus, or a line of its log (``log.`` and what the line says).
 
     Attributes:
@@ -42,8 +42,7 @@ class Diagnostic:
     file: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockFailed:
+class LockFailed(Value, frozen=True, kw_only=True):
     """A writer did not acquire the session lock: ``reason`` is timeout, stale, aborted or error."""
 
     file: str
@@ -53,15 +52,13 @@ class LockFailed:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteFailed:
+class WriteFailed(Value, frozen=True, kw_only=True):
     """A call that changes this session file failed and may have written anything."""
 
     file: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterFound:
+class AdapterFound(Value, frozen=True, kw_only=True):
     """The preload knows which fence the gateway has.
 
     Attributes:
@@ -76,8 +73,7 @@ class AdapterFound:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreloadTrouble:
+class PreloadTrouble(Value, frozen=True, kw_only=True):
     """The preload caught an error of its own and stepped aside."""
 
     where: str

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.custody.files.chain import beginning, examine
 from sidecar.core.decisions import Decision, KeepChains, ReadFile, RecallChain
+from sidecar.core.facts.value import replace
 from sidecar.core.windows.life import Life
 from sidecar.core.windows.window import NOT_READ
 

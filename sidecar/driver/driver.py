@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -16,6 +15,7 @@ from sidecar.core import decisions as de
 from sidecar.core import events as ev
 from sidecar.core.errors import SidecarError
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.replay.recorder import Recorder
 from sidecar.core.windows.decide import UNHEARD
 from sidecar.driver.journal import Journal

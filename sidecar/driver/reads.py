@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from sidecar.core.facts.value import replace
 from sidecar.watch.reading import fingerprint_of, take_snapshot
 
 if TYPE_CHECKING:

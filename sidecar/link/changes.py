@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.wire.codec import WireError
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.core.custody.files.chain import Gap, KeptChain
 from sidecar.core.custody.files.manifest import Manifest, Segment
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer
 from sidecar.store import codec
 from sidecar.store.database import open_reader, reading, understood

@@ -6,7 +6,6 @@ Other programs get the form of `sidecar.store.public`, not this one.
 from __future__ import annotations
 
 import json
-from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
 from pkgutil import walk_packages
@@ -15,6 +14,7 @@ from typing import TypeVar, get_type_hints
 import msgspec
 
 import sidecar.core
+from sidecar.core.facts.value import Value
 from sidecar.core.replay.recording import RecordedContent
 
 _T = TypeVar("_T")
@@ -50,7 +50,7 @@ def build(kind: type[_T], value: object) -> _T:
 
 @cache
 def _resolve_types() -> None:
-    """Put types in the place of their names in the core's dataclasses, once.
+    """Put types in the place of their names in the core's values, once.
 
     Its modules import each other for types only where they need nothing else, and msgspec looks a name up nowhere but
     in the class's own module.
@@ -61,5 +61,5 @@ def _resolve_types() -> None:
     for module in modules:
         here = {**module, "Content": RecordedContent}  # of this protocol, the one class whose values are written down
         for kind in module.values():
-            if is_dataclass(kind) and isinstance(kind, type) and kind.__module__ == module["__name__"]:
+            if isinstance(kind, type) and issubclass(kind, Value) and kind.__module__ == module["__name__"]:
                 kind.__annotations__ = get_type_hints(kind, names, here)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.budget import Spent
 from sidecar.core.verdict.incident import Incident, Moment, Outcome, Subject
 from sidecar.store.codec import decode, encode

@@ -3,7 +3,6 @@ import pty
 import re
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
@@ -11,6 +10,7 @@ from sidecar.cli.advice import advice
 from sidecar.cli.explain import page_words
 from sidecar.core.facts.gateway import Adapter
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Incident, Moment, Outcome, Recovery, Subject
 from sidecar.core.verdict.judge import Verdict

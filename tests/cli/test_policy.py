@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +6,7 @@ import pytest
 from sidecar.config.pause import read_pause, write_pause
 from sidecar.config.policyfile import json_schema
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.blocked import BlockReason, Pause
 from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Incident, Outcome, Recovery, WriterShare

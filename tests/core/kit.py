@@ -1,7 +1,7 @@
 """What the tests of the core share: a disk that knows who wrote each byte, and a bench that plays the shells' part."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Adapter, Gateway, Run
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import Value, replace
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.policy.rules import Permission, Rule
@@ -42,8 +43,7 @@ WAITED_NS: Final = 60_000_000_000
 STRANGER: Final = Writer(WriterKind.FOREIGN, "", 999)
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(Value, frozen=True):
     """What a verdict on a file rests on: its account, the file as it was read, and whose window it is."""
 
     run_id: str

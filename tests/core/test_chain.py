@@ -1,6 +1,5 @@
 """The chain of custody as data: who wrote what, what is lost with custody, and how much of it is kept at hand."""
 
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -15,6 +14,7 @@ from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.session_files import MAX_KEPT_AT_ONCE
 from tests.core.kit import CHANNEL, CRON, FILE, LINK, MISSING, OTHER_RUN, OWN, RUN, Bench, Disk
 

@@ -1,6 +1,6 @@
 """`explain` accounts for each byte; `project` says what a file must hold without reading it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import example, given
@@ -13,6 +13,7 @@ from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.content import EMPTY_SHA256, BytesContent
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.span import Span
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer
 from tests.core.kit import CHANNEL, CRON, OTHER_LINK, OWN, digest, reported
 

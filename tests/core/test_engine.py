@@ -1,7 +1,5 @@
 """The engine as a whole: what happens in a window, and what is decided about it."""
 
-from dataclasses import replace
-
 import pytest
 
 from sidecar.core import events as ev
@@ -13,6 +11,7 @@ from sidecar.core.facts.gateway import Gateway
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.verdict.incident import Outcome, Subject, UnexplainedRange

@@ -7,7 +7,7 @@ only the first is ever shown the file between questions, so that the second tell
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from hypothesis import HealthCheck, Phase, settings
@@ -21,6 +21,7 @@ from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.verdict.incident import Incident, Outcome, Subject

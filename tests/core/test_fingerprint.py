@@ -1,13 +1,12 @@
 """The fingerprint and its wire form."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.core.errors import FingerprintError, SidecarError
 from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.value import replace
 
 SEEN = Fingerprint(exists=True, dev=65024, ino=9978495, size=1288, mtime_ns=1795334840358486384, ctime_ns=1795334840358)
 UNSIGNED = st.integers(0, 2**64 - 1)

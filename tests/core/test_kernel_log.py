@@ -1,6 +1,5 @@
 """Kernel evidence in the core: it makes a verdict stronger or refuses, and never stands for the bytes."""
 
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -13,6 +12,7 @@ from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.process import Act, Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.glob import Glob
 from sidecar.core.policy.policy import Policy, Unchanged
 from sidecar.core.verdict.incident import Incident

@@ -1,6 +1,5 @@
 """Reports of several links come in any order; the fingerprints around the calls say which came first."""
 
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -9,6 +8,7 @@ from sidecar.core.custody.files.ledger import Ledger
 from sidecar.core.custody.files.projection import chained, seen_through
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.value import replace
 from tests.core.kit import CRON, LINK, OTHER_LINK, OWN, digest
 
 ABSENT = Fingerprint.absent()

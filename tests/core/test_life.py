@@ -1,12 +1,11 @@
 """The tables of a window's life, and what the engine makes of a step that they do not allow."""
 
-from dataclasses import replace
-
 import pytest
 
 from sidecar.core.decisions import AnswerWait, Approve, Refuse, ReportIllegalStep, Withdraw
 from sidecar.core.errors import IllegalStepError
 from sidecar.core.events import PolicyChanged
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.policy import Policy
 from sidecar.core.verdict.incident import Outcome
 from sidecar.core.windows.life import Approval, Behind, Custody, Life, State, Step, sides

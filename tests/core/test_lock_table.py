@@ -1,9 +1,8 @@
 """The one table of lock holds: what is known of holders, for how long it is kept, and how a recording retells it."""
 
-from dataclasses import replace
-
 from sidecar.core import events as ev
 from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.value import replace
 from sidecar.core.outcomes import Ending
 from sidecar.core.windows.lock_table import MAX_HOLDS, MAX_LOCKS, LockTable
 from tests.core.kit import CRON, FILE, LINK, OTHER_LINK, OWN

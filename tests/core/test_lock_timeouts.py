@@ -1,10 +1,9 @@
 """A run that did not get the session lock in time: who may be waited for, what is recorded, what is answered."""
 
-from dataclasses import replace
-
 from sidecar.core import events as ev
 from sidecar.core.decisions import AnswerWait, Decision, SaveIncident
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.policy.policy import Mode, Policy

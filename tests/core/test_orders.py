@@ -1,7 +1,6 @@
 """What operators order, in the state machine: rules, budgets, storms, pauses, and changes of them in open windows."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -14,6 +13,7 @@ from sidecar.core.engine import Engine
 from sidecar.core.facts.change import Operation
 from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.policy.blocked import BlockReason, Pause
 from sidecar.core.policy.budget import Limit, Limits, Scope, Spent

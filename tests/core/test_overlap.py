@@ -1,6 +1,5 @@
 """Calls that came in one another's midst lead to the next fence where their sizes say where the bytes of each lie."""
 
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -14,6 +13,7 @@ from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.content import BytesContent, Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Run
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.policy import Mode, Policy
 from tests.core.kit import CRON, FILE, HEARTBEAT, LINK, OTHER_LINK, digest, gateway
 

@@ -1,7 +1,6 @@
 """What holds for every policy: it can only narrow what the evidence allows."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.process import Process
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.policy.glob import Glob
 from sidecar.core.policy.policy import Policy, Unchanged

@@ -2,18 +2,18 @@
 
 import json
 import re
-from dataclasses import replace
 from string import Formatter
 from typing import Any
 
 import pytest
 
-from sidecar.core.facts.reasons import Reason, ReasonCode, Value
+from sidecar.core.facts.reasons import Parameter, Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.verdict.incident import Moment
 from sidecar.store.codec import decode, encode
 from sidecar.words import REASONS, detail, sentence
 
-SAMPLES: dict[str, Value] = {
+SAMPLES: dict[str, Parameter] = {
     "did": "append",
     "may": "metadata",
     "ranges": ("18+8", "40+0"),
@@ -29,7 +29,7 @@ NUMBERS = frozenset({"pid", "uid", "before", "after", "count", "sessions", "used
 
 def sample(code: ReasonCode) -> Reason:
     """A reason with this code."""
-    values: dict[str, Value] = {}
+    values: dict[str, Parameter] = {}
     for name in code.parameters:
         number = name in NUMBERS or name.endswith("_ns")
         values[name] = SAMPLES.get(name, 3_600_000_000_000 if number else f"a {name}")

@@ -1,7 +1,6 @@
 """Which rule decides, and what it grants."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from sidecar.core.custody.files.examine import permission_used
 from sidecar.core.facts.change import Operation
 from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.glob import Glob
 from sidecar.core.policy.policy import Policy

@@ -1,7 +1,7 @@
 """The verdict table of the design, row by row, and rule 1 as a property over any mixture of writes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
@@ -16,6 +16,7 @@ from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.span import Span
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.policy import Policy, Unchanged
 from sidecar.core.verdict.judge import Judgement, Verdict
@@ -485,7 +486,7 @@ def test_a_file_that_the_gateway_made_and_somebody_removed_is_external() -> None
 
 def elsewhere(scene: Scene, **known: object) -> None:
     """The last report came over another link."""
-    scene.changes[-1] = replace(scene.changes[-1], link=OTHER_LINK, **known)  # type: ignore[arg-type] # fields of a change
+    scene.changes[-1] = replace(scene.changes[-1], link=OTHER_LINK, **known)
 
 
 def made_by_another_process(scene: Scene) -> None:

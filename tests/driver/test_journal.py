@@ -1,9 +1,9 @@
 from collections.abc import Iterable
-from dataclasses import replace
 
 import pytest
 
 from sidecar.core.decisions import KeepChains, KeepRecording, Record, SaveIncident
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.replay.recording import Recording
 from sidecar.driver import journal as journals

@@ -1,11 +1,11 @@
 """Who changes the file beside the runs: two co-tenants and a stranger."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from sidecar.core import events as ev
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer
 from tests.core.kit import FILE, LINK
 from tests.model.world import AT, LOCKED, LOCKED_BYTES, LOOSE, LOOSE_BYTES, Cast, Foreign, World, digest_of

@@ -212,10 +212,8 @@ def code_of(message: Message) -> int:
     return code
 
 
-class Stamp(Fingerprint):
+class Stamp(Fingerprint, frozen=True):
     """A fingerprint that is quick to compare: there is one file, so time and size tell it from every other one."""
-
-    __slots__ = ()
 
     def __hash__(self) -> int:
         """By time and size."""
@@ -262,7 +260,7 @@ def bytes_of(sha256: str) -> bytes:
     return _BYTES[sha256]
 
 
-class Memo(BytesContent):
+class Memo(BytesContent, frozen=True):
     """Bytes whose digests are remembered."""
 
     def digest(self, offset: int, length: int) -> str:

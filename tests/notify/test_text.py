@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,6 +5,7 @@ import pytest
 from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.verdict.incident import Outcome, Recovery, Subject, UnexplainedRange
 from sidecar.core.verdict.judge import Verdict

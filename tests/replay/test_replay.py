@@ -5,7 +5,6 @@ That each kind of story replays is seen in tests/transcripts.
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from sidecar.core.decisions import Approve, CheckLineage, Decision, KeepRecordin
 from sidecar.core.facts.content import BytesContent
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.blocked import BlockReason, Pause
 from sidecar.core.policy.glob import Glob
 from sidecar.core.policy.policy import Mode, Policy

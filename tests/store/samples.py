@@ -1,7 +1,6 @@
 """Incidents to test with."""
 
 from contextlib import closing
-from dataclasses import replace
 from typing import Any, Final
 
 from sidecar.core.custody.files.chain import KeptChain
@@ -10,6 +9,7 @@ from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Adapter, Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
 from sidecar.core.verdict.judge import Verdict

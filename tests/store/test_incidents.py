@@ -1,10 +1,10 @@
 import stat
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.policy.budget import BudgetUse, Scope, Spent
 from sidecar.core.verdict.incident import Incident, Outcome, Recovery, Subject, WriterShare

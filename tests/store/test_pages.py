@@ -1,8 +1,8 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sidecar.core.facts.value import replace
 from sidecar.core.verdict.incident import Incident, Subject
 from sidecar.core.verdict.judge import Verdict
 from sidecar.store.incidents import COVERS_NS, IncidentStore

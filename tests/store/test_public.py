@@ -1,10 +1,10 @@
 import json
-from dataclasses import replace
 
 import pytest
 
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.process import Process
+from sidecar.core.facts.value import replace
 from sidecar.core.verdict.incident import Incident, Subject, UnexplainedRange
 from sidecar.store.codec import decode, encode
 from sidecar.store.public import incident_json, iso_utc

@@ -1,6 +1,5 @@
 """The run as the root of its trace, where the gateway does not export it itself."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +7,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from sidecar.core import events as ev
+from sidecar.core.facts.value import replace
 from sidecar.core.reports import Diagnostic
 from tests.telemetry import facts
 from tests.telemetry.conftest import Bench

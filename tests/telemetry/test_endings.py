@@ -1,12 +1,11 @@
 """What is open and never ends by itself."""
 
-from dataclasses import replace
-
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from sidecar.core import events as ev
+from sidecar.core.facts.value import replace
 from sidecar.core.outcomes import Ending, WindowSettled
 from sidecar.core.verdict.incident import Outcome
 from sidecar.telemetry.metrics.custody import CUSTODY_LOSSES

@@ -4,7 +4,6 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -12,6 +11,7 @@ import structlog
 
 from sidecar.core.engine import Engine
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.verdict.incident import Outcome
 from sidecar.core.verdict.judge import Verdict

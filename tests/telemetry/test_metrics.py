@@ -1,13 +1,12 @@
 """What is counted and measured."""
 
-from dataclasses import replace
-
 from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
 from sidecar.core import events as ev
 from sidecar.core.facts.change import Operation
 from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.value import replace
 from sidecar.core.outcomes import RecoveryWithheld, TurnLost
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.verdict.incident import Outcome

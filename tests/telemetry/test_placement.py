@@ -1,10 +1,9 @@
 """Spans find the trace of their run, early or late."""
 
-from dataclasses import replace
-
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
+from sidecar.core.facts.value import replace
 from sidecar.core.reports import Diagnostic
 from sidecar.telemetry.traces import placement
 from tests.telemetry import facts

@@ -1,7 +1,6 @@
 """No text of a transcript leaves the process (rule 7), whatever comes in the fields that should hold none."""
 
 import json
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -11,6 +10,7 @@ from sidecar.core.facts.change import Operation
 from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.outcomes import Answer
 from sidecar.core.verdict.incident import Outcome

@@ -1,10 +1,9 @@
 """Takeovers that a gateway reported, and what its log says of them: once each."""
 
-from dataclasses import replace
-
 from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
 from sidecar.core import events as ev
+from sidecar.core.facts.value import replace
 from sidecar.core.reports import Diagnostic
 from sidecar.telemetry.metrics.gateways import GATEWAY_LOG, TURN_LOST_WAIT
 from sidecar.telemetry.metrics.recoveries import TAKEOVERS

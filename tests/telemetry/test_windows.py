@@ -1,7 +1,6 @@
 """What came of windows and of the changes in them."""
 
-from dataclasses import replace
-
+from sidecar.core.facts.value import replace
 from sidecar.core.outcomes import Ending
 from sidecar.core.verdict.incident import TAKEN_IN, Outcome, UnexplainedRange
 from sidecar.core.verdict.judge import Verdict

@@ -6,11 +6,11 @@ else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence
+from sidecar.core.facts.value import Value
 from sidecar.core.policy.rules import Permission
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ class Absence(StrEnum):
     """It was removed, and not by the gateway."""
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Value, frozen=True):
     """What one writer contributed since the fence.
 
     Attributes:
@@ -51,8 +50,7 @@ class Share:
     did: Permission = Permission.METADATA
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Value, frozen=True, kw_only=True):
     """What an examination has found since a fence.
 
     Attributes:

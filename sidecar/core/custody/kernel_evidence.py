@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from sidecar.core.facts.value import Value
 
 if TYPE_CHECKING:
     from sidecar.core.facts.process import Process
 
 
-@dataclass(frozen=True, slots=True)
-class KernelEvidence:
+class KernelEvidence(Value, frozen=True):
     """What the kernel says of the time since a fence.
 
     Attributes:
@@ -35,8 +35,7 @@ class KernelEvidence:
 NO_KERNEL_EVIDENCE: Final = KernelEvidence()
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Value, frozen=True):
     """Where word of a fence came between the sightings.
 
     Attributes:

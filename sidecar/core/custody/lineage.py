@@ -6,8 +6,9 @@ record appended in side mode leaves the tip where it was, and a ``leaf`` record 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from sidecar.core.facts.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,8 +17,7 @@ HEADER: Final = "session"
 LEAF: Final = "leaf"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Value, frozen=True):
     """The shape of one line of a session file; never its text.
 
     Attributes:

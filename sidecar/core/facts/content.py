@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+
+from sidecar.core.facts.value import Value
 
 if TYPE_CHECKING:
     from sidecar.core.facts.fingerprint import Fingerprint
@@ -25,8 +26,7 @@ class Content(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class BytesContent:
+class BytesContent(Value, frozen=True):
     """Content held in memory."""
 
     data: bytes
@@ -41,8 +41,7 @@ class BytesContent:
         return hashlib.sha256(memoryview(self.data)[offset : offset + length]).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Value, frozen=True):
     """A file as it was read: the fingerprint was the same before and after the reading.
 
     Attributes:

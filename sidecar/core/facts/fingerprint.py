@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from sidecar.core.errors import FingerprintError
+from sidecar.core.facts.value import Value
 
 _ABSENT_TEXT: Final = "absent"
 _TEXT: Final = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}:-?[0-9]{1,20}:-?[0-9]{1,20}")
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(Value, frozen=True):
     """Identity, size and times of a session file: what the fence records and compares.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from sidecar.core.facts.value import Value
 
 
 class Adapter(StrEnum):
@@ -30,8 +31,7 @@ class Role(StrEnum):
     """A program outside of OpenClaw that announces each of its writes before it makes it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
+class Gateway(Value, frozen=True):
     """Who speaks on a link.
 
     Attributes:
@@ -55,8 +55,7 @@ class Gateway:
     uid: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Value, frozen=True):
     """The run whose fence is set.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from sidecar.core.facts.value import Value
 
 
 class Act(Enum):
@@ -17,8 +18,7 @@ class Act(Enum):
     """Times, mode, owner or links."""
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Value, frozen=True):
     """A process as it was found when the kernel named it.
 
     Attributes:

@@ -6,14 +6,15 @@ name, a number, a label or an id, never text of a transcript (rule 7).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from sidecar.core.facts.value import Value, replace
 
 if TYPE_CHECKING:
     from typing import Self
 
-Value = str | int | tuple[str, ...]
+Parameter = str | int | tuple[str, ...]
 
 
 class ReasonCode(StrEnum):
@@ -156,8 +157,7 @@ class ReasonCode(StrEnum):
     LOWER_BUDGET = "lower_budget"
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Value, frozen=True):
     """Why something is so.
 
     Attributes:
@@ -170,7 +170,7 @@ class Reason:
     """
 
     code: ReasonCode
-    parameters: tuple[tuple[str, Value], ...] = ()
+    parameters: tuple[tuple[str, Parameter], ...] = ()
     details: tuple[Reason, ...] = ()
 
     def __post_init__(self) -> None:
@@ -181,7 +181,7 @@ class Reason:
             raise ValueError(message)
 
     @classmethod
-    def of(cls, code: ReasonCode, *details: Reason, **parameters: Value) -> Reason:
+    def of(cls, code: ReasonCode, *details: Reason, **parameters: Parameter) -> Reason:
         """The reason with this code; ``parameters`` in any order.
 
         Raises:

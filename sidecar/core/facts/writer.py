@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from sidecar.core.facts.value import Value
 
 
 class WriterKind(StrEnum):
@@ -37,8 +38,7 @@ class WriterKind(StrEnum):
             return cls.UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class Writer:
+class Writer(Value, frozen=True):
     """A writer of session bytes.
 
     Attributes:

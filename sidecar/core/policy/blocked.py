@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from sidecar.core.facts.value import Value
 
 if TYPE_CHECKING:
     from sidecar.core.facts.reasons import Reason
@@ -30,8 +31,7 @@ class BlockReason(StrEnum):
     """A rule of the policy does not allow it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Value, frozen=True):
     """A recovery is held back.
 
     Attributes:
@@ -45,8 +45,7 @@ class Block:
     budget_use: BudgetUse | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Value, frozen=True):
     """An operator wants no recoveries for a while; verdicts and telemetry go on.
 
     Attributes:

@@ -7,9 +7,10 @@ that lies ahead (a clock was set back) counts until it has passed.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+
+from sidecar.core.facts.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,8 +34,7 @@ class Scope(StrEnum):
     """All that this sidecar watches."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Value, frozen=True):
     """So many in so long.
 
     Attributes:
@@ -46,16 +46,14 @@ class Limit:
     period_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Value, frozen=True):
     """The budgets of a policy; None where there is none."""
 
     session: Limit | None = None
     gateway: Limit | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Value, frozen=True):
     """A recovery that was approved.
 
     Attributes:
@@ -67,8 +65,7 @@ class Spent:
     file: str
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetUse:
+class BudgetUse(Value, frozen=True):
     """A budget at one moment.
 
     Attributes:

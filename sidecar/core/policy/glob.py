@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from sidecar.core.errors import SidecarError
+from sidecar.core.facts.value import Value
 
 _MAX_COMPILED: Final = 4096
 
@@ -16,8 +16,7 @@ class GlobError(SidecarError, ValueError):
     """A text is no pattern."""
 
 
-@dataclass(frozen=True, slots=True)
-class Glob:
+class Glob(Value, frozen=True):
     """A pattern: ``*`` for any text, ``?`` for one character, ``[a-z]`` and ``[!a-z]`` for one of several.
 
     In a pattern for paths ``*`` and ``?`` stop at a slash and ``**`` does not; one without a slash is compared with the

@@ -6,12 +6,12 @@ a foreign process is never a co-tenant (design: rule 1). Only a change without b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import Value
 from sidecar.core.policy.budget import Limits
 from sidecar.core.policy.rules import DEFAULT_RULE, Permission, Ruling, decide
 
@@ -43,8 +43,7 @@ class Mode(StrEnum):
     """Verdicts and telemetry only, no commands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unchanged:
+class Unchanged(Value, frozen=True):
     """When a change without bytes (touch, chmod, a copy renamed into place) may be recovered from.
 
     Attributes:
@@ -93,8 +92,7 @@ def _unseen(process: Process) -> Reason:
     return Reason.of(ReasonCode.TOUCH_PROCESS_ENDED, pid=process.pid)
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Value, frozen=True):
     """The rules in force. The built-in one trusts every writer inside a linked OpenClaw process.
 
     Attributes:
@@ -110,8 +108,8 @@ class Policy:
     rules: tuple[Rule, ...] = ()
     default: Permission = Permission.REWRITE
     needs: Grade = Grade.BYTES
-    unchanged: Unchanged = field(default_factory=Unchanged)
-    limits: Limits = field(default_factory=Limits)
+    unchanged: Unchanged = Unchanged()
+    limits: Limits = Limits()
     storm: StormLimit | None = None
     digest: str = BUILT_IN
 

@@ -8,10 +8,10 @@ that permits never permits on a guess.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.facts.value import Value
 from sidecar.core.facts.writer import Writer, WriterKind
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ class Match(Enum):
     YES = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessRequest:
+class AccessRequest(Value, frozen=True, kw_only=True):
     """What one writer did to one session since the fence.
 
     Attributes:
@@ -76,8 +75,7 @@ class AccessRequest:
         return parts[-3] if laid_out else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(Value, frozen=True, kw_only=True):
     """One rule. A condition that is empty holds for everybody; one of several values is enough.
 
     Attributes:
@@ -140,8 +138,7 @@ def covers(above: tuple[frozenset[object], ...], below: tuple[frozenset[object],
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(Value, frozen=True):
     """What the policy says of an access request.
 
     Attributes:

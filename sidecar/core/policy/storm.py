@@ -6,13 +6,11 @@ last moment at which that was true. While it lasts nothing is recovered, and one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class StormLimit:
+class StormLimit(Value, frozen=True):
     """What counts as a storm.
 
     Attributes:

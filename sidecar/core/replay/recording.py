@@ -7,11 +7,13 @@ the core asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import field
 
 from sidecar.core import events as ev
 from sidecar.core.errors import SidecarError
+from sidecar.core.facts.value import Value, replace
 
 if TYPE_CHECKING:
     from sidecar.core.facts.content import Content, Snapshot
@@ -35,8 +37,7 @@ class NotRecordedError(SidecarError):
         super().__init__(f"bytes {offset}..{offset + length} are asked for, and their digest is not on record")
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedContent:
+class RecordedContent(Value, frozen=True):
     """A `sidecar.core.facts.content.Content` of which only some digests are left.
 
     Attributes:
@@ -85,8 +86,7 @@ class HeardContent:
         return RecordedContent(self.size, self._digests)
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
+class Recording(Value, frozen=True):
     """A window, to be judged again.
 
     Attributes:

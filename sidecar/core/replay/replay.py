@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.core.decisions import SaveIncident
 from sidecar.core.engine import Engine
+from sidecar.core.facts.value import Value
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.verdict.incident import Subject
 
@@ -20,8 +20,7 @@ _ELSEWHERE: Final = frozenset({BlockReason.STORM, BlockReason.SESSION_BUDGET, Bl
 _OF_RECOVERY: Final = frozenset({"outcome", "recovery_reason", "moved", "pushed"})
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Value, frozen=True):
     """A fact of the incident that came out otherwise.
 
     Attributes:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.facts.value import Value, replace
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.policy.policy import Mode
 
@@ -58,8 +58,7 @@ class Subject(StrEnum):
     """Many sessions changed at once; it is told with one incident out of many, and says nothing of that one."""
 
 
-@dataclass(frozen=True, slots=True)
-class WriterShare:
+class WriterShare(Value, frozen=True):
     """A known writer of the window.
 
     Attributes:
@@ -89,8 +88,7 @@ class WriterShare:
     uid: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class UnexplainedRange:
+class UnexplainedRange(Value, frozen=True):
     """Bytes that no known writer reported.
 
     Attributes:
@@ -109,8 +107,7 @@ class UnexplainedRange:
     processes: tuple[Process, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Recovery:
+class Recovery(Value, frozen=True):
     """What was done.
 
     Attributes:
@@ -142,8 +139,7 @@ class Recovery:
         return replace(self, count=self.count + 1, pushed=self.pushed + int(pushed))
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Value, frozen=True):
     """A line of the timeline.
 
     Attributes:
@@ -159,8 +155,7 @@ class Moment:
     reason: Reason | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
+class Incident(Value, frozen=True, kw_only=True):
     """One window that met a change.
 
     Attributes:
@@ -200,7 +195,7 @@ class Incident:
     unexplained: tuple[UnexplainedRange, ...] = ()
     fence: Version
     current: Version
-    recovery: Recovery = field(default_factory=Recovery)
+    recovery: Recovery = Recovery()
     run: Run
     gateway: Gateway
     window: str = ""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.custody.finding import Absence
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import Value, replace
 from sidecar.core.policy.policy import UNCHANGED_RULE
 from sidecar.core.policy.rules import DEFAULT_RULE, NEVER_RULE, AccessRequest, Permission, Ruling
 
@@ -36,8 +36,7 @@ class Verdict(StrEnum):
     UNATTRIBUTED = "unattributed"
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Value, frozen=True):
     """All that a verdict rests on.
 
     Attributes:
@@ -55,8 +54,7 @@ class Evidence:
     session: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ruled:
+class Ruled(Value, frozen=True):
     """What the policy said of one writer.
 
     Attributes:
@@ -68,8 +66,7 @@ class Ruled:
     ruling: Ruling
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Value, frozen=True):
     """A verdict and what follows from it.
 
     Attributes:

@@ -6,10 +6,10 @@ anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import Value
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.policy.rules import AccessRequest, Permission
@@ -33,8 +33,7 @@ _LIFTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class WriterNow:
+class WriterNow(Value, frozen=True):
     """One writer of the incident under the policy.
 
     Attributes:
@@ -53,8 +52,7 @@ class WriterNow:
         return self.ruling is None or self.ruling.allows(self.request.did)
 
 
-@dataclass(frozen=True, slots=True)
-class Reconsidered:
+class Reconsidered(Value, frozen=True):
     """What `reconsider` found.
 
     Attributes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.decisions import Decision, Refuse, SaveIncident
 from sidecar.core.facts.change import Operation
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.outcomes import RecoveryAnswered, WindowSettled
 from sidecar.core.verdict.incident import Outcome, Subject
 from sidecar.core.verdict.judge import Evidence, Judgement, Verdict, judge

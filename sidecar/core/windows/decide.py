@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.decisions import Approve, Decision, SaveIncident, Withdraw
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.blocked import Block, BlockReason
 from sidecar.core.policy.gate import RecoveryGate
 from sidecar.core.verdict.incident import Outcome, Subject

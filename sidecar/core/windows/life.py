@@ -19,12 +19,12 @@ window; it never stops.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from typing import Any, Final
 
 from sidecar.core.errors import IllegalStepError
+from sidecar.core.facts.value import Value
 
 
 class Step(StrEnum):
@@ -184,8 +184,7 @@ BEHIND: Final[Mapping[Behind, Mapping[Step, Behind]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Value, frozen=True):
     """Where a window stands, on each side.
 
     Attributes:

@@ -7,10 +7,11 @@ of recordings ask it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.events import LockFileGone, LockFileSeen, LockTaken
+from sidecar.core.facts.value import Value, replace
 from sidecar.core.outcomes import Ending, HoldEnded
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ MAX_HOLDS: Final = 16
 """Holds that are remembered of one file, the ended ones among them."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockHold:
+class LockHold(Value, frozen=True):
     """One hold of one lock, as a linked process reported it.
 
     Attributes:
@@ -47,8 +47,7 @@ class LockHold:
     until_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignHold:
+class ForeignHold(Value, frozen=True):
     """A process without a link that a lock file named as the holder.
 
     Attributes:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.decisions import AnswerWait, Decision, SaveIncident
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.outcomes import LockTimeout, LockTimeoutSettled
 from sidecar.core.policy.rules import AccessRequest, Permission
 from sidecar.core.verdict.incident import Outcome

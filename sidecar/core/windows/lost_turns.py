@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.decisions import Decision, SaveIncident
+from sidecar.core.facts.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

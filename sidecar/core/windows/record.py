@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.span import Span
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.policy.rules import Permission
 from sidecar.core.verdict.incident import (

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import Value
 from sidecar.core.windows.life import Approval, Behind, Custody, State, Step
 from sidecar.core.windows.record import Record
 from sidecar.core.windows.tally import Tally
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 NOT_READ: Final = Reason(ReasonCode.FENCE_CONTENT_UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True)
-class LateAnswer:
+class LateAnswer(Value, frozen=True):
     """A question that its gateway no longer waits for.
 
     Attributes:

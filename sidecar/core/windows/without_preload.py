@@ -7,13 +7,14 @@ is never paged, and names the process that held the lock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.decisions import Decision, SaveIncident
 from sidecar.core.facts.gateway import Adapter, Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.verdict.incident import Incident, Moment, Outcome, Recovery, WriterShare, incident_id
 from sidecar.core.verdict.judge import Verdict

@@ -6,7 +6,6 @@ well. What windows ask of it is `sidecar.core.custody.account.Account`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sidecar.core.custody.files.chain import graded
@@ -16,6 +15,7 @@ from sidecar.core.custody.files.ordering import laid_out
 from sidecar.core.custody.files.projection import chained, project
 from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE
 from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.value import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from sidecar.core.facts.reasons import Reason
 
 
-@dataclass(frozen=True, slots=True)
-class FileAccount:
+class FileAccount(Value, frozen=True):
     """All that a verdict on a session file can rest on, but for the file itself.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.custody.files.explain import explain
@@ -10,6 +9,7 @@ from sidecar.core.custody.files.manifest import Manifest
 from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.span import Span
+from sidecar.core.facts.value import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,8 +27,7 @@ MAX_GAPS: Final = 50
 """Gaps that are kept of one file, the newest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Value, frozen=True):
     """A time in which nobody watched, or reports were lost.
 
     What was written in it has no known writer. The ranges from before it that are still there, byte for byte, keep
@@ -45,8 +44,7 @@ class Gap:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptChain:
+class KeptChain(Value, frozen=True, kw_only=True):
     """A chain as it outlives the sidecar.
 
     Attributes:
@@ -71,8 +69,7 @@ class KeptChain:
         return self.manifest is not None and any(s.writer is not None for s in self.manifest.segments)
 
 
-@dataclass(frozen=True, slots=True)
-class CustodyRange:
+class CustodyRange(Value, frozen=True):
     """Adjoining bytes of one origin.
 
     Attributes:
@@ -92,8 +89,7 @@ class CustodyRange:
     grade: Grade
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
+class Chain(Value, frozen=True, kw_only=True):
     """What is known of the bytes of a file at one moment.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sidecar.core.custody.files.explain import explain
@@ -12,6 +11,7 @@ from sidecar.core.custody.finding import Absence, Finding, Share
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.rules import Permission
 
 if TYPE_CHECKING:

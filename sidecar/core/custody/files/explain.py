@@ -23,6 +23,7 @@ from sidecar.core.custody.finding import Share
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.content import EMPTY_SHA256
 from sidecar.core.facts.span import Span
+from sidecar.core.facts.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +36,7 @@ _MAX_OVERLAP: Final = 64
 """How many reported writes the walk considers at one position; a bound on work, far above what a gateway overlaps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Value, frozen=True):
     """What `explain` found.
 
     Attributes:

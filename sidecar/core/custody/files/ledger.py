@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.custody.files.account import FileAccount
@@ -12,6 +12,7 @@ from sidecar.core.custody.files.manifest import Manifest
 from sidecar.core.custody.files.projection import project
 from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.facts.span import Span
+from sidecar.core.facts.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +18,7 @@ BLOCK_BYTES: Final = 4096
 """Granularity of a baseline: how exactly a rewrite of old bytes can be located."""
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Value, frozen=True):
     """A range whose digest is known.
 
     Attributes:
@@ -44,8 +43,7 @@ class Segment:
         return Span(self.offset, self.length)
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Value, frozen=True):
     """The whole of a file as adjoining segments from offset 0."""
 
     segments: tuple[Segment, ...] = ()
