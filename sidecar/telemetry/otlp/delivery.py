@@ -5,36 +5,23 @@ The SDK's force_flush says True while every export fails, so the results are cou
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from sidecar.status import ExportStatus
 from sidecar.telemetry.names.labels import OtlpDrop, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
-    from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk._logs import ReadWriteLogRecord
+    from opentelemetry.sdk._logs.export import LogRecordExporter
     from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export import SpanExporter
 
-
-@dataclass(slots=True)
-class Attempt:
-    """One export, under way.
-
-    Attributes:
-        delivered: The backend took it.
-    """
-
-    delivered: bool = False
+_Exporter = TypeVar("_Exporter")
 
 
 class DeliveryListener(Protocol):
@@ -91,22 +78,20 @@ class Deliveries:
         if full:
             self._drop(signal, OtlpDrop.QUEUE_FULL, 1)
 
-    @contextmanager
-    def watched(self, signal: Signal, count: int = 0) -> Iterator[Attempt]:
-        """Count one export of ``count`` items from the queue; one that raises has failed."""
+    def taken(self, signal: Signal, count: int) -> None:
+        """So many items have left the queue for an export."""
         with self._lock:
             self._waiting[signal] = max(0, self._waiting[signal] - count)
-        attempt = Attempt()
-        try:
-            yield attempt
-        finally:
-            counts = self.delivered if attempt.delivered else self.failed
-            counts[signal] += 1
-            self.last_failed[signal] = not attempt.delivered
-            if self.listener is not None:
-                self.listener.exported(signal, delivered=attempt.delivered)
-            if count and not attempt.delivered:
-                self._drop(signal, OtlpDrop.EXPORT_FAILED, count)
+
+    def exported(self, signal: Signal, count: int, *, delivered: bool) -> None:
+        """An export of ``count`` items from the queue is over."""
+        counts = self.delivered if delivered else self.failed
+        counts[signal] += 1
+        self.last_failed[signal] = not delivered
+        if self.listener is not None:
+            self.listener.exported(signal, delivered=delivered)
+        if count and not delivered:
+            self._drop(signal, OtlpDrop.EXPORT_FAILED, count)
 
     def _drop(self, signal: Signal, reason: OtlpDrop, count: int) -> None:
         self.dropped[signal] += count
@@ -119,8 +104,7 @@ class QueuedSpanProcessor(BatchSpanProcessor):
 
     def __init__(self, exporter: SpanExporter, deliveries: Deliveries, max_queue_size: int) -> None:
         """Export through ``exporter`` what fits into the queue."""
-        counted = CountedSpanExporter(exporter, deliveries)
-        super().__init__(counted, max_queue_size=max_queue_size, meter_provider=NoOpMeterProvider())
+        super().__init__(exporter, max_queue_size=max_queue_size, meter_provider=NoOpMeterProvider())
         self._deliveries = deliveries
         self._limit = max_queue_size
 
@@ -136,8 +120,7 @@ class QueuedLogProcessor(BatchLogRecordProcessor):
 
     def __init__(self, exporter: LogRecordExporter, deliveries: Deliveries, max_queue_size: int) -> None:
         """Export through ``exporter`` what fits into the queue."""
-        counted = CountedLogExporter(exporter, deliveries)
-        super().__init__(counted, max_queue_size=max_queue_size, meter_provider=NoOpMeterProvider())
+        super().__init__(exporter, max_queue_size=max_queue_size, meter_provider=NoOpMeterProvider())
         self._deliveries = deliveries
         self._limit = max_queue_size
 
@@ -147,77 +130,30 @@ class QueuedLogProcessor(BatchLogRecordProcessor):
         super().on_emit(log_record)
 
 
-class CountedLogExporter(LogRecordExporter):
-    """Passes log records on and counts what came of it."""
+def counted(exporter: _Exporter, signal: Signal, deliveries: Deliveries) -> _Exporter:
+    """The exporter, with an account of what came of each export."""
+    return cast("_Exporter", _Counted(exporter, signal, deliveries))
 
-    def __init__(self, inner: LogRecordExporter, deliveries: Deliveries) -> None:
-        """Export through ``inner``."""
+
+class _Counted:
+    """Is the exporter within in all but `export`. The SDK's three kinds differ in what they take and give."""
+
+    def __init__(self, inner: Any, signal: Signal, deliveries: Deliveries) -> None:  # noqa: ANN401 - of three kinds
         self._inner = inner
+        self._signal = signal
         self._deliveries = deliveries
 
-    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        """Export a batch."""
-        with self._deliveries.watched(Signal.LOGS, len(batch)) as attempt:
-            result = self._inner.export(batch)
-            attempt.delivered = result is LogRecordExportResult.SUCCESS
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the exporter has
+        return getattr(self._inner, name)
+
+    def export(self, batch: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the exporter
+        """Pass a batch on. One that raises has failed."""
+        count = 0 if self._signal is Signal.METRICS else len(batch)
+        self._deliveries.taken(self._signal, count)
+        delivered = False
+        try:
+            result = self._inner.export(batch, *args, **kwargs)
+            delivered = result.name == "SUCCESS"
+        finally:
+            self._deliveries.exported(self._signal, count, delivered=delivered)
         return result
-
-    def shutdown(self) -> None:
-        """Stop."""
-        self._inner.shutdown()  # type: ignore[no-untyped-call] # the SDK leaves it untyped
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing is kept here."""
-        return self._inner.force_flush(timeout_millis)
-
-
-class CountedSpanExporter(SpanExporter):
-    """Passes spans on and counts what came of it."""
-
-    def __init__(self, inner: SpanExporter, deliveries: Deliveries) -> None:
-        """Export through ``inner``."""
-        self._inner = inner
-        self._deliveries = deliveries
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export a batch."""
-        with self._deliveries.watched(Signal.TRACES, len(spans)) as attempt:
-            result = self._inner.export(spans)
-            attempt.delivered = result is SpanExportResult.SUCCESS
-        return result
-
-    def shutdown(self) -> None:
-        """Stop."""
-        self._inner.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing is kept here."""
-        return self._inner.force_flush(timeout_millis)
-
-
-class CountedMetricExporter(MetricExporter):
-    """Passes metrics on and counts what came of it."""
-
-    def __init__(self, inner: MetricExporter, deliveries: Deliveries) -> None:
-        """Export through ``inner``, with the temporality and aggregation that it wants."""
-        super().__init__(
-            preferred_temporality=inner._preferred_temporality,  # noqa: SLF001 - the SDK's reader asks like this, too
-            preferred_aggregation=inner._preferred_aggregation,  # noqa: SLF001 - the SDK gives it no other way
-        )
-        self._inner = inner
-        self._deliveries = deliveries
-
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:  # noqa: ANN401 - as in the SDK
-        """Export a collection."""
-        with self._deliveries.watched(Signal.METRICS) as attempt:
-            result = self._inner.export(metrics_data, timeout_millis, **kwargs)
-            attempt.delivered = result is MetricExportResult.SUCCESS
-        return result
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Nothing is kept here."""
-        return self._inner.force_flush(timeout_millis)
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ANN401 - as in the SDK
-        """Stop."""
-        self._inner.shutdown(timeout_millis, **kwargs)

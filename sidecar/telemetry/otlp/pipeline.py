@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib import import_module
 from os import environ
 from time import monotonic
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk._logs import LoggerProvider
@@ -30,18 +31,11 @@ from sidecar.telemetry.metrics.meters import views
 from sidecar.telemetry.metrics.scrape import scrape_reader
 from sidecar.telemetry.names import names
 from sidecar.telemetry.names.labels import Signal
-from sidecar.telemetry.otlp.delivery import (
-    CountedMetricExporter,
-    Deliveries,
-    QueuedLogProcessor,
-    QueuedSpanProcessor,
-)
+from sidecar.telemetry.otlp.delivery import Deliveries, QueuedLogProcessor, QueuedSpanProcessor, counted
 from sidecar.telemetry.traces.span import PinnedIds
 
-# ruff: noqa: PLC0415 - exporters are imported where a backend is named: they and gRPC take 13 MB
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from opentelemetry._logs import Logger
     from opentelemetry.metrics import Meter
@@ -51,13 +45,19 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Tracer
 
-_T = TypeVar("_T")
-
 QUEUE_SIZE: Final = 2_048
 """Spans or log records that wait for a backend, unless OTEL_BSP_MAX_QUEUE_SIZE or OTEL_BLRP_MAX_QUEUE_SIZE says so."""
 
 _LAST_MOMENT_SECONDS: Final = 0.2
 """What a thread gets to end once its exporter has been told to stop."""
+
+
+_EXPORTERS: Final = {
+    Signal.TRACES: ("trace_exporter", "OTLPSpanExporter"),
+    Signal.METRICS: ("metric_exporter", "OTLPMetricExporter"),
+    Signal.LOGS: ("_log_exporter", "OTLPLogExporter"),
+}
+"""Module and class of each signal's exporter, the same for both protocols."""
 
 
 class ExportConfigurationError(SidecarError, ValueError):
@@ -152,31 +152,24 @@ def open_pipeline(
             exporter refuses.
     """
     deliveries = Deliveries()
-    deliveries.wanted = frozenset(signal for signal in Signal if _wanted(signal))
     resource = _resource(instance)
     ids = PinnedIds()
-    exporters: list[SpanExporter | MetricExporter | LogRecordExporter] = []
     processors = list(span_processors)
     registry = CollectorRegistry()
     readers: list[MetricReader] = [scrape_reader(registry), *metric_readers]
-    if _wanted(Signal.TRACES):
-        span_exporter = _configured(lambda: _span_exporter(_protocol(Signal.TRACES)))
-        exporters.append(span_exporter)
-        limit = _queue_size("OTEL_BSP_MAX_QUEUE_SIZE")
-        processors.append(_configured(lambda: QueuedSpanProcessor(span_exporter, deliveries, limit)))
-    if _wanted(Signal.METRICS):
-        metric_exporter = _configured(lambda: _metric_exporter(_protocol(Signal.METRICS)))
-        exporters.append(metric_exporter)
-        readers.append(PeriodicExportingMetricReader(CountedMetricExporter(metric_exporter, deliveries)))
     logger_provider = None
-    if _wanted(Signal.LOGS):
-        log_exporter = _configured(lambda: _log_exporter(_protocol(Signal.LOGS)))
-        exporters.append(log_exporter)
-        log_limit = _queue_size("OTEL_BLRP_MAX_QUEUE_SIZE")
-        logger_provider = LoggerProvider(resource, shutdown_on_exit=False, meter_provider=NoOpMeterProvider())
-        logger_provider.add_log_record_processor(
-            _configured(lambda: QueuedLogProcessor(log_exporter, deliveries, log_limit))
-        )
+    with _configured():
+        exporters = {signal: counted(_exporter(signal), signal, deliveries) for signal in Signal if _wanted(signal)}
+        if Signal.TRACES in exporters:
+            size = _queue_size("OTEL_BSP_MAX_QUEUE_SIZE")
+            processors.append(QueuedSpanProcessor(exporters[Signal.TRACES], deliveries, size))
+        if Signal.METRICS in exporters:
+            readers.append(PeriodicExportingMetricReader(exporters[Signal.METRICS]))
+        if Signal.LOGS in exporters:
+            size = _queue_size("OTEL_BLRP_MAX_QUEUE_SIZE")
+            logger_provider = LoggerProvider(resource, shutdown_on_exit=False, meter_provider=NoOpMeterProvider())
+            logger_provider.add_log_record_processor(QueuedLogProcessor(exporters[Signal.LOGS], deliveries, size))
+    deliveries.wanted = frozenset(exporters)
     tracer_provider = None
     if processors:
         tracer_provider = TracerProvider(
@@ -193,7 +186,7 @@ def open_pipeline(
         registry=registry,
         ids=ids,
         deliveries=deliveries,
-        exporters=exporters,
+        exporters=list(exporters.values()),
     )
 
 
@@ -233,39 +226,17 @@ def _queue_size(variable: str) -> int:
     return int(text)
 
 
-def _span_exporter(protocol: OtlpProtocol) -> SpanExporter:
-    if protocol is OtlpProtocol.GRPC:
-        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
-
-        return grpc.OTLPSpanExporter()
-    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
-
-    return http.OTLPSpanExporter()
+def _exporter(signal: Signal) -> Any:  # noqa: ANN401 - of the kind of the signal
+    """Imported where a backend is named: with gRPC they take 13 MB."""
+    way = "grpc" if _protocol(signal) is OtlpProtocol.GRPC else "http"
+    module, name = _EXPORTERS[signal]
+    return getattr(import_module(f"opentelemetry.exporter.otlp.proto.{way}.{module}"), name)()
 
 
-def _metric_exporter(protocol: OtlpProtocol) -> MetricExporter:
-    if protocol is OtlpProtocol.GRPC:
-        from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc
-
-        return grpc.OTLPMetricExporter()
-    from opentelemetry.exporter.otlp.proto.http import metric_exporter as http
-
-    return http.OTLPMetricExporter()
-
-
-def _log_exporter(protocol: OtlpProtocol) -> LogRecordExporter:
-    if protocol is OtlpProtocol.GRPC:
-        from opentelemetry.exporter.otlp.proto.grpc import _log_exporter as grpc
-
-        return grpc.OTLPLogExporter()
-    from opentelemetry.exporter.otlp.proto.http import _log_exporter as http
-
-    return http.OTLPLogExporter()
-
-
-def _configured(make: Callable[[], _T]) -> _T:
+@contextmanager
+def _configured() -> Iterator[None]:
     try:
-        return make()
+        yield
     except SidecarError:
         raise
     except Exception as error:
