@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import structlog
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from sidecar.notify.destination import Destination
     from sidecar.notify.text import PageText
-    from sidecar.store.stored import DuePage, NewPage, PageKey, StoredIncident
+    from sidecar.store.incidents import IncidentStore
+    from sidecar.store.stored import NewPage, PageKey
 
 INTERVALS_SECONDS: Final = (10.0, 20.0, 40.0, 80.0, 160.0)
 """Waits between the attempts: six of them in a little over five minutes."""
@@ -46,34 +47,6 @@ STOP_SECONDS: Final = 10.0
 log = structlog.get_logger("sidecar.notify")
 
 
-class PageStore(Protocol):
-    """What the pager needs of the store."""
-
-    def page_delivered(self, key: PageKey, destination: str, at_ns: int) -> None:
-        """One destination has it."""
-        ...
-
-    def page_attempted(self, key: PageKey, at_ns: int, error: str | None) -> None:
-        """One attempt is over; without an error every destination has it."""
-        ...
-
-    def page_gave_up(self, key: PageKey, at_ns: int, error: str) -> tuple[PageKey, ...]:
-        """There is no further attempt; the pages in whose place it was, too."""
-        ...
-
-    def pending_pages(self) -> list[DuePage]:
-        """What is due."""
-        ...
-
-    def deliveries(self, key: PageKey) -> frozenset[str]:
-        """Who has it already."""
-        ...
-
-    def get(self, incident_id: str) -> StoredIncident | None:
-        """The incident as it is now."""
-        ...
-
-
 @dataclass(slots=True)
 class _Counts:
     sent: int = 0
@@ -88,7 +61,7 @@ class Pager:
     def __init__(
         self,
         destinations: Sequence[Destination],
-        store: PageStore,
+        store: IncidentStore,
         clock: Callable[[], int],
         *,
         intervals_seconds: Sequence[float] = INTERVALS_SECONDS,

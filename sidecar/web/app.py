@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.custody.files.chain import Chain
     from sidecar.status import Status
-    from sidecar.store.stored import StoredIncident
+    from sidecar.store.reader import IncidentReader
     from sidecar.web.hooks import HookDesk
 
 
@@ -35,20 +35,6 @@ class StatusSource(Protocol):
 
     def status(self) -> Status:
         """Called in the event loop's thread."""
-        ...
-
-
-class IncidentSource(Protocol):
-    """Who knows the incidents. Called in other threads."""
-
-    def get(self, incident_id: str) -> StoredIncident | None:
-        """The one of that id."""
-        ...
-
-    def find(
-        self, session: str | None = None, since_ns: int | None = None, verdict: Verdict | None = None, limit: int = 100
-    ) -> list[StoredIncident]:
-        """Those that meet the conditions, newest first."""
         ...
 
 
@@ -77,7 +63,7 @@ class Wanted(BaseModel):
 
 def create_app(
     source: StatusSource,
-    store: IncidentSource,
+    store: IncidentReader,
     metrics: Callable[[str], tuple[bytes, str]],
     clock: Callable[[], int] = time.time_ns,
     *,
@@ -88,7 +74,7 @@ def create_app(
 
     Args:
         source: Knows how the sidecar is.
-        store: Knows the incidents.
+        store: Knows the incidents; called in other threads.
         metrics: Renders all metrics for an Accept header: body and content type. Called in the event loop's thread.
         clock: The time in nanoseconds since the epoch.
         custody: Knows the chains of custody; without it there is no such route.
@@ -134,7 +120,7 @@ def _add_probes(app: FastAPI, source: StatusSource, metrics: Callable[[str], tup
         return JSONResponse(status_json(source.status()))
 
 
-def _add_incidents(app: FastAPI, store: IncidentSource, clock: Callable[[], int]) -> None:
+def _add_incidents(app: FastAPI, store: IncidentReader, clock: Callable[[], int]) -> None:
     # Plain functions: FastAPI runs them in threads, so that reading the disk does not hold up the event loop.
     @app.get("/v1/incidents")
     def incidents(wanted: Annotated[Wanted, Query()]) -> JSONResponse:

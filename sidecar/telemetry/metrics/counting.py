@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import traceback
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -13,8 +15,6 @@ from sidecar.telemetry.metrics.instrument import counter, values
 from sidecar.telemetry.names.names import Label
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from sidecar.core.facts.writer import Writer
     from sidecar.telemetry.metrics.agents import Agents
     from sidecar.telemetry.metrics.meters import Meters
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 NS_PER_SECOND: Final = 1_000_000_000
 
-ERRORS = counter(
-    "openclaw.sidecar.telemetry.errors", "{error}", "Errors inside telemetry that were kept from the service."
-)
+ERRORS = counter("telemetry.errors", "{error}", "Errors inside telemetry that were kept from the service.")
 
 BY_WRITER: Final = {Label.WRITER_KIND: values(WriterKind)}
 BY_AGENT: Final[Mapping[Label, frozenset[str] | None]] = {Label.AGENT: None}
@@ -65,18 +63,23 @@ def guarded(method: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S
     return caught
 
 
-class Family:
-    """Metrics that are counted from facts: events and outcomes of the core, and reports."""
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """What facts are counted with: events and outcomes of the core, and reports.
 
-    def __init__(self, meters: Meters, runs: RunTraces, agents: Agents) -> None:
-        """Count into ``meters``; ``runs`` tells which trace is an example of a measurement."""
-        self._meters = meters
-        self._runs = runs
-        self._agents = agents
+    Attributes:
+        meters: Where the counts go.
+        runs: Tells which trace is an example of a measurement.
+        agents: Tells the agent of a session file.
+    """
 
-    def handlers(self) -> Mapping[type, Callable[[Any], None]]:
-        """What is done with a fact of each type."""
-        raise NotImplementedError
+    meters: Meters
+    runs: RunTraces
+    agents: Agents
+
+
+Handlers = Mapping[type, Callable[[Counting, Any], None]]
+"""How a fact of each type is counted."""
 
 
 def kind_of(writer: Writer) -> dict[Label, str]:

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core.facts.loss import Loss
 from sidecar.core.outcomes import CustodyLost
-from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Family, Guarded, guarded
+from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Counting, Guarded, Handlers, guarded
 from sidecar.telemetry.metrics.instrument import counter, values
 from sidecar.telemetry.names.names import Label
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from sidecar.telemetry.metrics.meters import Meters
 
 CUSTODY_LOSSES = counter(
-    "openclaw.sidecar.custody.losses",
-    "{loss}",
-    "Times that custody became unknown, by class of reason.",
-    {Label.REASON: values(Loss)},
+    "custody.losses", "{loss}", "Times that custody became unknown, by class of reason.", {Label.REASON: values(Loss)}
 )
 CUSTODY_UNKNOWN = counter(
-    "openclaw.sidecar.custody.unknown",
-    "s",
-    "Time that custody of a fenced file was unknown, added up over the files.",
+    "custody.unknown", "s", "Time that custody of a fenced file was unknown, added up over the files."
 )
 
 
-class CustodyCounts(Family):
-    """Counts losses."""
+def _lost(into: Counting, outcome: CustodyLost) -> None:
+    into.meters.add(CUSTODY_LOSSES, labels={Label.REASON: outcome.loss.value})
 
-    def handlers(self) -> Mapping[type, Callable[[Any], None]]:
-        """See `Family.handlers`."""
-        return {CustodyLost: self._lost}
 
-    def _lost(self, outcome: CustodyLost) -> None:
-        self._meters.add(CUSTODY_LOSSES, labels={Label.REASON: outcome.loss.value})
+HANDLERS: Final[Handlers] = {CustodyLost: _lost}
 
 
 class LossCounts(Guarded):

@@ -7,27 +7,24 @@ from sidecar.telemetry.metrics.instrument import counter, gauge, values
 from sidecar.telemetry.names.labels import OtlpDrop, Queue, Signal
 from sidecar.telemetry.names.names import Label, Span
 
-SPANS = counter("openclaw.sidecar.spans", "{span}", "Spans made.", {Label.SPAN: values(Span)})
+SPANS = counter("spans", "{span}", "Spans made.", {Label.SPAN: values(Span)})
 SPANS_DROPPED = counter(
-    "openclaw.sidecar.spans.dropped",
-    "{span}",
-    "Spans given up because a table was full.",
-    {Label.SPAN: values(Span)},
+    "spans.dropped", "{span}", "Spans given up because a table was full.", {Label.SPAN: values(Span)}
 )
 EXPORTS = counter(
-    "openclaw.sidecar.otlp.exports",
+    "otlp.exports",
     "{export}",
     "OTLP exports, by what came of them.",
     {Label.SIGNAL: values(Signal), Label.OUTCOME: frozenset({"delivered", "failed"})},
 )
 OTLP_DROPPED = counter(
-    "openclaw.sidecar.otlp.dropped",
+    "otlp.dropped",
     "{item}",
     "Spans and log records that no backend took, by reason.",
     {Label.SIGNAL: values((Signal.TRACES, Signal.LOGS)), Label.REASON: values(OtlpDrop)},
 )
 QUEUE_ITEMS = gauge(
-    "openclaw.sidecar.queue.items",
+    "queue.items",
     "{item}",
     "Spans and log records that wait.",
     {Label.QUEUE: values((Queue.SPANS, Queue.OTLP_TRACES, Queue.OTLP_LOGS))},

@@ -16,7 +16,7 @@ from sidecar.core.policy.budget import Scope
 from sidecar.core.policy.policy import Mode
 from sidecar.telemetry.metrics.counting import NS_PER_SECOND
 from sidecar.telemetry.metrics.instrument import Instrument, gauge, values
-from sidecar.telemetry.names.labels import NONE, PolicySource, Queue
+from sidecar.telemetry.names.labels import NONE, Queue
 from sidecar.telemetry.names.names import Label
 
 if TYPE_CHECKING:
@@ -38,10 +38,6 @@ _OF_STATUS: Final[dict[Instrument, Callable[[Status], Iterable[Reading]]]] = {}
 """How each gauge is read."""
 
 
-def _one(value: float) -> list[Reading]:
-    return [(value, {})]
-
-
 def _read(
     name: str,
     unit: str,
@@ -49,25 +45,26 @@ def _read(
     read: Callable[[Status], Iterable[Reading]],
     labels: Mapping[Label, frozenset[str] | None] | None = None,
 ) -> Instrument:
-    made = gauge(f"openclaw.sidecar.{name}", unit, help_, labels)
+    made = gauge(name, unit, help_, labels)
     _OF_STATUS[made] = read
     return made
 
 
-LOCKS_HELD = _read("locks.held", "{lock}", "Session locks held now, by anyone.", lambda s: _one(s.watch.locks))
-LOCK_HELD_AGE = _read(
+def _one(name: str, unit: str, help_: str, value: Callable[[Status], float]) -> Instrument:
+    return _read(name, unit, help_, lambda status: [(value(status), {})])
+
+
+LOCKS_HELD = _one("locks.held", "{lock}", "Session locks held now, by anyone.", lambda s: s.watch.locks)
+LOCK_HELD_AGE = _one(
     "lock.held.age",
     "s",
     "Age of the oldest session lock held now; 0 when none is.",
-    lambda s: _one(s.watch.oldest_lock_seconds),
+    lambda s: s.watch.oldest_lock_seconds,
 )
-CUSTODY_UNKNOWN_FILES = _read(
-    "custody.unknown.files",
-    "{file}",
-    "Fenced files of which custody is unknown now.",
-    lambda s: _one(s.custody_unknown),
+CUSTODY_UNKNOWN_FILES = _one(
+    "custody.unknown.files", "{file}", "Fenced files of which custody is unknown now.", lambda s: s.custody_unknown
 )
-LINKS = _read("links", "{link}", "Links open.", lambda s: _one(sum(g.threads for g in s.gateways if g.linked)))
+LINKS = _one("links", "{link}", "Links open.", lambda s: sum(g.threads for g in s.gateways if g.linked))
 GATEWAYS = _read(
     "gateways",
     "{gateway}",
@@ -75,14 +72,14 @@ GATEWAYS = _read(
     lambda s: _gateways(s.gateways),
     {Label.ADAPTER: values(Adapter, NONE), Label.LINKED: frozenset({"true", "false"})},
 )
-PRELOAD_MISMATCHES = _read(
+PRELOAD_MISMATCHES = _one(
     "preload.mismatches",
     "{gateway}",
     "Linked processes whose preload is not of this sidecar's version.",
-    lambda s: _one(sum(not g.preload_fits for g in s.gateways)),
+    lambda s: sum(not g.preload_fits for g in s.gateways),
 )
-WINDOWS_OPEN = _read("windows.open", "{window}", "Fences set now.", lambda s: _one(s.windows))
-READY = _read("ready", "1", "1 when socket, watch and store are in place.", lambda s: _one(s.ready))
+WINDOWS_OPEN = _one("windows.open", "{window}", "Fences set now.", lambda s: s.windows)
+READY = _one("ready", "1", "1 when socket, watch and store are in place.", lambda s: s.ready)
 MODE = _read(
     "mode",
     "1",
@@ -90,10 +87,8 @@ MODE = _read(
     lambda s: [(s.mode == mode, {Label.MODE: mode.value}) for mode in Mode],
     {Label.MODE: values(Mode)},
 )
-PROBLEMS = _read("problems", "{problem}", "Problems that an operator should mend.", lambda s: _one(len(s.problems)))
-PAGES_PENDING = _read(
-    "pages.pending", "{page}", "Notifications that wait for an attempt.", lambda s: _one(s.pages.pending)
-)
+PROBLEMS = _one("problems", "{problem}", "Problems that an operator should mend.", lambda s: len(s.problems))
+PAGES_PENDING = _one("pages.pending", "{page}", "Notifications that wait for an attempt.", lambda s: s.pages.pending)
 QUEUE_BYTES = _read(
     "queue",
     "By",
@@ -104,31 +99,29 @@ QUEUE_BYTES = _read(
     ],
     {Label.QUEUE: values((Queue.LINK, Queue.WATCH))},
 )
-WATCH_FILES = _read("watch.files", "{file}", "Session files known.", lambda s: _one(s.watch.files))
-WATCH_DIRECTORIES = _read(
-    "watch.directories", "{directory}", "Sessions directories watched.", lambda s: _one(s.watch.directories)
+WATCH_FILES = _one("watch.files", "{file}", "Session files known.", lambda s: s.watch.files)
+WATCH_DIRECTORIES = _one(
+    "watch.directories", "{directory}", "Sessions directories watched.", lambda s: s.watch.directories
 )
 POLICY_INFO = _read(
     "policy.info",
     "1",
     "1 for where the policy in force comes from.",
-    lambda s: [
-        (bool(s.policy.file) == (source is PolicySource.FILE), {Label.SOURCE: source.value}) for source in PolicySource
-    ],
-    {Label.SOURCE: values(PolicySource)},
+    lambda s: [(bool(s.policy.file) == (source == "file"), {Label.SOURCE: source}) for source in ("built_in", "file")],
+    {Label.SOURCE: frozenset({"built_in", "file"})},
 )
-POLICY_RULES = _read("policy.rules", "{rule}", "Rules of the policy in force.", lambda s: _one(s.policy.rules))
-POLICY_GOOD = _read(
+POLICY_RULES = _one("policy.rules", "{rule}", "Rules of the policy in force.", lambda s: s.policy.rules)
+POLICY_GOOD = _one(
     "policy.reload.successful",
     "1",
     "1 when the policy file as it was read last is in force, 0 when it was refused.",
-    lambda s: _one(s.policy.good),
+    lambda s: s.policy.good,
 )
-POLICY_LOAD_TIME = _read(
+POLICY_LOAD_TIME = _one(
     "policy.load.time",
     "s",
     "When the policy in force was taken, seconds since the epoch.",
-    lambda s: _one(s.policy.loaded_at_ns / NS_PER_SECOND),
+    lambda s: s.policy.loaded_at_ns / NS_PER_SECOND,
 )
 BUDGET_LIMIT = _read(
     "recovery.budget.limit",
@@ -144,18 +137,12 @@ BUDGET_REMAINING = _read(
     lambda s: [(budget.left, {Label.SCOPE: budget.scope}) for budget in s.budgets],
     {Label.SCOPE: values(Scope)},
 )
-PAUSED = _read("paused", "1", "1 while an operator has paused recovery.", lambda s: _one(s.pause is not None))
-STORM = _read(
-    "storm",
-    "1",
-    "1 while recovery is stopped because many sessions changed at once.",
-    lambda s: _one(s.storm_until_ns > 0),
+PAUSED = _one("paused", "1", "1 while an operator has paused recovery.", lambda s: s.pause is not None)
+STORM = _one(
+    "storm", "1", "1 while recovery is stopped because many sessions changed at once.", lambda s: s.storm_until_ns > 0
 )
-START_TIME = _read(
-    "start.time",
-    "s",
-    "When the sidecar started, seconds since the epoch.",
-    lambda s: _one(s.started_at_ns / NS_PER_SECOND),
+START_TIME = _one(
+    "start.time", "s", "When the sidecar started, seconds since the epoch.", lambda s: s.started_at_ns / NS_PER_SECOND
 )
 BUILD_INFO = _read(
     "build.info",

@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Final
 
 from sidecar.telemetry.names.labels import NONE, OTHER
-from sidecar.telemetry.names.names import Label
+from sidecar.telemetry.names.names import SCOPE, Label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,7 +86,7 @@ def counter(
     name: str, unit: str, help_: str, labels: Mapping[Label, frozenset[str] | None] | None = None
 ) -> Instrument:
     """A number that only grows."""
-    return Instrument(name=name, kind=Kind.COUNTER, unit=unit, help=help_, labels=labels or {})
+    return Instrument(name=f"{SCOPE}.{name}", kind=Kind.COUNTER, unit=unit, help=help_, labels=labels or {})
 
 
 def histogram(
@@ -96,12 +96,14 @@ def histogram(
     labels: Mapping[Label, frozenset[str] | None] | None = None,
 ) -> Instrument:
     """Lengths of time in seconds."""
-    return Instrument(name=name, kind=Kind.HISTOGRAM, unit="s", help=help_, labels=labels or {}, buckets=buckets)
+    return Instrument(
+        name=f"{SCOPE}.{name}", kind=Kind.HISTOGRAM, unit="s", help=help_, labels=labels or {}, buckets=buckets
+    )
 
 
 def gauge(name: str, unit: str, help_: str, labels: Mapping[Label, frozenset[str] | None] | None = None) -> Instrument:
     """A number that is read at the moment of a collection."""
-    return Instrument(name=name, kind=Kind.GAUGE, unit=unit, help=help_, labels=labels or {})
+    return Instrument(name=f"{SCOPE}.{name}", kind=Kind.GAUGE, unit=unit, help=help_, labels=labels or {})
 
 
 def values(words: Iterable[str], *more: str) -> frozenset[str]:

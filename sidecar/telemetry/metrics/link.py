@@ -7,12 +7,10 @@ from sidecar.telemetry.metrics.instrument import counter, values
 from sidecar.telemetry.names.labels import Rejection
 from sidecar.telemetry.names.names import Label
 
-REPORTS = counter("openclaw.sidecar.reports", "{report}", "Messages received from preloads.")
-REPORT_GAPS = counter("openclaw.sidecar.report.gaps", "{gap}", "Gaps in the sequence of a link's messages.")
-REPORTS_LOST = counter("openclaw.sidecar.reports.lost", "{report}", "Messages that preloads had to drop.")
-REJECTED = counter(
-    "openclaw.sidecar.input.rejected", "{input}", "Input not taken, by reason.", {Label.REASON: values(Rejection)}
-)
+REPORTS = counter("reports", "{report}", "Messages received from preloads.")
+REPORT_GAPS = counter("report.gaps", "{gap}", "Gaps in the sequence of a link's messages.")
+REPORTS_LOST = counter("reports.lost", "{report}", "Messages that preloads had to drop.")
+REJECTED = counter("input.rejected", "{input}", "Input not taken, by reason.", {Label.REASON: values(Rejection)})
 
 
 class InputCounts(Guarded):

@@ -2,68 +2,62 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Final
 
 from sidecar.core.events import LockReleased, LockTaken
 from sidecar.core.outcomes import LockTimeout, LockTimeoutSettled
 from sidecar.core.reports import LockFailed
-from sidecar.telemetry.metrics.counting import BY_WRITER, NS_PER_SECOND, Family, Guarded, guarded, kind_of
+from sidecar.telemetry.metrics.counting import BY_WRITER, NS_PER_SECOND, Counting, Guarded, Handlers, guarded, kind_of
 from sidecar.telemetry.metrics.instrument import LOCK_BUCKETS, counter, histogram, values
-from sidecar.telemetry.names.labels import LockFailure, StaleLock
+from sidecar.telemetry.names.labels import StaleLock
 from sidecar.telemetry.names.names import Label
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-LOCK_WAIT = histogram(
-    "openclaw.sidecar.lock.wait", "Time a writer waited for the session lock.", LOCK_BUCKETS, BY_WRITER
-)
-LOCK_HOLD = histogram("openclaw.sidecar.lock.hold", "Time a writer held the session lock.", LOCK_BUCKETS, BY_WRITER)
+LOCK_WAIT = histogram("lock.wait", "Time a writer waited for the session lock.", LOCK_BUCKETS, BY_WRITER)
+LOCK_HOLD = histogram("lock.hold", "Time a writer held the session lock.", LOCK_BUCKETS, BY_WRITER)
 LOCK_FAILURES = counter(
-    "openclaw.sidecar.lock.failures",
+    "lock.failures",
     "{failure}",
     "Session locks not had, by reason.",
-    {Label.REASON: values(LockFailure)},
+    {Label.REASON: frozenset({"timeout", "stale", "aborted", "error"})},
 )
 LOCK_STALE = counter(
-    "openclaw.sidecar.lock.stale",
+    "lock.stale",
     "{lock}",
     "Lock files that nobody will give back, once each, by reason.",
     {Label.REASON: values(StaleLock)},
 )
 LOCK_TIMEOUTS = counter(
-    "openclaw.sidecar.lock.timeouts",
+    "lock.timeouts",
     "{timeout}",
     "Lock timeouts of fenced runs, by what came of them.",
     {Label.OUTCOME: values(LockTimeout)},
 )
 
 
-class LockCounts(Family):
-    """Counts what processes report of their locks."""
+def _taken(into: Counting, event: LockTaken) -> None:
+    where = into.runs.get(event.writer.run_id)
+    into.meters.record(LOCK_WAIT, event.wait_ns / NS_PER_SECOND, kind_of(event.writer), where)
 
-    def handlers(self) -> Mapping[type, Callable[[Any], None]]:
-        """See `Family.handlers`."""
-        return {
-            LockTaken: self._taken,
-            LockReleased: self._released,
-            LockFailed: self._failed,
-            LockTimeoutSettled: self._settled,
-        }
 
-    def _taken(self, event: LockTaken) -> None:
-        where = self._runs.get(event.writer.run_id)
-        self._meters.record(LOCK_WAIT, event.wait_ns / NS_PER_SECOND, kind_of(event.writer), where)
+def _released(into: Counting, event: LockReleased) -> None:
+    where = into.runs.get(event.writer.run_id)
+    into.meters.record(LOCK_HOLD, event.held_ns / NS_PER_SECOND, kind_of(event.writer), where)
 
-    def _released(self, event: LockReleased) -> None:
-        where = self._runs.get(event.writer.run_id)
-        self._meters.record(LOCK_HOLD, event.held_ns / NS_PER_SECOND, kind_of(event.writer), where)
 
-    def _failed(self, report: LockFailed) -> None:
-        self._meters.add(LOCK_FAILURES, labels={Label.REASON: report.reason})
+def _failed(into: Counting, report: LockFailed) -> None:
+    into.meters.add(LOCK_FAILURES, labels={Label.REASON: report.reason})
 
-    def _settled(self, outcome: LockTimeoutSettled) -> None:
-        self._meters.add(LOCK_TIMEOUTS, labels={Label.OUTCOME: outcome.result.value})
+
+def _settled(into: Counting, outcome: LockTimeoutSettled) -> None:
+    into.meters.add(LOCK_TIMEOUTS, labels={Label.OUTCOME: outcome.result.value})
+
+
+HANDLERS: Final[Handlers] = {
+    LockTaken: _taken,
+    LockReleased: _released,
+    LockFailed: _failed,
+    LockTimeoutSettled: _settled,
+}
 
 
 class LockFileCounts(Guarded):

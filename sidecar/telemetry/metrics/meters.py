@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 MAX_SERIES: Final = 2_000
 """Time series in Prometheus' count: a label set of a histogram takes one for each bucket and three more."""
 
-SERIES_DROPPED: Final = counter(
-    "openclaw.sidecar.series.dropped", "{measurement}", "Measurements dropped by the cap on series."
-)
+SERIES_DROPPED: Final = counter("series.dropped", "{measurement}", "Measurements dropped by the cap on series.")
 
 _NO_LABELS: Final[dict[Label, str]] = {}
 

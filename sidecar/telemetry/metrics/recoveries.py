@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Final
 
 from sidecar.core.outcomes import (
     IncidentChanged,
@@ -15,99 +15,88 @@ from sidecar.core.outcomes import (
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.verdict.incident import Outcome
 from sidecar.core.verdict.judge import Verdict
-from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Family, Guarded, guarded
+from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Counting, Guarded, Handlers, guarded
 from sidecar.telemetry.metrics.instrument import LATENCY_BUCKETS, counter, histogram, values
 from sidecar.telemetry.names.labels import NONE
 from sidecar.telemetry.names.names import Label
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
 _BY_WAY = {Label.WAY: frozenset({"pushed", "asked"})}
 
 INCIDENTS = counter(
-    "openclaw.sidecar.incidents",
-    "{incident}",
-    "Incidents, once under each verdict that they reached.",
-    {Label.VERDICT: values(Verdict)},
+    "incidents", "{incident}", "Incidents, once under each verdict that they reached.", {Label.VERDICT: values(Verdict)}
 )
 RECOVERIES = counter(
-    "openclaw.sidecar.recoveries",
+    "recoveries",
     "{incident}",
     "Incidents, once under each outcome that their recovery reached.",
     {Label.OUTCOME: values(Outcome)},
 )
 RECOVERY_COMMANDS = counter(
-    "openclaw.sidecar.recovery.commands",
+    "recovery.commands",
     "{command}",
     "Commands to move a fence, as the preload answered them.",
     {Label.RESULT: frozenset({"applied", "refused"}), **_BY_WAY},
 )
 RECOVERY_LATENCY = histogram(
-    "openclaw.sidecar.recovery.latency",
-    "Time from question to moved fence, gateway's clock.",
-    LATENCY_BUCKETS,
-    _BY_WAY,
+    "recovery.latency", "Time from question to moved fence, gateway's clock.", LATENCY_BUCKETS, _BY_WAY
 )
 RECOVERY_HOLDS = counter(
-    "openclaw.sidecar.recovery.holds",
+    "recovery.holds",
     "{incident}",
     "Incidents, once under each thing that held back their recovery though the evidence allowed it.",
     {Label.REASON: values(BlockReason) - {BlockReason.NONE.value}},
 )
-VERDICT_LATENCY = histogram(
-    "openclaw.sidecar.verdict.latency", "Time from a gateway's question to its answer.", LATENCY_BUCKETS
-)
+VERDICT_LATENCY = histogram("verdict.latency", "Time from a gateway's question to its answer.", LATENCY_BUCKETS)
 TURNS_LOST = counter(
-    "openclaw.sidecar.turns.lost",
+    "turns.lost",
     "{turn}",
     "Turns that a gateway's own fence stopped, by the verdict on the change.",
     {Label.VERDICT: values(Verdict, NONE)},
 )
 TAKEOVERS = counter(
-    "openclaw.sidecar.gateway.takeovers",
+    "gateway.takeovers",
     "{takeover}",
     "Takeovers that a gateway reported, once for each run and file, by where they were heard of first.",
     {Label.SOURCE: values(TakeoverSource)},
 )
 
 
-class RecoveryCounts(Family):
-    """Counts what the core says of incidents."""
+def _incident(into: Counting, outcome: IncidentChanged) -> None:
+    incident = outcome.incident
+    if outcome.new_verdict:
+        into.meters.add(INCIDENTS, labels={Label.VERDICT: incident.verdict.value})
+    if outcome.new_outcome:
+        into.meters.add(RECOVERIES, labels={Label.OUTCOME: incident.recovery.outcome.value})
 
-    def handlers(self) -> Mapping[type, Callable[[Any], None]]:
-        """See `Family.handlers`."""
-        return {
-            IncidentChanged: self._incident,
-            RecoveryWithheld: self._withheld,
-            RecoveryAnswered: self._answered,
-            TurnLost: self._turn_lost,
-            TakeoverReported: self._takeover,
-        }
 
-    def _incident(self, outcome: IncidentChanged) -> None:
-        incident = outcome.incident
-        if outcome.new_verdict:
-            self._meters.add(INCIDENTS, labels={Label.VERDICT: incident.verdict.value})
-        if outcome.new_outcome:
-            self._meters.add(RECOVERIES, labels={Label.OUTCOME: incident.recovery.outcome.value})
+def _withheld(into: Counting, outcome: RecoveryWithheld) -> None:
+    into.meters.add(RECOVERY_HOLDS, labels={Label.REASON: outcome.hold.value})
 
-    def _withheld(self, outcome: RecoveryWithheld) -> None:
-        self._meters.add(RECOVERY_HOLDS, labels={Label.REASON: outcome.hold.value})
 
-    def _answered(self, outcome: RecoveryAnswered) -> None:
-        way = {Label.WAY: "pushed" if outcome.pushed else "asked"}
-        result = {Label.RESULT: "applied" if outcome.applied else "refused"}
-        self._meters.add(RECOVERY_COMMANDS, labels={**result, **way})
-        if outcome.applied:
-            where = self._runs.get(outcome.run.run_id) if outcome.run is not None else None
-            self._meters.record(RECOVERY_LATENCY, outcome.latency_ns / NS_PER_SECOND, way, where)
+def _answered(into: Counting, outcome: RecoveryAnswered) -> None:
+    way = {Label.WAY: "pushed" if outcome.pushed else "asked"}
+    result = {Label.RESULT: "applied" if outcome.applied else "refused"}
+    into.meters.add(RECOVERY_COMMANDS, labels={**result, **way})
+    if outcome.applied:
+        where = into.runs.get(outcome.run.run_id) if outcome.run is not None else None
+        into.meters.record(RECOVERY_LATENCY, outcome.latency_ns / NS_PER_SECOND, way, where)
 
-    def _turn_lost(self, outcome: TurnLost) -> None:
-        self._meters.add(TURNS_LOST, labels={Label.VERDICT: outcome.verdict.value if outcome.verdict else NONE})
 
-    def _takeover(self, outcome: TakeoverReported) -> None:
-        self._meters.add(TAKEOVERS, labels={Label.SOURCE: outcome.source.value})
+def _turn_lost(into: Counting, outcome: TurnLost) -> None:
+    into.meters.add(TURNS_LOST, labels={Label.VERDICT: outcome.verdict.value if outcome.verdict else NONE})
+
+
+def _takeover(into: Counting, outcome: TakeoverReported) -> None:
+    into.meters.add(TAKEOVERS, labels={Label.SOURCE: outcome.source.value})
+
+
+HANDLERS: Final[Handlers] = {
+    IncidentChanged: _incident,
+    RecoveryWithheld: _withheld,
+    RecoveryAnswered: _answered,
+    TurnLost: _turn_lost,
+    TakeoverReported: _takeover,
+}
 
 
 class AnswerCounts(Guarded):

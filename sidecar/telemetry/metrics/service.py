@@ -8,27 +8,21 @@ from sidecar.telemetry.names.labels import PageOutcome, PolicyLoad
 from sidecar.telemetry.names.names import Label
 
 LOOP_DELAY = histogram(
-    "openclaw.sidecar.loop.delay",
-    "How late the sidecar came to something that was due, looked at ten times a second.",
-    LATENCY_BUCKETS,
+    "loop.delay", "How late the sidecar came to something that was due, looked at ten times a second.", LATENCY_BUCKETS
 )
 NOT_RUNNING = counter(
-    "openclaw.sidecar.not_running",
-    "s",
-    "Time that the sidecar itself did not run: stopped, given no processor, or held up by a disk.",
+    "not_running", "s", "Time that the sidecar itself did not run: stopped, given no processor, or held up by a disk."
 )
-WATCH_OVERFLOWS = counter(
-    "openclaw.sidecar.watch.overflows", "{overflow}", "Overflows of the kernel's queue of file events."
-)
+WATCH_OVERFLOWS = counter("watch.overflows", "{overflow}", "Overflows of the kernel's queue of file events.")
 POLICY_LOADS = counter(
-    "openclaw.sidecar.policy.loads",
+    "policy.loads",
     "{load}",
     "Times that a policy file was read, by what became of it.",
     {Label.OUTCOME: values(PolicyLoad)},
 )
-PAGES = counter("openclaw.sidecar.pages", "{page}", "Notifications, by outcome.", {Label.OUTCOME: values(PageOutcome)})
+PAGES = counter("pages", "{page}", "Notifications, by outcome.", {Label.OUTCOME: values(PageOutcome)})
 LOG_LINES = counter(
-    "openclaw.sidecar.log.lines",
+    "log.lines",
     "{line}",
     "Log lines, by level.",
     {Label.LEVEL: frozenset({"debug", "info", "warning", "error", "critical"})},

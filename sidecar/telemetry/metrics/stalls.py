@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from sidecar.telemetry.metrics.meters import Meters
 
 STALLS = counter(
-    "openclaw.sidecar.session.stalls",
+    "session.stalls",
     "{episode}",
     "Times that a session did not go on, each episode once, by what the gateway called it.",
     {Label.STATE: values(Stall)},
 )
 SESSIONS_STALLED = gauge(
-    "openclaw.sidecar.sessions.stalled", "{session}", "Sessions that do not go on now.", {Label.STATE: values(Stall)}
+    "sessions.stalled", "{session}", "Sessions that do not go on now.", {Label.STATE: values(Stall)}
 )
 
 MAX_EPISODES: Final = 1_024

@@ -54,22 +54,6 @@ class PolicyLoad(StrEnum):
     REFUSED = "refused"
 
 
-class PolicySource(StrEnum):
-    """Where the policy in force comes from."""
-
-    BUILT_IN = "built_in"
-    FILE = "file"
-
-
-class LockFailure(StrEnum):
-    """Why a lock was not had, in the words of `sidecar.core.reports.LockFailed`."""
-
-    TIMEOUT = "timeout"
-    STALE = "stale"
-    ABORTED = "aborted"
-    ERROR = "error"
-
-
 class StaleLock(StrEnum):
     """Why nobody will give a lock back, in the words of the gateway's own check (docs/telemetry.md)."""
 
@@ -86,14 +70,6 @@ class StaleLock(StrEnum):
     """The process of that id is no gateway."""
     ORPHAN_SELF_PID = "orphan_self_pid"
     """The process of that id has said that it holds no lock of this file."""
-
-
-class LogEvent(StrEnum):
-    """Lines of the gateway's log that tell what a user had of it."""
-
-    LANE_TASK_ERROR = "lane_task_error"
-    CANDIDATE_FAILED = "candidate_failed"
-    RECOVERY_NONE = "recovery_none"
 
 
 class Queue(StrEnum):
@@ -122,27 +98,6 @@ class OtlpDrop(StrEnum):
 
     QUEUE_FULL = "queue_full"
     EXPORT_FAILED = "export_failed"
-
-
-class CallOutcome(StrEnum):
-    """What became of a model call."""
-
-    COMPLETED = "completed"
-    ERROR = "error"
-    ABANDONED = "abandoned"
-    """The link was lost during the call."""
-
-
-class CallError(StrEnum):
-    """Why a model call failed, in the gateway's words for it."""
-
-    ABORTED = "aborted"
-    CONNECTION_CLOSED = "connection_closed"
-    CONNECTION_RESET = "connection_reset"
-    TERMINATED = "terminated"
-    TIMEOUT = "timeout"
-    ERROR = "Error"
-    TYPE_ERROR = "TypeError"
 
 
 class Stall(StrEnum):
