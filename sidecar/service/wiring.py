@@ -158,8 +158,8 @@ def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> P
         halts=halts,
         now_ns=now_ns,
     )
-    telemetry.bind_status(status)
-    app = create_app(status, store, telemetry.render_metrics, custody=custody, hooks=hooks)
+    telemetry.bind_status(status.status)
+    app = create_app(status.status, store, telemetry.render_metrics, custody=custody, hooks=hooks)
     web = WebServer(app, settings.http_host, settings.http_port)
     return Parts(
         settings=settings,

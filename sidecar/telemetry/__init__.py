@@ -7,7 +7,6 @@ Nothing here blocks the service or raises into it, and no text of a transcript p
 
 from sidecar.telemetry.facade import Telemetry
 from sidecar.telemetry.logs.setup import LogLevel, LogStyle, configure_logging
-from sidecar.telemetry.metrics.gauges import StatusSource
 from sidecar.telemetry.names.labels import PageOutcome, Rejection
 from sidecar.telemetry.otlp.pipeline import ExportConfigurationError, Pipeline, open_pipeline
 
@@ -18,7 +17,6 @@ __all__ = [
     "PageOutcome",
     "Pipeline",
     "Rejection",
-    "StatusSource",
     "Telemetry",
     "configure_logging",
     "open_pipeline",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from prometheus_client.exposition import choose_encoder
@@ -20,7 +20,7 @@ from sidecar.telemetry.metrics.counters import Counters
 from sidecar.telemetry.metrics.counting import guarded
 from sidecar.telemetry.metrics.custody import CustodyTime, LossCounts
 from sidecar.telemetry.metrics.export import QUEUE_ITEMS, ExportCounts
-from sidecar.telemetry.metrics.gauges import StatusGauges, StatusSource
+from sidecar.telemetry.metrics.gauges import StatusGauges
 from sidecar.telemetry.metrics.link import InputCounts
 from sidecar.telemetry.metrics.locks import LockFileCounts
 from sidecar.telemetry.metrics.meters import Meters
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
 
-    from sidecar.core.facts.gateway import Gateway, Run
-    from sidecar.core.facts.writer import Writer
-    from sidecar.core.outcomes import AnyOutcome, HoldEnded
+    from sidecar.core.engine import Engine
+    from sidecar.core.facts.gateway import Gateway
+    from sidecar.core.outcomes import AnyOutcome
     from sidecar.core.reports import Diagnostic, LockFailed
-    from sidecar.status import ExportStatus
+    from sidecar.status import ExportStatus, Status
     from sidecar.telemetry.metrics.instrument import Instrument
     from sidecar.telemetry.names.traceref import TraceRef
 
@@ -54,26 +54,6 @@ _OF_RUNS: Final = (ev.FenceSet, ev.VerdictAsked, ev.TurnTripped)
 
 SHUTDOWN_SECONDS: Final = 3.0
 """What a backend gets to take the last spans and metrics."""
-
-
-class Core(Protocol):
-    """What telemetry asks the core."""
-
-    def custody_unknown(self) -> int:
-        """How many fenced files are of unknown custody now."""
-        ...
-
-    def run_of(self, window: str) -> Run | None:
-        """The run of a window that is open, or whose history is being read."""
-        ...
-
-    def last_holder(self, file: str) -> Writer | None:
-        """The linked process that acquired this lock last; None when not known."""
-        ...
-
-    def open_holds(self, at_ns: int) -> Iterable[HoldEnded]:
-        """All open holds, as the end of the sidecar cuts them short."""
-        ...
 
 
 class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCounts, ExportCounts):
@@ -87,7 +67,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
         self,
         pipeline: Pipeline | None = None,
         *,
-        core: Core | None = None,
+        core: Engine | None = None,
         instance: str = "",
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -179,10 +159,10 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
             self._tracer.lock_failed(report, self._core.last_holder(report.file) if self._core is not None else None)
 
     @guarded
-    def bind_status(self, source: StatusSource) -> None:
-        """Read the gauges from here: in this thread, if it runs an event loop."""
-        self._gauges = StatusGauges(source, self.failed, self._own_gauges)
-        self._meters.bind(self._gauges)
+    def bind_status(self, status: Callable[[], Status]) -> None:
+        """Read the gauges from here, see `StatusGauges`: in this thread, if it runs an event loop."""
+        self._gauges = StatusGauges(status, self.failed, self._own_gauges)
+        self._meters.bind(self._gauges.read)
 
     def render_metrics(self, accept: str = "") -> tuple[bytes, str]:
         """All metrics for a scrape.

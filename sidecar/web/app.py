@@ -30,14 +30,6 @@ if TYPE_CHECKING:
     from sidecar.web.hooks import HookDesk
 
 
-class StatusSource(Protocol):
-    """Who knows how the sidecar is."""
-
-    def status(self) -> Status:
-        """Called in the event loop's thread."""
-        ...
-
-
 class CustodySource(Protocol):
     """Who knows the chains of custody. Called in the event loop's thread."""
 
@@ -62,7 +54,7 @@ class Wanted(BaseModel):
 
 
 def create_app(
-    source: StatusSource,
+    status: Callable[[], Status],
     store: IncidentReader,
     metrics: Callable[[str], tuple[bytes, str]],
     clock: Callable[[], int] = time.time_ns,
@@ -73,7 +65,7 @@ def create_app(
     """Make the API.
 
     Args:
-        source: Knows how the sidecar is.
+        status: How the sidecar is. Called in the event loop's thread.
         store: Knows the incidents; called in other threads.
         metrics: Renders all metrics for an Accept header: body and content type. Called in the event loop's thread.
         clock: The time in nanoseconds since the epoch.
@@ -82,7 +74,7 @@ def create_app(
     """
     # Its pages of documentation would have the browser load scripts from elsewhere; the schema itself is served.
     app = FastAPI(title="openclaw-sidecar", version=__version__, docs_url=None, redoc_url=None)
-    _add_probes(app, source, metrics)
+    _add_probes(app, status, metrics)
     _add_incidents(app, store, clock)
     if custody is not None:
         _add_custody(app, custody)
@@ -92,7 +84,7 @@ def create_app(
     return app
 
 
-def _add_probes(app: FastAPI, source: StatusSource, metrics: Callable[[str], tuple[bytes, str]]) -> None:
+def _add_probes(app: FastAPI, status: Callable[[], Status], metrics: Callable[[str], tuple[bytes, str]]) -> None:
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz")
     async def healthz() -> JSONResponse:
@@ -103,9 +95,9 @@ def _add_probes(app: FastAPI, source: StatusSource, metrics: Callable[[str], tup
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
         """Gateways can link and incidents are kept; 503 until then."""
-        status = status_json(source.status())
-        code = HTTPStatus.OK if status["ready"] else HTTPStatus.SERVICE_UNAVAILABLE
-        return JSONResponse({"ready": status["ready"], "problems": status["problems"]}, status_code=code)
+        now = status_json(status())
+        code = HTTPStatus.OK if now["ready"] else HTTPStatus.SERVICE_UNAVAILABLE
+        return JSONResponse({"ready": now["ready"], "problems": now["problems"]}, status_code=code)
 
     @app.get("/metrics")
     async def scrape(request: Request) -> Response:
@@ -114,10 +106,10 @@ def _add_probes(app: FastAPI, source: StatusSource, metrics: Callable[[str], tup
         # As a header, not as media_type: the content type is complete, and Starlette would add a charset to it.
         return Response(body, headers={"content-type": content_type})
 
-    @app.get("/v1/status")
-    async def status() -> JSONResponse:
+    @app.get("/v1/status", name="status")
+    async def whole() -> JSONResponse:
         """What the sidecar says of itself, with what an operator should mend."""
-        return JSONResponse(status_json(source.status()))
+        return JSONResponse(status_json(status()))
 
 
 def _add_incidents(app: FastAPI, store: IncidentReader, clock: Callable[[], int]) -> None:

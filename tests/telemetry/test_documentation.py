@@ -63,7 +63,7 @@ def test_every_metric_is_documented_with_its_type_labels_and_meaning() -> None:
 
 def test_the_names_in_prometheus_are_those_of_a_scrape(bench: Bench) -> None:
     everything(bench)
-    bench.telemetry.bind_status(Source())
+    bench.telemetry.bind_status(Source().status)
     body = bench.telemetry.render_metrics()[0].decode()
     scraped = {
         family.name + ("_total" if family.type == "counter" else "")

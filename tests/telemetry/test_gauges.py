@@ -95,7 +95,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_gauges_show_the_status(bench: Bench) -> None:
-    bench.telemetry.bind_status(Source())
+    bench.telemetry.bind_status(Source().status)
     assert bench.value(LINKS) == 4
     assert bench.value(WINDOWS_OPEN) == 3
     assert bench.value(READY) == 1
@@ -131,7 +131,7 @@ def test_the_gauges_show_the_status(bench: Bench) -> None:
 
 def test_a_status_that_fails_drops_the_gauges_and_keeps_the_counters(bench: Bench) -> None:
     source = Source()
-    bench.telemetry.bind_status(source)
+    bench.telemetry.bind_status(source.status)
     assert bench.value(WINDOWS_OPEN) == 3
     source.value = None  # type: ignore[assignment] # on purpose
     assert bench.points(WINDOWS_OPEN) == [], "a value that nobody has read is shown as if it were of now"
@@ -146,7 +146,7 @@ def test_a_status_that_fails_drops_the_gauges_and_keeps_the_counters(bench: Benc
 def test_one_collection_asks_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gauges, "_FRESH_SECONDS", 60.0)
     source = Source()
-    bench.telemetry.bind_status(source)
+    bench.telemetry.bind_status(source.status)
     bench.telemetry.render_metrics()
     assert len(source.asked) == 1
 
@@ -154,7 +154,7 @@ def test_one_collection_asks_once(bench: Bench, monkeypatch: pytest.MonkeyPatch)
 def test_the_status_is_asked_in_the_thread_of_the_service() -> None:
     async def serve() -> tuple[bytes, int, list[int]]:
         telemetry, source = Telemetry(open_pipeline()), Source()
-        telemetry.bind_status(source)
+        telemetry.bind_status(source.status)
         body, _ = await asyncio.to_thread(telemetry.render_metrics)
         telemetry.shutdown()
         return body, threading.get_ident(), source.asked
@@ -167,7 +167,7 @@ def test_the_status_is_asked_in_the_thread_of_the_service() -> None:
 
 def test_after_shutdown_the_status_is_not_asked_any_more(bench: Bench) -> None:
     source = Source()
-    bench.telemetry.bind_status(source)
+    bench.telemetry.bind_status(source.status)
     assert bench.value(WINDOWS_OPEN) == 3
     bench.telemetry.shutdown()
     source.value = replace(STATUS, windows=7)

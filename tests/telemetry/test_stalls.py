@@ -14,7 +14,7 @@ from tests.telemetry.test_gauges import Source
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> None:
     monkeypatch.setattr(gauges, "_FRESH_SECONDS", 0.0)
-    bench.telemetry.bind_status(Source())
+    bench.telemetry.bind_status(Source().status)
 
 
 def tell(bench: Bench, event: str, after_seconds: int = 0, session: str = "5e55") -> None:

@@ -62,7 +62,7 @@ class Api:
             return b"# accept " + accept.encode() + b"\nup 1\n", "text/plain; version=0.0.4; charset=utf-8"
 
         self.address = ""
-        self._server = WebServer(create_app(service, store, metrics, clock), "127.0.0.1", 0)
+        self._server = WebServer(create_app(service.status, store, metrics, clock), "127.0.0.1", 0)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()

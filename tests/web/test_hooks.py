@@ -73,7 +73,7 @@ def desk() -> Desk:
 
 @pytest.fixture
 def call(desk: Desk, store: IncidentStore) -> Iterator[Caller]:
-    server = WebServer(create_app(Service(), store, lambda _: (b"", ""), hooks=desk), "127.0.0.1", 0)
+    server = WebServer(create_app(Service().status, store, lambda _: (b"", ""), hooks=desk), "127.0.0.1", 0)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -152,7 +152,7 @@ def test_a_body_that_is_too_large_is_not_read_to_its_end(call: Caller, desk: Des
 
 
 def test_the_schema_has_the_route(desk: Desk, store: IncidentStore) -> None:
-    route = create_app(Service(), store, lambda _: (b"", ""), hooks=desk).openapi()["paths"]["/v1/hooks"]["post"]
+    route = create_app(Service().status, store, lambda _: (b"", ""), hooks=desk).openapi()["paths"]["/v1/hooks"]["post"]
 
     assert {"401", "403", "404", "409", "413", "429"} <= set(route["responses"])
     schema = json.dumps(route["requestBody"]["content"]["application/json"]["schema"])

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from math import inf
 from threading import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from sidecar import __version__
 from sidecar.core.facts.gateway import Adapter
@@ -153,30 +153,25 @@ BUILD_INFO = _read(
 )
 
 
-class StatusSource(Protocol):
-    """Whoever knows how the sidecar is."""
-
-    def status(self) -> Status:
-        """How it is now.
-
-        Must be quick. Called in the thread that bound the source, if that runs an event loop, whatever thread collects;
-        else in the thread that collects. When it raises, that collection has no gauges but `BUILD_INFO`: a value that
-        nobody has looked at is not shown as if it were of now.
-        """
-        ...
-
-
 class StatusGauges:
-    """Implements `sidecar.telemetry.metrics.meters.Gauges`."""
+    """All gauges."""
 
     def __init__(
         self,
-        source: StatusSource,
+        status: Callable[[], Status],
         failed: Callable[[Exception], None],
         more: Callable[[], Mapping[Instrument, Iterable[Reading]]] = dict,
     ) -> None:
-        """Read ``source``, and ``more`` in the same thread; ``failed`` is called when one of them raises."""
-        self._source = source
+        """Nothing is read yet.
+
+        Args:
+            status: How the sidecar is now. Must be quick. Called in this thread, if that runs an event loop, whatever
+                thread collects; else in the thread that collects. When it raises, that collection has no gauges but
+                `BUILD_INFO`: a value that nobody has looked at is not shown as if it were of now.
+            failed: Called with what was raised.
+            more: Further gauges, read in the same thread.
+        """
+        self._status = status
         self._more = more
         self._failed = failed
         self._known: Mapping[Instrument, Iterable[Reading]] = {BUILD_INFO: [(1, _BUILD)]}
@@ -200,7 +195,7 @@ class StatusGauges:
         self._fresh_until = inf
 
     def _now(self) -> Mapping[Instrument, Iterable[Reading]]:
-        status = self._source.status()
+        status = self._status()
         return {
             **{
                 metric: [(float(value), labels) for value, labels in read(status)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics.view import View
@@ -14,8 +15,6 @@ from sidecar.telemetry.metrics.distribution import Distribution, DistributionAgg
 from sidecar.telemetry.metrics.instrument import Instrument, Kind, counter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from opentelemetry.metrics import CallbackOptions, Meter
 
     from sidecar.telemetry.names.names import Label
@@ -31,12 +30,8 @@ _NO_LABELS: Final[dict[Label, str]] = {}
 _SeriesKey = tuple[Instrument | tuple[str, str], ...]
 
 
-class Gauges(Protocol):
-    """Where the values of gauges come from, at the moment of a collection."""
-
-    def read(self) -> Mapping[Instrument, Iterable[tuple[float, Mapping[Label, str]]]]:
-        """Values and labels of each gauge that has any now. Called from any thread; must not raise."""
-        ...
+Gauges = Callable[[], Mapping[Instrument, Iterable[tuple[float, Mapping["Label", str]]]]]
+"""Values and labels of each gauge that has any now. Called from any thread; must not raise."""
 
 
 class Cap:
@@ -202,7 +197,7 @@ class Meters:
         def observe(_options: CallbackOptions) -> Iterable[Observation]:
             if self._gauges is None:
                 return
-            for value, labels in self._gauges.read().get(instrument, ()):
+            for value, labels in self._gauges().get(instrument, ()):
                 closed = self._admitted(instrument, labels)
                 if closed is not None:
                     yield Observation(value, closed)

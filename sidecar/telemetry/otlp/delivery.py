@@ -6,7 +6,7 @@ The SDK's force_flush says True while every export fails, so the results are cou
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
@@ -21,19 +21,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
 
+    from sidecar.telemetry.metrics.export import ExportCounts
+
 _Exporter = TypeVar("_Exporter")
-
-
-class DeliveryListener(Protocol):
-    """Told of every export. Called in the exporters' threads."""
-
-    def exported(self, signal: Signal, *, delivered: bool) -> None:
-        """A backend took a batch, or did not."""
-        ...
-
-    def dropped(self, signal: Signal, reason: OtlpDrop, count: int) -> None:
-        """No backend will see these spans or log records."""
-        ...
 
 
 class Deliveries:
@@ -48,7 +38,8 @@ class Deliveries:
         """The signals that have a backend."""
         self.last_failed: dict[Signal, bool] = {}
         """Whether the last export of a signal failed."""
-        self.listener: DeliveryListener | None = None
+        self.listener: ExportCounts | None = None
+        """Called in the exporters' threads."""
         self._waiting = dict.fromkeys(Signal, 0)
         self._lock = Lock()
 
