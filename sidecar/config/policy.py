@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
-import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from sidecar.config.errors import ConfigError
 from sidecar.config.policyfile import PolicyFile, RulePart
-from sidecar.config.positions import Positions
+from sidecar.config.positions import TomlError, near, read_toml
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.policy.budget import MAX_PERIOD_NS, Limit, Limits
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
 
     from sidecar.config.policyfile import LimitPart
     from sidecar.config.positions import Path as KeyPath
+    from sidecar.config.positions import Positions
 
 MAX_BYTES: Final = 1 << 20
 """No policy is larger; what is, was named by mistake."""
@@ -39,7 +38,6 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _NS_PER_SECOND: Final = 1_000_000_000
 _DIGITS: Final = 12
 _RESERVED: Final = frozenset({DEFAULT_RULE, NEVER_RULE, UNCHANGED_RULE, BUILT_IN})
-_TOML_POSITION: Final = re.compile(r"\s*\(at line (\d+), column \d+\)|\s*\(at end of document\)")
 _AT: Final = re.compile(r"^(.*?)(?: - at `\$(.*)`)?$", re.DOTALL)
 _STEP: Final = re.compile(r"\.([A-Za-z_]+)|\[(\d+)\]|\[\.\.\.\]")
 _QUOTED: Final = re.compile(r"`([^`]+)`")
@@ -117,15 +115,9 @@ def parse_policy(path: Path, raw: bytes) -> Policy:
     if len(raw) > MAX_BYTES:
         raise PolicyError(path, [Finding(0, "", f"is larger than {MAX_BYTES} bytes; check --policy")])
     try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise PolicyError(path, [Finding(line, "", "is not UTF-8; save it as UTF-8")]) from None
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise PolicyError(path, [_no_toml(text, str(error))]) from None
-    positions = Positions(text.replace("\r\n", "\n"))
+        document, positions = read_toml(raw)
+    except TomlError as error:
+        raise PolicyError(path, [Finding(error.line, "", str(error))]) from None
     try:
         parsed = msgspec.convert(document, PolicyFile)
     except msgspec.ValidationError as error:
@@ -251,12 +243,6 @@ def duration_ns(text: str) -> int:
     return int(text[:-1]) * _SECONDS[text[-1]] * _NS_PER_SECOND
 
 
-def _no_toml(text: str, said: str) -> Finding:
-    found = _TOML_POSITION.search(said)
-    line = int(found[1]) if found and found[1] else text.count("\n") + 1
-    return Finding(line, "", f"no TOML: {_TOML_POSITION.sub('', said)}")
-
-
 def _misshapen(document: dict[str, Any], positions: Positions, said: str) -> Finding:
     """What msgspec says, with the line and what would be right."""
     found = _AT.match(said)
@@ -265,7 +251,7 @@ def _misshapen(document: dict[str, Any], positions: Positions, said: str) -> Fin
     unknown = _QUOTED.search(reason) if reason.startswith("Object contains unknown field") else None
     if unknown is not None:
         at = (*at, unknown[1])
-        return Finding(positions.line(at), _shown(at), f"unknown key; {_near(unknown[1], _keys(at[:-1]))}")
+        return Finding(positions.line(at), _shown(at), f"unknown key; {near(unknown[1], _keys(at[:-1]))}")
     missing = _QUOTED.search(reason) if reason.startswith("Object missing required field") else None
     if missing is not None:
         return Finding(positions.line(at), _shown((*at, missing[1])), "is missing; add it")
@@ -281,11 +267,6 @@ def _misshapen(document: dict[str, Any], positions: Positions, said: str) -> Fin
 def _hint(at: KeyPath) -> str:
     last = next((step for step in reversed(at) if isinstance(step, str)), "")
     return "" if at[:1] == ("rule",) and last == "sessions" else _HINTS.get(last, "")
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {found[0]}?" if found else f"known are {', '.join(sorted(known))}"
 
 
 def _type_at(at: KeyPath) -> Any:  # noqa: ANN401 - any type of msgspec's inspection

@@ -1,14 +1,11 @@
-"""Where in a TOML text a key stands: the parser of the standard library does not tell.
-
-The text has been parsed already, so only what decides about lines is looked at: strings, brackets, comments, headers
-of tables and keys at the beginning of a line. A key inside an inline table has the line of the key that the table
-belongs to.
-"""
+"""A TOML file's values, and where in it a key stands: the parser of the standard library does not tell."""
 
 from __future__ import annotations
 
+import difflib
 import re
-from typing import TYPE_CHECKING, Final
+import tomllib
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +17,7 @@ _BARE_OR_QUOTED: Final = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
 _KEY: Final = rf"{_BARE_OR_QUOTED}(?:\s*\.\s*{_BARE_OR_QUOTED})*"
 _HEADER: Final = re.compile(rf"\s*(\[\[?)\s*({_KEY})\s*\]\]?")
 _ASSIGNMENT: Final = re.compile(rf"\s*({_KEY})\s*=")
-_PART: Final = re.compile(_BARE_OR_QUOTED)
+_PARSER_SAYS: Final = re.compile(r"\s*\(at line (\d+), column \d+\)|\s*\(at end of document\)")
 _TOKENS: Final = re.compile(
     r'"""(?:[^\\]|\\.)*?"{3,5}|'
     r"'''.*?'{3,5}|"
@@ -31,11 +28,46 @@ _TOKENS: Final = re.compile(
 )
 
 
+class TomlError(Exception):
+    """A text is no TOML. ``line`` says where; the message says why."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+def read_toml(raw: bytes) -> tuple[dict[str, Any], Positions]:
+    """The values of a file, and where they stand.
+
+    Raises:
+        TomlError: It is no TOML.
+    """
+    try:
+        text = raw.decode("utf-8")
+        return tomllib.loads(text), Positions(text.replace("\r\n", "\n"))
+    except UnicodeDecodeError as error:
+        raise TomlError(raw.count(b"\n", 0, error.start) + 1, "is not UTF-8; save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        found = _PARSER_SAYS.search(str(error))
+        line = int(found[1]) if found and found[1] else text.count("\n") + 1
+        raise TomlError(line, f"no TOML: {_PARSER_SAYS.sub('', str(error))}") from None
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """The hint for a key that is not known."""
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {found[0]}?" if found else f"known are {', '.join(sorted(known))}"
+
+
 class Positions:
-    """The lines of a text's keys and tables."""
+    """The lines of a text's keys and tables.
+
+    The text has been parsed already, so only what decides about lines is looked at: strings, brackets, comments,
+    headers of tables and keys at the beginning of a line. A key inside an inline table has the line of the key that the
+    table belongs to.
+    """
 
     def __init__(self, text: str) -> None:
-        """Look through a text that is valid TOML."""
         self._lines: dict[Path, int] = {(): 1}
         self._counts: dict[Path, int] = {}
         self._table: Path = ()
@@ -78,7 +110,12 @@ class Positions:
 
 
 def _parts(key: str) -> tuple[str, ...]:
-    return tuple(part.strip("\"'") for part in _PART.findall(key))
+    parts: list[str] = []
+    here: Any = tomllib.loads(f"{key} = 0")
+    while isinstance(here, dict):
+        ((part, here),) = here.items()
+        parts.append(part)
+    return tuple(parts)
 
 
 def _logical_lines(text: str) -> Iterable[tuple[int, str]]:

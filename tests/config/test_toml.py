@@ -22,7 +22,7 @@ def refused(path: Path, content: str | bytes) -> str:
     [
         ("\n\nstate_dir = \n", ", line 3: no TOML: Invalid value"),
         ('state_dir = "a"\nstate_dir = "b"\n', ", line 2: no TOML: Cannot overwrite a value"),
-        ('socket = "a', ", at its end: no TOML: "),
+        ('socket = "a', ", line 1: no TOML: "),
         ('# hello\nsate_dir = "x"\n', ", line 2, sate_dir: unknown key; did you mean state_dir?"),
         (
             "zzz = 1\n",
@@ -37,8 +37,8 @@ def refused(path: Path, content: str | bytes) -> str:
         ('http = "9464"\n', ", line 1, http: '9464' is not HOST:PORT"),
         ('log_format = "xml"\n', ", line 1, log_format: 'xml' is none of auto, console, json"),
         ("socket = 2026-01-01\n", ", line 1, socket: has to be a string, not a date or time"),
-        ('"\\n\\u001b[2J" = 1\n', ", \\x0a\\x1b[2J: unknown key"),
-        (b"socket = '\xff'\n", ": is not UTF-8 at byte 10"),
+        ('"\\n\\u001b[2J" = 1\n', ", line 1, \\x0a\\x1b[2J: unknown key"),
+        (b"socket = '\xff'\n", ", line 1: is not UTF-8; save it as UTF-8"),
     ],
 )
 def test_a_bad_file_is_refused_with_line_key_and_reason(tmp_path: Path, content: str | bytes, said: str) -> None:
