@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core.custody.files.chain import Gap, KeptChain
 from sidecar.core.custody.files.manifest import Manifest, Segment
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer
 from sidecar.store import codec
-from sidecar.store.database import open_reader, reading, understood
+from sidecar.store.database import Reader, understood
 from sidecar.store.reader import column, session_hash
 
 if TYPE_CHECKING:
@@ -27,46 +26,27 @@ MAX_CHAINS: Final = 2000
 _NAMES: Final = ":session IN (file, file_name, file_stem, session) OR session = :hash"
 
 
-class ChainReader:
-    """Answers questions about kept chains, beside a running sidecar or without one."""
+class ChainReader(Reader):
+    """Answers questions about kept chains."""
 
     def __init__(self, path: Path) -> None:
-        """Open the database file for reading only.
-
-        Raises:
-            StoreError: It is missing, not readable, damaged or of another schema.
-        """
-        self._path = path
-        self._lock = threading.Lock()
-        self._read = open_reader(path)
-        self._watched_ns = self._last_watch()
-
-    def close(self) -> None:
-        """Let go of the file."""
-        with self._lock:
-            self._read.close()
+        super().__init__(path)
+        rows = self._rows("SELECT at_ns FROM watched")
+        self._watched_ns = int(rows[0][0]) if rows else 0
 
     def recall(self, file: str) -> KeptChain | None:
         """The chain of that file, or None."""
-        rows = self._query("SELECT body FROM chains WHERE file = ?", (column(file),))
+        rows = self._rows("SELECT body FROM chains WHERE file = ?", (column(file),))
         return self._chain(file, rows[0][0]) if rows else None
 
     def files(self, session: str) -> tuple[str, ...]:
         """The files that go by this name: a path, a name with or without its ending, a session key or its hash."""
         conditions = {"session": column(session), "hash": column(session_hash(session))}
-        rows = self._query(f"SELECT file FROM chains WHERE {_NAMES} ORDER BY file", conditions)  # noqa: S608 - constants
+        rows = self._rows(f"SELECT file FROM chains WHERE {_NAMES} ORDER BY file", conditions)  # noqa: S608 - constants
         return tuple(row[0].decode("utf-8", "surrogatepass") for row in rows)
 
-    def _last_watch(self) -> int:
-        rows = self._query("SELECT at_ns FROM watched", ())
-        return int(rows[0][0]) if rows else 0
-
-    def _query(self, sql: str, parameters: Any) -> list[Any]:  # noqa: ANN401 - as sqlite3 takes and gives them
-        with self._lock, reading(self._path):
-            return self._read.execute(sql, parameters).fetchall()
-
     def _chain(self, file: str, body: str) -> KeptChain:
-        with understood(self._path, f"chain of {file}"):
+        with understood(self.path, f"chain of {file}"):
             chain = decode(file, body)
         return replace(chain, watched_ns=max(chain.watched_ns, self._watched_ns))
 

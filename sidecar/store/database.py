@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 import zlib
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from sidecar.store.errors import (
     StoreCorruptError,
@@ -84,6 +85,35 @@ def open_reader(path: Path, *, before_writing: bool = False) -> sqlite3.Connecti
             connection.close()
             raise
     return connection
+
+
+class Reader:
+    """An open store that is only read, beside a running sidecar or without one. Safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the database file.
+
+        Raises:
+            StoreError: It is missing, not readable, damaged or of another schema.
+        """
+        self.path = path
+        self._read = open_reader(path)
+        self._read_lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._read_lock:
+            self._read.close()
+
+    def _rows(self, sql: str, parameters: Any = ()) -> list[Any]:  # noqa: ANN401 - as sqlite3 takes and gives them
+        with self._read_lock, reading(self.path):
+            return self._read.execute(sql, parameters).fetchall()
 
 
 def lock_store(path: Path) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from sidecar.store.printable import clean_json
 from sidecar.words import detail, sentence
 
 if TYPE_CHECKING:
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.facts.process import Process
     from sidecar.core.facts.reasons import Reason
     from sidecar.core.policy.budget import BudgetUse
     from sidecar.store.stored import PageRecord, StoredIncident
@@ -51,34 +51,12 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
             "run_id": incident.run.run_id,
             "run": {"kind": incident.run.kind, "name": incident.run.name},
             "trace_id": incident.run.trace_id,
-            "writers": [
-                {
-                    "kind": w.kind,
-                    "name": w.name,
-                    "pid": w.pid,
-                    "bytes": w.bytes,
-                    "own": w.own,
-                    "run_id": w.run_id,
-                    "did": w.did,
-                    "may": w.may,
-                    "rule": w.rule,
-                    "exe": w.exe,
-                    "uid": None if w.uid < 0 else w.uid,
-                }
-                for w in incident.writers
-            ],
+            "writers": [{**_fields(w), "uid": None if w.uid < 0 else w.uid} for w in incident.writers],
             "unexplained": [
-                {
-                    "offset": u.offset,
-                    "length": u.length,
-                    "pid": u.pid,
-                    "exe": u.exe,
-                    "processes": [_process(p) for p in u.processes],
-                }
-                for u in incident.unexplained
+                {**_fields(u), "processes": [_fields(process) for process in u.processes]} for u in incident.unexplained
             ],
-            "fence": _fingerprint(incident.fence),
-            "current": _fingerprint(incident.current),
+            "fence": _fields(incident.fence),
+            "current": _fields(incident.current),
             "recovery": {
                 "outcome": incident.recovery.outcome.value,
                 "mode": incident.recovery.mode.value,
@@ -91,17 +69,7 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
                 "lock_waits": incident.recovery.lock_waits,
                 "unproven": incident.recovery.unproven,
             },
-            "history": [
-                {
-                    "at": iso_utc(h.at_ns),
-                    "verdict": h.verdict.value,
-                    "outcome": h.outcome.value,
-                    **reason_json(h.reason),
-                    "count": h.count,
-                    "turn_lost": h.turn_lost,
-                }
-                for h in stored.history
-            ],
+            "history": [{**_fields(change), **reason_json(change.reason)} for change in stored.history],
             "page": _page(stored.page),
             "pages": [_page(page) for page in stored.pages],
             "gateway": {
@@ -121,29 +89,17 @@ def reason_json(reason: Reason | None) -> dict[str, Any]:
     return {"reason": sentence(reason), **{f"reason_{name}": value for name, value in plain.items()}}
 
 
-def _process(process: Process) -> dict[str, Any]:
-    return {
-        "pid": process.pid,
-        "started_at": iso_utc(process.started_at_ns),
-        "exe": process.exe,
-        "cgroup": process.cgroup,
-        "container": process.container,
-        "uid": process.uid,
-    }
+def _fields(value: object) -> dict[str, Any]:
+    """All fields of a value; a time ``..at_ns`` becomes ``..at`` in ISO 8601."""
+    found: dict[str, Any] = msgspec.to_builtins(value)
+    times = {name.removesuffix("_ns"): iso_utc(found.pop(name)) for name in list(found) if name.endswith("at_ns")}
+    return found | times
 
 
 def _page(page: PageRecord) -> dict[str, Any]:
-    return {
-        "about": page.about,
-        "due": page.due,
-        "sent": page.sent,
-        "attempts": page.attempts,
-        "last_error": page.last_error,
-        "due_at": iso_utc(page.due_at_ns),
-        "sent_at": iso_utc(page.sent_at_ns),
-        "gave_up": page.gave_up,
-        "covered_by": page.covered_by,
-    }
+    fields = {**_fields(page), "due": page.due, "sent": page.sent, "gave_up": page.gave_up}
+    del fields["gave_up_at"]
+    return fields
 
 
 def _budget_use(budget_use: BudgetUse | None) -> dict[str, Any] | None:
@@ -155,15 +111,4 @@ def _budget_use(budget_use: BudgetUse | None) -> dict[str, Any] | None:
         "period_seconds": budget_use.period_ns / 1_000_000_000,
         "used": budget_use.used,
         "free_at": iso_utc(budget_use.free_at_ns),
-    }
-
-
-def _fingerprint(fingerprint: Fingerprint) -> dict[str, Any]:
-    return {
-        "exists": fingerprint.exists,
-        "dev": fingerprint.dev,
-        "ino": fingerprint.ino,
-        "size": fingerprint.size,
-        "mtime_ns": fingerprint.mtime_ns,
-        "ctime_ns": fingerprint.ctime_ns,
     }

@@ -36,25 +36,31 @@ class PageRecord:
 
     Attributes:
         about: What it tells of; None for no page at all.
-        due: Somebody is to be told.
-        sent: Every destination took it.
-        attempts: How often it was tried.
-        last_error: Why the last attempt failed; empty when it did not.
         due_at_ns: When it became due, nanoseconds since the epoch; 0 when it did not.
         sent_at_ns: When the last destination took it; 0 before.
         gave_up_at_ns: When the attempts ended without success; 0 otherwise.
+        attempts: How often it was tried.
+        last_error: Why the last attempt failed; empty when it did not.
         covered_by: Id of an incident of the same session whose page tells of this one too; empty for a page of its own.
     """
 
     about: Subject | None = None
-    due: bool = False
-    sent: bool = False
-    attempts: int = 0
-    last_error: str = ""
     due_at_ns: int = 0
     sent_at_ns: int = 0
     gave_up_at_ns: int = 0
+    attempts: int = 0
+    last_error: str = ""
     covered_by: str = ""
+
+    @property
+    def due(self) -> bool:
+        """Somebody is to be told."""
+        return bool(self.due_at_ns)
+
+    @property
+    def sent(self) -> bool:
+        """Every destination took it."""
+        return bool(self.sent_at_ns)
 
     @property
     def gave_up(self) -> bool:
@@ -103,16 +109,8 @@ class StoredIncident:
         return self.pages[0] if self.pages else PageRecord()
 
 
-@dataclass(frozen=True, slots=True)
-class DuePage:
-    """A page that waits to be sent.
+class DuePage(NamedTuple):
+    """A page that waits to be sent, and how far it is."""
 
-    Attributes:
-        incident: Its incident.
-        key: Which page it is.
-        page: How far it is.
-    """
-
-    incident: Incident
     key: PageKey
     page: PageRecord

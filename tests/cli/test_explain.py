@@ -133,9 +133,9 @@ def test_there_is_always_advice(verdict: Verdict, outcome: Outcome) -> None:
     ("page", "words"),
     [
         (PageRecord(), "none"),
-        (PageRecord(due=True), "due and not sent, 0 attempts"),
-        (PageRecord(due=True, sent=True, attempts=2, sent_at_ns=NOON), "sent 2026-06-01T12:00:00.000000Z, 2 attempts"),
-        (PageRecord(due=True, attempts=6, last_error="no", gave_up_at_ns=NOON), "given up, 6 attempts: no"),
+        (PageRecord(due_at_ns=NOON), "due and not sent, 0 attempts"),
+        (PageRecord(due_at_ns=NOON, sent_at_ns=NOON, attempts=2), "sent 2026-06-01T12:00:00.000000Z, 2 attempts"),
+        (PageRecord(due_at_ns=NOON, attempts=6, last_error="no", gave_up_at_ns=NOON), "given up, 6 attempts: no"),
     ],
 )
 def test_the_state_of_a_page_is_one_phrase(page: PageRecord, words: str) -> None:

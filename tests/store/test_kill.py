@@ -61,7 +61,7 @@ def test_every_save_that_returned_is_there_after_kill_9(path: Path, clock: Clock
         assert len(found) <= len(told) + 1
         assert store.left_open == len(found)
         assert {s.incident.closed_at_ns for s in found.values()} == {clock.now_ns}
-        assert {s.incident.incident_id for s in store.pending_pages()} == found.keys()
+        assert {s.key.incident_id for s in store.pending_pages()} == found.keys()
     with sqlite3.connect(path) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     database.close()

@@ -13,7 +13,7 @@ from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
 
 
 def test_the_public_form_has_everything_that_is_promised() -> None:
-    page = PageRecord(Subject.TAKEOVER, due=True, sent=True, attempts=2, due_at_ns=NOON, sent_at_ns=NOON + SECOND)
+    page = PageRecord(Subject.TAKEOVER, attempts=2, due_at_ns=NOON, sent_at_ns=NOON + SECOND)
     body = incident_json(StoredIncident(foreign(), (page,)))
     assert body["id"] == foreign().incident_id
     assert body["session_file"] == SESSION_FILE
