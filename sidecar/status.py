@@ -29,15 +29,12 @@ class GatewayStatus:
     """One OpenClaw process.
 
     Attributes:
-        pid: Process id.
         linked: It carries the preload and is connected.
         version: OpenClaw's version; empty when not known.
         adapter: See `sidecar.core.facts.gateway.Adapter`.
         can_reload: Its runs can be made to read their session file again.
         reason: What the preload says about the adapter it found; for a process without one, how it was noticed.
         threads: How many links it has (worker threads have their own).
-        messages: Messages received.
-        gaps: Gaps in their sequence.
         lost: Messages that its preload had to drop.
         preload: Version of its preload; empty for a process without one.
         preload_fits: That version is this sidecar's, or there is no preload.
@@ -64,10 +61,6 @@ class WatchStatus:
     """The inotify side.
 
     Attributes:
-        directories: Sessions directories watched.
-        files: Session files known.
-        events: Events read.
-        overflows: Times the kernel's queue overflowed.
         file_system: The type of the file system with the state directory; empty when it can't be told.
         blind: What that can't report; empty when nothing is known to be missing.
         backlog_bytes: File events that the kernel keeps for us.
@@ -91,15 +84,11 @@ class WitnessStatus:
     """The kernel's word on who wrote (``--who kernel``).
 
     Attributes:
-        wanted: It was asked for.
         on: A canary has proven it, and it is listened to.
         settled: It has been listened to everywhere for so long that a verdict can rest on it.
         reason: Why not, or not everywhere; empty when all is well.
         pidfd: The kernel gives a descriptor of the writing process, too.
-        directories: Sessions directories listened to.
-        events: Events read.
         unknown: Events whose process was gone before it could be looked at, or was not told.
-        overflows: Times that the kernel's queue was full.
     """
 
     wanted: bool = False
@@ -118,8 +107,6 @@ class PageStatus:
     """Notifications since the start.
 
     Attributes:
-        destinations: How many are configured.
-        sent: Delivered to every destination.
         failed: Given up.
         pending: Waiting for a (further) attempt.
         last_error: What the last failed attempt said; empty when none failed.
@@ -139,7 +126,6 @@ class PolicyStatus:
     Attributes:
         file: Where it is read from; empty for the built-in one.
         digest: Start of the SHA-256 of what was read, or ``built-in``.
-        rules: How many rules it has.
         loaded_at_ns: When it was taken, nanoseconds since the epoch.
         good: The file as it was read last was taken.
         error: Why it was not: file, line and reason; empty when it was.
@@ -155,14 +141,7 @@ class PolicyStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetStatus:
-    """A budget of recoveries; of those of sessions the one with the least left.
-
-    Attributes:
-        scope: session or gateway.
-        limit: How many there may be in a period.
-        period_seconds: How long that is.
-        left: How many there may still be now.
-    """
+    """A budget of recoveries; of those of sessions the one with the least left. ``scope`` is session or gateway."""
 
     scope: str
     limit: int
@@ -172,13 +151,7 @@ class BudgetStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseStatus:
-    """An operator wants no recoveries for a while.
-
-    Attributes:
-        reason: Why, in the operator's words.
-        since_ns: When it was asked for, nanoseconds since the epoch.
-        until_ns: When it ends by itself.
-    """
+    """An operator wants no recoveries for a while; times in nanoseconds since the epoch."""
 
     reason: str
     since_ns: int
@@ -208,11 +181,7 @@ class ExportStatus:
 class HaltStatus:
     """Times in which the sidecar itself did not run: stopped, given no processor, or held up by a disk.
 
-    Attributes:
-        count: How many, since the start.
-        seconds: How long in all.
-        since_ns: When the last one began, nanoseconds since the epoch; 0 when there was none.
-        until_ns: When it ended, likewise.
+    The last one, in nanoseconds since the epoch; 0 when there was none.
     """
 
     count: int = 0
@@ -226,29 +195,17 @@ class Status:
     """The whole of it.
 
     Attributes:
-        version: The sidecar's.
-        pid: The sidecar's.
         mode: recover or observe.
         started_at_ns: Nanoseconds since the epoch.
         ready: The socket is open, the watch is in place and the store answers.
-        state_dir: The gateway's state directory.
-        data_dir: The sidecar's own.
         socket: Where gateways link.
         http: Host and port of the API.
-        gateways: The processes seen.
         windows: Fences set now.
         custody_unknown: Fenced files of which custody is unknown now.
         custody_losses: Times that custody became unknown, by reason.
         incidents: Incidents in the store, by verdict.
         rejected: Bad input of any kind, by reason.
-        watch: The inotify side.
-        kernel: The kernel's word on who wrote.
-        pages: Notifications.
-        policy: The policy in force.
-        budgets: Its budgets; empty when it has none.
-        pause: The pause in force; None when there is none.
         storm_until_ns: Until when a storm stops recovery, nanoseconds since the epoch; 0 when none does.
-        halts: Times in which the sidecar itself did not run.
         exports: The signals that have a backend (traces, metrics, logs), and how their exports fare.
         problems: What an operator should mend; empty when all is well.
     """

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 class ReadFile(Value, frozen=True, kw_only=True):
     """Read the file and answer with `sidecar.core.events.SnapshotTaken`.
 
-    Attributes:
-        settle: First have every link report what it has done so far. Without it the answer must be immediate.
+    With ``settle`` every link first reports what it has done so far. Without it the answer must be immediate.
     """
 
     file: str
@@ -31,8 +30,7 @@ class ReadFile(Value, frozen=True, kw_only=True):
 class SaveIncident(Value, frozen=True, kw_only=True):
     """The incident is new or has changed; the pages that it names are due from then on. One for each incident.
 
-    Attributes:
-        spent_at_ns: With it a recovery of its session is counted, at this time; 0 when none is.
+    With ``spent_at_ns`` a recovery of its session is counted, at this time; 0 when none is.
     """
 
     incident: Incident
@@ -42,8 +40,7 @@ class SaveIncident(Value, frozen=True, kw_only=True):
 class Approve(Value, frozen=True, kw_only=True):
     """Command the preload to move this window's fence from exactly ``fence`` to exactly ``current``.
 
-    Attributes:
-        ask: The question that this answers; empty when it is pushed ahead of one.
+    ``ask`` is the question that this answers; empty when it is pushed ahead of one.
     """
 
     link: str
@@ -72,12 +69,7 @@ class Refuse(Value, frozen=True, kw_only=True):
 
 
 class AnswerWait(Value, frozen=True, kw_only=True):
-    """Tell a run that did not get the session lock in time whether it may wait on.
-
-    Attributes:
-        granted: It may; else the lock timeout takes its course.
-        reason: Why.
-    """
+    """Tell a run that did not get the session lock in time whether it may wait on."""
 
     link: str
     window: str
@@ -114,11 +106,7 @@ class KeepRecording(Value, frozen=True, kw_only=True):
 
 
 class ReportIllegalStep(Value, frozen=True, kw_only=True):
-    """A window was to take a step that its state does not allow; its custody is lost. Log it.
-
-    Attributes:
-        reason: Window, state and step.
-    """
+    """A window was to take a step that its state does not allow; its custody is lost. Log it."""
 
     window: str
     reason: Reason
@@ -130,19 +118,7 @@ Command = Approve | Withdraw | Refuse | AnswerWait
 Record = SaveIncident | KeepChains | KeepRecording
 """What is put on disk."""
 
-Decision = (
-    ReadFile
-    | SaveIncident
-    | Approve
-    | Withdraw
-    | Refuse
-    | AnswerWait
-    | CheckLineage
-    | RecallChain
-    | KeepChains
-    | KeepRecording
-    | ReportIllegalStep
-)
+Decision = Command | Record | ReadFile | CheckLineage | RecallChain | ReportIllegalStep
 
 
 def once_each(decisions: Iterable[Decision]) -> list[Decision]:

@@ -116,10 +116,6 @@ class Engine:
         """All open holds, as the end of the sidecar cuts them short."""
         return self.registry.locks.open_holds(at_ns)
 
-    def linked_pids(self) -> set[int]:
-        """The processes that have a link."""
-        return self.registry.linked_pids()
-
     @property
     def gateways(self) -> tuple[Gateway, ...]:
         """The linked processes."""

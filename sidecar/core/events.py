@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.core.facts.value import Value
+from sidecar.core.questions import AtFence, CheckAsked, WaitAsked
 
 if TYPE_CHECKING:
     from sidecar.core.custody.files.account import FileAccount
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from sidecar.core.facts.change import Change
     from sidecar.core.facts.content import Snapshot
     from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.facts.gateway import Gateway, Run
+    from sidecar.core.facts.gateway import Gateway
     from sidecar.core.facts.loss import Loss
     from sidecar.core.facts.process import Act, Process
     from sidecar.core.facts.reasons import Reason
@@ -39,11 +40,7 @@ class LinkLost(Value, frozen=True, kw_only=True):
 class AccountBroken(Value, frozen=True, kw_only=True):
     """Reports or file events may have been lost, so nothing may be assumed of the time before (rule 5).
 
-    Attributes:
-        loss: The class of the reason.
-        reason: What happened.
-        at_ns: When it was noticed.
-        file: The one file that it is about; empty when every file is touched.
+    An empty ``file`` means every file.
     """
 
     loss: Loss
@@ -52,15 +49,8 @@ class AccountBroken(Value, frozen=True, kw_only=True):
     file: str = ""
 
 
-class FenceSet(Value, frozen=True, kw_only=True):
+class FenceSet(AtFence, frozen=True, kw_only=True):
     """A run recorded a fingerprint: when it released the lock, or after a write of its own."""
-
-    link: str
-    window: str
-    file: str
-    fence: Fingerprint
-    run: Run
-    at_ns: int
 
 
 class FenceClosed(Value, frozen=True, kw_only=True):
@@ -158,9 +148,6 @@ class SnapshotTaken(Value, frozen=True, kw_only=True):
     """The file was read, asked for by `sidecar.core.decisions.ReadFile`.
 
     Attributes:
-        file: Its path.
-        snapshot: What it holds.
-        at_ns: When.
         settled: No reports were outstanding.
         over: Windows that their runs were done with when it had been taken; word of that follows.
     """
@@ -172,53 +159,36 @@ class SnapshotTaken(Value, frozen=True, kw_only=True):
     over: tuple[str, ...] = ()
 
 
-class VerdictAsked(Value, frozen=True, kw_only=True):
-    """A gateway stands at its check with a difference and waits.
+class VerdictAsked(CheckAsked, frozen=True, kw_only=True):
+    """A gateway stands at its check with a difference and waits. Its ``at_ns`` is by the gateway's clock.
 
     The snapshot was taken after every report that came before the question, and while the run held the lock.
-    ``unheard`` when another linked process may still have something to say about it.
 
     Attributes:
-        at_ns: By the gateway's clock, which is that of the machine only as of the gateway's start.
-        heard_ns: By the sidecar's, which pauses, budgets and storms go by; 0 in recordings of before there was this.
+        unheard: Another linked process may still have something to say about it.
+        heard_ns: By the sidecar's clock, which pauses, budgets and storms go by; 0 in recordings of before there was
+            this. The gateway's is that of the machine only as of the gateway's start.
     """
 
-    ask: str
-    link: str
-    window: str
-    file: str
-    fence: Fingerprint
-    current: Fingerprint
-    run: Run
     snapshot: Snapshot
-    at_ns: int
     unheard: bool = False
     heard_ns: int = 0
 
 
-class LockTimedOut(Value, frozen=True, kw_only=True):
+class LockTimedOut(WaitAsked, frozen=True, kw_only=True):
     """A fenced run did not get the session lock in time, and waits for word whether it may wait on.
 
     The snapshot was taken after every report that came before the question; ``unheard`` and ``heard_ns`` as in
     `VerdictAsked`.
 
     Attributes:
-        waited_ns: Since it first asked for the lock.
         holder_pid: What the lock file says; 0 when there is none any more, or nothing in it.
         holder_exe: The executable of that process; empty when not known.
     """
 
-    ask: str
-    link: str
-    window: str
-    file: str
-    fence: Fingerprint
-    run: Run
     snapshot: Snapshot
-    waited_ns: int
     holder_pid: int
     holder_exe: str
-    at_ns: int
     unheard: bool = False
     heard_ns: int = 0
 
@@ -235,10 +205,7 @@ class LockWaitEnded(Value, frozen=True, kw_only=True):
 class AnswerLate(Value, frozen=True, kw_only=True):
     """A gateway stopped waiting for the answer to a question, or the answer came after that. It was not obeyed.
 
-    Attributes:
-        ask: The question.
-        waited_ns: From the question until then.
-        heard_ns: When the sidecar heard it, by its own clock.
+    It waited ``waited_ns``, by its own clock; ``heard_ns`` is when the sidecar heard it, by its own.
     """
 
     ask: str
@@ -261,8 +228,7 @@ class SidecarHalted(Value, frozen=True, kw_only=True):
 class CommandWithheld(Value, frozen=True, kw_only=True):
     """A command was not given, for its intent could not be put on disk (rule 6). A question still waits for its answer.
 
-    Attributes:
-        ask: The question; empty where the command was to be pushed ahead of one.
+    ``ask`` is empty where the command was to be pushed ahead of a question.
     """
 
     link: str
@@ -274,8 +240,7 @@ class CommandWithheld(Value, frozen=True, kw_only=True):
 class RecoveryApplied(Value, frozen=True, kw_only=True):
     """The preload obeyed a command, or refused it because something differed.
 
-    Attributes:
-        records: Ids of the records that came in between fence and now; all must stay on the path to the root.
+    ``records`` are the ids of those that came in between fence and now; all must stay on the path to the root.
     """
 
     window: str
@@ -289,16 +254,10 @@ class RecoveryApplied(Value, frozen=True, kw_only=True):
     at_ns: int
 
 
-class TurnTripped(Value, frozen=True, kw_only=True):
+class TurnTripped(AtFence, frozen=True, kw_only=True):
     """The gateway's own fence stopped the turn. ``unheard`` and ``heard_ns`` as in `VerdictAsked`."""
 
-    link: str
-    window: str
-    file: str
-    fence: Fingerprint
-    run: Run
     snapshot: Snapshot
-    at_ns: int
     unheard: bool = False
     heard_ns: int = 0
 
@@ -306,8 +265,7 @@ class TurnTripped(Value, frozen=True, kw_only=True):
 class LineageChecked(Value, frozen=True, kw_only=True):
     """The history after a recovery was read: which of the records that came in between are off the path.
 
-    Attributes:
-        problem: Why it could not be read; empty when it was.
+    ``problem`` says why it could not be read; empty when it was.
     """
 
     window: str
@@ -347,7 +305,6 @@ class GatewayLogged(Value, frozen=True, kw_only=True):
         session: Hash of the session key that it names; likewise.
         what: A short name for the line, such as ``lane task error``.
         waited_ns: How long the user had waited by then; 0 when the line does not tell.
-        at_ns: When it was written.
         takeover: It says that the gateway's own fence stopped the turn.
     """
 
@@ -384,37 +341,11 @@ class PauseChanged(Value, frozen=True, kw_only=True):
     at_ns: int
 
 
-Event = (
-    LinkOpened
-    | LinkLost
-    | AccountBroken
-    | FenceSet
-    | FenceClosed
-    | FileChanged
-    | LockTaken
-    | LockReleased
-    | LockFileSeen
-    | LockFileGone
-    | FingerprintChanged
-    | KernelListening
-    | KernelAccess
-    | KernelDrained
-    | KernelOverflowed
-    | SnapshotTaken
-    | VerdictAsked
-    | LockTimedOut
-    | LockWaitEnded
-    | AnswerLate
-    | SidecarHalted
-    | CommandWithheld
-    | RecoveryApplied
-    | TurnTripped
-    | LineageChecked
-    | ChainRecalled
-    | AccountRecalled
-    | TimePassed
-    | GatewayLogged
-    | TimelineNote
-    | PolicyChanged
-    | PauseChanged
-)
+_OfLinks = LinkOpened | LinkLost | AccountBroken | FileChanged | GatewayLogged | TimelineNote
+_OfWindows = FenceSet | FenceClosed | VerdictAsked | AnswerLate | CommandWithheld | RecoveryApplied | TurnTripped
+_OfLocks = LockTaken | LockReleased | LockFileSeen | LockFileGone | LockTimedOut | LockWaitEnded
+_OfFiles = FingerprintChanged | SnapshotTaken | LineageChecked | ChainRecalled | AccountRecalled
+_OfKernel = KernelListening | KernelAccess | KernelDrained | KernelOverflowed
+_OfSidecar = SidecarHalted | TimePassed | PolicyChanged | PauseChanged
+
+Event = _OfLinks | _OfWindows | _OfLocks | _OfFiles | _OfKernel | _OfSidecar

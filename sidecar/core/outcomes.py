@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sidecar.core.facts.value import Value
 
 if TYPE_CHECKING:
+    from sidecar.core.events import RecoveryApplied
     from sidecar.core.facts.change import Change
     from sidecar.core.facts.gateway import Gateway, Run
     from sidecar.core.facts.loss import Loss
@@ -94,8 +95,6 @@ class WindowEnded(Value, frozen=True, kw_only=True):
     """A window is over.
 
     Attributes:
-        gateway: Whose it was.
-        opened_at_ns: When it opened.
         partial: Its beginning was not seen, so `opened_at_ns` is that of the first word of it.
         incident: What it met; None when nothing.
         final: Nothing more comes of it; else its history is read, and `WindowSettled` follows.
@@ -190,21 +189,10 @@ class RecoveryWithheld(Value, frozen=True, kw_only=True):
 
 
 class RecoveryAnswered(Value, frozen=True, kw_only=True):
-    """The preload obeyed a command to move a fence, or refused it.
+    """The preload obeyed a command to move a fence, or refused it. ``run`` is None where the window is not known."""
 
-    Attributes:
-        pushed: The command came ahead of the question.
-        latency_ns: From the question, by the gateway's clock.
-        records: How many records came in between fence and now.
-    """
-
-    window: str
+    answer: RecoveryApplied
     run: Run | None
-    applied: bool
-    pushed: bool
-    latency_ns: int
-    records: int
-    at_ns: int
 
 
 class TurnLost(Value, frozen=True, kw_only=True):
@@ -231,14 +219,10 @@ class HoldEnded(Value, frozen=True, kw_only=True):
     """A linked process holds a session lock no more.
 
     Attributes:
-        file: The session file.
-        writer: The holder.
         previous: The holder before it; None when not known.
         since_ns: When the lock was acquired.
         wait_ns: How long the holder had waited for it; None when its beginning was not reported.
-        at_ns: When the hold ended.
         held_ns: How long it lasted, as the holder measured it.
-        ending: How it ended.
     """
 
     file: str
@@ -265,21 +249,10 @@ class CustodyLost(Value, frozen=True, kw_only=True):
     at_ns: int
 
 
-AnyOutcome = (
-    WindowOpened
-    | FenceMoved
-    | WindowEnded
-    | WindowSettled
-    | ChangesJudged
-    | UnexplainedFound
-    | VerdictGiven
-    | IncidentChanged
-    | RecoveryWithheld
-    | RecoveryAnswered
-    | TurnLost
-    | TakeoverReported
-    | HoldEnded
-    | LockTimeoutSettled
-    | CustodyLost
-)
+_OfWindows = WindowOpened | FenceMoved | WindowEnded | WindowSettled | TurnLost | CustodyLost
+_OfVerdicts = ChangesJudged | UnexplainedFound | VerdictGiven | IncidentChanged
+_OfRecoveries = RecoveryWithheld | RecoveryAnswered | TakeoverReported
+_OfLocks = HoldEnded | LockTimeoutSettled
+
+AnyOutcome = _OfWindows | _OfVerdicts | _OfRecoveries | _OfLocks
 """The whole set. (`sidecar.core.verdict.incident.Outcome` is what became of a recovery.)"""

@@ -10,6 +10,7 @@ import structlog
 
 from sidecar.core import events as ev
 from sidecar.core.custody.lineage import off_path
+from sidecar.driver.tasks import Tasks
 from sidecar.watch.records import parse_records, read_lines
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class LineageCheck:
         """Nothing is read; ``tell`` gets a `sidecar.core.events.LineageChecked` for each check."""
         self._tell = tell
         self._now_ns = now_ns
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._stopped = False
 
     def check(self, decision: CheckLineage) -> None:
@@ -44,25 +45,18 @@ class LineageCheck:
         if self._stopped or sum(map(len, lines)) <= LONG_BYTES:
             self._checked(decision, _missing(lines, decision.records))
             return
-        task = asyncio.create_task(self._check_long(decision, lines))
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
+        _ = self._tasks.spawn(self._check_long(decision, lines))
 
     async def stop(self) -> None:
         """Wait for what is under way: a recovery without a look at its history has no outcome."""
         self._stopped = True
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.finish()
 
     async def _check_long(self, decision: CheckLineage, lines: list[bytes]) -> None:
         self._checked(decision, await asyncio.to_thread(_missing, lines, decision.records))
 
     def _checked(self, decision: CheckLineage, missing: tuple[str, ...], problem: str = "") -> None:
         self._tell(ev.LineageChecked(window=decision.window, missing=missing, problem=problem, at_ns=self._now_ns()))
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("history_failed", exc_info=task.exception())
 
 
 def _missing(lines: list[bytes], wanted: tuple[str, ...]) -> tuple[str, ...]:

@@ -23,7 +23,6 @@ class Records(Protocol):
         Raises:
             SidecarError: Nothing of it is on disk.
         """
-        ...
 
 
 class Chains(Protocol):
@@ -31,7 +30,6 @@ class Chains(Protocol):
 
     def recall(self, file: str) -> KeptChain | None:
         """What was kept of this file."""
-        ...
 
 
 class Listener(Protocol):
@@ -39,19 +37,15 @@ class Listener(Protocol):
 
     def event(self, event: Event) -> None:
         """The core was told something."""
-        ...
 
     def within(self, event: Event) -> AbstractContextManager[None]:
         """What is logged in this context is about this event."""
-        ...
 
     def outcome(self, outcome: AnyOutcome) -> None:
         """This came of the event that the core was told last."""
-        ...
 
     def answered(self, seconds: float) -> None:
         """A gateway's question was answered so long after it arrived."""
-        ...
 
 
 class Link(Protocol):
@@ -60,15 +54,12 @@ class Link(Protocol):
     @property
     def name(self) -> str:
         """As events and commands name it."""
-        ...
 
     async def sync(self, bound_seconds: float) -> bool:
         """Wait until the process has reported all that it did so far; False when it does not in time."""
-        ...
 
     def command(self, command: Command) -> bool:
         """Send it; False when the process is gone or does not read."""
-        ...
 
 
 class Links(Protocol):
@@ -76,4 +67,3 @@ class Links(Protocol):
 
     def open_sessions(self) -> Iterable[Link]:
         """All of them."""
-        ...

@@ -7,12 +7,13 @@ dropped, for an answer would be about the next window.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from sidecar.core import events as ev
 from sidecar.core.facts.content import Snapshot
-from sidecar.core.questions import CheckAsked, TurnStopped, WaitAsked
+from sidecar.core.questions import CheckAsked, TurnStopped, WaitAsked, seen
 from sidecar.driver.window_ends import Trip
 from sidecar.watch.lockfile import SUFFIX, read_lock
 from sidecar.watch.processes import executable_of
@@ -20,7 +21,6 @@ from sidecar.watch.processes import executable_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.core import events as ev
     from sidecar.core.engine import Engine
     from sidecar.core.facts.fingerprint import Fingerprint
     from sidecar.core.questions import Question
@@ -42,34 +42,19 @@ class _Waiting:
     gave_up: bool = False
 
 
+@dataclass(eq=False, slots=True)
 class Questions:
-    """Looks at files for gateways that wait."""
+    """Looks at files for gateways that wait; ``_tell`` takes what was asked and seen."""
 
-    def __init__(  # noqa: PLR0917 - the parts of one driver
-        self,
-        tell: Callable[[ev.Event], None],
-        engine: Engine,
-        links: Links,
-        reads: SyncedReads,
-        ends: WindowEnds,
-        tasks: Tasks,
-        listener: Listener,
-        now_ns: Callable[[], int],
-    ) -> None:
-        """No question is open; ``tell`` takes what was asked and seen."""
-        self._tell = tell
-        self._engine = engine
-        self._links = links
-        self._reads = reads
-        self._ends = ends
-        self._tasks = tasks
-        self._listener = listener
-        self._now_ns = now_ns
-        self._waiting: set[_Waiting] = set()
-
-    def __bool__(self) -> bool:
-        """A question is open."""
-        return bool(self._waiting)
+    _tell: Callable[[ev.Event], None]
+    _engine: Engine
+    _links: Links
+    _reads: SyncedReads
+    _ends: WindowEnds
+    _tasks: Tasks
+    _listener: Listener
+    _now_ns: Callable[[], int]
+    _waiting: set[_Waiting] = field(default_factory=set)
 
     async def asked(self, question: Question) -> None:
         """A gateway waits, or its turn was stopped. With a single link there is nothing to wait for."""
@@ -98,13 +83,13 @@ class Questions:
         linked = any(link.name == question.link for link in self._links.open_sessions())
         if waiting.gave_up or not linked or self._fence_of(question.window) != waiting.fence:
             return
+        found: dict[str, Any] = {"snapshot": snapshot, "unheard": not heard, "heard_ns": self._now_ns()}
         if isinstance(question, CheckAsked):
-            self._tell(question.seen(snapshot, heard=heard, heard_ns=self._now_ns()))
+            self._tell(seen(ev.VerdictAsked, question, **found))
         else:
             held = read_lock(Path(question.file + SUFFIX))
             pid, exe = (held.pid, executable_of(held.pid)) if held else (0, "")
-            heard_ns = self._now_ns()
-            self._tell(question.seen(snapshot, holder_pid=pid, holder_exe=exe, heard=heard, heard_ns=heard_ns))
+            self._tell(seen(ev.LockTimedOut, question, holder_pid=pid, holder_exe=exe, **found))
         self._listener.answered(asyncio.get_running_loop().time() - arrived)
 
     async def _stop(self, question: TurnStopped) -> None:
@@ -126,7 +111,7 @@ class Questions:
                 if snapshot is None
                 else "it has changed since the turn was stopped",
             )
-        return question.seen(snapshot, heard=heard, heard_ns=self._now_ns())
+        return seen(ev.TurnTripped, question, snapshot=snapshot, unheard=not heard, heard_ns=self._now_ns())
 
     def _fence_of(self, name: str) -> Fingerprint | None:
         window = self._engine.window(name)

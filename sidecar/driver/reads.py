@@ -44,12 +44,9 @@ class SyncedReads:
     """
 
     def __init__(self, links: Links, drain: Callable[[], None], seen: Callable[[str, Snapshot], None]) -> None:
-        """No look is under way.
+        """No look is under way. ``drain`` takes in what the watch has to say so far.
 
-        Args:
-            links: Those that have to report what was done.
-            drain: Takes in what the watch has to say so far.
-            seen: Told of the file after a look that `settle` asked for, if every link answered and it could be read.
+        ``seen`` is told of the file after a look that `settle` asked for, if every link answered and it could be read.
         """
         self._links = links
         self._drain = drain
@@ -88,11 +85,6 @@ class SyncedReads:
     async def patient(self, file: str) -> tuple[Snapshot, bool]:
         """A look that nobody waits for; returns as `look`."""
         return await self.look(file, "", PATIENT_SECONDS)
-
-    @property
-    def under_way(self) -> bool:
-        """A look that `settle` asked for has not ended."""
-        return bool(self._under_way)
 
     def settle(self, file: str) -> None:
         """Look when all reports about the file are in. One look at a time; a request meanwhile causes one more."""

@@ -20,10 +20,6 @@ class Tasks:
         """No work is under way."""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def __bool__(self) -> bool:
-        """Work is under way."""
-        return bool(self._tasks)
-
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Begin."""
         task = asyncio.create_task(work)

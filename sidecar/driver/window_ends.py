@@ -47,11 +47,6 @@ class WindowEnds:
         """The windows of which it is not told yet that they are over."""
         return set(self._held)
 
-    @property
-    def trips(self) -> tuple[Trip, ...]:
-        """The stopped turns that are being looked at."""
-        return tuple(self._trips.values())
-
     def tripped(self, trip: Trip) -> None:
         """A look at a stopped turn begins."""
         window = trip.unheard.window

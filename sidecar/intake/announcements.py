@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +30,7 @@ from sidecar.watch.tree import printable
 from sidecar.web.hooks import HookRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sidecar.core.facts.content import Snapshot
     from sidecar.core.facts.fingerprint import Fingerprint
@@ -57,36 +57,25 @@ class _Open:
     expiry: asyncio.TimerHandle
 
 
+@dataclass(eq=False, slots=True)
 class Hooks:
-    """The `HookDesk` of the service."""
+    """The `HookDesk` of the service.
 
-    def __init__(  # noqa: PLR0917 - made of its ports
-        self,
-        driver: Driver,
-        state_dir: Path,
-        token_file: Path,
-        now_ns: Callable[[], int],
-        refuse: Callable[[str, str], None],
-        expiry_seconds: float = EXPIRY_SECONDS,
-    ) -> None:
-        """No hook is open.
+    Attributes:
+        _state_dir: Where sessions are.
+        _token_file: Holds the secret.
+        _refuse: Counts bad input and says one line about it.
+        _expiry_seconds: When a begin without an end is given up.
+    """
 
-        Args:
-            driver: Is told of the reports.
-            state_dir: Where sessions are.
-            token_file: Holds the secret.
-            now_ns: The time.
-            refuse: Counts bad input and says one line about it.
-            expiry_seconds: When a begin without an end is given up.
-        """
-        self._driver = driver
-        self._state_dir = state_dir
-        self._token_file = token_file
-        self._now_ns = now_ns
-        self._refuse = refuse
-        self._expiry_seconds = expiry_seconds
-        self._open: dict[str, _Open] = {}
-        self._numbers = itertools.count(1)
+    _driver: Driver
+    _state_dir: Path
+    _token_file: Path
+    _now_ns: Callable[[], int]
+    _refuse: Callable[[str, str], None]
+    _expiry_seconds: float = EXPIRY_SECONDS
+    _open: dict[str, _Open] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def token(self) -> str:
         """The secret, as the file has it now.
@@ -173,41 +162,27 @@ class Hooks:
 
     def _report(self, opened: _Open, ranges: Sequence[HookRange], digests: Sequence[str], snapshot: Snapshot) -> None:
         """Make changes of the ranges: the first one ends the begun call, the others follow it."""
-        change, after, file = opened.change, snapshot.fingerprint, str(opened.file)
-        made: list[Change] = []
-        for number, (where, digest) in enumerate(zip(ranges, digests, strict=True)):
-            made.append(
-                Change(
-                    change_id="hook" if number == 0 else f"hook-{number}",
-                    operation=_operation(where, opened.before.size, after.size),
-                    writer=change.writer,
-                    at_ns=self._now_ns(),
-                    length=where.length,
-                    sha256=digest,
-                    offset=where.offset,
-                    before=opened.before if number == 0 else after,
-                    after=after,
-                    link=change.link,
-                    began=1 if number == 0 else number + 2,
-                    ended=number + 2,
-                )
-            )
-        if not made:
-            nothing = Change(
-                change_id="hook",
-                operation=Operation.METADATA,
-                writer=change.writer,
+        begun, after, file = opened.change, snapshot.fingerprint, str(opened.file)
+        size = opened.before.size
+        made = [
+            replace(
+                begun,
+                change_id="hook" if number == 0 else f"hook-{number}",
+                operation=_operation(where, size, after.size),
                 at_ns=self._now_ns(),
-                before=opened.before,
+                length=where.length,
+                sha256=digest,
+                offset=where.offset,
+                before=opened.before if number == 0 else after,
                 after=after,
-                link=change.link,
-                began=1,
-                ended=2,
+                began=1 if number == 0 else number + 2,
+                ended=number + 2,
             )
-            made.append(nothing)
+            for number, (where, digest) in enumerate(zip(ranges, digests, strict=True))
+        ] or [replace(begun, operation=Operation.METADATA, at_ns=self._now_ns(), after=after, ended=2)]
         for done in made:
             self._driver.handle(ev.FileChanged(file=file, change=done))
-        log.info("hook_ended", name=change.writer.name, file=printable(file), ranges=len(ranges))
+        log.info("hook_ended", name=begun.writer.name, file=printable(file), ranges=len(ranges))
         if after != opened.before:
             moved = ev.FingerprintChanged(file=file, before=opened.before, fingerprint=after, at_ns=self._now_ns())
             self._driver.look_again(moved)

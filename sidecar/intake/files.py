@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,30 +34,26 @@ HINT_SECONDS: Final = 0.25
 """So long after a search for open files there is no other."""
 
 
+@dataclass(eq=False, slots=True)
 class FileIntake:
-    """The `WatchHandler` of the service."""
+    """The `WatchHandler` of the service.
 
-    def __init__(  # noqa: PLR0917 - made of its ports
-        self,
-        driver: Driver,
-        known_gateways: KnownGateways,
-        kernel_intake: KernelIntake,
-        now_ns: Callable[[], int],
-        lost: Losing,
-        refuse: Callable[[str, str], None],
-    ) -> None:
-        """``lost`` is called when file events may be missing, ``refuse`` for names that are left alone."""
-        self._driver = driver
-        self._known_gateways = known_gateways
-        self._kernel_intake = kernel_intake
-        self._now_ns = now_ns
-        self._lost = lost
-        self._refuse = refuse
-        self._dirty: dict[Path, asyncio.TimerHandle] = {}
-        self._last: dict[Path, Fingerprint] = {}
-        self._strange: set[Path] = set()
-        self._resolved: dict[Path, Path] = {}
-        self._hint_again = 0.0
+    Attributes:
+        _lost: Is called when file events may be missing.
+        _refuse: Is called for names that are left alone.
+    """
+
+    _driver: Driver
+    _known_gateways: KnownGateways
+    _kernel_intake: KernelIntake
+    _now_ns: Callable[[], int]
+    _lost: Losing
+    _refuse: Callable[[str, str], None]
+    _dirty: dict[Path, asyncio.TimerHandle] = field(default_factory=dict)
+    _last: dict[Path, Fingerprint] = field(default_factory=dict)
+    _strange: set[Path] = field(default_factory=set)
+    _resolved: dict[Path, Path] = field(default_factory=dict)
+    _hint_again: float = 0.0
 
     def directory_watched(self, path: Path) -> None:
         """The kernel is asked who writes there, too."""

@@ -30,13 +30,7 @@ _NOT_NEEDED: Final = "this release has no file fence: recovery is not needed"
 
 @dataclass(frozen=True, slots=True)
 class Unlinked:
-    """An OpenClaw process without the preload.
-
-    Attributes:
-        pid: Process id.
-        exe: Its executable.
-        noticed: How it was noticed, in words.
-    """
+    """An OpenClaw process without the preload."""
 
     pid: int
     exe: str
@@ -76,7 +70,7 @@ class KnownGateways:
 
     def linked_pids(self) -> set[int]:
         """Processes with at least one link."""
-        return self._engine.linked_pids()
+        return self._engine.registry.linked_pids()
 
     def without_preload(self) -> tuple[Unlinked, ...]:
         """Those without a link that are still alive."""

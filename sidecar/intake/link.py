@@ -36,27 +36,21 @@ class LinkTelemetry(Protocol):
 
     def diagnostic(self, message: Diagnostic, gateway: Gateway) -> None:
         """An event of a gateway's diagnostics bus."""
-        ...
 
     def lock_failed(self, message: LockFailed) -> None:
         """A session lock was not had."""
-        ...
 
     def rejected(self, reason: str) -> None:
         """Input was refused."""
-        ...
 
     def report(self, count: int) -> None:
         """Messages arrived."""
-        ...
 
     def gap(self, count: int) -> None:
         """Messages are missing."""
-        ...
 
     def lost(self, count: int) -> None:
         """A preload had to drop messages."""
-        ...
 
 
 class Losing(Protocol):
@@ -64,7 +58,6 @@ class Losing(Protocol):
 
     def __call__(self, loss: Loss, reason: Reason, file: str = "") -> None:
         """Of one file, or of all."""
-        ...
 
 
 class LinkIntake:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,26 +28,15 @@ said: a call that was not announced may be under way."""
 log = structlog.get_logger("sidecar")
 
 
+@dataclass(eq=False, slots=True)
 class Losses:
-    """Takes every loss.
+    """Takes every loss; ``_tell`` hands an event to the core, and ``counts`` has the losses of each class."""
 
-    Attributes:
-        counts: Losses since the start, by class.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        tell: Callable[[ev.Event], None],
-        telemetry: Telemetry,
-        now_ns: Callable[[], int],
-    ) -> None:
-        """``tell`` hands an event to the core."""
-        self.counts: Counter[str] = Counter()
-        self._engine = engine
-        self._tell = tell
-        self._telemetry = telemetry
-        self._now_ns = now_ns
+    _engine: Engine
+    _tell: Callable[[ev.Event], None]
+    _telemetry: Telemetry
+    _now_ns: Callable[[], int]
+    counts: Counter[str] = field(default_factory=Counter, init=False)
 
     def lose(self, loss: Loss, reason: Reason, file: str = "") -> None:
         """Custody of one file, or of all, is unknown from now on."""

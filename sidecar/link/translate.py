@@ -5,7 +5,7 @@ Nobody else knows both. `Translator` takes one link's messages, `message_of` giv
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from sidecar.core import decisions as de
 from sidecar.core import events as ev
@@ -136,14 +136,7 @@ def _lock_released(message: wire.LockReleased, writers: Writers, link: str) -> e
 
 def _fence_set(message: wire.FenceSet, link: str) -> ev.FenceSet:
     """A fence that was set or moved."""
-    return ev.FenceSet(
-        link=link,
-        window=message.window,
-        file=message.file,
-        fence=Fingerprint.parse(message.fence),
-        run=_run_of(message.run),
-        at_ns=int(message.at),
-    )
+    return ev.FenceSet(**_at_fence(message, link))
 
 
 def _applied(message: wire.Applied) -> ev.RecoveryApplied:
@@ -245,42 +238,28 @@ def _lock_waited(message: wire.LockWaited) -> ev.LockWaitEnded:
 
 def _question(message: wire.Ask | wire.LockAsked | wire.Tripped, link: str) -> Question:
     """What somebody waits for."""
-    fence, run, at_ns = Fingerprint.parse(message.fence), _run_of(message.run), int(message.at)
+    at_fence = _at_fence(message, link)
     match message:
         case wire.Ask():
-            return CheckAsked(
-                ask=message.ask,
-                link=link,
-                window=message.window,
-                file=message.file,
-                fence=fence,
-                current=Fingerprint.parse(message.current),
-                run=run,
-                at_ns=at_ns,
-            )
+            return CheckAsked(ask=message.ask, current=Fingerprint.parse(message.current), **at_fence)
         case wire.LockAsked():
-            return WaitAsked(
-                ask=message.ask,
-                link=link,
-                window=message.window,
-                file=message.file,
-                fence=fence,
-                run=run,
-                waited_ns=int(message.waited),
-                at_ns=at_ns,
-            )
+            return WaitAsked(ask=message.ask, waited_ns=int(message.waited), **at_fence)
         case wire.Tripped():
-            return TurnStopped(
-                link=link,
-                window=message.window,
-                file=message.file,
-                fence=fence,
-                current=Fingerprint.parse(message.current),
-                run=run,
-                at_ns=at_ns,
-            )
+            return TurnStopped(current=Fingerprint.parse(message.current), **at_fence)
         case _:
             assert_never(message)
+
+
+def _at_fence(message: wire.FenceSet | wire.Ask | wire.LockAsked | wire.Tripped, link: str) -> dict[str, Any]:
+    """What every word of a run and its fence says."""
+    return {
+        "link": link,
+        "window": message.window,
+        "file": message.file,
+        "fence": Fingerprint.parse(message.fence),
+        "run": _run_of(message.run),
+        "at_ns": int(message.at),
+    }
 
 
 def _run_of(message: wire.WireRun) -> Run:

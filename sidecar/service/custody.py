@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,25 +29,21 @@ WATCHED_SECONDS: Final = 60
 _NS_PER_SECOND: Final = 1_000_000_000
 
 
+@dataclass(eq=False, slots=True)
 class CustodyDesk:
     """Knows which file a person means, and has it looked at."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        driver: Driver,
-        chains: ChainStore,
-        watcher: Watcher,
-        now_ns: Callable[[], int],
-    ) -> None:
-        """Nothing is read yet."""
-        self._engine = engine
-        self._driver = driver
-        self._chains = chains
-        self._watcher = watcher
-        self._now_ns = now_ns
-        self._noted_ns = 0
-        self.jobs = (Job("chains", KEEP_SECONDS, self.keep),)
+    _engine: Engine
+    _driver: Driver
+    _chains: ChainStore
+    _watcher: Watcher
+    _now_ns: Callable[[], int]
+    _noted_ns: int = 0
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """To keep what has changed."""
+        return (Job("chains", KEEP_SECONDS, self.keep),)
 
     def files(self, session: str) -> tuple[str, ...]:
         """The session files that go by this name: a path, a name with or without its ending, a key or its hash."""

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 class Jobs:
-    """The scheduler of declared jobs.
-
-    Attributes:
-        declared: The jobs.
-    """
+    """The scheduler of declared jobs."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         """Nothing is scheduled yet."""

@@ -18,14 +18,13 @@ from sidecar import __version__
 from sidecar.config.checks import check_settings
 from sidecar.config.settings import Who
 from sidecar.core.errors import SidecarError
-from sidecar.service.wiring import assemble
+from sidecar.service.wiring import Parts
 from sidecar.telemetry.logs.setup import configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sidecar.config.settings import Settings
-    from sidecar.service.wiring import Parts
 
 log = structlog.get_logger("sidecar")
 
@@ -49,7 +48,7 @@ async def _run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # its default would end a sidecar that is about to start
-    parts = assemble(settings)
+    parts = Parts(settings)
     loop.add_signal_handler(signal.SIGHUP, parts.policy_reload.look)
     await serve(parts, stopping)
 

@@ -32,9 +32,8 @@ class LoopLag:
     def __init__(self, report: Callable[[float], None], halted: Callable[[float], None]) -> None:
         """Measure nothing before `start`.
 
-        Args:
-            report: Gets the seconds by which a timer was late; never negative.
-            halted: Gets the seconds in which the process did not run, or waited for something other than the loop.
+        ``report`` gets the seconds by which a timer was late, never negative; ``halted`` those in which the process did
+        not run, or waited for something other than the loop.
         """
         self._report = report
         self._halted = halted

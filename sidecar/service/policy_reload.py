@@ -52,16 +52,7 @@ class PolicyReload:
         telemetry: Telemetry,
         now_ns: Callable[[], int],
     ) -> None:
-        """Nothing is watched yet.
-
-        Args:
-            policy: What ``policy_file`` said at the start.
-            policy_file: None where the built-in policy is in force.
-            data_dir: Where the pause is.
-            tell: Is given what changes.
-            telemetry: Counts what is read.
-            now_ns: The time.
-        """
+        """Nothing is watched yet; ``policy`` is what the file (None: the built-in policy) said at the start."""
         self.policy = policy
         self.pause: Pause | None = None
         self._file = policy_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -26,25 +27,24 @@ _NS_PER_SECOND: Final = 1_000_000_000
 log = structlog.get_logger("sidecar.locks")
 
 
+@dataclass(eq=False, slots=True)
 class StaleLocks:
-    """Inspects the lock files that the watch knows, and asks the lock table who holds them."""
+    """Inspects the lock files that the watch knows, and asks the lock table who holds them.
 
-    def __init__(
-        self,
-        watcher: Watcher,
-        locks: LockTable,
-        links: OpenLinks,
-        now_ns: Callable[[], int],
-        report: Callable[[str], None],
-    ) -> None:
-        """``report`` is called with each reason for which a lock is stale, once for each lock file."""
-        self._watcher = watcher
-        self._locks = locks
-        self._links = links
-        self._now_ns = now_ns
-        self._report = report
-        self._said: set[tuple[tuple[int, int, int], str]] = set()
-        self.jobs = (Job("stale locks", SWEEP_SECONDS, self.sweep),)
+    ``_report`` is called with each reason for which a lock is stale, once for each lock file.
+    """
+
+    _watcher: Watcher
+    _locks: LockTable
+    _links: OpenLinks
+    _now_ns: Callable[[], int]
+    _report: Callable[[str], None]
+    _said: set[tuple[tuple[int, int, int], str]] = field(default_factory=set)
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """To sweep."""
+        return (Job("stale locks", SWEEP_SECONDS, self.sweep),)
 
     def held(self) -> tuple[int, float]:
         """The number of lock files, and the age of the oldest in seconds; 0 when there is none."""

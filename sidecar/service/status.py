@@ -36,7 +36,6 @@ class Running:
     """How far the sidecar has come; kept by the lifecycle.
 
     Attributes:
-        started_at_ns: Nanoseconds since the epoch.
         ready: Everything is open.
         http: Host and port of the API; empty before it is open.
     """

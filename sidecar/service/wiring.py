@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import platform
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sidecar import __version__
@@ -52,135 +51,88 @@ if TYPE_CHECKING:
 
     from sidecar.config.settings import Settings
     from sidecar.intake.clocks import Reading
-    from sidecar.watch.filesystem import FileSystem
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """The parts that are started and stopped, and those that are asked."""
 
-    settings: Settings
-    running: Running
-    file_system: FileSystem
-    telemetry: Telemetry
-    store: IncidentStore
-    chains: ChainStore
-    pager: Pager
-    driver: Driver
-    policy_reload: PolicyReload
-    clocks: Clocks
-    kernel_intake: KernelIntake
-    file_intake: FileIntake
-    watcher: Watcher
-    links: LinkServer
-    known_gateways: KnownGateways
-    custody: CustodyDesk
-    hooks: Hooks
-    status: StatusReport
-    web: WebServer
-    jobs: Jobs
-    loop_lag: LoopLag
+    def __init__(self, settings: Settings, read: Callable[[], Reading] = read_clocks) -> None:
+        """Make the parts. The kernel's clocks are ``read``.
 
+        Raises:
+            SidecarError: The policy, the store, a destination of pages or OpenTelemetry's configuration can't be used.
+        """
+        self.settings = settings
+        now_ns = time.time_ns
+        running = self.running = Running(started_at_ns=now_ns())
+        file_system = self.file_system = file_system_of(settings.state_dir)
+        faults = Faults(settings.simulate_loss)
 
-def assemble(settings: Settings, read: Callable[[], Reading] = read_clocks) -> Parts:
-    """Make the parts.
+        # Core
+        policy = first_policy(settings.policy)
+        store = self.store = IncidentStore(settings.data_dir / "sidecar.db", now_ns)
+        engine = Engine(policy, settings.mode, store.recoveries_since(now_ns() - MAX_PERIOD_NS))
 
-    Args:
-        settings: What the operator wants.
-        read: The kernel's clocks.
+        # Effects
+        telemetry = self.telemetry = Telemetry(core=engine, instance=f"{platform.node()}:{settings.state_dir}")
+        chains = self.chains = ChainStore(store)
+        pager = self.pager = Pager(destinations_of(settings.notify), store, now_ns, told=telemetry.page)
+        records = RecordStore(store, chains, pager.wake)
+        open_links = OpenLinks()
 
-    Raises:
-        SidecarError: The policy, the store, a destination of pages or OpenTelemetry's configuration can't be used.
-    """
-    now_ns = time.time_ns
-    running = Running(started_at_ns=now_ns())
-    file_system = file_system_of(settings.state_dir)
-    faults = Faults(settings.simulate_loss)
+        # Driver
+        sensors = Sensors()
+        driver = self.driver = Driver(engine, records, chains, telemetry, open_links, sensors.drain, now_ns)
+        losses = Losses(engine, driver.handle, telemetry, now_ns)
+        known_gateways = self.known_gateways = KnownGateways(engine, open_links, settings.state_dir)
 
-    # Core
-    policy = first_policy(settings.policy)
-    store = IncidentStore(settings.data_dir / "sidecar.db", now_ns)
-    engine = Engine(policy, settings.mode, store.recoveries_since(now_ns() - MAX_PERIOD_NS))
+        # Sensors
+        policy_reload = self.policy_reload = PolicyReload(
+            policy, settings.policy, settings.data_dir, driver.handle, telemetry, now_ns
+        )
+        clocks = self.clocks = Clocks(losses.lose, read)
+        kernel_intake = self.kernel_intake = KernelIntake(driver.handle, now_ns, losses.lose, faults)
+        link_intake = LinkIntake(driver, known_gateways, telemetry, now_ns, losses.lose, kernel_intake.drain)
+        file_intake = self.file_intake = FileIntake(
+            driver, known_gateways, kernel_intake, now_ns, losses.lose, link_intake.refuse
+        )
+        watcher = self.watcher = Watcher(settings.state_dir, file_intake, faults)
+        self.links = LinkServer(
+            settings.socket, link_intake, open_links, version=__version__, mode=settings.mode.value, faults=faults
+        )
+        hooks = self.hooks = Hooks(driver, settings.state_dir, settings.hooks_token_file, now_ns, link_intake.refuse)
+        halts = Halts(driver.handle, telemetry.halted, now_ns)
+        loop_lag = self.loop_lag = LoopLag(telemetry.delayed, halts.halted)
+        sensors.add(clocks.check, loop_lag.check, watcher.drain, kernel_intake.drain)
 
-    # Effects
-    telemetry = Telemetry(core=engine, instance=f"{platform.node()}:{settings.state_dir}")
-    chains = ChainStore(store)
-    pager = Pager(destinations_of(settings.notify), store, now_ns, told=telemetry.page)
-    records = RecordStore(store, chains, pager.wake)
-    open_links = OpenLinks()
+        # Upkeep
+        custody = self.custody = CustodyDesk(engine, driver, chains, watcher, now_ns)
+        stale_locks = StaleLocks(watcher, engine.locks, open_links, now_ns, telemetry.stale_lock)
+        reconcile = Reconcile(watcher, file_intake)
+        retention = Retention(store, chains, now_ns)
+        owners = (clocks, custody, stale_locks, known_gateways, reconcile, policy_reload, pager, retention)
+        self.jobs = Jobs(job for owner in owners for job in owner.jobs)
 
-    # Driver
-    sensors = Sensors()
-    driver = Driver(engine, records, chains, telemetry, open_links, sensors.drain, now_ns)
-    losses = Losses(engine, driver.handle, telemetry, now_ns)
-    known_gateways = KnownGateways(engine, open_links, settings.state_dir)
-
-    # Sensors
-    policy_reload = PolicyReload(policy, settings.policy, settings.data_dir, driver.handle, telemetry, now_ns)
-    clocks = Clocks(losses.lose, read)
-    kernel_intake = KernelIntake(driver.handle, now_ns, losses.lose, faults)
-    link_intake = LinkIntake(driver, known_gateways, telemetry, now_ns, losses.lose, kernel_intake.drain)
-    file_intake = FileIntake(driver, known_gateways, kernel_intake, now_ns, losses.lose, link_intake.refuse)
-    watcher = Watcher(settings.state_dir, file_intake, faults)
-    links = LinkServer(
-        settings.socket, link_intake, open_links, version=__version__, mode=settings.mode.value, faults=faults
-    )
-    hooks = Hooks(driver, settings.state_dir, settings.hooks_token_file, now_ns, link_intake.refuse)
-    halts = Halts(driver.handle, telemetry.halted, now_ns)
-    loop_lag = LoopLag(telemetry.delayed, halts.halted)
-    sensors.add(clocks.check, loop_lag.check, watcher.drain, kernel_intake.drain)
-
-    # Upkeep
-    custody = CustodyDesk(engine, driver, chains, watcher, now_ns)
-    stale_locks = StaleLocks(watcher, engine.locks, open_links, now_ns, telemetry.stale_lock)
-    reconcile = Reconcile(watcher, file_intake)
-    retention = Retention(store, chains, now_ns)
-    owners = (clocks, custody, stale_locks, known_gateways, reconcile, policy_reload, pager, retention)
-    jobs = Jobs(job for owner in owners for job in owner.jobs)
-
-    # Answers
-    status = StatusReport(
-        settings=settings,
-        running=running,
-        file_system=file_system,
-        engine=engine,
-        driver=driver,
-        store=store,
-        pager=pager,
-        telemetry=telemetry,
-        known_gateways=known_gateways,
-        losses=losses,
-        link_intake=link_intake,
-        watcher=watcher,
-        kernel_intake=kernel_intake,
-        stale_locks=stale_locks,
-        policy_reload=policy_reload,
-        halts=halts,
-        now_ns=now_ns,
-    )
-    telemetry.bind_status(status.status)
-    app = create_app(status.status, store, telemetry.render_metrics, custody=custody, hooks=hooks)
-    web = WebServer(app, settings.http_host, settings.http_port)
-    return Parts(
-        settings=settings,
-        running=running,
-        file_system=file_system,
-        telemetry=telemetry,
-        store=store,
-        chains=chains,
-        pager=pager,
-        driver=driver,
-        policy_reload=policy_reload,
-        clocks=clocks,
-        kernel_intake=kernel_intake,
-        file_intake=file_intake,
-        watcher=watcher,
-        links=links,
-        known_gateways=known_gateways,
-        custody=custody,
-        hooks=hooks,
-        status=status,
-        web=web,
-        jobs=jobs,
-        loop_lag=loop_lag,
-    )
+        # Answers
+        status = self.status = StatusReport(
+            settings=settings,
+            running=running,
+            file_system=file_system,
+            engine=engine,
+            driver=driver,
+            store=store,
+            pager=pager,
+            telemetry=telemetry,
+            known_gateways=known_gateways,
+            losses=losses,
+            link_intake=link_intake,
+            watcher=watcher,
+            kernel_intake=kernel_intake,
+            stale_locks=stale_locks,
+            policy_reload=policy_reload,
+            halts=halts,
+            now_ns=now_ns,
+        )
+        telemetry.bind_status(status.status)
+        app = create_app(status.status, store, telemetry.render_metrics, custody=custody, hooks=hooks)
+        self.web = WebServer(app, settings.http_host, settings.http_port)

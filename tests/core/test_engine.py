@@ -145,7 +145,7 @@ def test_a_foreign_append_is_refused_and_pages_with_its_range() -> None:
     assert incident.unexplained == (UnexplainedRange(size, len(FOREIGN)),)
     assert incident.recovery.outcome is Outcome.REFUSED
     assert incident.turn_lost
-    assert incident.paged
+    assert incident.paged_for
     assert incident.closed_at_ns > 0
 
 

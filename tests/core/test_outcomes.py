@@ -196,7 +196,7 @@ def test_a_pause_and_a_mode_withhold_one_recovery_for_two_reasons(bench: Bench) 
 def test_the_preloads_answer_to_a_command_is_said_with_the_run(bench: Bench) -> None:
     recovered(bench, "n1")
     (answered,) = bench.said(out.RecoveryAnswered)
-    assert (answered.run, answered.applied, answered.records) == (RUN, True, 1)
+    assert (answered.run, answered.answer.applied, answered.answer.records) == (RUN, True, ("n1",))
 
 
 def test_a_window_whose_history_is_read_is_final_after_that(bench: Bench) -> None:

@@ -124,7 +124,7 @@ class Driven:
             self.driver.closed(event)
         else:
             self.driver.handle(event)
-        while self.driver._reads.under_way or self.driver._tasks:  # noqa: ASYNC110 - both say so to nobody
+        while self.driver._reads._under_way or self.driver._tasks._tasks:  # noqa: ASYNC110 - both say so to nobody
             await asyncio.sleep(0)
 
     @property

@@ -346,9 +346,9 @@ async def test_a_question_that_a_gateway_has_given_up_is_not_answered_about_the_
         gateway.append(stage.file, "note")
         with impatient():
             gateway.ask(stage.file, fence)
-            await until(lambda: stage.driver._questions)
+            await until(lambda: stage.driver._questions._waiting)
             gateway.end(takeover=True)
-            await until(lambda: not stage.driver._questions)
+            await until(lambda: not stage.driver._questions._waiting)
         assert stage.engine.windows == ()
         assert gateway.commands.empty()
 
@@ -358,9 +358,9 @@ async def test_a_question_about_a_fence_that_has_moved_on_costs_the_new_one_noth
         gateway.append(stage.file, "note")
         with impatient():
             gateway.ask(stage.file, fence)
-            await until(lambda: stage.driver._questions)
+            await until(lambda: stage.driver._questions._waiting)
             moved = gateway.fence(stage.file)
-            await until(lambda: not stage.driver._questions)
+            await until(lambda: not stage.driver._questions._waiting)
         silent.deaf = False
         gateway.append(stage.file, "other", "note")
         await gateway.is_approved(stage.file, moved, ask="0.2")
@@ -397,8 +397,8 @@ async def test_nobody_concludes_anything_from_a_look_while_a_link_is_silent(
     async with fenced_beside_a_silent_one(place) as (stage, gateway, _silent, _fence):
         meddle(stage, gateway, change)
         gateway.release(stage.file)
-        await until(lambda: stage.driver._reads.under_way)
-        await until(lambda: not stage.driver._reads.under_way)
+        await until(lambda: stage.driver._reads._under_way)
+        await until(lambda: not stage.driver._reads._under_way)
         assert stage.sinks.saved == stage.sinks.paged == []
         assert gateway.commands.empty()
 
@@ -588,9 +588,9 @@ async def test_a_driver_that_stops_leaves_nothing_under_way(place: Path) -> None
         gateway.append(stage.file, "note")
         gateway.release(stage.file)
         gateway.ask(stage.file, fence)
-        await until(lambda: stage.driver._tasks and stage.driver._reads.under_way)
+        await until(lambda: stage.driver._tasks._tasks and stage.driver._reads._under_way)
         await stage.driver.stop()
-        await until(lambda: not stage.driver._tasks and not stage.driver._reads.under_way)
+        await until(lambda: not stage.driver._tasks._tasks and not stage.driver._reads._under_way)
         assert gateway.commands.empty()
 
 

@@ -31,11 +31,11 @@ async def test_a_question_that_waits_for_another_link_is_late_when_its_gateway_g
         gateway.append(stage.file, "note")
         silent.deaf = True
         gateway.ask(stage.file, fence)
-        await until(lambda: stage.driver._questions)
+        await until(lambda: stage.driver._questions._waiting)
         gateway.stop_waiting(stage.file, fence)
         gateway.trip(stage.file, fence)
         silent.hear_again()
-        await until(lambda: not stage.driver._questions and not stage.driver._tasks)
+        await until(lambda: not stage.driver._questions._waiting and not stage.driver._tasks._tasks)
         gateway.end(takeover=True)
         await stage.said()
         assert stage.incident.recovery.outcome is Outcome.LATE

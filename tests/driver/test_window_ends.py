@@ -58,12 +58,12 @@ async def test_a_stopped_turn_of_a_process_that_is_gone_without_a_goodbye_proves
         foreign_append(stage.file)
         gateway.trip(stage.file, fence)
         gateway.end(takeover=True)
-        await until(lambda: stage.driver._ends.trips)
+        await until(lambda: stage.driver._ends._trips)
         await gone(stage, gateway, clean=False)
         assert stage.engine.windows == ()
         assert (stage.incident.verdict, stage.incident.turn_lost) == (Verdict.UNATTRIBUTED, True)
         assert stage.incident.closed_at_ns
-        await until(lambda: not stage.driver._ends.trips)
+        await until(lambda: not stage.driver._ends._trips)
     assert stage.engine.windows == ()
     assert stage.sinks.paged == []
 
@@ -93,14 +93,14 @@ async def test_a_question_of_a_run_that_waits_no_more_opens_no_window_again(
         await stage.said()
         silent.deaf = True
         question(stage, gateway, fence, asked)
-        await until(lambda: stage.driver._questions)
+        await until(lambda: stage.driver._questions._waiting)
         if meanwhile == "window closed":
             gateway.end(takeover=True)
             await until(lambda: all(waiting.gave_up for waiting in stage.driver._questions._waiting))
         else:
             await gone(stage, gateway, clean=meanwhile == "goodbye")
         silent.hear_again()
-        await until(lambda: not stage.driver._questions and not stage.driver._tasks)
+        await until(lambda: not stage.driver._questions._waiting and not stage.driver._tasks._tasks)
         assert stage.engine.windows == ()
         assert stage.sinks.saved == []
         assert gateway.commands.empty()
@@ -109,11 +109,11 @@ async def test_a_question_of_a_run_that_waits_no_more_opens_no_window_again(
 async def test_a_run_whose_fence_has_moved_on_is_not_told_to_wait_for_the_lock_of_before(place: Path) -> None:
     async with fenced_beside_a_silent_one(place) as (stage, gateway, silent, fence):
         question(stage, gateway, fence, "lock")
-        await until(lambda: stage.driver._questions)
+        await until(lambda: stage.driver._questions._waiting)
         stage.file.touch()
         gateway.fence(stage.file)
         silent.hear_again()
-        await until(lambda: not stage.driver._questions and not stage.driver._tasks)
+        await until(lambda: not stage.driver._questions._waiting and not stage.driver._tasks._tasks)
         assert gateway.commands.empty()
         assert stage.sinks.saved == []
 
@@ -154,7 +154,7 @@ async def test_a_foreign_byte_that_is_being_looked_at_when_its_window_ends_is_a_
     async with fenced_beside_a_silent_one(place) as (stage, gateway, silent, _fence):
         foreign_append(stage.file)
         gateway.release(stage.file)
-        await until(lambda: stage.driver._reads.under_way)
+        await until(lambda: stage.driver._reads._under_way)
         await over(stage, gateway, ending)
         silent.hear_again()
         await until(lambda: stage.sinks.saved and not stage.engine.windows)
@@ -171,10 +171,10 @@ async def test_a_co_tenants_write_that_is_being_looked_at_when_its_window_ends_i
     async with fenced_beside_a_silent_one(place) as (stage, gateway, silent, _fence):
         gateway.append(stage.file, "note")
         gateway.release(stage.file)
-        await until(lambda: stage.driver._reads.under_way)
+        await until(lambda: stage.driver._reads._under_way)
         await over(stage, gateway, ending)
         silent.hear_again()
-        await until(lambda: not stage.engine.windows and not stage.driver._reads.under_way)
+        await until(lambda: not stage.engine.windows and not stage.driver._reads._under_way)
         assert gateway.commands.empty()
     assert stage.sinks.saved == []
 
@@ -204,11 +204,11 @@ async def test_a_turn_that_is_stopped_after_its_window_ended_is_judged_before_th
         look, trip = silent.unanswered
         silent.unanswered.clear()
         silent.say(wire.Synced(seq=silent.seq(), at=now(), sync=look.sync))
-        await until(lambda: not stage.driver._reads.under_way)
+        await until(lambda: not stage.driver._reads._under_way)
         assert stage.engine.windows
         silent.say(wire.Synced(seq=silent.seq(), at=now(), sync=trip.sync))
         await until(lambda: not stage.engine.windows)
-        await until(lambda: not stage.driver._tasks)
+        await until(lambda: not stage.driver._tasks._tasks)
         assert stage.engine.windows == ()
     said = [m.what for m in stage.incident.timeline]
     assert said.index("turn stopped") < said.index("window closed")

@@ -6,7 +6,7 @@ import threading
 from sidecar.config.settings import Settings
 from sidecar.job import Job
 from sidecar.service.jobs import Jobs
-from sidecar.service.wiring import assemble
+from sidecar.service.wiring import Parts
 from tests.service.kit import Place
 
 SOON = 90
@@ -39,7 +39,7 @@ async def test_every_declared_job_of_the_service_is_scheduled(place: Place) -> N
     data_dir = place.root / "data"
     data_dir.mkdir()
     settings = Settings(state_dir=place.root / "state", data_dir=data_dir, socket=place.root / "s.sock")
-    parts = assemble(settings)
+    parts = Parts(settings)
     try:
         assert {job.name: job.every_seconds for job in parts.jobs.declared} == {
             "clocks": 5,

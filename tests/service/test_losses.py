@@ -13,7 +13,7 @@ import pytest
 
 from sidecar.config.settings import Settings
 from sidecar.service.lifecycle import serve
-from sidecar.service.wiring import Parts, assemble
+from sidecar.service.wiring import Parts
 from sidecar.status import Status
 from sidecar.wire import messages as wire
 from tests.driver.kit import Gateway, foreign_append
@@ -118,7 +118,7 @@ async def turned(place: Place) -> AsyncIterator[tuple[Parts, Turning, Gateway]]:
     sidecar = place.companion()
     sidecar.data_dir.mkdir()
     settings = Settings(state_dir=sidecar.state_dir, data_dir=sidecar.data_dir, socket=sidecar.socket, http_port=0)
-    parts, stopping = assemble(settings, clocks.read), asyncio.Event()
+    parts, stopping = Parts(settings, clocks.read), asyncio.Event()
     serving = asyncio.create_task(serve(parts, stopping))
     await until(lambda: parts.running.ready or serving.done())
     try:

@@ -123,7 +123,7 @@ def story_of(incident: Incident, labels: Labels) -> list[str]:
 def summary(incident: Incident) -> tuple[str, ...]:
     """What a transcript expects of an incident."""
     words = [incident.verdict.value, incident.recovery.outcome.value]
-    words += ["paged"] if incident.paged else []
+    words += ["paged"] if incident.paged_for else []
     return (*words, "lost") if incident.turn_lost else tuple(words)
 
 

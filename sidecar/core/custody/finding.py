@@ -38,9 +38,7 @@ class Share(Value, frozen=True):
     """What one writer contributed since the fence.
 
     Attributes:
-        writer: Who.
         size: How much of what is now in the transcript; 0 for a change without contents.
-        spans: Where it is.
         did: The most that the writer did by its reports.
     """
 
@@ -66,7 +64,6 @@ class Finding(Value, frozen=True, kw_only=True):
         replaced: Old contents are not where they were.
         overwritten: Whose contents a rewrite by somebody else did away with; None where nobody's.
         owner_known: It is known whose the transcript was at the fence.
-        kernel_evidence: What the kernel says of who wrote since the fence.
     """
 
     absent: Absence | None = None

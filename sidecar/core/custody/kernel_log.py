@@ -97,13 +97,7 @@ class KernelLog:
         return Mark(self._heard_ns, self._number) if self._heard_ns else None
 
     def testify(self, file: str, fence: Mark | None, knows: Callable[[Process], bool]) -> KernelEvidence:
-        """What was seen since a fence.
-
-        Args:
-            file: The session file.
-            fence: Where word of it came.
-            knows: The process is a linked gateway or another known writer.
-        """
+        """What was seen since word of a fence came; ``knows`` a linked gateway or another known writer."""
         if fence is None:
             return NO_KERNEL_EVIDENCE
         since_ns = fence.at_ns - LATE_NS

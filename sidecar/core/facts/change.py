@@ -36,8 +36,6 @@ class Change(Value, frozen=True):
 
     Attributes:
         change_id: Unique on its link; begin and end of one call carry the same.
-        operation: What it does.
-        writer: Who did it.
         at_ns: When it was reported, the gateway's clock, nanoseconds since the epoch.
         length: Bytes written (for `Operation.TRUNCATE`: the size that is left).
         sha256: Digest of the bytes written; empty where there are none.

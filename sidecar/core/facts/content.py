@@ -19,11 +19,9 @@ class Content(Protocol):
     @property
     def size(self) -> int:
         """Length in bytes."""
-        ...
 
     def digest(self, offset: int, length: int) -> str:
         """SHA-256, in hexadecimal, of ``length`` bytes from ``offset``."""
-        ...
 
 
 class BytesContent(Value, frozen=True):

@@ -18,8 +18,6 @@ class Fingerprint(Value, frozen=True):
 
     Attributes:
         exists: False when there is no such file; every other field is then 0.
-        dev: Device number.
-        ino: Inode number.
         size: Size in bytes.
         mtime_ns: Time of the last modification, nanoseconds since the epoch; a program can set it, even before 1970.
         ctime_ns: Time of the last status change, nanoseconds since the epoch. No user program can set it.

@@ -38,9 +38,7 @@ class Gateway(Value, frozen=True):
         link: Identifies the link for its life.
         pid: Process id, as the kernel told.
         version: OpenClaw's version; empty when not known.
-        adapter: What the preload found.
         can_reload: The adapter can make a run read its session file again.
-        role: Whether it is a gateway at all.
         started_at_ns: When the process was started, nanoseconds since the epoch; 0 when not known.
         uid: Its user, as the kernel told; -1 when not known.
     """

@@ -161,7 +161,6 @@ class Reason(Value, frozen=True):
     """Why something is so.
 
     Attributes:
-        code: Which reason.
         parameters: Names and values, in the order of `ReasonCode.parameters`.
         details: Further reasons: those behind this one, or those that come on top of it.
 

@@ -42,7 +42,6 @@ class Writer(Value, frozen=True):
     """A writer of session bytes.
 
     Attributes:
-        kind: What sort of work it was.
         name: Job id, channel or label; empty when there is none.
         pid: The process that wrote; 0 when not known.
         run_id: The agent run it belongs to; empty outside a run.

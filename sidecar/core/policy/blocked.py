@@ -32,13 +32,7 @@ class BlockReason(StrEnum):
 
 
 class Block(Value, frozen=True):
-    """A recovery is held back.
-
-    Attributes:
-        hold: By what.
-        reason: Why.
-        budget_use: The budget, if that is what decided.
-    """
+    """A recovery is held back."""
 
     hold: BlockReason
     reason: Reason
@@ -46,13 +40,7 @@ class Block(Value, frozen=True):
 
 
 class Pause(Value, frozen=True):
-    """An operator wants no recoveries for a while; verdicts and telemetry go on.
-
-    Attributes:
-        reason: Why, in the operator's words.
-        since_ns: When it was asked for.
-        until_ns: When it ends by itself.
-    """
+    """An operator wants no recoveries for a while; verdicts and telemetry go on."""
 
     reason: str
     since_ns: int

@@ -54,27 +54,14 @@ class Limits(Value, frozen=True):
 
 
 class Spent(Value, frozen=True):
-    """A recovery that was approved.
-
-    Attributes:
-        at_ns: When, nanoseconds since the epoch.
-        file: The session file.
-    """
+    """A recovery that was approved."""
 
     at_ns: int
     file: str
 
 
 class BudgetUse(Value, frozen=True):
-    """A budget at one moment.
-
-    Attributes:
-        scope: What it is for.
-        limit: How many there may be.
-        period_ns: In so long.
-        used: How many there were.
-        free_at_ns: When there is room for the next; 0 when there is now, or never will be.
-    """
+    """A budget at one moment. ``free_at_ns`` is 0 when there is room for the next now, or never will be."""
 
     scope: Scope
     limit: int

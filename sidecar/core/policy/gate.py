@@ -21,14 +21,7 @@ _USED: Final = {Scope.SESSION: ReasonCode.SESSION_BUDGET_USED, Scope.GATEWAY: Re
 
 
 class RecoveryGate:
-    """Decides whether a recovery that is allowed is made now.
-
-    Attributes:
-        mode: recover or observe.
-        pause: What an operator asked for; None when nothing.
-        storm: Whether there is one.
-        budget: What was spent.
-    """
+    """Decides whether a recovery that is allowed is made now."""
 
     def __init__(self, mode: Mode, spent: Iterable[Spent] = ()) -> None:
         """Nothing holds but the mode; ``spent`` are the recoveries of an earlier life."""
@@ -38,14 +31,7 @@ class RecoveryGate:
         self.budget = Budget(spent)
 
     def held(self, policy: Policy, file: str, at_ns: int, *, paid: bool = False) -> Block | None:
-        """What holds back a recovery of this file now; None when nothing does.
-
-        Args:
-            policy: The one in force.
-            file: The session file.
-            at_ns: The time of the event that asks.
-            paid: This fence has been counted already, so no budget is asked.
-        """
+        """What holds back a recovery of this file now; None when nothing does. A ``paid`` fence asks for no budget."""
         if self.mode is not Mode.RECOVER:
             return Block(BlockReason.OBSERVE, Reason(ReasonCode.OBSERVING))
         if self.pause is not None and self.pause.active(at_ns):

@@ -21,10 +21,6 @@ class Glob(Value, frozen=True):
 
     In a pattern for paths ``*`` and ``?`` stop at a slash and ``**`` does not; one without a slash is compared with the
     last part of the path.
-
-    Attributes:
-        text: As it was written.
-        path: It is a pattern for paths.
     """
 
     text: str

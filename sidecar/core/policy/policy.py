@@ -57,11 +57,7 @@ class Unchanged(Value, frozen=True):
     uids: frozenset[int] = frozenset()
 
     def refusal(self, touched: tuple[Process, ...] | None) -> Reason | None:
-        """Why it may not; None when it may.
-
-        Args:
-            touched: Who touched the file since the fence; None when that is not known.
-        """
+        """Why it may not; None when it may. ``touched`` the file since the fence; None when that is not known."""
         if not self.allow:
             return Reason(ReasonCode.UNCHANGED_FORBIDDEN)
         if not self.executables and not self.uids:
@@ -96,8 +92,6 @@ class Policy(Value, frozen=True):
     """The rules in force. The built-in one trusts every writer inside a linked OpenClaw process.
 
     Attributes:
-        rules: Asked in this order.
-        default: What a writer may do that no rule matches.
         needs: The weakest evidence on which a recovery may rest, where no rule says otherwise.
         unchanged: What holds where no byte changed.
         limits: Budgets.

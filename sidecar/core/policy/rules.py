@@ -80,14 +80,9 @@ class Rule(Value, frozen=True, kw_only=True):
 
     Attributes:
         name: For people, and in incidents.
-        kinds: Kinds of writers.
         names: Names of writers: job, channel or label.
-        executables: Executables of the writing process.
-        uids: Users of the writing process.
         agents: Agents whose sessions it is about.
         sessions: Hashes of session keys.
-        files: Session files.
-        may: What such a writer may do there.
         needs: The weakest evidence for that; None for the policy's default.
         line: Where the file has it; 0 when not from a file.
     """
@@ -142,8 +137,6 @@ class Ruling(Value, frozen=True):
     """What the policy says of an access request.
 
     Attributes:
-        rule: Name of the rule that decided.
-        may: What the writer may do.
         needs: The weakest evidence for that.
         unknown: What could not be told made a rule apply, or the rules behind it.
     """
@@ -159,13 +152,7 @@ class Ruling(Value, frozen=True):
 
 
 def decide(rules: Iterable[Rule], default: Ruling, request: AccessRequest) -> Ruling:
-    """Ask the rules in their order.
-
-    Args:
-        rules: The policy's.
-        default: What holds where none matches.
-        request: What was done.
-    """
+    """Ask the rules in their order; ``default`` holds where none matches."""
     if request.writer.kind is WriterKind.FOREIGN:
         return Ruling(NEVER_RULE, Permission.NOTHING, default.needs)
     bounds: list[Ruling] = []

@@ -25,18 +25,13 @@ class StormLimit(Value, frozen=True):
 
 
 class Storm:
-    """Watches for one."""
+    """Watches for one. The last one ends, or ended, at ``until_ns``; 0 when there was none."""
 
     def __init__(self) -> None:
         """Calm."""
         self._met: dict[str, int] = {}
-        self._until_ns = 0
+        self.until_ns = 0
         self._told = True
-
-    @property
-    def until_ns(self) -> int:
-        """When the last storm ends, or ended; 0 when there was none."""
-        return self._until_ns
 
     def met(self, limit: StormLimit, file: str, at_ns: int) -> bool:
         """A session met a change that was not its own run's.
@@ -49,18 +44,18 @@ class Storm:
         if len(self._met) < limit.sessions:
             return False
         begins = not self.active(at_ns)
-        self._until_ns = max(self._until_ns, at_ns + limit.cooldown_ns)
+        self.until_ns = max(self.until_ns, at_ns + limit.cooldown_ns)
         if begins:
             self._told = False
         return begins
 
     def reason(self, limit: StormLimit) -> Reason:
         """Why recovery is stopped, in the codes of the core."""
-        return Reason.of(ReasonCode.STORM, sessions=limit.sessions, within_ns=limit.within_ns, until_ns=self._until_ns)
+        return Reason.of(ReasonCode.STORM, sessions=limit.sessions, within_ns=limit.within_ns, until_ns=self.until_ns)
 
     def active(self, at_ns: int) -> bool:
         """Recovery is stopped."""
-        return at_ns < self._until_ns
+        return at_ns < self.until_ns
 
     def tell(self) -> bool:
         """Whether nobody has been told of this storm; from now on somebody has."""

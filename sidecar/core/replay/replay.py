@@ -21,13 +21,7 @@ _OF_RECOVERY: Final = frozenset({"outcome", "recovery_reason", "moved", "pushed"
 
 
 class Difference(Value, frozen=True):
-    """A fact of the incident that came out otherwise.
-
-    Attributes:
-        name: Of the fact, as in `facts`.
-        recorded: As it was.
-        replayed: As it is now; None when there is no incident at all.
-    """
+    """A fact of the incident that came out otherwise."""
 
     name: str
     recorded: Any

@@ -64,13 +64,11 @@ class WriterShare(Value, frozen=True):
     Attributes:
         kind: See `sidecar.core.facts.writer.WriterKind`.
         name: Job id, channel or label.
-        pid: Writing process.
         bytes: Bytes contributed since the fence.
         run_id: The agent run it belongs to; empty outside a run.
         own: It is the fenced run itself.
         did: The most that it did, in words of `sidecar.core.policy.rules.Permission`; empty when not known.
         may: What the policy let it do, likewise; empty where the policy was not asked.
-        rule: The rule that said so.
         exe: Executable of the writing process; empty when not known.
         uid: Its user; -1 when not known.
     """
@@ -93,7 +91,6 @@ class UnexplainedRange(Value, frozen=True):
 
     Attributes:
         offset: First byte; for a file that lost bytes, where they are missing.
-        length: How many bytes.
         pid: Process that wrote, by the kernel's word, or that held the lock meanwhile; 0 when there is none.
         exe: Its executable; empty when not known.
         processes: All that the kernel saw at the file and that no one knows, the one above first; empty without
@@ -111,8 +108,6 @@ class Recovery(Value, frozen=True):
     """What was done.
 
     Attributes:
-        outcome: See `Outcome`.
-        mode: The mode in force.
         latency_ms: From the question, or the co-tenant's release, to the command; 0 when there was none.
         reason: Why; None while there is nothing to say.
         count: How many times a fence was moved in this window.
@@ -146,7 +141,6 @@ class Moment(Value, frozen=True):
         at_ns: Nanoseconds since the epoch, the gateway's clock.
         what: Short name, such as ``fence set`` or ``write``.
         detail: The rest of the line; no transcript text.
-        reason: Why, if there is more to say.
     """
 
     at_ns: int
@@ -160,22 +154,13 @@ class Incident(Value, frozen=True, kw_only=True):
 
     Attributes:
         incident_id: Sorts by time; unique.
-        session_file: Path of the file.
         opened_at_ns: When the change was first noticed.
         closed_at_ns: When the window ended; 0 while it is open.
         verdict: The gravest verdict of the window.
-        grade: Evidence behind it.
-        reason: Why this verdict.
-        writers: Known writers.
-        unexplained: Bytes without one.
         fence: The fingerprint of the fence at the last look.
         current: The file's at the last look.
-        recovery: What was done.
-        run: Whose window it is.
-        gateway: Which process.
         window: The fence controller's id, with `TAKEN_IN` behind it where a step is meant that its fence has left
             behind; empty when no window could be seen.
-        turn_lost: The gateway stopped the turn.
         paged_for: What pages are due or were given for; at most one for each subject.
         timeline: What happened, oldest first.
         rule: The rule of the policy that decided; empty where the evidence did.
@@ -215,11 +200,6 @@ class Incident(Value, frozen=True, kw_only=True):
     def taken_in(self) -> bool:
         """It is of a step that a fence has left behind: the window may have another incident, of its last fence."""
         return self.window.endswith(TAKEN_IN)
-
-    @property
-    def paged(self) -> bool:
-        """A page is due or was given, whatever it is about."""
-        return bool(self.paged_for)
 
 
 def incident_id(at_ns: int, window: str, file: str) -> str:

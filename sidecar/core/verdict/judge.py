@@ -40,10 +40,7 @@ class Evidence(Value, frozen=True):
     """All that a verdict rests on.
 
     Attributes:
-        run_id: The fenced run.
-        finding: What an examination of the transcript has found.
         can_reload: The gateway's adapter can make the run read the whole transcript again.
-        file: Id of the transcript.
         session: Hash of the session key; empty when not known.
     """
 
@@ -55,12 +52,7 @@ class Evidence(Value, frozen=True):
 
 
 class Ruled(Value, frozen=True):
-    """What the policy said of one writer.
-
-    Attributes:
-        request: What the writer did.
-        ruling: What it may.
-    """
+    """What the policy said of one writer."""
 
     request: AccessRequest
     ruling: Ruling
@@ -70,9 +62,6 @@ class Judgement(Value, frozen=True):
     """A verdict and what follows from it.
 
     Attributes:
-        verdict: What the change is.
-        grade: Strength of the evidence.
-        shares: Known writers and their bytes since the fence.
         unexplained: Byte ranges that nobody reported.
         may_recover: Re-fingerprinting is safe and allowed.
         reason: Why this verdict, or why no recovery.

@@ -37,7 +37,6 @@ class WriterNow(Value, frozen=True):
     """One writer of the incident under the policy.
 
     Attributes:
-        share: As it is on record.
         request: What it did, as far as it is on record.
         ruling: What the policy says; None for the fenced run itself, which needs no leave.
     """
@@ -53,12 +52,7 @@ class WriterNow(Value, frozen=True):
 
 
 class Reconsidered(Value, frozen=True):
-    """What `reconsider` found.
-
-    Attributes:
-        writers: Each writer of the incident.
-        changes: What would change the end; never empty.
-    """
+    """What `reconsider` found."""
 
     writers: tuple[WriterNow, ...]
     changes: tuple[Reason, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.decisions import Decision, Refuse, SaveIncident
@@ -26,14 +27,13 @@ _NS_PER_MS: Final = 1_000_000
 _MAX_NAMED: Final = 4
 
 
+@dataclass(eq=False, slots=True)
 class Checks:
-    """Judges what the registry knows, and says what follows."""
+    """Judges what the registry knows by the decider's rules, and says what follows."""
 
-    def __init__(self, registry: Registry, decider: Decider, late: LateAnswers) -> None:
-        """``decider`` has the rules in force; ``late`` says what is too late."""
-        self._registry = registry
-        self._decider = decider
-        self._late = late
+    _registry: Registry
+    _decider: Decider
+    _late: LateAnswers
 
     def look(self, window: Window, reading: Reading, at_ns: int, *, over: bool = False) -> list[Decision]:
         """Judge a change that the gateway has not asked about yet; push an approval or find a takeover early.
@@ -126,17 +126,8 @@ class Checks:
     def applied(self, event: RecoveryApplied) -> list[Decision]:
         """The preload obeyed a command, or refused it because something differed."""
         window = self._registry.windows.get(event.window)
-        self._registry.outcomes.add(
-            RecoveryAnswered(
-                window=event.window,
-                run=window.run if window is not None else None,
-                applied=event.applied,
-                pushed=event.pushed,
-                latency_ns=event.latency_ns,
-                records=len(event.records),
-                at_ns=event.at_ns,
-            )
-        )
+        run = window.run if window is not None else None
+        self._registry.outcomes.add(RecoveryAnswered(answer=event, run=run))
         if window is None or window.incident is None:
             return []
         window.answered()

@@ -29,12 +29,7 @@ UNHEARD: Final = Reason(ReasonCode.PROCESS_UNHEARD)
 
 
 class Decider:
-    """Judges windows by the rules in force.
-
-    Attributes:
-        policy: Who is a co-tenant, and what recovery needs.
-        gate: What holds back a recovery that the verdict allows.
-    """
+    """Judges windows by the rules in force."""
 
     def __init__(self, registry: Registry, policy: Policy, mode: Mode, spent: Iterable[Spent] = ()) -> None:
         """Judge what the registry knows; ``spent`` are the recoveries of an earlier life."""

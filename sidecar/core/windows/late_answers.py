@@ -6,6 +6,7 @@ more when the answer comes after all.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.facts.reasons import Reason, ReasonCode
@@ -27,15 +28,19 @@ CAUSE_NS: Final = NS_PER_SECOND
 _NS_PER_MS: Final = 1_000_000
 
 
+@dataclass(eq=False, slots=True)
 class LateAnswers:
-    """Says of a recovery whose command nobody waited for that it was late."""
+    """Says of a recovery whose command nobody waited for that it was late.
 
-    def __init__(self, registry: Registry, decider: Decider, lost_turns: LostTurns) -> None:
-        """The sidecar has run all the time. ``lost_turns`` has the windows whose turn was lost."""
-        self._registry = registry
-        self._decider = decider
-        self._lost_turns = lost_turns
-        self._halted: SidecarHalted | None = None
+    Attributes:
+        _lost_turns: The windows whose turn was lost.
+        _halted: When the sidecar itself did not run last; None while it has run all the time.
+    """
+
+    _registry: Registry
+    _decider: Decider
+    _lost_turns: LostTurns
+    _halted: SidecarHalted | None = None
 
     def halted(self, event: SidecarHalted) -> list[Decision]:
         """The sidecar itself did not run: a line in the timeline of every window."""

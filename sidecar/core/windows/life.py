@@ -103,96 +103,59 @@ Table = Mapping[Any, Mapping[Step, Any]]
 
 _IN_WINDOW: Final = frozenset(Step) - {Step.ENDED, Step.ENDED_UNPROVEN, Step.HISTORY_READ, Step.STOPPED}
 
+_ENDS: Final = {Step.STOPPED: Life.STOPPED, Step.ENDED: Life.OVER, Step.ENDED_UNPROVEN: Life.UNPROVEN}
+
 LIFE: Final[Mapping[Life, Mapping[Step, Life]]] = {
-    Life.OPEN: {
-        **dict.fromkeys(_IN_WINDOW, Life.OPEN),
-        Step.STOPPED: Life.STOPPED,
-        Step.ENDED: Life.OVER,
-        Step.ENDED_UNPROVEN: Life.UNPROVEN,
-    },
-    Life.STOPPED: {
-        **dict.fromkeys(_IN_WINDOW, Life.STOPPED),
-        Step.STOPPED: Life.STOPPED,
-        Step.ENDED: Life.OVER,
-        Step.ENDED_UNPROVEN: Life.UNPROVEN,
-    },
+    Life.OPEN: {**dict.fromkeys(_IN_WINDOW, Life.OPEN), **_ENDS},
+    Life.STOPPED: {**dict.fromkeys(_IN_WINDOW, Life.STOPPED), **_ENDS},
     Life.UNPROVEN: {Step.HISTORY_READ: Life.OVER},
     Life.OVER: {},
 }
 
+_WHATEVER: Final = {
+    Step.ESTABLISHED: Custody.KNOWN,
+    Step.UNESTABLISHED: Custody.AWAITED,
+    Step.CUSTODY_LOST: Custody.LOST,
+}
+"""Where these steps lead, whatever was known of custody before."""
+
 CUSTODY: Final[Mapping[Custody, Mapping[Step, Custody]]] = {
-    Custody.KNOWN: {
-        Step.ESTABLISHED: Custody.KNOWN,
-        Step.UNESTABLISHED: Custody.AWAITED,
-        Step.CUSTODY_LOST: Custody.LOST,
-        Step.LEFT_BEHIND: Custody.KNOWN,
-        Step.APPROVED: Custody.KNOWN,
-    },
-    Custody.AWAITED: {
-        Step.ESTABLISHED: Custody.KNOWN,
-        Step.UNESTABLISHED: Custody.AWAITED,
-        Step.READ: Custody.KNOWN,
-        Step.CUSTODY_LOST: Custody.LOST,
-    },
-    Custody.LOST: {
-        Step.ESTABLISHED: Custody.KNOWN,
-        Step.UNESTABLISHED: Custody.AWAITED,
-        Step.CUSTODY_LOST: Custody.LOST,
-    },
+    Custody.KNOWN: {**_WHATEVER, Step.LEFT_BEHIND: Custody.KNOWN, Step.APPROVED: Custody.KNOWN},
+    Custody.AWAITED: {**_WHATEVER, Step.READ: Custody.KNOWN},
+    Custody.LOST: _WHATEVER,
 }
 
 APPROVAL: Final[Mapping[Approval, Mapping[Step, Approval]]] = {
     Approval.NONE: {
-        Step.FENCE_MOVED: Approval.NONE,
-        Step.ESTABLISHED: Approval.NONE,
-        Step.UNESTABLISHED: Approval.NONE,
         Step.APPROVED: Approval.STANDING,
-        Step.ANSWERED: Approval.NONE,
-        Step.STOPPED: Approval.NONE,
+        **dict.fromkeys((Step.FENCE_MOVED, Step.ESTABLISHED, Step.UNESTABLISHED), Approval.NONE),
+        **dict.fromkeys((Step.ANSWERED, Step.STOPPED), Approval.NONE),
     },
     Approval.STANDING: {
         Step.FENCE_MOVED: Approval.NONE,
-        Step.ESTABLISHED: Approval.COUNTED,
-        Step.UNESTABLISHED: Approval.COUNTED,
         Step.APPROVED: Approval.STANDING,
-        Step.WITHDRAWN: Approval.COUNTED,
-        Step.ANSWERED: Approval.COUNTED,
+        **dict.fromkeys((Step.ESTABLISHED, Step.UNESTABLISHED, Step.WITHDRAWN, Step.ANSWERED), Approval.COUNTED),
     },
     Approval.COUNTED: {
         Step.FENCE_MOVED: Approval.NONE,
-        Step.ESTABLISHED: Approval.COUNTED,
-        Step.UNESTABLISHED: Approval.COUNTED,
         Step.APPROVED: Approval.STANDING,
-        Step.ANSWERED: Approval.COUNTED,
-        Step.STOPPED: Approval.COUNTED,
+        **dict.fromkeys((Step.ESTABLISHED, Step.UNESTABLISHED, Step.ANSWERED, Step.STOPPED), Approval.COUNTED),
     },
 }
 
 BEHIND: Final[Mapping[Behind, Mapping[Step, Behind]]] = {
-    Behind.NOTHING: {
-        Step.LEFT_BEHIND: Behind.UNJUDGED,
-        Step.CUSTODY_LOST: Behind.NOTHING,
-    },
+    Behind.NOTHING: {Step.LEFT_BEHIND: Behind.UNJUDGED, Step.CUSTODY_LOST: Behind.NOTHING},
     Behind.UNJUDGED: {
         Step.CUSTODY_LOST: Behind.NOTHING,
         Step.JUDGED: Behind.NOTHING,
         Step.TAKEN_IN: Behind.TOLD,
     },
-    Behind.TOLD: {
-        Step.CUSTODY_LOST: Behind.TOLD,
-    },
+    Behind.TOLD: {Step.CUSTODY_LOST: Behind.TOLD},
 }
 
 
 class State(Value, frozen=True):
-    """Where a window stands, on each side.
-
-    Attributes:
-        life: See `Life`.
-        custody: See `Custody`; lost until a fence is named.
-        approval: See `Approval`.
-        behind: See `Behind`.
-    """
+    """Where a window stands, on each side."""
 
     life: Life = Life.OPEN
     custody: Custody = Custody.LOST

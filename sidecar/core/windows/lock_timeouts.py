@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.decisions import AnswerWait, Decision, SaveIncident
@@ -22,14 +23,13 @@ if TYPE_CHECKING:
 _NS_PER_SECOND: Final = 1_000_000_000
 
 
+@dataclass(eq=False, slots=True)
 class LockTimeouts:
-    """Judges lock timeouts."""
+    """Judges lock timeouts by the decider's rules."""
 
-    def __init__(self, registry: Registry, decider: Decider, late: LateAnswers) -> None:
-        """``decider`` has the rules in force; ``late`` says what is too late."""
-        self._registry = registry
-        self._decider = decider
-        self._late = late
+    _registry: Registry
+    _decider: Decider
+    _late: LateAnswers
 
     def timed_out(self, event: LockTimedOut) -> list[Decision]:
         """A run did not get the session lock in time. It may wait on where the holder and the file are explained.

@@ -53,14 +53,10 @@ class Record:
 
     Attributes:
         window_id: The controller's id, with `TAKEN_IN` behind it where a step is meant that its fence has left behind.
-        gateway: The process that the run is in.
-        file: Path of the session file.
-        run: The fenced run.
         fence: What the run recorded last.
         opened_at_ns: When the fence was first set.
         incident: What the window met; None while nothing.
         settled: Writers of the steps that earlier fences have left behind.
-        moments: The timeline.
         closed_at_ns: When it ended; 0 while it is open.
     """
 

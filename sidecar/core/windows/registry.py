@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from sidecar.core.custody.account import Account, Accounts
     from sidecar.core.custody.kernel_evidence import KernelEvidence
-    from sidecar.core.events import FenceSet, LockTimedOut, TurnTripped, VerdictAsked
     from sidecar.core.facts.change import Change
     from sidecar.core.facts.loss import Loss
     from sidecar.core.facts.process import Process
+    from sidecar.core.questions import AtFence
 
 _NOT_SEEN: Final = Reason(ReasonCode.FENCE_NOT_SEEN)
 
@@ -35,10 +35,7 @@ class Registry:
         accounts: Of each transcript, kept from fence to fence.
         windows: The open ones, by id.
         closed: Windows whose history is being looked at, by id. They are judged no more.
-        locks: Who holds the session locks.
         unsettled: Transcripts that are read at once, before every link could say what it has done.
-        kernel_log: What the kernel says of who wrote.
-        outcomes: What came of the event in hand.
     """
 
     def __init__(self, accounts: Accounts) -> None:
@@ -79,7 +76,7 @@ class Registry:
         """The open windows of a process."""
         return [w for w in self.windows.values() if w.gateway.link == link]
 
-    def window(self, asked: VerdictAsked | LockTimedOut | TurnTripped) -> Window:
+    def window(self, asked: AtFence) -> Window:
         """The window that a gateway speaks of. Custody of one whose beginning was not seen is unknown, and stays so."""
         known = self.windows.get(asked.window)
         if known is not None:
@@ -89,7 +86,7 @@ class Registry:
         self.outcomes.opened(window, partial=True)
         return window
 
-    def open(self, told: FenceSet | VerdictAsked | LockTimedOut | TurnTripped) -> Window:
+    def open(self, told: AtFence) -> Window:
         """Put a new window on the list of open ones; its account knows nothing yet."""
         window = Window(
             window_id=told.window,

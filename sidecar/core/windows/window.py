@@ -21,13 +21,7 @@ NOT_READ: Final = Reason(ReasonCode.FENCE_CONTENT_UNKNOWN)
 
 
 class LateAnswer(Value, frozen=True):
-    """A question that its gateway no longer waits for.
-
-    Attributes:
-        ask: The question.
-        waited_ns: How long the gateway waited.
-        reason: Why there was no answer in time.
-    """
+    """A question that its gateway no longer waits for."""
 
     ask: str
     waited_ns: int

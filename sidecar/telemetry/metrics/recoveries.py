@@ -74,12 +74,13 @@ def _withheld(into: Counting, outcome: RecoveryWithheld) -> None:
 
 
 def _answered(into: Counting, outcome: RecoveryAnswered) -> None:
-    way = {Label.WAY: "pushed" if outcome.pushed else "asked"}
-    result = {Label.RESULT: "applied" if outcome.applied else "refused"}
+    answer = outcome.answer
+    way = {Label.WAY: "pushed" if answer.pushed else "asked"}
+    result = {Label.RESULT: "applied" if answer.applied else "refused"}
     into.meters.add(RECOVERY_COMMANDS, labels={**result, **way})
-    if outcome.applied:
+    if answer.applied:
         where = into.runs.get(outcome.run.run_id) if outcome.run is not None else None
-        into.meters.record(RECOVERY_LATENCY, outcome.latency_ns / NS_PER_SECOND, way, where)
+        into.meters.record(RECOVERY_LATENCY, answer.latency_ns / NS_PER_SECOND, way, where)
 
 
 def _turn_lost(into: Counting, outcome: TurnLost) -> None:

@@ -135,20 +135,21 @@ class Windows:
 
     def recovery(self, outcome: out.RecoveryAnswered) -> None:
         """The preload answered a command; it took as long as its own account says."""
-        if (window := self._open.get(outcome.window)) is None:
+        answer = outcome.answer
+        if (window := self._open.get(answer.window)) is None:
             return
         window.children.append(
             SpanFact(
                 name=Span.RECOVERY,
-                start_ns=outcome.at_ns - outcome.latency_ns,
-                end_ns=outcome.at_ns,
+                start_ns=answer.at_ns - answer.latency_ns,
+                end_ns=answer.at_ns,
                 attributes={
-                    Attribute.RECOVERY_APPLIED: outcome.applied,
-                    Attribute.RECOVERY_PUSHED: outcome.pushed,
-                    Attribute.RECOVERY_RECORDS: outcome.records,
+                    Attribute.RECOVERY_APPLIED: answer.applied,
+                    Attribute.RECOVERY_PUSHED: answer.pushed,
+                    Attribute.RECOVERY_RECORDS: len(answer.records),
                 },
-                error="" if outcome.applied else "refused",
-                description="" if outcome.applied else "the preload refused the command: something differed",
+                error="" if answer.applied else "refused",
+                description="" if answer.applied else "the preload refused the command: something differed",
             )
         )
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.custody.files.explain import explain
-from sidecar.core.custody.files.manifest import Manifest
+from sidecar.core.custody.files.manifest import Manifest, Segment
 from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE
-from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.span import Span
 from sidecar.core.facts.value import Value, replace
 
@@ -15,13 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sidecar.core.custody.files.explain import Explanation
-    from sidecar.core.custody.files.manifest import Segment
     from sidecar.core.custody.kernel_evidence import KernelEvidence
     from sidecar.core.facts.change import Change
     from sidecar.core.facts.content import Content, Snapshot
     from sidecar.core.facts.fingerprint import Fingerprint
     from sidecar.core.facts.reasons import Reason
-    from sidecar.core.facts.writer import Writer
 
 MAX_GAPS: Final = 50
 """Gaps that are kept of one file, the newest."""
@@ -36,7 +33,6 @@ class Gap(Value, frozen=True):
     Attributes:
         from_ns: Its begin, nanoseconds since the epoch.
         to_ns: When the file was read again; 0 as long as it was not.
-        reason: Why.
     """
 
     from_ns: int
@@ -48,10 +44,8 @@ class KeptChain(Value, frozen=True, kw_only=True):
     """A chain as it outlives the sidecar.
 
     Attributes:
-        file: Path of the session file.
         session: Hash of the session key; empty when no run told it.
         manifest: The bytes as they were known last; None when they never were, and the chain begins with a reading.
-        since_ns: When the chain begins.
         watched_ns: Until when the file was watched.
         gaps: Times without custody, oldest first.
     """
@@ -69,44 +63,21 @@ class KeptChain(Value, frozen=True, kw_only=True):
         return self.manifest is not None and any(s.writer is not None for s in self.manifest.segments)
 
 
-class CustodyRange(Value, frozen=True):
-    """Adjoining bytes of one origin.
-
-    Attributes:
-        offset: First byte.
-        length: How many bytes.
-        sha256: Digest of exactly these bytes, hexadecimal.
-        writer: Who wrote them; None when nobody is known to have.
-        at_ns: When it was reported; 0 without a writer.
-        grade: How the writer is known.
-    """
-
-    offset: int
-    length: int
-    sha256: str
-    writer: Writer | None
-    at_ns: int
-    grade: Grade
-
-
 class Chain(Value, frozen=True, kw_only=True):
     """What is known of the bytes of a file at one moment.
 
     Attributes:
-        file: Path of the session file.
         fingerprint: The file as it was read.
-        ranges: All of it, in order; empty when it could not be read.
+        ranges: All of it, in order, adjoining bytes without a writer as one; empty when it could not be read.
         differences: Where it is not what the chain says: bytes that no one reported, and (with length 0) places where
             reported ones are missing. Empty for a chain that begins with this reading.
         settled: No call was under way that may have written the differences.
-        since_ns: When the chain begins.
-        gaps: Times without custody, oldest first.
         problem: Why the file could not be read; empty when it was, or when there is none.
     """
 
     file: str
     fingerprint: Fingerprint
-    ranges: tuple[CustodyRange, ...] = ()
+    ranges: tuple[Segment, ...] = ()
     differences: tuple[Span, ...] = ()
     settled: bool = True
     since_ns: int
@@ -121,14 +92,9 @@ def examine(
     kernel_evidence: KernelEvidence = NO_KERNEL_EVIDENCE,
     strange: Sequence[Span] = (),
 ) -> Chain:
-    """Hold a file against its chain, and change neither.
+    """Hold a file against its chain, and change neither. No report about what was read is outstanding.
 
-    Args:
-        kept: What is known of it.
-        changes: Reported since, and not part of the chain yet.
-        snapshot: The file as it was read; no report about it is outstanding.
-        kernel_evidence: What the kernel says of the time since the chain's end.
-        strange: What of the chain is a stranger's and in no run's fence yet.
+    The ``changes`` are not part of the chain yet; what is ``strange`` of it is a stranger's and in no run's fence yet.
     """
     here, content = snapshot.fingerprint, snapshot.content
     if content is None:
@@ -166,12 +132,9 @@ def _different(kept: KeptChain, found: Explanation, strange: Sequence[Span]) -> 
 
 
 def graded(manifest: Manifest, before: Manifest | None, kernel_evidence: KernelEvidence) -> Manifest:
-    """The bytes with the kernel's word on who wrote what is new in them.
+    """The bytes, each explained, with the kernel's word on who wrote what is new in them.
 
-    Args:
-        manifest: The bytes now, each of them explained.
-        before: The bytes as they were when the evidence begins; None where that is not known: then nothing is new.
-        kernel_evidence: What the kernel says of the time between.
+    What was not in them ``before``, when the evidence begins, is new; where that is not known (None), nothing is.
     """
     if before is None or not kernel_evidence.whole:
         return manifest
@@ -183,7 +146,7 @@ def graded(manifest: Manifest, before: Manifest | None, kernel_evidence: KernelE
     return Manifest(tuple(replace(s, kernel=True) if k else s for s, k in zip(manifest.segments, seen, strict=True)))
 
 
-def _ranges(segments: Iterable[Segment], content: Content) -> Iterable[CustodyRange]:
+def _ranges(segments: Iterable[Segment], content: Content) -> Iterable[Segment]:
     """Each reported write is a range of its own; what has no writer is joined."""
     start = end = 0
     for segment in segments:
@@ -191,15 +154,14 @@ def _ranges(segments: Iterable[Segment], content: Content) -> Iterable[CustodyRa
             end = segment.range.end
             continue
         yield from _nobody(start, end, content)
-        grade = Grade.KERNEL if segment.kernel else Grade.BYTES
-        yield CustodyRange(segment.offset, segment.length, segment.sha256, segment.writer, segment.at_ns, grade)
+        yield segment
         start = end = segment.range.end
     yield from _nobody(start, end, content)
 
 
-def _nobody(start: int, end: int, content: Content) -> Iterable[CustodyRange]:
+def _nobody(start: int, end: int, content: Content) -> Iterable[Segment]:
     if end > start:
-        yield CustodyRange(start, end - start, content.digest(start, end - start), None, 0, Grade.NONE)
+        yield Segment(start, end - start, content.digest(start, end - start))
 
 
 def closed(gaps: Sequence[Gap], at_ns: int) -> tuple[Gap, ...]:

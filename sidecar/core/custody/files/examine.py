@@ -27,14 +27,10 @@ if TYPE_CHECKING:
 def examine(
     account: Account, manifest: Manifest | None, snapshot: Snapshot, kernel_evidence: KernelEvidence, gateway_uid: int
 ) -> Finding:
-    """Hold a file against its account.
+    """Hold a file against its account since the fence.
 
-    Args:
-        account: The file since the fence.
-        manifest: The bytes at the fence; None while they are not known.
-        snapshot: The file as it was read.
-        kernel_evidence: What the kernel says of who wrote since the fence.
-        gateway_uid: User of the gateway's process, whose files are its own; -1 when not known.
+    The ``manifest`` has the bytes at the fence; None while they are not known. The files of ``gateway_uid``, the user
+    of the gateway's process, are its own; -1 when not known.
     """
     fence = account.head or Fingerprint.absent()
     seen = seen_through(fence, account.changes)

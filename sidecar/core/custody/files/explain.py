@@ -14,7 +14,6 @@ to the last replacement of old bytes.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -44,7 +43,6 @@ class Explanation(Value, frozen=True):
         shares: Who contributed what since the fence, in order of first appearance.
         unexplained: Ranges that no one reported; empty when every byte is accounted for.
         prefix_intact: The bytes at the fence are all still where they were.
-        same_bytes: The content is exactly what it was at the fence.
         determinate: The reports settle what the file must hold. False after a write in the middle, where calls
             overlapped a rewrite, and while a call is under way or where calls wrote in pieces, unless there are more
             strange bytes than these can have written: then an unexplained byte may still be the gateway's own.
@@ -54,39 +52,11 @@ class Explanation(Value, frozen=True):
     shares: tuple[Share, ...]
     unexplained: tuple[Span, ...]
     prefix_intact: bool
-    same_bytes: bool
     determinate: bool = True
 
 
-@dataclass(slots=True)
-class _Tally:
-    """Collects shares while the walk goes on."""
-
-    order: list[Writer] = field(default_factory=list)
-    ranges: dict[Writer, list[Span]] = field(default_factory=dict)
-
-    def add(self, writer: Writer, where: Span | None) -> None:
-        if writer not in self.ranges:
-            self.order.append(writer)
-            self.ranges[writer] = []
-        if where is not None and where.length > 0:
-            self.ranges[writer].append(where)
-
-    def shares(self) -> tuple[Share, ...]:
-        return tuple(Share(w, sum(r.length for r in self.ranges[w]), tuple(self.ranges[w])) for w in self.order)
-
-
 def explain(trusted: Manifest, changes: Sequence[Change], content: Content) -> Explanation:
-    """Account for every byte of ``content``, given what was trusted and what was reported since.
-
-    Args:
-        trusted: The file at the fence.
-        changes: Reported changes of this file since the fence.
-        content: The file now.
-
-    Returns:
-        Shares, unexplained ranges, and the manifest of the content as it is.
-    """
+    """Account for every byte of ``content``, given what was trusted at the fence and what was reported since."""
     walk = _Walk(trusted, content)
     for change in changes:
         walk.fold(change)
@@ -114,12 +84,12 @@ class _Walk:
         self._done: set[int] = set()
         self._lost: list[tuple[Change, int]] = []
         """Reported writes that are not in the content, and where they would have come."""
-        self._tally = _Tally()
+        self._shares: dict[Writer, list[Span]] = {}
         self._determinate = True
 
     def fold(self, change: Change) -> None:
         """Take in one report. Appends wait for `finish`; what replaces old bytes is settled here."""
-        self._tally.add(change.writer, None)
+        self._shares.setdefault(change.writer, [])
         if change.operation is Operation.METADATA or _wrote_nothing(change):
             return
         if change.operation in REPLACING:
@@ -180,13 +150,11 @@ class _Walk:
             self._skip(Span(self._manifest.size, content.size - self._manifest.size))
         settled = doubtful == 0 or bool(broken) or sum(r.length for r in self._strange) > doubtful
         untouched = not broken if self._base is self._trusted else not self._trusted.mismatches(content)
-        intact = self._trusted.size <= content.size and untouched
         return Explanation(
             manifest=self._manifest.kept(content) if broken else self._manifest,
-            shares=self._tally.shares(),
+            shares=tuple(Share(w, sum(r.length for r in ranges), tuple(ranges)) for w, ranges in self._shares.items()),
             unexplained=_joined((*broken, *self._strange)),
-            prefix_intact=intact,
-            same_bytes=intact and self._trusted.size == content.size,
+            prefix_intact=self._trusted.size <= content.size and untouched,
             determinate=self._determinate and settled,
         )
 
@@ -219,7 +187,7 @@ class _Walk:
         for gone in (change, *overtaken):
             self._strike(gone)
         self._lost += [(c, skipped.offset) for c in overtaken]
-        self._tally.add(change.writer, Span(self._manifest.size, change.length))
+        self._shares[change.writer].append(Span(self._manifest.size, change.length))
         self._manifest = self._manifest.appended(change)
 
     def _strike(self, change: Change) -> None:
@@ -262,7 +230,7 @@ class _Walk:
         for segment in self._base.segments:
             gone = any(r.offset < segment.range.end and segment.offset < r.end for r in broken)
             if segment.writer is not None and segment not in known and not gone:
-                self._tally.add(segment.writer, segment.range)
+                self._shares.setdefault(segment.writer, []).append(segment.range)
 
     def _next(self, position: int) -> tuple[Change, Span] | None:
         """The write that the content holds at ``position``, or the nearest one behind a strange range.

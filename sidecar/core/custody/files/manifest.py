@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.span import Span
 from sidecar.core.facts.value import Value
 
@@ -22,8 +23,6 @@ class Segment(Value, frozen=True):
     """A range whose digest is known.
 
     Attributes:
-        offset: First byte.
-        length: How many bytes.
         sha256: Digest of exactly these bytes, hexadecimal.
         writer: Who wrote them; None where nobody is known to have (there when we began to look, or unexplained).
         at_ns: When that was reported, nanoseconds since the epoch; 0 without a writer.
@@ -36,6 +35,11 @@ class Segment(Value, frozen=True):
     writer: Writer | None = None
     at_ns: int = 0
     kernel: bool = False
+
+    @property
+    def grade(self) -> Grade:
+        """How the writer is known."""
+        return Grade.NONE if self.writer is None else Grade.KERNEL if self.kernel else Grade.BYTES
 
     @property
     def range(self) -> Span:
