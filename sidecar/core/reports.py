@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 class Diagnostic(Value, frozen=True, kw_only=True):
     """An event of the gateway's diagnostics bus, or a line of its log (``log.`` and what the line says).
 
+    The wire's message is one of these, so that it is taken in as it was decoded.
+
     Attributes:
+        at: When, in decimal.
         event: The bus's own name, such as ``model.call.started``.
         exported: The gateway exports the run's span itself; ``trace``, ``span`` and ``parent`` are its own.
         unsampled: It would export the span, and has left this one out.
@@ -21,8 +24,8 @@ class Diagnostic(Value, frozen=True, kw_only=True):
         file: The session file that a line of the log names.
     """
 
+    at: str
     event: str
-    at_ns: int
     run: str = ""
     call: str = ""
     session: str = ""
@@ -40,6 +43,11 @@ class Diagnostic(Value, frozen=True, kw_only=True):
     input_tokens: int = 0
     output_tokens: int = 0
     file: str = ""
+
+    @property
+    def at_ns(self) -> int:
+        """When."""
+        return int(self.at)
 
 
 class LockFailed(Value, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from sidecar.driver.lineage import LineageCheck
 from sidecar.driver.questions import Questions
 from sidecar.driver.reads import SyncedReads
 from sidecar.driver.tasks import Tasks
+from sidecar.driver.timeline import timeline_note
 from sidecar.driver.window_ends import WindowEnds
 from sidecar.words import sentence
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from sidecar.core.engine import Engine
     from sidecar.core.facts.content import Snapshot
     from sidecar.core.questions import Question
+    from sidecar.core.reports import Diagnostic
     from sidecar.driver.ports import Chains, Links, Listener, Records
 
 _UNHEARD: Final = sentence(UNHEARD)
@@ -139,9 +141,12 @@ class Driver:
         """A window is open on this file."""
         return self._engine.is_fenced(file)
 
-    def note(self, noted: ev.TimelineNote) -> None:
-        """Add a line to the timelines of the windows that it is about. Most come while no window is open."""
-        if self._engine.windows:
+    def note(self, report: Diagnostic) -> None:
+        """Add a line to the timelines of the windows of its run. Most reports come while no window is open."""
+        if not self._engine.windows:
+            return
+        noted = timeline_note(report)
+        if noted is not None:
             self.handle(noted)
 
     def look_again(self, moved: ev.FingerprintChanged) -> None:

@@ -111,7 +111,6 @@ class LinkIntake:
                     self._driver.handle(value)
                 case Diagnostic():
                     self._telemetry.diagnostic(value, session.gateway)
-                case ev.TimelineNote():
                     self._driver.note(value)
                 case CheckAsked() | WaitAsked() | TurnStopped():
                     answer = self._driver.asked(value)

@@ -12,7 +12,7 @@ from sidecar.core import events as ev
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Run
 from sidecar.core.questions import CheckAsked, Question, TurnStopped, WaitAsked
-from sidecar.core.reports import AdapterFound, Diagnostic, LockFailed, PreloadTrouble, Report, WriteFailed
+from sidecar.core.reports import AdapterFound, LockFailed, PreloadTrouble, Report, WriteFailed
 from sidecar.link.changes import ChangeReader, Writers
 from sidecar.wire import messages as wire
 from sidecar.words import sentence
@@ -57,7 +57,7 @@ class Translator:
             case wire.LockReleased():
                 return (_lock_released(message, self._writers, self._link),)
             case wire.Diagnostic():
-                return _diagnostic(message)
+                return (message, _turn_told(message)) if message.event.startswith(_LOG) else (message,)
             case wire.FenceSet():
                 return (_fence_set(message, self._link),)
             case _:
@@ -152,52 +152,6 @@ def _applied(message: wire.Applied) -> ev.RecoveryApplied:
         records=message.records,
         at_ns=int(message.at),
     )
-
-
-def _diagnostic(message: wire.Diagnostic) -> tuple[Heard, ...]:
-    """An event of the gateway's diagnostics bus, and what it tells of a turn."""
-    event = Diagnostic(
-        event=message.event,
-        at_ns=int(message.at),
-        run=message.run,
-        call=message.call,
-        session=message.session,
-        provider=message.provider,
-        model=message.model,
-        duration_ms=message.duration_ms,
-        trace=message.trace,
-        span=message.span,
-        parent=message.parent,
-        exported=message.exported,
-        unsampled=message.unsampled,
-        state=message.state,
-        reason=message.reason,
-        error=message.error,
-        input_tokens=message.input_tokens,
-        output_tokens=message.output_tokens,
-        file=message.file,
-    )
-    if message.event.startswith(_LOG):
-        return (event, _turn_told(message))
-    detail = _detail(message)
-    if detail is None:
-        return (event,)
-    return (event, ev.TimelineNote(file="", run_id=message.run, what=message.event, detail=detail, at_ns=event.at_ns))
-
-
-def _detail(message: wire.Diagnostic) -> str | None:
-    """A line for the timeline, if the event is worth one."""
-    match message.event:
-        case "model.call.started":
-            return f"{message.provider}/{message.model}"
-        case "model.call.completed":
-            return f"{message.provider}/{message.model} after {message.duration_ms / 1000:.1f} s"
-        case "model.call.error":
-            return f"{message.provider}/{message.model}: {message.error or 'failed'}"
-        case "session.stalled" | "session.stuck":
-            return message.reason or message.state
-        case _:
-            return None
 
 
 def _lock_failed(message: wire.LockFailed, writers: Writers) -> LockFailed:

@@ -20,6 +20,7 @@ from sidecar.telemetry.metrics.counters import Counters
 from sidecar.telemetry.metrics.counting import guarded
 from sidecar.telemetry.metrics.custody import CustodyTime, LossCounts
 from sidecar.telemetry.metrics.export import QUEUE_ITEMS, ExportCounts
+from sidecar.telemetry.metrics.gateways import count_log_line
 from sidecar.telemetry.metrics.gauges import StatusGauges
 from sidecar.telemetry.metrics.link import InputCounts
 from sidecar.telemetry.metrics.locks import LockFileCounts
@@ -143,7 +144,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
     def diagnostic(self, report: Diagnostic, gateway: Gateway) -> None:
         """A gateway's diagnostics bus said this."""
         self._learned(report.run, self._runs.heard(report))
-        self._counters.take(report)
+        count_log_line(self._meters, report)
         self._stalls.diagnostic(report, gateway.link)
         if self._tracer is not None:
             self._tracer.diagnostic(report, gateway)

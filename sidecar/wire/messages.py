@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from sidecar.core import reports
 from sidecar.core.facts.gateway import Role
 
 PROTOCOL: Final = 1
@@ -225,7 +226,7 @@ class Tripped(FromGateway, kw_only=True, frozen=True, tag="tripped"):
     run: WireRun
 
 
-class Diagnostic(FromGateway, kw_only=True, frozen=True, tag="diag"):
+class Diagnostic(reports.Diagnostic, kw_only=True, frozen=True, tag_field="t", tag="diag", omit_defaults=True):
     """An event of the gateway's diagnostics bus, reduced to what carries no text.
 
     ``event`` is the bus's own name (``model.call.started``, ``session.stalled``, ...). A line of the gateway's log of
@@ -234,6 +235,8 @@ class Diagnostic(FromGateway, kw_only=True, frozen=True, tag="diag"):
     as it does, or would (``unsampled``).
     """
 
+    seq: Seq
+    at: Ns
     event: Id
     run: Id = ""
     call: Id = ""

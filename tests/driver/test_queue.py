@@ -11,6 +11,7 @@ from sidecar.core.decisions import Decision, ReadFile, Record, SaveIncident
 from sidecar.core.engine import Engine
 from sidecar.core.outcomes import AnyOutcome
 from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.reports import Diagnostic
 from sidecar.driver.driver import Driver
 from sidecar.link.open_links import OpenLinks
 from sidecar.watch.reading import fingerprint_of, take_snapshot
@@ -176,9 +177,10 @@ async def test_an_error_in_a_port_loses_no_event_that_waits(place: Path) -> None
 
 async def test_a_line_for_timelines_is_told_only_where_there_is_one(place: Path) -> None:
     stage = Stage(place, "")
-    noted = ev.TimelineNote(file="", run_id=RUN.run_id, what="model.call.started", detail="a model", at_ns=AT)
-    stage.driver.note(noted)
+    report = Diagnostic(event="model.call.started", at=str(AT), run=RUN.run_id, provider="mock", model="slow")
+    stage.driver.note(report)
     assert stage.core.told == []
     stage.fence()
-    stage.driver.note(noted)
+    stage.driver.note(report)
+    noted = ev.TimelineNote(file="", run_id=RUN.run_id, what="model.call.started", detail="mock/slow", at_ns=AT)
     assert noted in stage.core.told

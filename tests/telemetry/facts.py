@@ -14,6 +14,7 @@ from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.reports import Diagnostic, LockFailed
 from sidecar.core.verdict.incident import Incident, Outcome, Recovery, UnexplainedRange
 from sidecar.core.verdict.judge import Verdict
+from sidecar.wire import messages as wire
 
 SECOND: Final = 1_000_000_000
 MS: Final = 1_000_000
@@ -142,6 +143,7 @@ def incident(
 
 
 def diagnostic(event: str, at_ns: int, **more: str | float) -> Diagnostic:
+    """As the wire's decoder makes it."""
     known: dict[str, Any] = {
         "run": "run-1",
         "call": "call-1",
@@ -152,11 +154,12 @@ def diagnostic(event: str, at_ns: int, **more: str | float) -> Diagnostic:
         "span": CALL_SPAN,
         "parent": RUN_SPAN,
     }
-    return Diagnostic(at_ns=at_ns, event=event, **{**known, **more})
+    return wire.Diagnostic(seq=1, at=str(at_ns), event=event, **{**known, **more})
 
 
-def run_started(at_ns: int) -> Diagnostic:
-    return diagnostic("run.started", at_ns, call="", span=RUN_SPAN, parent="")
+def run_started(at_ns: int, **more: str | float) -> Diagnostic:
+    known: dict[str, Any] = {"call": "", "span": RUN_SPAN, "parent": ""}
+    return diagnostic("run.started", at_ns, **{**known, **more})
 
 
 def run_completed(at_ns: int, **more: str | float) -> Diagnostic:

@@ -48,11 +48,11 @@ def test_the_model_call_has_the_id_that_the_provider_is_told(bench: Bench) -> No
 
 def test_a_run_that_the_gateway_exports_is_left_to_it(bench: Bench) -> None:
     placed: dict[str, Any] = {"trace": OTHER_TRACE, "exported": True}
-    started = replace(facts.run_started(T0), **placed, span=OTHER_SPAN)
+    started = facts.run_started(T0, **placed, span=OTHER_SPAN)
     tell(bench, started)
     bench.tell(facts.fence(T0 + 1), facts.closed(T0 + SECOND))
-    call = replace(facts.diagnostic("model.call.completed", T0 + 2), **placed, parent=OTHER_SPAN)
-    tell(bench, call, replace(facts.run_completed(T0 + SECOND), **placed, span=OTHER_SPAN))
+    call = facts.diagnostic("model.call.completed", T0 + 2, **placed, parent=OTHER_SPAN)
+    tell(bench, call, facts.run_completed(T0 + SECOND, **placed, span=OTHER_SPAN))
     assert bench.spans("invoke_agent") == []
     for name in ("session.fence", "chat"):
         trace, span, parent = ids(bench.span(name))
@@ -61,7 +61,7 @@ def test_a_run_that_the_gateway_exports_is_left_to_it(bench: Bench) -> None:
 
 
 def test_a_turn_that_the_gateways_sampler_leaves_out_is_left_out_here_too(bench: Bench) -> None:
-    started = replace(facts.run_started(T0), exported=True, unsampled=True)
+    started = facts.run_started(T0, exported=True, unsampled=True)
     tell(bench, started)
     bench.tell(facts.fence(T0 + 1), facts.closed(T0 + SECOND))
     assert bench.spans() == []
@@ -77,9 +77,9 @@ def test_a_sampled_turn_is_kept_as_a_whole_or_not_at_all(monkeypatch: pytest.Mon
         span, run_id = f"{number:016x}", f"run-{number}"
         run = replace(facts.RUN, run_id=run_id, trace_id=trace, span_id=span)
         more: dict[str, Any] = {"trace": trace, "span": span, "run": run_id}
-        tell(bench, replace(facts.run_started(T0), **more))
+        tell(bench, facts.run_started(T0, **more))
         bench.tell(facts.fence(T0, run=run, window=run_id), facts.closed(T0 + 1, window=run_id))
-        tell(bench, replace(facts.run_completed(T0 + SECOND), **more))
+        tell(bench, facts.run_completed(T0 + SECOND, **more))
         names = {s.name for s in bench.spans() if ids(s)[0] == trace}
         assert names in (set(), {"invoke_agent", "session.fence"})
         kept += bool(names)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.outcomes import Ending
-from sidecar.core.reports import Diagnostic
 from sidecar.telemetry.metrics.instrument import Instrument, Kind, counter, histogram, values
 from sidecar.telemetry.names.labels import PROVIDERS
 from sidecar.telemetry.names.names import Label, Span
@@ -13,7 +12,9 @@ from sidecar.telemetry.names.traceref import TraceRef
 from sidecar.telemetry.traces import model_calls
 
 if TYPE_CHECKING:
+    from sidecar.core.reports import Diagnostic
     from sidecar.telemetry.metrics.counting import Counting, Handlers
+    from sidecar.telemetry.metrics.meters import Meters
 
 _LOG: Final = "log."
 _TAKEOVER: Final = "takeover"
@@ -71,19 +72,19 @@ def _call_ended(into: Counting, call: model_calls.CallEnded) -> None:
     }
     if outcome == "error":
         labels[Label.ERROR_TYPE] = report.error
-    where = model_calls.place(report) or into.runs.get(report.run)
+    where = call.where or into.runs.get(report.run)
     into.meters.record(MODEL_DURATION, report.duration_ms / _MS_PER_SECOND, labels, where)
 
 
-def _logged(into: Counting, report: Diagnostic) -> None:
-    """A line of the gateway's log; of the two lanes' lines, the session's has the session."""
+def count_log_line(meters: Meters, report: Diagnostic) -> None:
+    """Count a report that is a line of the gateway's log; of the two lanes' lines, the session's has the session."""
     if not report.event.startswith(_LOG):
         return
     event = report.event.removeprefix(_LOG)
-    into.meters.add(GATEWAY_LOG, labels={Label.EVENT: event})
+    meters.add(GATEWAY_LOG, labels={Label.EVENT: event})
     if report.reason == _TAKEOVER and event == "lane_task_error" and report.session:
         seconds = report.duration_ms / _MS_PER_SECOND
-        into.meters.record(TURN_LOST_WAIT, seconds, where=TraceRef.parse(report.trace, report.span))
+        meters.record(TURN_LOST_WAIT, seconds, where=TraceRef.parse(report.trace, report.span))
 
 
-HANDLERS: Final[Handlers] = {model_calls.CallEnded: _call_ended, Diagnostic: _logged}
+HANDLERS: Final[Handlers] = {model_calls.CallEnded: _call_ended}

@@ -1,0 +1,32 @@
+"""What a gateway's diagnostics bus said, as a line of a timeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.core import events as ev
+
+if TYPE_CHECKING:
+    from sidecar.core.reports import Diagnostic
+
+
+def timeline_note(report: Diagnostic) -> ev.TimelineNote | None:
+    """The line; None where the event is not worth one."""
+    detail = _detail(report)
+    if detail is None:
+        return None
+    return ev.TimelineNote(file="", run_id=report.run, what=report.event, detail=detail, at_ns=report.at_ns)
+
+
+def _detail(report: Diagnostic) -> str | None:
+    match report.event:
+        case "model.call.started":
+            return f"{report.provider}/{report.model}"
+        case "model.call.completed":
+            return f"{report.provider}/{report.model} after {report.duration_ms / 1000:.1f} s"
+        case "model.call.error":
+            return f"{report.provider}/{report.model}: {report.error or 'failed'}"
+        case "session.stalled" | "session.stuck":
+            return report.reason or report.state
+        case _:
+            return None
