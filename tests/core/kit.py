@@ -119,6 +119,86 @@ def reported(
     )
 
 
+def fence_set(fence: Fingerprint, at_ns: int, *, window: str = WINDOW, file: str = FILE, run: Run = RUN) -> ev.FenceSet:
+    """A run of the first link records the file as it is."""
+    return ev.FenceSet(link=LINK, window=window, file=file, fence=fence, run=run, at_ns=at_ns)
+
+
+def asked(
+    fence: Fingerprint,
+    snapshot: Snapshot,
+    at_ns: int,
+    *,
+    ask: str = "a1",
+    window: str = WINDOW,
+    file: str = FILE,
+    run: Run = RUN,
+) -> ev.VerdictAsked:
+    """A run of the first link stands at its check; the gateway's clock is the sidecar's."""
+    return ev.VerdictAsked(
+        ask=ask,
+        link=LINK,
+        window=window,
+        file=file,
+        fence=fence,
+        current=snapshot.fingerprint,
+        run=run,
+        snapshot=snapshot,
+        at_ns=at_ns,
+        heard_ns=at_ns,
+    )
+
+
+def tripped(
+    fence: Fingerprint, snapshot: Snapshot, at_ns: int, *, window: str = WINDOW, file: str = FILE, run: Run = RUN
+) -> ev.TurnTripped:
+    """The gateway's own fence stops a turn of the first link."""
+    return ev.TurnTripped(
+        link=LINK, window=window, file=file, fence=fence, run=run, snapshot=snapshot, at_ns=at_ns, heard_ns=at_ns
+    )
+
+
+def timed_out(
+    fence: Fingerprint,
+    snapshot: Snapshot,
+    at_ns: int,
+    *,
+    window: str = WINDOW,
+    file: str = FILE,
+    pid: int = GATEWAY_PID,
+) -> ev.LockTimedOut:
+    """A run of the first link did not acquire the lock in time; ``pid`` is what the lock file says."""
+    return ev.LockTimedOut(
+        ask="a1",
+        link=LINK,
+        window=window,
+        file=file,
+        fence=fence,
+        run=RUN,
+        snapshot=snapshot,
+        waited_ns=WAITED_NS,
+        holder_pid=pid,
+        holder_exe="/usr/bin/backup" if pid == STRANGER.pid else "",
+        at_ns=at_ns,
+        heard_ns=at_ns,
+    )
+
+
+def applied(approval: Approve, at_ns: int, *records: str) -> ev.RecoveryApplied:
+    """The preload obeyed a command."""
+    return ev.RecoveryApplied(
+        window=approval.window,
+        applied=True,
+        fence=approval.fence,
+        current=approval.current,
+        pushed=not approval.ask,
+        latency_ns=5_000_000,
+        reason="",
+        records=records,
+        at_ns=at_ns,
+    )
+
+
 class Due(NamedTuple):
     """A page that fell due."""
 
@@ -293,13 +373,14 @@ class Bench:
         self.decisions += made
         return made
 
+    def fence_set(self, window: str = WINDOW, run: Run = RUN, link: str = LINK) -> ev.FenceSet:
+        """Word that a run has recorded the file as it is."""
+        set_now = fence_set(self.disk.fingerprint, self.now(), window=window, file=self.file, run=run)
+        return replace(set_now, link=link)
+
     def fence(self, window: str = WINDOW, run: Run = RUN, link: str = LINK) -> list[Decision]:
         """A run records the file as it is."""
-        return self.handle(
-            ev.FenceSet(
-                link=link, window=window, file=self.file, fence=self.disk.fingerprint, run=run, at_ns=self.now()
-            )
-        )
+        return self.handle(self.fence_set(window, run, link))
 
     def begin(self, operation: Operation, writer: Writer, data: bytes = b"", *, link: str = LINK) -> Change:
         """Announce a call of which nothing has reached the file."""
@@ -404,25 +485,13 @@ class Bench:
         link: str = LINK,
     ) -> list[Decision]:
         """The run did not acquire the lock in time; ``pid`` is what the lock file says."""
-        now_ns = self.now()
-        known = {w.window_id: w.fence for w in self.engine.windows}
-        return self.handle(
-            ev.LockTimedOut(
-                ask="a1",
-                link=link,
-                window=window,
-                file=self.file,
-                fence=fence or known[window],
-                run=run,
-                snapshot=self.disk.snapshot,
-                waited_ns=WAITED_NS,
-                holder_pid=pid,
-                holder_exe="/usr/bin/backup" if pid == STRANGER.pid else "",
-                at_ns=now_ns + ahead_ns,
-                heard_ns=now_ns,
-                unheard=unheard,
-            )
-        )
+        now_ns, fence = self.now(), fence or self._known(window)
+        event = timed_out(fence, self.disk.snapshot, now_ns, window=window, file=self.file, pid=pid)
+        return self.handle(replace(event, link=link, run=run, at_ns=now_ns + ahead_ns, unheard=unheard))
+
+    def _known(self, window: str) -> Fingerprint:
+        """The fence of a window that is open."""
+        return {w.window_id: w.fence for w in self.engine.windows}[window]
 
     def wait_ended(self, window: str = WINDOW, *, had: bool) -> list[Decision]:
         """The run acquired the lock after all, or gave up."""
@@ -440,66 +509,31 @@ class Bench:
         self,
         window: str = WINDOW,
         *,
+        ask: str = "",
         fence: Fingerprint | None = None,
+        current: Fingerprint | None = None,
         run: Run = RUN,
         ahead_ns: int = 0,
         link: str = LINK,
         unheard: bool = False,
     ) -> Approve | Refuse:
         """The run stands at its check; the one answer. The gateway's clock may be ahead of the sidecar's."""
-        now_ns = self.now()
-        known = {w.window_id: w.fence for w in self.engine.windows}
-        made = self.handle(
-            ev.VerdictAsked(
-                ask=f"a{self.seq()}",
-                link=link,
-                window=window,
-                file=self.file,
-                fence=fence or known[window],
-                current=self.disk.fingerprint,
-                run=run,
-                snapshot=self.disk.snapshot,
-                at_ns=now_ns + ahead_ns,
-                heard_ns=now_ns,
-                unheard=unheard,
-            )
-        )
+        now_ns, ask, snapshot = self.now(), ask or f"a{self.seq()}", self.disk.snapshot
+        event = asked(fence or self._known(window), snapshot, now_ns, ask=ask, window=window, file=self.file, run=run)
+        current = current or snapshot.fingerprint
+        made = self.handle(replace(event, current=current, link=link, at_ns=now_ns + ahead_ns, unheard=unheard))
         (answer,) = [d for d in made if isinstance(d, Approve | Refuse)]
         return answer
 
     def apply(self, approval: Approve, *records: str, moves: bool = True) -> None:
         """The preload obeys a command, and the run records its new fence."""
-        self.handle(
-            ev.RecoveryApplied(
-                window=approval.window,
-                applied=True,
-                fence=approval.fence,
-                current=approval.current,
-                pushed=not approval.ask,
-                latency_ns=5_000_000,
-                reason="",
-                records=records,
-                at_ns=self.now(),
-            )
-        )
+        self.handle(applied(approval, self.now(), *records))
         if moves:
             self.fence(approval.window)
 
     def decline(self, approval: Approve, reason: str) -> None:
         """The preload finds that something differs and leaves the fence alone."""
-        self.handle(
-            ev.RecoveryApplied(
-                window=approval.window,
-                applied=False,
-                fence=approval.fence,
-                current=approval.current,
-                pushed=not approval.ask,
-                latency_ns=0,
-                reason=reason,
-                records=(),
-                at_ns=self.now(),
-            )
-        )
+        self.handle(replace(applied(approval, self.now()), applied=False, latency_ns=0, reason=reason))
 
     def trip(
         self,
@@ -511,19 +545,9 @@ class Bench:
         unheard: bool = False,
     ) -> list[Decision]:
         """The gateway's own fence stops the turn."""
-        known = {w.window_id: w.fence for w in self.engine.windows}
-        return self.handle(
-            ev.TurnTripped(
-                link=link,
-                window=window,
-                file=self.file,
-                fence=fence or known[window],
-                run=run,
-                snapshot=self.disk.snapshot,
-                at_ns=self.now(),
-                unheard=unheard,
-            )
-        )
+        fence = fence or self._known(window)
+        event = tripped(fence, self.disk.snapshot, self.now(), window=window, file=self.file, run=run)
+        return self.handle(replace(event, link=link, unheard=unheard))
 
     def close(self, window: str = WINDOW, *, takeover: bool = False) -> list[Decision]:
         """The run is done with its window."""

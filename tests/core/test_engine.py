@@ -14,15 +14,13 @@ from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.policy.policy import Mode, Policy
-from sidecar.core.verdict.incident import Outcome, Subject, UnexplainedRange
+from sidecar.core.verdict.incident import Outcome, Subject
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.record import MAX_MOMENTS
-from sidecar.core.windows.without_preload import QUIET_NS
 from sidecar.words import detail
 from tests.core.kit import (
     CHANNEL,
     CRON,
-    FAILED,
     FILE,
     GATEWAY_PID,
     HEARTBEAT,
@@ -35,6 +33,8 @@ from tests.core.kit import (
     WINDOW,
     Bench,
     Disk,
+    applied,
+    fence_set,
     gateway,
     only,
     said,
@@ -49,6 +49,14 @@ def fenced(
     """A linked gateway with one window open and custody known."""
     bench = Bench(policy=policy, mode=mode, can_reload=can_reload, disk=disk)
     assert bench.fence() == []
+    return bench
+
+
+def recovered() -> Bench:
+    """A window whose fence was moved across a co-tenant's record."""
+    bench = fenced()
+    bench.cotenant(b"note\n")
+    bench.apply(approved(bench.ask()), "r1")
     return bench
 
 
@@ -77,43 +85,6 @@ def test_a_window_in_which_nothing_happens_is_no_incident() -> None:
     assert bench.decisions == []
 
 
-@pytest.mark.parametrize("times", [1, 5])
-def test_a_cotenant_that_writes_is_recovered_ahead_of_the_check(times: int) -> None:
-    """Each release leads to one look, each look to one command for the whole step; the last one is obeyed."""
-    bench = fenced()
-    fence = bench.disk.fingerprint
-    for n in range(times):
-        bench.cotenant(b"note %d\n" % n)
-        assert bench.reads == [ReadFile(file=FILE, settle=True)]
-        bench.look()
-    last = bench.approvals[-1]
-    bench.apply(last, "r1")
-    bench.close()
-
-    assert [a.fence for a in bench.approvals] == [fence] * times
-    assert last == Approve(link=LINK, window=WINDOW, file=FILE, fence=fence, current=bench.disk.fingerprint)
-    assert bench.pages == []
-    incident = bench.incident
-    assert (incident.verdict, incident.grade) == (Verdict.CO_TENANT, Grade.BYTES)
-    assert (incident.recovery.outcome, incident.recovery.count, incident.recovery.pushed) == (Outcome.EFFECTIVE, 1, 1)
-    assert not incident.turn_lost
-    assert [(w.kind, w.name, w.pid, w.bytes) for w in incident.writers] == [
-        ("cron", "daily-digest", GATEWAY_PID, 7 * times)
-    ]
-
-
-def test_a_cotenant_that_was_not_looked_at_yet_is_recovered_at_the_check() -> None:
-    bench = fenced()
-    fence = bench.disk.fingerprint
-    bench.cotenant(b"note\n")
-
-    approval = approved(bench.ask())
-
-    assert (approval.fence, approval.current) == (fence, bench.disk.fingerprint)
-    assert approval.ask
-    assert bench.incident.recovery.outcome is Outcome.APPROVED
-
-
 def test_two_cotenants_at_once_are_recovered_across_and_both_named() -> None:
     """Their calls overlap in time and reach the file in the other order."""
     bench = fenced()
@@ -127,36 +98,6 @@ def test_two_cotenants_at_once_are_recovered_across_and_both_named() -> None:
     approved(bench.ask())
 
     assert {(w.kind, w.bytes) for w in bench.incident.writers} == {("cron", 7), ("channel", 6)}
-
-
-def test_a_foreign_append_is_refused_and_pages_with_its_range() -> None:
-    bench = fenced()
-    size = len(bench.disk.data)
-    bench.disk.append(FOREIGN, foreign=1)
-
-    answer = refused(bench.ask())
-    bench.trip()
-    bench.close(takeover=True)
-
-    assert answer.verdict is Verdict.EXTERNAL
-    assert len(bench.pages) == 1
-    incident = bench.incident
-    assert incident.verdict is Verdict.EXTERNAL
-    assert incident.unexplained == (UnexplainedRange(size, len(FOREIGN)),)
-    assert incident.recovery.outcome is Outcome.REFUSED
-    assert incident.turn_lost
-    assert incident.paged_for
-    assert incident.closed_at_ns > 0
-
-
-def test_a_foreign_append_is_found_before_the_gateway_checks() -> None:
-    bench = fenced()
-    bench.disk.append(FOREIGN, foreign=1)
-
-    bench.look()
-
-    assert len(bench.pages) == 1
-    assert bench.approvals == []
 
 
 def test_a_cotenant_and_then_a_foreign_append_is_external() -> None:
@@ -204,42 +145,12 @@ def test_a_foreign_append_while_a_cotenant_holds_the_lock_is_external() -> None:
     assert len(bench.pages) == 1
 
 
-@pytest.mark.parametrize("act", ["touch", "rename_copy"])
-def test_a_file_with_the_same_bytes_is_recovered_without_a_page(act: str) -> None:
-    bench = fenced()
-    getattr(bench.disk, act)()
-
-    bench.look()
-    approved(bench.ask())
-
-    assert bench.incident.verdict is Verdict.UNCHANGED
-    assert bench.pages == []
-
-
 def test_a_foreign_rewrite_of_equal_length_is_external() -> None:
     bench = fenced()
     bench.disk.overwrite(3, b"X", foreign=1)
 
     assert refused(bench.ask()).verdict is Verdict.EXTERNAL
     assert len(bench.pages) == 1
-
-
-def test_a_window_from_before_a_restart_is_unattributed_and_pages_nobody() -> None:
-    """Rule 5: a sidecar that did not see the fence being set knows nothing of the window."""
-    before = fenced()
-    fence = before.disk.fingerprint
-    after = Bench(disk=before.disk)
-    after.cotenant(b"note\n")
-
-    answer = refused(after.ask(fence=fence))
-    after.trip()
-    after.close(takeover=True)
-
-    assert answer.verdict is Verdict.UNATTRIBUTED
-    assert after.incident.verdict is Verdict.UNATTRIBUTED
-    assert after.incident.turn_lost
-    assert after.pages == []
-    assert after.approvals == []
 
 
 def test_the_turn_after_a_restart_is_recovered_again() -> None:
@@ -267,23 +178,6 @@ def test_a_trip_in_a_window_from_before_a_restart_is_an_incident() -> None:
     assert bench.pages == []
 
 
-def test_observe_says_who_it_was_and_commands_nothing() -> None:
-    bench = fenced(mode=Mode.OBSERVE)
-    bench.cotenant(b"note\n")
-    bench.look()
-
-    answer = refused(bench.ask())
-    bench.trip()
-
-    assert answer.verdict is Verdict.CO_TENANT
-    assert answer.reason == Reason(ReasonCode.OBSERVING)
-    assert bench.approvals == []
-    incident = bench.incident
-    assert (incident.verdict, incident.recovery.outcome) == (Verdict.CO_TENANT, Outcome.NOT_ATTEMPTED)
-    assert (incident.recovery.mode, incident.turn_lost) == (Mode.OBSERVE, True)
-    assert bench.pages == []
-
-
 def test_observe_pages_for_a_foreign_byte_all_the_same() -> None:
     bench = fenced(mode=Mode.OBSERVE)
     bench.disk.append(FOREIGN, foreign=1)
@@ -306,21 +200,6 @@ def test_a_gateway_without_the_preload_leaves_an_incident_that_names_the_lock_ho
     assert incident.gateway.pid == 4711
     assert incident.reason == Reason(ReasonCode.NO_PRELOAD)
     assert (bench.pages, bench.approvals) == ([], [])
-
-
-def test_changes_of_a_file_in_quick_succession_are_one_incident_without_a_preload() -> None:
-    bench = Bench(linked=False)
-    for _ in range(3):
-        bench.disk.append(b"note\n")
-        bench.look()
-    first = set(bench.incidents)
-    before = bench.disk.fingerprint
-    bench.disk.append(b"note\n")
-    later = bench.now() + QUIET_NS + 1
-    bench.handle(ev.FingerprintChanged(file=FILE, before=before, fingerprint=bench.disk.fingerprint, at_ns=later))
-
-    assert len(first) == 1
-    assert len(bench.incidents) == 2
 
 
 def test_a_linked_gateways_changes_outside_windows_are_no_incident() -> None:
@@ -349,17 +228,6 @@ def test_a_turn_lost_in_spite_of_a_command_that_was_obeyed_is_ineffective_and_pa
     assert bench.incident.turn_lost
     assert len(bench.pages) == 1
     assert bench.checks == []
-
-
-def test_a_turn_lost_in_spite_of_a_command_of_which_nothing_was_seen_is_ineffective_and_pages() -> None:
-    """Rule 6."""
-    bench = fenced()
-    bench.cotenant(b"note\n")
-    approved(bench.ask())
-    bench.trip()
-
-    assert bench.incident.recovery.outcome is Outcome.INEFFECTIVE
-    assert len(bench.pages) == 1
 
 
 @pytest.mark.parametrize("obeyed", [True, False])
@@ -391,21 +259,9 @@ def test_a_command_that_the_preload_refused_is_not_ineffective() -> None:
     assert bench.pages == []
 
 
-def test_an_approval_that_the_gateway_did_not_need_is_no_recovery() -> None:
-    bench = fenced()
-    bench.cotenant(b"note\n")
-    bench.look()
-    bench.close()
-
-    assert bench.incident.recovery.outcome is Outcome.NONE
-    assert bench.pages == []
-
-
 def test_a_recovery_stays_one_though_a_later_approval_was_not_needed() -> None:
     """Rule 3: the records that the first one took in are still looked for."""
-    bench = fenced()
-    bench.cotenant(b"note\n")
-    bench.apply(approved(bench.ask()), "r1")
+    bench = recovered()
     bench.cotenant(b"as the run ends\n")
     bench.look()
     bench.close()
@@ -428,45 +284,17 @@ def test_the_records_of_every_recovery_are_looked_for_in_the_history() -> None:
 
 def test_the_history_is_looked_at_when_everything_else_is_saved() -> None:
     """The answer may come at once; what it changes must not be overwritten by what was decided before it."""
-    bench = fenced()
-    bench.cotenant(b"note\n")
-    bench.apply(approved(bench.ask()), "r1")
+    bench = recovered()
 
     decisions = bench.close()
 
     assert [type(d) for d in decisions].index(CheckLineage) == len(decisions) - 1
 
 
-def test_a_forked_history_is_ineffective_and_pages() -> None:
-    """Rule 3: a record that is off the path from the last record to the root is lost to the conversation."""
-    bench = fenced()
-    bench.cotenant(b"note\n")
-    bench.apply(approved(bench.ask()), "r1")
-    bench.close()
-    bench.handle(ev.LineageChecked(window=WINDOW, missing=("r1",), at_ns=bench.now()))
-
-    assert bench.incident.recovery.outcome is Outcome.INEFFECTIVE
-    assert bench.incident.recovery.reason == Reason.of(ReasonCode.HISTORY_FORKED, records=("r1",))
-    assert len(bench.pages) == 1
-
-
-def test_one_line_of_history_leaves_the_recovery_effective() -> None:
-    bench = fenced()
-    bench.cotenant(b"note\n")
-    bench.apply(approved(bench.ask()), "r1")
-    bench.close()
-    bench.handle(ev.LineageChecked(window=WINDOW, missing=(), at_ns=bench.now()))
-
-    assert bench.incident.recovery.outcome is Outcome.EFFECTIVE
-    assert bench.pages == []
-
-
 @pytest.mark.parametrize("clean", [True, False])
 def test_a_history_is_looked_at_though_the_link_is_lost_after_a_recovery(*, clean: bool) -> None:
     """Rules 3 and 6: what became of the turn is not known, what became of the records is."""
-    bench = fenced()
-    bench.cotenant(b"note\n")
-    bench.apply(approved(bench.ask()), "r1")
+    bench = recovered()
 
     decisions = bench.handle(ev.LinkLost(link=LINK, clean=clean, at_ns=bench.now()))
 
@@ -505,9 +333,7 @@ def test_a_link_that_is_lost_leaves_the_reason_of_a_refusal() -> None:
 
 def test_a_window_that_is_closed_is_judged_no_more_while_its_history_is_looked_at() -> None:
     """What is written then belongs to no fence: no page for it, and no command."""
-    bench = fenced()
-    bench.cotenant(b"note\n")
-    bench.apply(approved(bench.ask()), "r1")
+    bench = recovered()
     bench.close()
     commands = len(bench.approvals)
 
@@ -539,9 +365,7 @@ def test_two_trips_of_one_window_are_one_incident_and_one_page() -> None:
 
 
 def test_a_foreign_byte_and_a_recovery_without_effect_page_once() -> None:
-    bench = fenced()
-    bench.cotenant(b"note\n")
-    bench.apply(approved(bench.ask()), "r1")
+    bench = recovered()
     bench.disk.append(FOREIGN, foreign=1)
     refused(bench.ask())
     bench.trip()
@@ -550,16 +374,6 @@ def test_a_foreign_byte_and_a_recovery_without_effect_page_once() -> None:
 
     assert len(bench.incidents) == 1
     assert len(bench.pages) == 1
-
-
-def test_windows_of_two_runs_are_two_incidents() -> None:
-    bench = fenced()
-    bench.fence("another window", OTHER_RUN)
-    bench.cotenant(b"note\n")
-    bench.look()
-
-    assert {a.window for a in bench.approvals} == {WINDOW, "another window"}
-    assert len(bench.incidents) == 2
 
 
 def test_a_runs_own_write_is_a_cotenants_for_another_run() -> None:
@@ -590,19 +404,6 @@ def test_rule_1_a_rewrite_by_a_known_writer_does_not_launder_a_foreign_byte() ->
     assert bench.approvals == []
 
 
-def test_rule_1_a_foreign_byte_that_was_seen_and_taken_away_again_is_not_forgotten() -> None:
-    """A run may have read it meanwhile. Between losing a turn and hiding a takeover, the turn is lost."""
-    bench = fenced()
-    bench.disk.append(FOREIGN, foreign=1)
-    bench.look()
-    bench.disk.truncate(19)
-
-    answer = refused(bench.ask())
-
-    assert answer.verdict is Verdict.EXTERNAL
-    assert answer.reason.code is ReasonCode.TAKEOVER_SEEN_BEFORE
-
-
 def test_rule_2_a_command_names_controller_fence_and_file() -> None:
     bench = fenced()
     fence = bench.disk.fingerprint
@@ -620,21 +421,11 @@ def test_rule_2_a_file_that_moves_while_it_is_judged_is_not_approved() -> None:
     bench.cotenant(b"note\n")
     seen = bench.disk.fingerprint
     bench.cotenant(b"more\n")
-    event = ev.VerdictAsked(
-        ask="a1",
-        link=LINK,
-        window=WINDOW,
-        file=FILE,
-        fence=bench.engine.windows[0].fence,
-        current=seen,
-        run=RUN,
-        snapshot=bench.disk.snapshot,
-        at_ns=bench.now(),
-    )
 
-    decisions = bench.handle(event)
+    answer = bench.ask(current=seen)
 
-    assert [type(d) for d in decisions if not isinstance(d, SaveIncident)] == [Refuse]
+    assert isinstance(answer, Refuse)
+    assert bench.approvals == []
 
 
 def test_rule_2_a_fence_that_was_never_reported_is_not_moved() -> None:
@@ -645,28 +436,12 @@ def test_rule_2_a_fence_that_was_never_reported_is_not_moved() -> None:
     assert refused(bench.ask(fence=other)).verdict is Verdict.UNATTRIBUTED
 
 
-def test_rule_5_lost_events_make_custody_unknown_until_the_next_fence() -> None:
-    bench = fenced()
-    bench.cotenant(b"note\n")
-    bench.lose(MISSING)
-
-    answer = refused(bench.ask())
-
-    assert answer.verdict is Verdict.UNATTRIBUTED
-    assert MISSING in said(answer.reason)
-    assert bench.pages == []
-    bench.fence()
-    bench.cotenant(b"more\n")
-    approved(bench.ask())
-
-
 def test_rule_5_custody_that_was_lost_begins_anew_with_the_file_itself() -> None:
     """Though nothing seems to have happened since."""
     bench = fenced()
     bench.lose()
-    event = ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=bench.disk.fingerprint, run=RUN, at_ns=bench.now())
 
-    assert bench.engine.handle(event) == [ReadFile(file=FILE)]
+    assert bench.engine.handle(bench.fence_set()) == [ReadFile(file=FILE)]
 
 
 def test_rule_5_what_was_lost_is_named_even_where_custody_had_not_begun() -> None:
@@ -693,8 +468,7 @@ def test_rule_5_a_look_does_not_mend_a_broken_account() -> None:
     disk = Disk()
     bench = Bench(disk=disk)
     unreadable = Snapshot(disk.fingerprint, None, problem="it kept changing")
-    fence = ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=disk.fingerprint, run=RUN, at_ns=bench.now())
-    assert bench.engine.handle(fence) == [RecallChain(file=FILE), ReadFile(file=FILE)]
+    assert bench.engine.handle(bench.fence_set()) == [RecallChain(file=FILE), ReadFile(file=FILE)]
     bench.read(unreadable)
     at_the_fence = disk.snapshot
     disk.append(b"a write whose report is lost\n")
@@ -703,28 +477,6 @@ def test_rule_5_a_look_does_not_mend_a_broken_account() -> None:
 
     assert refused(bench.ask()).verdict is Verdict.UNATTRIBUTED
     assert bench.pages == []
-
-
-def test_rule_5_an_unheard_link_makes_custody_unknown() -> None:
-    bench = fenced()
-    bench.cotenant(b"note\n")
-    event = ev.VerdictAsked(
-        ask="a1",
-        link=LINK,
-        window=WINDOW,
-        file=FILE,
-        fence=bench.engine.windows[0].fence,
-        current=bench.disk.fingerprint,
-        run=RUN,
-        snapshot=bench.disk.snapshot,
-        at_ns=bench.now(),
-        unheard=True,
-    )
-
-    bench.handle(event)
-
-    assert bench.incident.verdict is Verdict.UNATTRIBUTED
-    assert bench.approvals == []
 
 
 @pytest.mark.parametrize("pushed", [True, False])
@@ -791,9 +543,8 @@ def test_custody_at_a_fence_is_kept_without_reading_when_the_reports_lead_there(
     bench = fenced()
     bench.take_lock(OWN)
     bench.write(OWN, b"answer\n")
-    event = ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=bench.disk.fingerprint, run=RUN, at_ns=bench.now())
 
-    assert bench.engine.handle(event) == []
+    assert bench.engine.handle(bench.fence_set()) == []
     assert bench.engine.windows[0].account.known
 
 
@@ -801,9 +552,8 @@ def test_a_gap_ahead_of_a_fence_has_the_file_read() -> None:
     bench = fenced()
     bench.write(OWN, b"answer\n")
     bench.disk.touch()
-    event = ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=bench.disk.fingerprint, run=RUN, at_ns=bench.now())
 
-    assert bench.engine.handle(event) == [ReadFile(file=FILE), ReadFile(file=FILE, settle=True)]
+    assert bench.engine.handle(bench.fence_set()) == [ReadFile(file=FILE), ReadFile(file=FILE, settle=True)]
 
 
 def test_bytes_that_slipped_in_beside_a_call_have_the_file_read() -> None:
@@ -813,9 +563,8 @@ def test_bytes_that_slipped_in_beside_a_call_have_the_file_read() -> None:
     bench.disk.append(b"answer\n")
     bench.disk.append(FOREIGN, foreign=1)
     bench.done(Operation.APPEND, OWN, b"answer\n", before=before)
-    event = ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=bench.disk.fingerprint, run=RUN, at_ns=bench.now())
 
-    assert bench.engine.handle(event) == [ReadFile(file=FILE), ReadFile(file=FILE, settle=True)]
+    assert bench.engine.handle(bench.fence_set()) == [ReadFile(file=FILE), ReadFile(file=FILE, settle=True)]
 
 
 def test_a_strangers_bytes_that_a_fence_took_in_are_external_and_paged_once() -> None:
@@ -916,7 +665,7 @@ def test_a_write_that_came_between_the_reading_of_a_fence_and_its_report_belongs
     bench.write(OWN, b"answer\n")
     fence = bench.disk.fingerprint
     bench.write(CHANNEL, b"mirror\n")
-    bench.handle(ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=fence, run=RUN, at_ns=bench.now()))
+    bench.handle(fence_set(fence, bench.now()))
 
     approved(bench.ask())
 
@@ -964,9 +713,9 @@ def test_a_reading_that_came_too_late_for_one_fence_does_not_cost_the_window_of_
     done = call.finish(ended=bench.seq(), length=call.length, sha256=call.sha256, after=fence)
     bench.disk.append(b"more\n")
 
-    bench.handle(ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=fence, run=RUN, at_ns=bench.now()))
+    bench.handle(fence_set(fence, bench.now()))
     bench.handle(ev.FileChanged(file=FILE, change=done))
-    bench.handle(ev.FenceSet(link=LINK, window="second", file=FILE, fence=fence, run=OTHER_RUN, at_ns=bench.now()))
+    bench.handle(fence_set(fence, bench.now(), window="second", run=OTHER_RUN))
     bench.done(Operation.APPEND, CRON, b"more\n", before=fence)
 
     approved(bench.ask("second", fence=fence, run=OTHER_RUN))
@@ -1116,17 +865,6 @@ def test_a_report_of_another_process_from_well_before_the_fence_accuses_nobody()
     answer = approved(bench.ask())
 
     assert answer.fence == fence
-
-
-def test_a_write_of_another_process_in_the_window_is_a_cotenants() -> None:
-    bench = fenced()
-    bench.handle(ev.LinkOpened(gateway=gateway(OTHER_LINK, 200), at_ns=bench.now()))
-    bench.write(CHANNEL, b"theirs\n", link=OTHER_LINK)
-    bench.cotenant(b"note\n")
-
-    approved(bench.ask())
-
-    assert {w.kind for w in bench.incident.writers} == {"channel", "cron"}
 
 
 @pytest.mark.parametrize("clean", [True, False])
@@ -1346,9 +1084,7 @@ def test_a_long_timeline_keeps_its_beginning_and_its_end() -> None:
 
 
 def test_what_earlier_fences_left_behind_stays_in_the_incident() -> None:
-    bench = fenced()
-    bench.cotenant(b"note\n")
-    bench.apply(approved(bench.ask()), "r1")
+    bench = recovered()
     bench.cotenant(b"hello\n", HEARTBEAT)
     bench.apply(approved(bench.ask()), "r2")
     bench.close()
@@ -1365,17 +1101,7 @@ def test_events_of_windows_that_are_not_known_are_borne() -> None:
         ev.LineageChecked(window="unknown", missing=("r1",), at_ns=1),
         ev.LinkLost(link="unknown", clean=True, at_ns=1),
         ev.LockFileGone(file=FILE, at_ns=1),
-        ev.RecoveryApplied(
-            window="unknown",
-            applied=True,
-            fence=fingerprint,
-            current=fingerprint,
-            pushed=False,
-            latency_ns=1,
-            reason="",
-            records=(),
-            at_ns=1,
-        ),
+        applied(Approve(link=LINK, window="unknown", file=FILE, fence=fingerprint, current=fingerprint), 1),
     ]
     decisions: list[Decision] = []
     for event in strangers:
@@ -1396,9 +1122,7 @@ def test_custody_of_a_file_that_is_not_there_needs_no_reading() -> None:
     bench = Bench(disk=Disk(data=b"", exists=False))
     absent = bench.disk.fingerprint
 
-    made = bench.engine.handle(
-        ev.FenceSet(link=LINK, window=WINDOW, file=FILE, fence=absent, run=RUN, at_ns=bench.now())
-    )
+    made = bench.engine.handle(bench.fence_set())
     bench.cotenant(b'{"type":"session"}\n')
 
     assert made == [RecallChain(file=FILE)]
@@ -1496,17 +1220,6 @@ def test_a_file_that_a_stranger_makes_in_a_first_turn_is_a_takeover() -> None:
     answer = bench.ask()
     assert isinstance(answer, Refuse)
     assert answer.verdict is Verdict.EXTERNAL
-
-
-def test_a_write_that_failed_half_way_costs_custody_of_its_own_file_only() -> None:
-    bench = fenced()
-    bench.lose(FAILED, Loss.WRITE_FAILED, file="/state/agents/main/sessions/another.jsonl")
-    bench.cotenant(b"note\n")
-
-    approved(bench.ask())
-
-    bench.lose(FAILED, Loss.WRITE_FAILED, file=FILE)
-    assert FAILED in said(refused(bench.ask()).reason)
 
 
 # What is lost is about the files that are touched

@@ -26,7 +26,22 @@ from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.verdict.incident import Incident, Outcome, Subject
 from sidecar.core.verdict.judge import Verdict
-from tests.core.kit import CHANNEL, CRON, FILE, HEARTBEAT, LINK, MISSING, OTHER_LINK, Disk, digest, gateway
+from tests.core.kit import (
+    CHANNEL,
+    CRON,
+    FILE,
+    HEARTBEAT,
+    LINK,
+    MISSING,
+    OTHER_LINK,
+    Disk,
+    applied,
+    asked,
+    digest,
+    fence_set,
+    gateway,
+    tripped,
+)
 
 MAX_WINDOWS: Final = 2
 MAX_CALLS: Final = 2
@@ -486,9 +501,7 @@ class Sessions(RuleBasedStateMachine):
         fence.intruded = fence.intruded or self.mapped
         self.strangers = self.strangers or self.mapped
         self.fences[fence.window] = fence
-        self.tell(
-            ev.FenceSet(link=LINK, window=fence.window, file=FILE, fence=fence.at, run=fence.run, at_ns=self.disk.clock)
-        )
+        self.tell(fence_set(fence.at, self.disk.clock, window=fence.window, run=fence.run))
 
     def look(self) -> None:
         """The file is read at any moment, once everybody was heard. The second engine is not shown."""
@@ -554,35 +567,14 @@ class Sessions(RuleBasedStateMachine):
             if isinstance(answer, Refuse):
                 return False
             approval = answer
-        self.tell(
-            ev.RecoveryApplied(
-                window=fence.window,
-                applied=True,
-                fence=approval.fence,
-                current=approval.current,
-                pushed=not approval.ask,
-                latency_ns=0,
-                reason="",
-                records=(f"r{self.next()}",),
-                at_ns=self.disk.clock,
-            )
-        )
+        self.tell(applied(approval, self.disk.clock, f"r{self.next()}"))
         self.set_fence(fence)
         return True
 
     def ask(self, fence: Fence) -> Approve | Refuse:
         self.hear_everybody()
-        event = ev.VerdictAsked(
-            ask=f"a{self.next()}",
-            link=LINK,
-            window=fence.window,
-            file=FILE,
-            fence=fence.at,
-            current=self.disk.fingerprint,
-            run=fence.run,
-            snapshot=self.disk.snapshot,
-            at_ns=self.disk.clock,
-        )
+        ask, snapshot = f"a{self.next()}", self.disk.snapshot
+        event = asked(fence.at, snapshot, self.disk.clock, ask=ask, window=fence.window, run=fence.run)
         answer, blind = self.sidecar.tell(event).answer, self.blind.tell(event).answer
         for given in (answer, blind):
             if isinstance(given, Approve):
@@ -593,17 +585,8 @@ class Sessions(RuleBasedStateMachine):
         return answer
 
     def stop(self, fence: Fence) -> None:
-        self.tell(
-            ev.TurnTripped(
-                link=LINK,
-                window=fence.window,
-                file=FILE,
-                fence=fence.at,
-                run=fence.run,
-                snapshot=self.disk.snapshot,
-                at_ns=self.disk.clock,
-            )
-        )
+        snapshot, at_ns = self.disk.snapshot, self.disk.clock
+        self.tell(tripped(fence.at, snapshot, at_ns, window=fence.window, run=fence.run))
         self.close(fence, takeover=True)
 
     def close(self, fence: Fence, *, takeover: bool) -> None:

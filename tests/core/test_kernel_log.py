@@ -11,13 +11,12 @@ from sidecar.core.facts.gateway import Gateway
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.process import Act, Process
-from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
 from sidecar.core.policy.glob import Glob
 from sidecar.core.policy.policy import Policy, Unchanged
 from sidecar.core.verdict.incident import Incident
 from sidecar.core.verdict.judge import Verdict
-from tests.core.kit import FILE, MISSING, Bench, said
+from tests.core.kit import FILE, MISSING, Bench
 from tests.core.kit import GATEWAY_PID as PID
 
 GATEWAY: Final = Process(PID, 1_000, "/usr/bin/node")
@@ -51,19 +50,15 @@ class Room(Bench):
         return self.incident
 
 
-def test_a_window_whose_every_writer_the_kernel_named_is_of_grade_kernel() -> None:
-    room = Room()
+def opened(*, policy: Policy | None = None) -> Room:
+    """A room with a window."""
+    room = Room(policy=policy)
     room.open_window()
-    room.cotenant(b"note\n")
-    room.saw(GATEWAY)
-
-    assert isinstance(room.ask(), Approve)
-    assert (room.last.verdict, room.last.grade) == (Verdict.CO_TENANT, Grade.KERNEL)
+    return room
 
 
 def test_without_a_sighting_of_the_writer_the_grade_is_bytes() -> None:
-    room = Room()
-    room.open_window()
+    room = opened()
     room.cotenant(b"note\n")
 
     assert isinstance(room.ask(), Approve)
@@ -72,8 +67,7 @@ def test_without_a_sighting_of_the_writer_the_grade_is_bytes() -> None:
 
 def test_a_stranger_at_the_file_keeps_the_grade_at_bytes_though_every_byte_is_explained() -> None:
     for act in (Act.WRITE, Act.CLOSE):
-        room = Room()
-        room.open_window()
+        room = opened()
         room.cotenant(b"note\n")
         room.saw(GATEWAY)
         room.saw(EDITOR, act)
@@ -83,8 +77,7 @@ def test_a_stranger_at_the_file_keeps_the_grade_at_bytes_though_every_byte_is_ex
 
 
 def test_a_policy_that_needs_the_kernel_refuses_what_it_does_not_vouch_for() -> None:
-    room = Room(policy=Policy(needs=Grade.KERNEL))
-    room.open_window()
+    room = opened(policy=Policy(needs=Grade.KERNEL))
     room.cotenant(b"note\n")
     assert isinstance(room.ask(), Refuse)
 
@@ -93,8 +86,7 @@ def test_a_policy_that_needs_the_kernel_refuses_what_it_does_not_vouch_for() -> 
 
 
 def test_a_sighting_never_stands_for_the_bytes() -> None:
-    room = Room()
-    room.open_window()
+    room = opened()
     room.disk.append(b"who?\n", foreign=1)
     room.saw(GATEWAY)
 
@@ -104,23 +96,8 @@ def test_a_sighting_never_stands_for_the_bytes() -> None:
     assert room.last.verdict is Verdict.EXTERNAL
 
 
-def test_the_stranger_is_named_beside_the_bytes_that_nobody_reported() -> None:
-    room = Room()
-    room.open_window()
-    room.disk.append(b"foreign\n", foreign=1)
-    room.saw(EDITOR)
-    room.ask()
-
-    (found,) = room.last.unexplained
-    assert (found.pid, found.exe, found.processes) == (EDITOR.pid, EDITOR.exe, (EDITOR,))
-    assert room.last.grade is Grade.KERNEL
-    assert Reason.of(ReasonCode.SEEN_BY_KERNEL, processes=("process 4711 (/usr/bin/vim)",)) in said(room.last.reason)
-    assert any(m.what == "seen by the kernel" and "4711" in m.detail for m in room.last.timeline)
-
-
 def test_with_custody_lost_a_stranger_that_wrote_makes_unexplained_bytes_external() -> None:
-    room = Room()
-    room.open_window()
+    room = opened()
     room.lose()
     room.disk.append(b"foreign\n", foreign=1)
     room.saw(EDITOR)
@@ -134,8 +111,7 @@ def test_with_custody_lost_a_stranger_that_wrote_makes_unexplained_bytes_externa
     ("process", "act"), [(GATEWAY, Act.WRITE), (EDITOR, Act.METADATA), (EDITOR, Act.CLOSE), (Process(0), Act.WRITE)]
 )
 def test_with_custody_lost_nothing_less_proves_a_takeover(process: Process, act: Act) -> None:
-    room = Room()
-    room.open_window()
+    room = opened()
     room.lose()
     room.disk.append(b"somebody\n", foreign=1)
     room.saw(process, act)
@@ -175,8 +151,7 @@ def test_what_was_seen_long_before_the_fence_is_of_the_past() -> None:
 
 
 def test_after_lost_sightings_the_grade_is_bytes_until_the_next_fence() -> None:
-    room = Room()
-    room.open_window()
+    room = opened()
     room.cotenant(b"note\n")
     room.saw(GATEWAY)
     room.handle(ev.KernelOverflowed(at_ns=room.now()))
@@ -194,8 +169,7 @@ def test_after_lost_sightings_the_grade_is_bytes_until_the_next_fence() -> None:
 
 
 def test_a_process_of_the_gateways_id_that_was_started_at_another_time_is_a_stranger() -> None:
-    room = Room()
-    room.open_window()
+    room = opened()
     room.lose()
     room.disk.append(b"foreign\n", foreign=1)
     room.handle(ev.LinkOpened(gateway=_started(room, 1_000), at_ns=room.now()))
@@ -220,8 +194,7 @@ def test_a_linked_process_that_has_ended_is_no_stranger() -> None:
 
 
 def test_more_strangers_than_are_remembered_leave_nothing_to_conclude_from() -> None:
-    room = Room()
-    room.open_window()
+    room = opened()
     for number in range(MAX_SEEN + 1):
         room.saw(Process(10_000 + number, 1), Act.METADATA)
     room.cotenant(b"note\n")
@@ -234,14 +207,12 @@ def test_more_strangers_than_are_remembered_leave_nothing_to_conclude_from() -> 
 def test_a_policy_about_changes_without_bytes_asks_the_kernel_who_made_them() -> None:
     only = Policy(unchanged=Unchanged(executables=(Glob("/usr/bin/rsync"),)))
     for exe, answer in (("/usr/bin/rsync", Approve), ("/usr/bin/touch", Refuse)):
-        room = Room(policy=only)
-        room.open_window()
+        room = opened(policy=only)
         room.disk.touch()
         room.saw(Process(4711, 2_000, exe), Act.METADATA)
         assert isinstance(room.ask(), answer)
         assert room.last.verdict is Verdict.UNCHANGED
-    room = Room(policy=only)
-    room.open_window()
+    room = opened(policy=only)
     room.disk.touch()
     assert isinstance(room.ask(), Refuse)  # nobody was seen
 
@@ -253,8 +224,7 @@ def grades(room: Room) -> list[Grade]:
 
 
 def test_a_range_that_the_kernel_saw_being_written_is_of_grade_kernel_from_the_first_look_on() -> None:
-    room = Room()
-    room.open_window()
+    room = opened()
     room.cotenant(b"note\n")
     room.saw(GATEWAY)
     room.heard()
@@ -272,8 +242,7 @@ def test_a_range_that_the_kernel_saw_being_written_is_of_grade_kernel_from_the_f
 
 def test_a_range_beside_a_stranger_or_a_byte_that_nobody_reported_or_lost_sightings_is_of_grade_bytes() -> None:
     for what in ("a stranger", "an unexplained byte", "lost sightings", "lost reports"):
-        room = Room()
-        room.open_window()
+        room = opened()
         room.cotenant(b"note\n")
         room.saw(GATEWAY)
         match what:

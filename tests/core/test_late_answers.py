@@ -3,14 +3,15 @@
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.decisions import Approve, Withdraw
+from sidecar.core.decisions import Approve
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Outcome, Subject
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.late_answers import CAUSE_NS
 from sidecar.words import detail, sentence
-from tests.core.kit import CRON, FILE, LINK, RUN, WINDOW, Bench, said
+from tests.core.kit import CRON, WINDOW, Bench, said
+from tests.core.kit import asked as question
 
 RECORD = b'{"type":"message","id":"note"}\n'
 MS = 1_000_000
@@ -37,22 +38,8 @@ class Slow(Bench):
 
     def ask_again(self, ask: str) -> None:
         """The question with this id reaches the core."""
-        at_ns = self.now()
         (window,) = self.engine.windows
-        self.handle(
-            ev.VerdictAsked(
-                ask=ask,
-                link=LINK,
-                window=WINDOW,
-                file=FILE,
-                fence=window.fence,
-                current=self.disk.fingerprint,
-                run=RUN,
-                snapshot=self.disk.snapshot,
-                at_ns=at_ns,
-                heard_ns=at_ns,
-            )
-        )
+        self.handle(question(window.fence, self.disk.snapshot, self.now(), ask=ask))
 
     def moments(self) -> dict[str, str]:
         return {moment.what: detail(moment) for moment in self.incident.timeline}
@@ -78,13 +65,6 @@ def test_a_turn_that_was_lost_because_the_answer_was_late_is_late_counted_and_no
     assert bench.pages == []
     slow = Reason(ReasonCode.SIDECAR_SLOW)
     assert bench.incident.recovery.reason == Reason.of(ReasonCode.ANSWERED_TOO_LATE, slow, waited_ns=250 * MS)
-
-
-def test_what_was_approved_is_taken_back_when_nobody_waits_for_it() -> None:
-    bench = Slow()
-    bench.stop_waiting(asked(bench))
-    assert bench.made(Withdraw) == [Withdraw(link=LINK, window=WINDOW)]
-    assert bench.engine.windows[0].approved is None
 
 
 def test_a_halt_of_the_sidecar_is_named_as_the_cause_with_its_times() -> None:
@@ -136,13 +116,6 @@ def test_a_question_that_never_came_to_be_judged_is_late_too() -> None:
     assert bench.incident.recovery.outcome is Outcome.LATE
     assert bench.incident.turn_lost
     assert bench.pages == []
-
-
-def test_a_further_question_at_the_same_fence_is_answered() -> None:
-    bench = Slow()
-    bench.stop_waiting("a1")
-    bench.ask_again("a2")
-    assert [approval.ask for approval in bench.approvals] == ["a2"]
 
 
 def test_a_takeover_is_paged_however_late_the_answer_was() -> None:

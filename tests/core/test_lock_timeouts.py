@@ -18,13 +18,13 @@ from tests.core.kit import (
     LINK,
     OTHER_LINK,
     OWN,
-    RUN,
     STRANGER,
     WAITED_NS,
     WINDOW,
     Bench,
     gateway,
     said,
+    timed_out,
 )
 
 RECORD = b'{"type":"message","id":"note"}\n'
@@ -81,14 +81,6 @@ def test_a_run_may_wait_for_a_co_tenant_and_its_incident_names_holder_and_wait()
     told = {moment.what: moment.detail for moment in incident.timeline}
     assert "62.0 s" in told["lock had after all"]
     assert pages(bench) == 0
-
-
-def test_a_co_tenant_may_write_under_the_lock_that_is_waited_for() -> None:
-    bench = Locked()
-    bench.take(CRON)
-    bench.write(CRON, RECORD)
-    assert granted(bench.time_out())
-    assert bench.incident.verdict is Verdict.CO_TENANT
 
 
 def test_a_foreign_holder_is_not_waited_for() -> None:
@@ -157,15 +149,6 @@ def test_a_holder_that_the_policy_does_not_let_write_is_not_waited_for() -> None
     assert ReasonCode.LOCK_HOLDER_FORBIDDEN in {r.code for r in said(bench.incident.recovery.reason)}
 
 
-def test_a_file_that_is_not_explained_is_not_waited_for_and_a_takeover_is_paged() -> None:
-    bench = Locked()
-    bench.take(CRON)
-    bench.disk.append(b"foreign\n", foreign=1)
-    assert not granted(bench.time_out())
-    assert bench.incident.verdict is Verdict.EXTERNAL
-    assert pages(bench) == 1
-
-
 def test_with_custody_lost_a_changed_file_is_not_waited_for() -> None:
     bench = Locked()
     bench.take(CRON)
@@ -231,21 +214,6 @@ def test_a_sidecar_that_only_observes_lets_nobody_wait() -> None:
     assert bench.incident.recovery.hold is BlockReason.OBSERVE
 
 
-def test_a_wait_in_vain_is_ineffective_and_paged_once() -> None:
-    """Rule 6: an action whose effect does not show pages. Somebody should look at who holds a lock for so long."""
-    bench = Locked()
-    bench.take(CRON)
-    assert granted(bench.time_out())
-    bench.wait_ended(had=False)
-    bench.close(takeover=True)
-    assert bench.incident.recovery.outcome is Outcome.INEFFECTIVE
-    vain, timeout, holder, _file = said(bench.incident.recovery.reason)
-    assert (vain.code, timeout.code) == (ReasonCode.LOCK_WAIT_IN_VAIN, ReasonCode.LOCK_TIMEOUT)
-    assert holder == Reason.of(ReasonCode.LOCK_HOLDER_KNOWN, writer="cron daily-digest", pid=GATEWAY_PID)
-    assert bench.incident.turn_lost
-    assert pages(bench) == 1
-
-
 def test_a_lock_that_was_had_does_not_move_a_fence_across_a_foreign_byte() -> None:
     bench = Locked()
     bench.take(CRON)
@@ -261,22 +229,7 @@ def test_a_lock_that_was_had_does_not_move_a_fence_across_a_foreign_byte() -> No
 def test_a_window_that_was_not_seen_to_open_may_wait_where_the_file_is_as_at_the_fence() -> None:
     bench = Bench()
     bench.handle(ev.LockTaken(file=FILE, hold="h", writer=CRON, wait_ns=0, at_ns=bench.now(), link=LINK))
-    made = bench.handle(
-        ev.LockTimedOut(
-            ask="a1",
-            link=LINK,
-            window=WINDOW,
-            file=FILE,
-            fence=bench.disk.fingerprint,
-            run=RUN,
-            snapshot=bench.disk.snapshot,
-            waited_ns=WAITED_NS,
-            holder_pid=GATEWAY_PID,
-            holder_exe="",
-            at_ns=bench.now(),
-        )
-    )
-    assert granted(made)
+    assert granted(bench.handle(timed_out(bench.disk.fingerprint, bench.disk.snapshot, bench.now())))
 
 
 def test_the_end_of_a_wait_in_a_window_that_is_gone_is_nothing() -> None:

@@ -1,7 +1,7 @@
 """What holds for every policy: it can only narrow what the evidence allows."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +19,7 @@ from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import CHANNEL, CRON, HEARTBEAT, Evidence, judge
 from tests.core.test_verdict import Scene, knowing, scenes
 
+_ValueT = TypeVar("_ValueT")
 FILE: Final = "/state/agents/main/sessions/0a1b.jsonl"
 NARROWEST: Final = Policy(default=Permission.NOTHING, unchanged=Unchanged(allow=False), needs=Grade.KERNEL)
 GRADES: Final = st.sampled_from((Grade.BYTES, Grade.KERNEL))
@@ -28,7 +29,12 @@ def subset(*texts: str, path: bool = False) -> st.SearchStrategy[tuple[Glob, ...
     return st.lists(st.sampled_from([Glob(t, path) for t in texts]), unique=True, max_size=2).map(tuple)
 
 
-RULES: Final = st.builds(
+def built(kind: Callable[..., _ValueT], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[_ValueT]:
+    """Values of a kind; `builds` wants the fields' types, which a module may import for checking only."""
+    return st.fixed_dictionaries(fields).map(lambda found: kind(**found))
+
+
+RULES: Final = built(
     Rule,
     name=st.sampled_from("abc"),
     kinds=st.frozensets(st.sampled_from((WriterKind.CRON, WriterKind.CHANNEL, WriterKind.HEARTBEAT)), max_size=2),
@@ -41,12 +47,12 @@ RULES: Final = st.builds(
     may=st.sampled_from(Permission),
     needs=st.none() | GRADES,
 )
-POLICIES: Final = st.builds(
+POLICIES: Final = built(
     Policy,
     rules=st.lists(RULES, max_size=4).map(tuple),
     default=st.sampled_from(Permission),
     needs=GRADES,
-    unchanged=st.builds(Unchanged, allow=st.booleans(), executables=subset("/usr/bin/rsync", path=True)),
+    unchanged=built(Unchanged, allow=st.booleans(), executables=subset("/usr/bin/rsync", path=True)),
 )
 
 

@@ -26,11 +26,22 @@ from sidecar.core.verdict.judge import Verdict
 from sidecar.driver.driver import Driver
 from sidecar.watch.reading import take_snapshot
 from sidecar.watch.records import parse_records
-from tests.core.kit import CRON, GATEWAY_PID, LINK, OWN, RUN, Disk, digest, gateway
+from tests.core.kit import (
+    CRON,
+    LINK,
+    OWN,
+    WAITED_NS,
+    WINDOW,
+    Disk,
+    applied,
+    asked,
+    digest,
+    fence_set,
+    gateway,
+    timed_out,
+    tripped,
+)
 from tests.driver.kit import FOREIGN, HEADER, Sinks, record
-
-WINDOW: Final = "w1"
-SECOND: Final = 1_000_000_000
 
 
 class SmallDriver:
@@ -171,8 +182,7 @@ async def fence(stage: Stage) -> None:
     now_ns = time.time_ns()
     if not stage.core.gateways:
         await stage.tell(ev.LinkOpened(gateway=gateway(), at_ns=now_ns))
-    set_at = stage.snapshot.fingerprint
-    await stage.tell(ev.FenceSet(link=LINK, window=WINDOW, file=stage.file, fence=set_at, run=RUN, at_ns=now_ns))
+    await stage.tell(fence_set(stage.snapshot.fingerprint, now_ns, file=stage.file))
 
 
 async def write(stage: Stage, writer: Writer, data: bytes, number: int) -> None:
@@ -196,22 +206,9 @@ async def write(stage: Stage, writer: Writer, data: bytes, number: int) -> None:
 
 
 async def ask(stage: Stage, number: int = 1) -> None:
-    snapshot = stage.snapshot
     [window] = stage.core.windows
-    await stage.tell(
-        ev.VerdictAsked(
-            ask=f"a{number}",
-            link=LINK,
-            window=WINDOW,
-            file=stage.file,
-            fence=window.fence,
-            current=snapshot.fingerprint,
-            run=RUN,
-            snapshot=snapshot,
-            at_ns=time.time_ns(),
-            heard_ns=time.time_ns(),
-        )
-    )
+    now_ns, name = time.time_ns(), f"a{number}"
+    await stage.tell(asked(window.fence, stage.snapshot, now_ns, ask=name, file=stage.file))
 
 
 async def close(stage: Stage, *, takeover: bool = False) -> None:
@@ -220,36 +217,14 @@ async def close(stage: Stage, *, takeover: bool = False) -> None:
 
 async def trip(stage: Stage) -> None:
     [window] = stage.core.windows
-    await stage.tell(
-        ev.TurnTripped(
-            link=LINK,
-            window=WINDOW,
-            file=stage.file,
-            fence=window.fence,
-            run=RUN,
-            snapshot=stage.snapshot,
-            at_ns=time.time_ns(),
-        )
-    )
+    await stage.tell(tripped(window.fence, stage.snapshot, time.time_ns(), file=stage.file))
 
 
 async def apply(stage: Stage, parent: str) -> None:
     """The fence is moved, and the run adds its answer to the record that it took for the last."""
     approve = stage.sent[-1]
     assert isinstance(approve, de.Approve)
-    await stage.tell(
-        ev.RecoveryApplied(
-            window=WINDOW,
-            applied=True,
-            fence=approve.fence,
-            current=approve.current,
-            pushed=False,
-            latency_ns=1,
-            reason="",
-            records=("note",),
-            at_ns=time.time_ns(),
-        )
-    )
+    await stage.tell(applied(approve, time.time_ns(), "note"))
     await fence(stage)
     await write(stage, OWN, record("answer", parent), 2)
     await fence(stage)
@@ -283,23 +258,9 @@ async def lock_waited_for(stage: Stage) -> None:
     now_ns = time.time_ns()
     await stage.tell(ev.LockTaken(link=LINK, file=stage.file, hold="h1", writer=CRON, wait_ns=1, at_ns=now_ns))
     [window] = stage.core.windows
-    await stage.tell(
-        ev.LockTimedOut(
-            ask="a1",
-            link=LINK,
-            window=WINDOW,
-            file=stage.file,
-            fence=window.fence,
-            run=RUN,
-            snapshot=stage.snapshot,
-            waited_ns=SECOND,
-            holder_pid=GATEWAY_PID,
-            holder_exe="",
-            at_ns=now_ns + SECOND,
-            heard_ns=now_ns + SECOND,
-        )
-    )
-    await stage.tell(ev.LockWaitEnded(window=WINDOW, had=True, waited_ns=2 * SECOND, at_ns=now_ns + 2 * SECOND))
+    out_ns = now_ns + WAITED_NS
+    await stage.tell(timed_out(window.fence, stage.snapshot, out_ns, file=stage.file))
+    await stage.tell(ev.LockWaitEnded(window=WINDOW, had=True, waited_ns=WAITED_NS + 1, at_ns=out_ns + 1))
     await close(stage)
 
 

@@ -15,7 +15,7 @@ from sidecar.core.reports import Diagnostic
 from sidecar.driver.driver import Driver
 from sidecar.link.open_links import OpenLinks
 from sidecar.watch.reading import fingerprint_of, take_snapshot
-from tests.core.kit import LINK, RUN, gateway
+from tests.core.kit import RUN, fence_set, gateway, tripped
 from tests.driver.kit import HEADER, Sinks, foreign_append
 
 AT = 1_700_000_000_000_000_000
@@ -82,25 +82,13 @@ class Stage:
 
     def fence(self) -> None:
         self.driver.handle(ev.LinkOpened(gateway=gateway(), at_ns=AT))
-        self.driver.handle(
-            ev.FenceSet(link=LINK, window="w1", file=str(self.file), fence=fingerprint_of(self.file), run=RUN, at_ns=AT)
-        )
+        self.driver.handle(fence_set(fingerprint_of(self.file), AT, file=str(self.file)))
 
     def trip(self) -> None:
         """A stranger writes, and the gateway stops the turn."""
         foreign_append(self.file)
-        window = self.core.windows[0]
-        self.driver.handle(
-            ev.TurnTripped(
-                link=LINK,
-                window="w1",
-                file=str(self.file),
-                fence=window.fence,
-                run=RUN,
-                snapshot=take_snapshot(self.file),
-                at_ns=AT,
-            )
-        )
+        fence = self.core.windows[0].fence
+        self.driver.handle(tripped(fence, take_snapshot(self.file), AT, file=str(self.file)))
 
 
 @pytest.mark.parametrize("port", ["drain", "store", "listener", "chains"])
@@ -132,11 +120,8 @@ async def test_what_a_decision_brings_back_is_told_before_what_waited_already(pl
         for number in (1, 2):
             other = stage.file.with_name(f"{number}.jsonl")
             other.write_bytes(HEADER)
-            fence = fingerprint_of(other)
-            at_ns = AT + number
-            stage.driver.handle(
-                ev.FenceSet(link=LINK, window=f"v{number}", file=str(other), fence=fence, run=RUN, at_ns=at_ns)
-            )
+            event = fence_set(fingerprint_of(other), AT + number, window=f"v{number}", file=str(other))
+            stage.driver.handle(event)
 
     stage.ports.port = "listener"
     stage.ports.interrupt = two_more
