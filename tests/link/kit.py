@@ -91,6 +91,12 @@ class Recorder:
         _, happened = await self.told.get()
         return happened
 
+    async def rejected(self) -> Rejected:
+        """The next that is told: a refusal."""
+        happened = await self.next()
+        assert isinstance(happened, Rejected)
+        return happened
+
     async def rest(self) -> list[Happened]:
         """All that is told until a link is gone."""
         happened = [await self.next()]
@@ -186,3 +192,10 @@ async def serving(path: Path) -> AsyncIterator[Stage]:
         await stage.server.stop()
         for client in stage.clients:
             await client.hang_up()
+
+
+@asynccontextmanager
+async def greeted(path: Path, **hello: Any) -> AsyncIterator[tuple[Recorder, Client]]:  # noqa: ANN401 - see above
+    """A server, and a gateway that is linked to it."""
+    async with serving(path) as stage:
+        yield stage.recorder, await stage.greeted(**hello)

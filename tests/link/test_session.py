@@ -18,7 +18,7 @@ from sidecar.link.session import MAX_UNSENT_BYTES
 from sidecar.link.translate import message_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import encode
-from tests.link.kit import AT, Closed, Gap, Rejected, Voice, meant, serving
+from tests.link.kit import AT, Closed, Gap, Rejected, Voice, greeted, meant, serving
 from tests.link.running import until
 
 BOUND_SECONDS: Final = 0.05
@@ -51,9 +51,7 @@ async def test_messages_come_in_the_order_in_which_they_were_sent(path: Path, *,
 
 
 async def test_a_message_may_come_in_pieces(path: Path) -> None:
-    async with serving(path) as stage:
-        recorder = stage.recorder
-        client = await stage.greeted()
+    async with greeted(path) as (recorder, client):
         message = client.closed("wé" * 40)
         for byte in encode(message):
             client.say(bytes([byte]))
@@ -114,8 +112,7 @@ async def test_bad_input_is_refused_in_one_line_and_costs_only_its_own_link(path
         client = await stage.greeted()
         client.say(NONSENSE[name], encode(client.closed("after")), encode(client.bye()))
 
-        rejected = await recorder.next()
-        assert isinstance(rejected, Rejected)
+        rejected = await recorder.rejected()
         assert rejected.reason == ("too_large" if name in TOO_LARGE else "malformed")
         assert_one_line(rejected)
         told = await client.hear()
@@ -135,8 +132,7 @@ async def test_bad_input_instead_of_a_hello_is_refused_and_no_link_was_there(pat
         server, recorder = stage.server, stage.recorder
         client = await stage.connect()
         client.say(NONSENSE[name])
-        rejected = await recorder.next()
-        assert isinstance(rejected, Rejected)
+        rejected = await recorder.rejected()
         assert_one_line(rejected)
         assert isinstance(await client.hear(), wire.Reject)
         await until(lambda: not server._tasks)
@@ -190,9 +186,7 @@ async def test_a_preload_that_has_left_this_protocol_behind_is_refused(path: Pat
 
 async def test_a_report_that_can_not_be_understood_is_refused_and_missing(path: Path) -> None:
     """A report that is left out makes the account unknown, like one that never came (rule 5); the link goes on."""
-    async with serving(path) as stage:
-        recorder = stage.recorder
-        client = await stage.greeted()
+    async with greeted(path) as (recorder, client):
         client.say(_change(client, "teleport"))
         assert await recorder.next() == Rejected("malformed", "unknown operation 'teleport' of change c1")
         assert await recorder.next() == Gap(1)
@@ -220,9 +214,7 @@ async def test_a_connection_that_says_nothing_disturbs_nobody(path: Path) -> Non
 
 @pytest.mark.parametrize("missing", [1, 2, 1000])
 async def test_a_hole_in_the_sequence_is_a_gap(path: Path, missing: int) -> None:
-    async with serving(path) as stage:
-        recorder = stage.recorder
-        client = await stage.greeted()
+    async with greeted(path) as (recorder, client):
         messages = client.closed("a"), client.closed("b", skip=missing), client.closed("c")
         client.say(*messages)
         assert [await recorder.next() for _ in range(4)] == [
@@ -233,18 +225,14 @@ async def test_a_hole_in_the_sequence_is_a_gap(path: Path, missing: int) -> None
 
 
 async def test_a_number_that_comes_twice_is_a_gap(path: Path) -> None:
-    async with serving(path) as stage:
-        recorder = stage.recorder
-        client = await stage.greeted()
+    async with greeted(path) as (recorder, client):
         message = client.closed()
         client.say(message, message)
         assert [await recorder.next() for _ in range(3)] == [meant(message), Gap(1), meant(message)]
 
 
 async def test_messages_that_the_gateway_had_to_drop_are_a_gap(path: Path) -> None:
-    async with serving(path) as stage:
-        recorder = stage.recorder
-        client = await stage.greeted(lost=2)
+    async with greeted(path, lost=2) as (recorder, client):
         client.say(wire.Lost(seq=client.seq(), at=AT, count=7))
         assert await recorder.next() == Gap(7)
         assert recorder.sessions[0].lost == 9
@@ -254,9 +242,7 @@ async def test_messages_that_the_gateway_had_to_drop_are_a_gap(path: Path) -> No
 
 
 async def test_a_sync_is_answered_when_all_ahead_of_it_has_been_taken_in(path: Path) -> None:
-    async with serving(path) as stage:
-        recorder = stage.recorder
-        client = await stage.greeted()
+    async with greeted(path) as (recorder, client):
         [session] = recorder.sessions
         asked = asyncio.create_task(session.sync(5))
         question = await client.hear()
@@ -268,9 +254,7 @@ async def test_a_sync_is_answered_when_all_ahead_of_it_has_been_taken_in(path: P
 
 
 async def test_syncs_are_told_apart(path: Path) -> None:
-    async with serving(path) as stage:
-        recorder = stage.recorder
-        client = await stage.greeted()
+    async with greeted(path) as (recorder, client):
         [session] = recorder.sessions
         first = asyncio.create_task(session.sync(5))
         second = asyncio.create_task(session.sync(5))
@@ -285,9 +269,7 @@ async def test_syncs_are_told_apart(path: Path) -> None:
 
 
 async def test_a_sync_that_is_not_answered_ends_in_time_and_a_late_answer_harms_nothing(path: Path) -> None:
-    async with serving(path) as stage:
-        recorder = stage.recorder
-        client = await stage.greeted()
+    async with greeted(path) as (recorder, client):
         [session] = recorder.sessions
         started = asyncio.get_running_loop().time()
         assert await session.sync(BOUND_SECONDS) is False
@@ -301,9 +283,7 @@ async def test_a_sync_that_is_not_answered_ends_in_time_and_a_late_answer_harms_
 
 
 async def test_a_sync_ends_with_its_link(path: Path) -> None:
-    async with serving(path) as stage:
-        recorder = stage.recorder
-        client = await stage.greeted()
+    async with greeted(path) as (recorder, client):
         [session] = recorder.sessions
         asked = asyncio.create_task(session.sync(60))
         await client.hear()
@@ -345,17 +325,13 @@ async def test_a_goodbye_makes_a_clean_end(path: Path) -> None:
 
 
 async def test_an_end_without_a_goodbye_is_none(path: Path) -> None:
-    async with serving(path) as stage:
-        recorder = stage.recorder
-        client = await stage.greeted()
+    async with greeted(path) as (recorder, client):
         await client.hang_up()
         assert await recorder.rest() == [Closed(clean=False)]
 
 
 async def test_half_a_message_at_the_end_is_no_message(path: Path) -> None:
-    async with serving(path) as stage:
-        recorder = stage.recorder
-        client = await stage.greeted()
+    async with greeted(path) as (recorder, client):
         client.say(encode(client.closed())[:-1])
         await client.hang_up()
         assert await recorder.rest() == [Closed(clean=False)]
@@ -387,10 +363,9 @@ def _change(voice: Voice, op: str = "append") -> wire.Changed:
 
 
 async def test_an_outside_cotenant_is_who_it_declared_itself_to_be_and_part_of_no_run(path: Path) -> None:
-    async with serving(path) as stage:
-        client = await stage.greeted(role=Role.COTENANT, name="backup")
+    async with greeted(path, role=Role.COTENANT, name="backup") as (recorder, client):
         client.say(_change(client))
-        report = await stage.recorder.next()
+        report = await recorder.next()
         assert isinstance(report, ev.FileChanged)
         writer = report.change.writer
     assert (writer.kind, writer.name, writer.run_id) == (WriterKind.DECLARED, "backup", "")
@@ -402,8 +377,7 @@ async def test_an_outside_cotenant_without_a_name_is_refused(path: Path) -> None
         client = await stage.connect()
         client.say(client.hello(role=Role.COTENANT))
         assert isinstance(await client.hear(), wire.Reject)
-        rejected = await stage.recorder.next()
-        assert isinstance(rejected, Rejected)
+        rejected = await stage.recorder.rejected()
         assert rejected.text.endswith("is a co-tenant without a name")
 
 
@@ -412,36 +386,30 @@ async def test_a_name_that_is_no_word_is_refused(path: Path, name: str) -> None:
     async with serving(path) as stage:
         client = await stage.connect()
         client.say(client.hello(role=Role.COTENANT, name=name))
-        rejected = await stage.recorder.next()
-        assert isinstance(rejected, Rejected)
+        rejected = await stage.recorder.rejected()
         assert rejected.reason == "malformed"
 
 
 async def test_an_outside_cotenant_can_not_speak_as_a_gateway(path: Path) -> None:
-    async with serving(path) as stage:
-        client = await stage.greeted(role=Role.COTENANT, name="backup")
+    async with greeted(path, role=Role.COTENANT, name="backup") as (recorder, client):
         client.say(client.closed())
-        rejected = await stage.recorder.next()
-        assert isinstance(rejected, Rejected)
+        rejected = await recorder.rejected()
         assert rejected.reason == "not_a_gateway"
-        assert await stage.recorder.next() == Closed(clean=False)
+        assert await recorder.next() == Closed(clean=False)
 
 
 async def test_an_outside_cotenant_can_not_remove_a_session(path: Path) -> None:
-    async with serving(path) as stage:
-        client = await stage.greeted(role=Role.COTENANT, name="backup")
+    async with greeted(path, role=Role.COTENANT, name="backup") as (recorder, client):
         client.say(_change(client, "remove"))
-        rejected = await stage.recorder.next()
-        assert isinstance(rejected, Rejected)
+        rejected = await recorder.rejected()
         assert "may not remove" in rejected.text
-        assert await stage.recorder.next() == Gap(1)
+        assert await recorder.next() == Gap(1)
 
 
 async def test_a_goodbye_answers_a_sync(path: Path) -> None:
     """Whoever has said goodbye has said everything: a gateway's question does not wait for it in vain."""
-    async with serving(path) as stage:
-        client = await stage.greeted()
-        [session] = stage.recorder.sessions
+    async with greeted(path) as (recorder, client):
+        [session] = recorder.sessions
         asked = asyncio.create_task(session.sync(60))
         await client.hear()
         client.say(client.bye())
@@ -451,9 +419,8 @@ async def test_a_goodbye_answers_a_sync(path: Path) -> None:
 
 async def test_a_cotenant_is_heard_without_its_help(path: Path) -> None:
     """It may be stopped or slow: what it announced is here, and nobody's turn depends on its answer."""
-    async with serving(path) as stage:
-        client = await stage.greeted(role=Role.COTENANT, name="backup")
-        [session] = stage.recorder.sessions
+    async with greeted(path, role=Role.COTENANT, name="backup") as (recorder, client):
+        [session] = recorder.sessions
         said = [_change(client) for _ in range(3000)]  # more than is read in one piece
         client.say(*said)
         await client.writer.drain()
@@ -463,12 +430,11 @@ async def test_a_cotenant_is_heard_without_its_help(path: Path) -> None:
 
 
 async def test_after_a_goodbye_there_is_nothing_to_wait_for(path: Path) -> None:
-    async with serving(path) as stage:
-        client = await stage.greeted()
-        [session] = stage.recorder.sessions
+    async with greeted(path) as (recorder, client):
+        [session] = recorder.sessions
         client.say(client.bye())
         await client.hang_up()
-        assert await stage.recorder.rest() == [Closed(clean=True)]
+        assert await recorder.rest() == [Closed(clean=True)]
         assert await session.sync(60) is True
 
 
