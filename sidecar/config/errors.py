@@ -12,20 +12,13 @@ if TYPE_CHECKING:
 
 
 class ConfigError(SidecarError, ValueError):
-    """A setting cannot be used.
+    """A setting cannot be used. Never shows the value of a notification URL.
 
     Attributes:
         usage: It came from the command line, so the command was used wrongly.
     """
 
     def __init__(self, origin: str, reason: str, *, usage: bool = False) -> None:
-        """Say where the value came from and what is wrong with it.
-
-        Args:
-            origin: Such as ``--http`` or ``config.toml, line 3, http``.
-            reason: What is wrong and what is expected; never the value of a notification URL.
-            usage: It came from the command line.
-        """
         self.usage = usage
         super().__init__(f"{one_line(origin)}: {one_line(reason)}")
 

@@ -23,7 +23,6 @@ class PauseFileError(SidecarError, OSError):
     """The file that holds a pause cannot be read or written."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        """Name the file, and what ends a pause in any case."""
         super().__init__(f"pause file {one_line(str(path))}: {one_line(reason)}; `openclaw-sidecar resume` removes it")
 
 

@@ -22,6 +22,7 @@ from sidecar.core.policy.rules import DEFAULT_RULE, NEVER_RULE, Rule, covers
 from sidecar.core.policy.storm import StormLimit
 from sidecar.store.printable import one_line
 from sidecar.store.reader import session_hash
+from sidecar.store.since import duration_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 1 << 20
 """No policy is larger; what is, was named by mistake."""
 
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_NS_PER_SECOND: Final = 1_000_000_000
 _DIGITS: Final = 12
 _RESERVED: Final = frozenset({DEFAULT_RULE, NEVER_RULE, UNCHANGED_RULE, BUILT_IN})
 _AT: Final = re.compile(r"^(.*?)(?: - at `\$(.*)`)?$", re.DOTALL)
@@ -83,7 +82,6 @@ class PolicyError(ConfigError):
     """
 
     def __init__(self, path: Path, findings: Iterable[Finding], *, unreadable: bool = False) -> None:
-        """Tell of the first finding, and how many more there are."""
         self.path = path
         self.findings = tuple(findings)
         self.unreadable = unreadable
@@ -151,7 +149,7 @@ class _Maker:
             unchanged=Unchanged(
                 allow=unchanged.allow,
                 executables=self._globs(unchanged.executables, ("unchanged", "executables"), path=True),
-                uids=frozenset(unchanged.uids or ()),
+                uids=frozenset(unchanged.uids),
             ),
             limits=Limits(
                 session=self._limit(file.budget.session, ("budget", "session")),
@@ -168,14 +166,14 @@ class _Maker:
         )
 
     def _rule(self, part: RulePart, at: KeyPath) -> Rule:
-        if part.kinds and WriterKind.FOREIGN in part.kinds:
+        if WriterKind.FOREIGN in part.kinds:
             self._wrong((*at, "kinds"), "a foreign process is never a co-tenant, whatever a policy says; leave it out")
         return Rule(
             name=part.name,
-            kinds=frozenset(part.kinds or ()),
+            kinds=frozenset(part.kinds),
             names=self._globs(part.names, (*at, "names")),
             executables=self._globs(part.executables, (*at, "executables"), path=True),
-            uids=frozenset(part.uids or ()),
+            uids=frozenset(part.uids),
             agents=self._globs(part.agents, (*at, "agents")),
             sessions=self._sessions(part.sessions, (*at, "sessions")),
             files=self._globs(part.files, (*at, "files"), path=True),
@@ -184,19 +182,19 @@ class _Maker:
             line=self._positions.line(at),
         )
 
-    def _globs(self, texts: tuple[str, ...] | UnsetType, at: KeyPath, *, path: bool = False) -> tuple[Glob, ...]:
+    def _globs(self, texts: tuple[str, ...], at: KeyPath, *, path: bool = False) -> tuple[Glob, ...]:
         made: list[Glob] = []
-        for text in texts or ():
+        for text in texts:
             try:
                 made.append(Glob(text, path))
             except GlobError as error:
                 self._wrong(at, f"{text!r} {error}")
         return tuple(made)
 
-    def _sessions(self, texts: tuple[str, ...] | UnsetType, at: KeyPath) -> tuple[Glob, ...]:
+    def _sessions(self, texts: tuple[str, ...], at: KeyPath) -> tuple[Glob, ...]:
         """Keys are hashed as the preload does it: only their hashes leave the gateway."""
         hashes: list[str] = []
-        for text in texts or ():
+        for text in texts:
             if _HASH.fullmatch(text):
                 hashes.append(text)
             elif "*" in text or "?" in text:
@@ -236,11 +234,6 @@ class _Maker:
 
     def _wrong(self, at: KeyPath, reason: str) -> None:
         self.findings.append(Finding(self._positions.line(at), _shown(at), reason))
-
-
-def duration_ns(text: str) -> int:
-    """A length of time such as ``30s``, which has been checked."""
-    return int(text[:-1]) * _SECONDS[text[-1]] * _NS_PER_SECOND
 
 
 def _misshapen(document: dict[str, Any], positions: Positions, said: str) -> Finding:

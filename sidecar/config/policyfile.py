@@ -21,7 +21,7 @@ Duration = Annotated[str, Meta(pattern=DURATION, description="A length of time s
 Pattern = Annotated[str, Meta(min_length=1)]
 Patterns = Annotated[tuple[Pattern, ...], Meta(min_length=1)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Uid = Annotated[int, Meta(ge=0, le=4_294_967_294)]
+Uids = Annotated[tuple[Annotated[int, Meta(ge=0, le=4_294_967_294)], ...], Meta(min_length=1)]
 
 
 class Needed(StrEnum):
@@ -50,22 +50,12 @@ class UnchangedPart(_Part, frozen=True, kw_only=True):
     """What holds where no byte changed: a touch, a chmod, a copy renamed into place."""
 
     allow: Annotated[bool, _about("Whether such a change may be recovered from at all.")] = True
-    executables: (
-        Annotated[
-            Patterns, _about("Only if all that touched the file were these programs. Needs evidence of the kernel.")
-        ]
-        | UnsetType
-    ) = UNSET
-    uids: (
-        Annotated[
-            tuple[Uid, ...],
-            Meta(
-                min_length=1,
-                description="Only if all that touched the file were these users. Needs evidence of the kernel.",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    executables: Annotated[
+        Patterns, _about("Only if all that touched the file were these programs. Needs evidence of the kernel.")
+    ] = ()
+    uids: Annotated[
+        Uids, _about("Only if all that touched the file were these users. Needs evidence of the kernel.")
+    ] = ()
 
 
 class LimitPart(_Part, frozen=True, kw_only=True):
@@ -94,18 +84,15 @@ class RulePart(_Part, frozen=True, kw_only=True):
     """One rule. Every condition that it has must hold; of several values of one condition, one is enough."""
 
     name: Annotated[Name, _about("For people, and in incidents.")]
-    kinds: Annotated[tuple[WriterKind, ...], Meta(min_length=1, description="Kinds of writers.")] | UnsetType = UNSET
-    names: Annotated[Patterns, _about("Names of writers: job, channel, label.")] | UnsetType = UNSET
-    executables: Annotated[Patterns, _about("Executables of the writing process.")] | UnsetType = UNSET
-    uids: Annotated[tuple[Uid, ...], Meta(min_length=1, description="Users of the writing process.")] | UnsetType = (
-        UNSET
-    )
-    agents: Annotated[Patterns, _about("Agents whose sessions it is about.")] | UnsetType = UNSET
-    sessions: (
-        Annotated[Patterns, _about("Session keys as they are, or patterns of their hashes (16 hexadecimal digits).")]
-        | UnsetType
-    ) = UNSET
-    files: Annotated[Patterns, _about("Session files: names, or whole paths.")] | UnsetType = UNSET
+    kinds: Annotated[tuple[WriterKind, ...], Meta(min_length=1, description="Kinds of writers.")] = ()
+    names: Annotated[Patterns, _about("Names of writers: job, channel, label.")] = ()
+    executables: Annotated[Patterns, _about("Executables of the writing process.")] = ()
+    uids: Annotated[Uids, _about("Users of the writing process.")] = ()
+    agents: Annotated[Patterns, _about("Agents whose sessions it is about.")] = ()
+    sessions: Annotated[
+        Patterns, _about("Session keys as they are, or patterns of their hashes (16 hexadecimal digits).")
+    ] = ()
+    files: Annotated[Patterns, _about("Session files: names, or whole paths.")] = ()
     may: Annotated[Permission, _about("What such a writer may do there: each includes those ahead of it.")]
     evidence: Annotated[Needed, _about("The weakest evidence for that; otherwise the default's.")] | UnsetType = UNSET
 
@@ -132,6 +119,11 @@ def json_schema() -> dict[str, Any]:
     for part in (root, *definitions.values()):
         if part.get("required") == []:
             del part["required"]  # draft 4 wants at least one name
+        for key in part.get("properties", {}).values():
+            if "minItems" in key:
+                del key["default"]  # to leave it out is another thing than an empty array
+            elif isinstance(key.get("default"), dict):
+                key["default"] = {name: value for name, value in key["default"].items() if value != ()}
     kinds = definitions["WriterKind"]
     kinds["enum"] = [kind for kind in kinds["enum"] if kind != WriterKind.FOREIGN]
     return {

@@ -53,11 +53,7 @@ class AppriseDestination:
     """One Apprise URL."""
 
     def __init__(self, url: str, number: int) -> None:
-        """Check the URL. The first one takes about a second: Apprise loads its services.
-
-        Args:
-            url: The URL, which may hold secrets.
-            number: Its place in the configuration, from 1.
+        """Check the URL, the ``number``-th of the configuration. The first takes a second: Apprise loads its services.
 
         Raises:
             NotifyUrlError: Apprise does not accept it.

@@ -9,11 +9,7 @@ class NotifyUrlError(SidecarError, ValueError):
     """A notification URL of the configuration is none that Apprise understands."""
 
     def __init__(self, label: str) -> None:
-        """Name the URL by its place.
-
-        Args:
-            label: Place in the configuration and service, no secrets.
-        """
+        """``label`` is its place in the configuration and its service, no secrets."""
         super().__init__(
             f"notification URL {label} is not one that Apprise accepts; look up the form of your service's URL in"
             " Apprise's documentation and correct it (--notify, OPENCLAW_SIDECAR_NOTIFY or notify in the --config file)"

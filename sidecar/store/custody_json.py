@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sidecar.store.printable import clean_json
-from sidecar.store.public import iso_utc, reason_json
+from sidecar.store.public import fields_json, iso_utc, reason_json
 
 if TYPE_CHECKING:
     from sidecar.core.custody.files.chain import Chain
@@ -21,7 +21,7 @@ def chain_json(chain: Chain, *, watched: bool = True) -> dict[str, Any]:
     Returns:
         A dictionary of JSON values; offsets and lengths in bytes, times in ISO 8601.
     """
-    differences = [{"offset": r.offset, "length": r.length} for r in chain.differences]
+    differences = [fields_json(r) for r in chain.differences]
     known = sum(r.length for r in chain.ranges if r.writer is not None)
     body: dict[str, Any] = clean_json(
         {

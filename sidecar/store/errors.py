@@ -12,16 +12,15 @@ if TYPE_CHECKING:
 
 
 class StoreError(SidecarError):
-    """The store cannot do its work."""
+    """The store cannot do its work.
+
+    Attributes:
+        path: The database file, or the directory that it belongs in.
+        what: What is wrong, as the end of a sentence that begins with the path.
+        remedy: What the operator can do.
+    """
 
     def __init__(self, path: Path, what: str, remedy: str) -> None:
-        """Say what is wrong with which file, and what to do.
-
-        Args:
-            path: The database file, or the directory that it belongs in.
-            what: What is wrong, as the end of a sentence that begins with the path.
-            remedy: What the operator can do.
-        """
         self.path = path
         self.what = what
         self.remedy = remedy

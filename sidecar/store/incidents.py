@@ -104,17 +104,10 @@ class IncidentStore(IncidentReader):
                 self._held = -1
 
     def put(self, database: sqlite3.Connection, incident: Incident, spent_at_ns: int = 0) -> list[NewPage]:
-        """Save the incident, new or changed, within a transaction. A change of its outcome is added to its history.
+        """Save the incident, new or changed, in a transaction of `writing`. A new outcome is added to its history.
 
-        An incident that asks for pages makes them due in the same commit, so that no crash can part the two.
-
-        Args:
-            database: The transaction of `writing`.
-            incident: The incident.
-            spent_at_ns: With it a recovery of its session is counted, at this time; 0 when none is.
-
-        Returns:
-            The pages that it makes due.
+        An incident that asks for pages makes them due in the same commit, so that no crash can part the two; they are
+        returned. A recovery of its session is counted at ``spent_at_ns``, if that is not 0.
         """
         if spent_at_ns:
             row = (spent_at_ns, column(incident.session_file), incident.incident_id)
@@ -129,24 +122,12 @@ class IncidentStore(IncidentReader):
         return [Spent(row[0], row[1].decode("utf-8", "surrogatepass")) for row in rows]
 
     def page_delivered(self, key: PageKey, destination: str, at_ns: int) -> None:
-        """Record that one destination has taken the page, so that it is not sent there again.
-
-        Args:
-            key: Which page.
-            destination: Names the destination without its secrets.
-            at_ns: When, nanoseconds since the epoch.
-        """
+        """Record that one destination, named without its secrets, has taken the page: it is not sent there again."""
         with self.writing() as database:
             database.execute("INSERT OR IGNORE INTO page_deliveries VALUES (?, ?, ?, ?)", (*key, destination, at_ns))
 
     def page_attempted(self, key: PageKey, at_ns: int, error: str | None) -> None:
-        """Record an attempt. With no error the page counts as sent.
-
-        Args:
-            key: Which page.
-            at_ns: When the attempt ended, nanoseconds since the epoch.
-            error: What went wrong; None when every destination has taken it.
-        """
+        """Record an attempt that ended then. Without an error every destination has the page: it counts as sent."""
         with self.writing() as database:
             database.execute(
                 """
@@ -157,16 +138,7 @@ class IncidentStore(IncidentReader):
             )
 
     def page_gave_up(self, key: PageKey, at_ns: int, error: str) -> tuple[PageKey, ...]:
-        """Record that no further attempt is made. Incidents that it should have told of need pages of their own then.
-
-        Args:
-            key: Which page.
-            at_ns: When, nanoseconds since the epoch.
-            error: Why.
-
-        Returns:
-            These pages.
-        """
+        """Record that no further attempt is made. Returns the pages that it covered: they are due by themselves now."""
         with self.writing() as database:
             database.execute(
                 """
@@ -183,12 +155,7 @@ class IncidentStore(IncidentReader):
     def forget_before(self, opened_ns: int, most: int = MAX_FORGOTTEN) -> int:
         """Remove incidents that were opened earlier. Those still open, and those whose page is pending, stay.
 
-        Args:
-            opened_ns: Nanoseconds since the epoch.
-            most: At most so many at once; to remove many takes time, and a gateway may be waiting.
-
-        Returns:
-            How many were removed.
+        At most so many at once: to remove many takes time, and a gateway may be waiting. Returns how many were removed.
         """
         with self.writing() as database:
             database.execute("CREATE TEMP TABLE IF NOT EXISTS old (id TEXT PRIMARY KEY)")

@@ -51,12 +51,13 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
             "run_id": incident.run.run_id,
             "run": {"kind": incident.run.kind, "name": incident.run.name},
             "trace_id": incident.run.trace_id,
-            "writers": [{**_fields(w), "uid": None if w.uid < 0 else w.uid} for w in incident.writers],
+            "writers": [{**fields_json(w), "uid": None if w.uid < 0 else w.uid} for w in incident.writers],
             "unexplained": [
-                {**_fields(u), "processes": [_fields(process) for process in u.processes]} for u in incident.unexplained
+                {**fields_json(u), "processes": [fields_json(process) for process in u.processes]}
+                for u in incident.unexplained
             ],
-            "fence": _fields(incident.fence),
-            "current": _fields(incident.current),
+            "fence": fields_json(incident.fence),
+            "current": fields_json(incident.current),
             "recovery": {
                 "outcome": incident.recovery.outcome.value,
                 "mode": incident.recovery.mode.value,
@@ -69,7 +70,7 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
                 "lock_waits": incident.recovery.lock_waits,
                 "unproven": incident.recovery.unproven,
             },
-            "history": [{**_fields(change), **reason_json(change.reason)} for change in stored.history],
+            "history": [{**fields_json(change), **reason_json(change.reason)} for change in stored.history],
             "page": _page(stored.page),
             "pages": [_page(page) for page in stored.pages],
             "gateway": {
@@ -89,7 +90,7 @@ def reason_json(reason: Reason | None) -> dict[str, Any]:
     return {"reason": sentence(reason), **{f"reason_{name}": value for name, value in plain.items()}}
 
 
-def _fields(value: object) -> dict[str, Any]:
+def fields_json(value: object) -> dict[str, Any]:
     """All fields of a value; a time ``..at_ns`` becomes ``..at`` in ISO 8601."""
     found: dict[str, Any] = msgspec.to_builtins(value)
     times = {name.removesuffix("_ns"): iso_utc(found.pop(name)) for name in list(found) if name.endswith("at_ns")}
@@ -97,7 +98,7 @@ def _fields(value: object) -> dict[str, Any]:
 
 
 def _page(page: PageRecord) -> dict[str, Any]:
-    fields = {**_fields(page), "due": page.due, "sent": page.sent, "gave_up": page.gave_up}
+    fields = {**fields_json(page), "due": page.due, "sent": page.sent, "gave_up": page.gave_up}
     del fields["gave_up_at"]
     return fields
 

@@ -31,7 +31,6 @@ class ExportError(SidecarError):
     """A file is no exported incident."""
 
     def __init__(self, where: str, reason: str) -> None:
-        """Name the file and what is wrong with it."""
         super().__init__(f"{one_line(where)}: {one_line(reason)}; `openclaw-sidecar export ID` makes such files")
 
 

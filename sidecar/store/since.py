@@ -9,7 +9,7 @@ from typing import Final
 from sidecar.core.errors import SidecarError
 from sidecar.store.printable import one_line
 
-_DURATION: Final = re.compile(r"(\d{1,9})(s|m|h|d|w)", re.ASCII)
+_DURATION: Final = re.compile(r"\d{1,9}[smhdw]", re.ASCII)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NS_PER_SECOND: Final = 1_000_000_000
@@ -19,11 +19,15 @@ class SinceError(SidecarError, ValueError):
     """A text is no point in time."""
 
     def __init__(self, text: str) -> None:
-        """Show the start of the text and the forms that are known."""
         super().__init__(
             f"{one_line(text[:40])!r} is no time: give a duration up to now such as 30m, 2h or 7d, or a date and time"
             " such as 2026-06-01T12:00:00Z (UTC unless it names another offset)"
         )
+
+
+def duration_ns(text: str) -> int:
+    """A length of time such as ``30s``, which has been checked."""
+    return int(text[:-1]) * _SECONDS[text[-1]] * _NS_PER_SECOND
 
 
 def parse_since(text: str, now_ns: int) -> int:
@@ -36,9 +40,8 @@ def parse_since(text: str, now_ns: int) -> int:
     Raises:
         SinceError: It is neither.
     """
-    duration = _DURATION.fullmatch(text)
-    if duration:
-        return max(0, now_ns - int(duration[1]) * _SECONDS[duration[2]] * _NS_PER_SECOND)
+    if _DURATION.fullmatch(text):
+        return max(0, now_ns - duration_ns(text))
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -9,7 +9,6 @@ class HttpBindError(SidecarError, OSError):
     """The API's address cannot be used."""
 
     def __init__(self, address: str, reason: str, remedy: str) -> None:
-        """Name the address, the reason and the way out."""
         super().__init__(f"HTTP address {address}: {reason}; {remedy}")
 
 

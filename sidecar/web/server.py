@@ -56,13 +56,7 @@ class WebServer:
     """The API's port."""
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
-        """Nothing is opened before `start`.
-
-        Args:
-            app: What is served.
-            host: Address or name to listen on.
-            port: Port, 0 for any that is free.
-        """
+        """Nothing is opened before `start`; port 0 is any that is free."""
         self._host = host
         self._port = port
         config = uvicorn.Config(

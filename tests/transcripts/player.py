@@ -28,7 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sidecar.config.policy import duration_ns, parse_policy
+from sidecar.config.policy import parse_policy
 from sidecar.core import events as ev
 from sidecar.core.custody.files.chain import KeptChain
 from sidecar.core.decisions import Approve, CheckLineage, Decision, KeepChains, KeepRecording, ReadFile, Refuse
@@ -44,6 +44,7 @@ from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.replay.recorder import Recorder
 from sidecar.core.verdict.incident import Incident
 from sidecar.store.reader import session_hash
+from sidecar.store.since import duration_ns
 from tests.core.kit import Bench, Disk
 from tests.transcripts.script import Command
 from tests.transcripts.told import Labels, line_of, outcome_of

@@ -46,7 +46,6 @@ class LineCounter:
     """Counts lines by level, for whoever listens; what came before the listener is kept for it."""
 
     def __init__(self) -> None:
-        """No line yet."""
         self._kept: Counter[str] = Counter()
         self._listener: Callable[[str, int], None] | None = None
 

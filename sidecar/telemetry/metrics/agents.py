@@ -20,7 +20,6 @@ class Agents:
     """Knows the agents that were seen."""
 
     def __init__(self, limit: int = MAX_AGENTS) -> None:
-        """No agent was seen yet; ``limit`` of them get a value of their own."""
         self._limit = limit
         self._known: set[str] = set()
         self._lock = Lock()

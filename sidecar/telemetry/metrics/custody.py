@@ -43,13 +43,7 @@ class CustodyTime:
     """Adds up. Custody changes with events only, so what is unknown at an event was unknown since the last one."""
 
     def __init__(self, meters: Meters, unknown: Callable[[], int], clock: Callable[[], int]) -> None:
-        """Count into ``meters``.
-
-        Args:
-            meters: Where the time goes.
-            unknown: How many fenced files are of unknown custody now.
-            clock: Nanoseconds, never set back.
-        """
+        """``unknown`` says how many files are of unknown custody now; ``clock`` is in nanoseconds, never set back."""
         self._meters = meters
         self._unknown = unknown
         self._clock = clock

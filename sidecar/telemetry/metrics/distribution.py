@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import get_value, set_value
@@ -53,7 +53,6 @@ class Distribution:
     examples: list[Exemplar | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Nothing measured yet."""
         if not self.counts:
             self.counts = [0] * (len(self.bounds) + 1)
             self.examples = [None] * len(self.counts)
@@ -70,16 +69,7 @@ class Distribution:
 
     def observation(self) -> Observation:
         """It as it is now, for the SDK."""
-        now = Distribution(
-            self.labels,
-            self.bounds,
-            self.began_ns,
-            self.counts.copy(),
-            self.total,
-            self.low,
-            self.high,
-            self.examples.copy(),
-        )
+        now = replace(self, counts=self.counts.copy(), examples=self.examples.copy())
         return Observation(0, self.labels, set_value(_KEY, now, _SAMPLED))
 
 
@@ -87,7 +77,6 @@ class DistributionAggregation(Aggregation):
     """For the view of a counter that observes distributions."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
-        """``bounds`` are those of the distributions."""
         self._bounds = bounds
 
     def _create_aggregation(

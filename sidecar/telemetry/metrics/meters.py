@@ -38,7 +38,6 @@ class Cap:
     """Counts label sets as they appear and refuses those beyond the limit."""
 
     def __init__(self, limit: int) -> None:
-        """Nothing admitted yet; ``limit`` is in time series."""
         self._limit = limit
         self._taken = 0
         self._known: set[tuple[str, ...]] = set()
@@ -92,7 +91,6 @@ class Meters:
     """
 
     def __init__(self, meter: Meter, instruments: Iterable[Instrument], *, max_series: int = MAX_SERIES) -> None:
-        """Create ``instruments``; counters with few label sets start at 0."""
         self._cap = Cap(max_series)
         self._gauges: Gauges | None = None
         self._lock = Lock()

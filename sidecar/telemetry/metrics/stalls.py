@@ -50,7 +50,6 @@ class Stalls:
     """Tells episodes apart."""
 
     def __init__(self, meters: Meters) -> None:
-        """No session stalls; episodes are counted in ``meters``."""
         self._meters = meters
         self._open: Bounded[tuple[str, str], _Episode] = Bounded(MAX_EPISODES)
 

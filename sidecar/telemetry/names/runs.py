@@ -19,7 +19,6 @@ class RunTraces:
     """Remembers the place of each run."""
 
     def __init__(self) -> None:
-        """No run is known yet."""
         self._runs: Bounded[str, TraceRef] = Bounded(MAX_RUNS)
 
     def get(self, run_id: str) -> TraceRef | None:

@@ -30,7 +30,6 @@ class Deliveries:
     """Counts exports, what waits for one, and what is lost; tells a listener of each."""
 
     def __init__(self) -> None:
-        """Nothing exported yet."""
         self.delivered = dict.fromkeys(Signal, 0)
         self.failed = dict.fromkeys(Signal, 0)
         self.dropped = dict.fromkeys(Signal, 0)
@@ -94,7 +93,6 @@ class QueuedSpanProcessor(BatchSpanProcessor):
     """The SDK's queue, and an account of what is in it: the SDK drops the oldest of a full one and only logs."""
 
     def __init__(self, exporter: SpanExporter, deliveries: Deliveries, max_queue_size: int) -> None:
-        """Export through ``exporter`` what fits into the queue."""
         super().__init__(exporter, max_queue_size=max_queue_size, meter_provider=NoOpMeterProvider())
         self._deliveries = deliveries
         self._limit = max_queue_size
@@ -110,7 +108,6 @@ class QueuedLogProcessor(BatchLogRecordProcessor):
     """The same for log records."""
 
     def __init__(self, exporter: LogRecordExporter, deliveries: Deliveries, max_queue_size: int) -> None:
-        """Export through ``exporter`` what fits into the queue."""
         super().__init__(exporter, max_queue_size=max_queue_size, meter_provider=NoOpMeterProvider())
         self._deliveries = deliveries
         self._limit = max_queue_size

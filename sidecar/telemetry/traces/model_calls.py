@@ -54,7 +54,6 @@ class ModelCalls:
     """Model calls under way."""
 
     def __init__(self, dropped: Callable[[Span], None]) -> None:
-        """No call is under way; ``dropped`` is called for each that the table had no room for."""
         self._open: Bounded[tuple[str, str], tuple[Diagnostic, Gateway]] = Bounded(
             MAX_CALLS, lambda _: dropped(Span.CHAT)
         )

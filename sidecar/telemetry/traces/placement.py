@@ -36,7 +36,6 @@ class Placement:
     """Puts spans into the trace of their run."""
 
     def __init__(self, writer: SpanWriter, runs: RunTraces) -> None:
-        """``runs`` tells where a run's spans belong; finished spans go to ``writer``."""
         self._writer = writer
         self._runs = runs
         self._waiting: deque[_Waiting] = deque()

@@ -106,14 +106,7 @@ class SpanWriter:
     """Hands finished spans to the SDK, which queues or drops them and never waits."""
 
     def __init__(self, tracer: Tracer, ids: PinnedIds, sampler: Sampler, made: Callable[[names.Span], None]) -> None:
-        """Write to ``tracer``.
-
-        Args:
-            tracer: Where spans go.
-            ids: What its provider draws ids from.
-            sampler: What its provider samples with.
-            made: Called for each span.
-        """
+        """``ids`` and ``sampler`` are those of the tracer's provider; ``made`` is called for each span."""
         self._tracer = tracer
         self._sampler = sampler
         self._ids = ids

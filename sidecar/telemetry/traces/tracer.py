@@ -38,7 +38,6 @@ class Tracer:
     """Keeps what has begun and writes what has ended."""
 
     def __init__(self, traces: Placement, dropped: Callable[[Span], None], clock: Callable[[], int]) -> None:
-        """Write to ``traces``; ``clock`` gives nanoseconds since the epoch."""
         self._traces = traces
         self._clock = clock
         self._settled_ns = 0

@@ -64,12 +64,7 @@ class Windows:
     """Turns outcomes of the core into spans."""
 
     def __init__(self, dropped: Callable[[Span], None], clock: Callable[[], int]) -> None:
-        """No window is open.
-
-        Args:
-            dropped: Called for each window that the table had no room for.
-            clock: When a verdict is given, nanoseconds since the epoch.
-        """
+        """``dropped`` is called for each window that the table had no room for."""
         self._open: Bounded[str, _Open] = Bounded(MAX_WINDOWS, lambda _: dropped(Span.FENCE))
         self._clock = clock
 
