@@ -150,9 +150,11 @@ class SessionFiles:
                 window.tally.unjudged.append(change)
                 span = f" {change.length} bytes at {change.offset}" if change.length else ""
                 window.note(change.at_ns, "write", f"{change.operation.value}{span} by {change.writer.label()}")
-        if not windows and change.finished and ledger.account.manifest is None:
-            # Custody begins with the first word of a file, not with the first fence.
-            return [*begin, ReadFile(file=event.file, settle=True)]
+        if not windows:
+            if change.finished and ledger.account.manifest is None:
+                # Custody begins with the first word of a file, not with the first fence.
+                return [*begin, ReadFile(file=event.file, settle=True)]
+            return begin
         if change.finished and any(w.may_be_read for w in windows):
             # It was under way at a fence, and so nothing could be concluded from a reading.
             return [*begin, ReadFile(file=event.file, settle=True)]

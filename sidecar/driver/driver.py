@@ -92,8 +92,7 @@ class Driver:
     def _take(self, event: ev.Event) -> None:
         self._busy = True
         try:
-            with self._listener.within(event):
-                self._handle(event)
+            self._handle(event)
         finally:
             self._busy = False
             if self._brought:
@@ -106,7 +105,8 @@ class Driver:
         for outcome in self._engine.outcomes:
             self._listener.outcome(outcome)
         if decisions or isinstance(event, _WITHOUT_DECISIONS):
-            self._decided(event, decisions)
+            with self._listener.within(event):
+                self._decided(event, decisions)
 
     def _decided(self, event: ev.Event, decisions: Sequence[de.Decision]) -> None:
         for decision in decisions:

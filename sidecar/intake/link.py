@@ -102,7 +102,6 @@ class LinkIntake:
         Returns:
             The answer that is given before the next message; None for what asks nothing.
         """
-        self._telemetry.report(1)
         answer: Awaitable[None] | None = None
         for value in heard:
             match value:
@@ -119,6 +118,11 @@ class LinkIntake:
                 case _:
                     self._event(value)
         return answer
+
+    def link_read(self, messages: int) -> None:
+        """Messages were taken in."""
+        if messages:
+            self._telemetry.report(messages)
 
     def link_gap(self, session: LinkSession, missing: int) -> None:
         """Reports of this gateway are missing."""

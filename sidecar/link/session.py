@@ -75,6 +75,10 @@ class LinkHandler(Protocol):
         """
         ...
 
+    def link_read(self, messages: int) -> None:
+        """So many messages of a link have been taken in since the last time."""
+        ...
+
     def link_gap(self, session: LinkSession, missing: int) -> None:
         """Messages are missing from the sequence, or the gateway had to drop some."""
         ...
@@ -269,7 +273,17 @@ class LinkSession:
             arrived = await self.reader.read(_EVERYTHING)
         finally:
             self._idle = False
-        lines = self._lines.cut(arrived)
+        before = self.messages
+        try:
+            going_on = await self._take_all(self._lines.cut(arrived))
+        finally:
+            self.handler.link_read(self.messages - before)
+        if going_on and self._lines.too_long:
+            return self._reject("too_large", f"a message of more than {wire.MAX_LINE_BYTES} bytes")
+        return going_on and bool(arrived)
+
+    async def _take_all(self, lines: list[bytes]) -> bool:
+        """Handle these lines; False to end the link."""
         until = time.monotonic() + TURN_SECONDS
         for number, line in enumerate(lines, start=1):
             going_on = self._take(line)
@@ -280,9 +294,7 @@ class LinkSession:
                 await asyncio.sleep(0)
                 self._waiting = []
                 until = time.monotonic() + TURN_SECONDS
-        if self._lines.too_long:
-            return self._reject("too_large", f"a message of more than {wire.MAX_LINE_BYTES} bytes")
-        return bool(arrived)
+        return True
 
     def _take(self, line: bytes) -> Awaitable[bool] | bool:
         """Handle one line.
@@ -295,20 +307,21 @@ class LinkSession:
         except (WireError, RecursionError) as error:
             return self._reject("malformed", str(error))
         self.messages += 1
-        if self.hello is None:
+        kind, hello = type(message), self.hello
+        if hello is None:
             return self._greet(message)
-        if self.faults.share and type(message) in _REPORTS and self.faults.lose_next():
+        if self.faults.share and kind in _REPORTS and self.faults.lose_next():
             return True  # the next message shows that one is missing
         missing = message.seq - self._seq - 1
         self._seq = message.seq
         if missing:
             self.gaps += 1
             self.handler.link_gap(self, max(1, missing))
-        taken = _OF_THE_LINK.get(type(message))
+        taken = _OF_THE_LINK.get(kind)
         if taken is not None:
             return taken(self, message)
-        if self.hello.role is Role.COTENANT and type(message) not in OF_COTENANTS:
-            return self._reject("not_a_gateway", f"{type(message).__name__} from a co-tenant that is no gateway")
+        if hello.role is Role.COTENANT and kind not in OF_COTENANTS:
+            return self._reject("not_a_gateway", f"{kind.__name__} from a co-tenant that is no gateway")
         try:
             heard = self._translator.understand(message)
         except (WireError, FingerprintError) as error:

@@ -39,7 +39,7 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?
 """Of an outside co-tenant: a word, so that it can be a label."""
 
 
-class WireWriter(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+class WireWriter(msgspec.Struct, kw_only=True, frozen=True, gc=False, omit_defaults=True):
     """Who writes. ``kind`` is a word of `sidecar.core.facts.writer.WriterKind`; others are taken as unknown."""
 
     kind: Id
@@ -47,7 +47,7 @@ class WireWriter(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     run: Id = ""
 
 
-class WireRun(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+class WireRun(msgspec.Struct, kw_only=True, frozen=True, gc=False, omit_defaults=True):
     """The run that a fence belongs to. ``session`` is the hash of the session key."""
 
     run: Id = ""
@@ -58,7 +58,7 @@ class WireRun(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     span: Id = ""
 
 
-class FromGateway(msgspec.Struct, kw_only=True, frozen=True, tag_field="t", omit_defaults=True):
+class FromGateway(msgspec.Struct, kw_only=True, frozen=True, gc=False, tag_field="t", omit_defaults=True):
     """Base of what the preload says."""
 
     seq: Seq

@@ -69,6 +69,9 @@ class Recorder:
         self._take(session, heard)
         return None
 
+    def link_read(self, messages: int) -> None:
+        pass
+
     async def _waited(self, session: LinkSession, heard: tuple[Heard, ...]) -> None:
         await asyncio.sleep(0)
         self._take(session, heard)

@@ -93,10 +93,7 @@ class LockTable:
         for index, hold in enumerate(holds):
             if hold.until_ns is None and (hold.link, hold.hold) == (event.link, event.hold):
                 ended = hold
-                # Not by `replace`, which takes twice as long: this is done for every release.
-                holds[index] = LockHold(
-                    hold.link, hold.hold, hold.writer, hold.previous, hold.wait_ns, hold.since_ns, event.at_ns
-                )
+                holds[index] = replace(hold, until_ns=event.at_ns)
         return HoldEnded(
             file=event.file,
             writer=ended.writer if ended is not None else event.writer,

@@ -70,6 +70,8 @@ class Registry:
 
     def windows_on(self, file: str) -> list[Window]:
         """The open windows of a transcript."""
+        if not self.windows:
+            return []
         return [w for w in self.windows.values() if w.file == file]
 
     def on_link(self, link: str) -> list[Window]:

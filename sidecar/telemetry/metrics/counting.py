@@ -82,6 +82,11 @@ Handlers = Mapping[type, Callable[[Counting, Any], None]]
 """How a fact of each type is counted."""
 
 
-def kind_of(writer: Writer) -> dict[Label, str]:
+_WRITER_KINDS: Final[Mapping[WriterKind, Mapping[Label, str]]] = {
+    kind: {Label.WRITER_KIND: kind.value} for kind in WriterKind
+}
+
+
+def kind_of(writer: Writer) -> Mapping[Label, str]:
     """The label of a writer."""
-    return {Label.WRITER_KIND: writer.kind.value}
+    return _WRITER_KINDS[writer.kind]
