@@ -9,20 +9,19 @@ import signal
 import sys
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.demo.errors import SidecarStartError
 from sidecar.demo.logs import LogFile
+from sidecar.demo.running import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from types import TracebackType
 
 _POLL_SECONDS: Final = 0.02
 _FETCH_SECONDS: Final = 10.0
 
 
-class Companion:
+class Companion(Program):
     """`openclaw-sidecar run` on a gateway's state directory.
 
     Args:
@@ -41,76 +40,37 @@ class Companion:
         options: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
     ) -> None:
+        self.log = LogFile(work_dir / "sidecar.log")
+        super().__init__(self.log, self.log)
         self.state_dir = state_dir
         self.data_dir = work_dir / "data"
         self.socket = socket
         self.options = tuple(options)
         self.env = dict(env or {})
-        self.log = LogFile(work_dir / "sidecar.log")
         self._home = work_dir / "home"
-        self._process: asyncio.subprocess.Process | None = None
         self._port = 0
-
-    @property
-    def pid(self) -> int:
-        """The sidecar's process id; 0 when it does not run."""
-        return self._process.pid if self._process else 0
 
     @property
     def url(self) -> str:
         """Address of its API."""
         return f"http://127.0.0.1:{self._port}"
 
-    async def __aenter__(self) -> Self:
-        """Start."""
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Stop."""
-        await self.stop()
-
     async def start(self, timeout_seconds: float = 60.0) -> None:
         """Start it and wait until it says that it is ready.
 
         Raises:
-            SidecarStartError: It ended, or was not ready in time.
+            StartError: It ended, or was not ready in time.
         """
         for directory in (self.data_dir, self._home):
             directory.mkdir(parents=True, exist_ok=True)
-        with self.log.path.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                command(),
-                "run",
-                *("--state-dir", str(self.state_dir), "--data-dir", str(self.data_dir)),
-                *("--socket", str(self.socket), "--http", "127.0.0.1:0", *self.options),
-                env=_environment(self._home) | self.env,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        try:
-            await self._await_ready(self._process, timeout_seconds)
-        except BaseException:
-            await self.stop()
-            raise
-
-    async def stop(self, grace_seconds: float = 15.0) -> int:
-        """End it in order, and return its exit code; kill it when it does not end within the grace time."""
-        process, self._process = self._process, None
-        if process is None:
-            return 0
-        if process.returncode is None:
-            process.terminate()
-        try:
-            async with asyncio.timeout(grace_seconds):
-                return await process.wait()
-        except TimeoutError:
-            process.kill()
-            return await process.wait()
+        pid = await self._launch(
+            command(),
+            "run",
+            *("--state-dir", str(self.state_dir), "--data-dir", str(self.data_dir)),
+            *("--socket", str(self.socket), "--http", "127.0.0.1:0", *self.options),
+            env=_environment(self._home) | self.env,
+        )
+        await self._await_ready("the sidecar", self._find_port(pid), timeout_seconds)
 
     async def kill(self) -> None:
         """End it as ``kill -9`` does."""
@@ -193,20 +153,11 @@ class Companion:
     async def _get(self, path: str) -> bytes:
         return await asyncio.to_thread(_fetch, self.url + path)
 
-    async def _await_ready(self, process: asyncio.subprocess.Process, timeout_seconds: float) -> None:
-        runtime = self.data_dir / "runtime.json"
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                while True:
-                    if process.returncode is not None:
-                        raise SidecarStartError(f"it ended with {process.returncode}", self.log.tail())
-                    facts = _facts(runtime)
-                    if facts.get("pid") == process.pid:
-                        self._port = int(str(facts["http"]).rpartition(":")[2])
-                        return
-                    await asyncio.sleep(_POLL_SECONDS)
-        except TimeoutError:
-            raise SidecarStartError(f"it was not ready after {timeout_seconds} s", self.log.tail()) from None
+    async def _find_port(self, pid: int) -> None:
+        """Wait until the process says where it listens."""
+        while (facts := _facts(self.data_dir / "runtime.json")).get("pid") != pid:  # noqa: ASYNC110 - a file of another process
+            await asyncio.sleep(_POLL_SECONDS)
+        self._port = int(str(facts["http"]).rpartition(":")[2])
 
 
 def _fetch(url: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -30,12 +31,11 @@ class NpmFailedError(RigError):
         super().__init__("\n  ".join((f"installing openclaw@{version} failed: {reason}", *last_lines)))
 
 
-class GatewayStartError(RigError):
-    """The gateway did not become ready."""
+class StartError(RigError):
+    """A gateway or a sidecar did not become ready."""
 
-    def __init__(self, version: str, reason: str, last_lines: tuple[str, ...]) -> None:
-        self.last_lines = last_lines
-        super().__init__("\n  ".join((f"gateway {version} did not start: {reason}", *last_lines)))
+    def __init__(self, what: str, reason: str, last_lines: Iterable[str]) -> None:
+        super().__init__("\n  ".join((f"{what} did not start: {reason}", *last_lines)))
 
 
 class GatewayNotRunningError(RigError):
@@ -96,11 +96,3 @@ class ForeignActError(RigError):
 
     def __init__(self, verb: str, output: str) -> None:
         super().__init__(f"foreign {verb}: {output.strip() or 'no output'}")
-
-
-class SidecarStartError(RigError):
-    """The sidecar did not become ready."""
-
-    def __init__(self, reason: str, last_lines: tuple[str, ...]) -> None:
-        self.last_lines = last_lines
-        super().__init__("\n  ".join((f"the sidecar did not start: {reason}", *last_lines)))

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import socket
 import time
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sidecar.demo.configuration import TOKEN, startup_environment, write_configuration
-from sidecar.demo.errors import GatewayNotRunningError, GatewayStartError, LineMissingError, SessionUnknownError
+from sidecar.demo.errors import GatewayNotRunningError, SessionUnknownError, StartError
 from sidecar.demo.logs import LogFile
 from sidecar.demo.loopback import HOST, post
 from sidecar.demo.plugins import PLUGIN_LIST, REFRESH, copy_whole, kept_plugin_list
+from sidecar.demo.running import Program, signal_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from types import TracebackType
 
     from sidecar.demo.packages import GatewayPackage
 
@@ -60,7 +60,7 @@ class CommandResult:
     stderr: str
 
 
-class Gateway:
+class Gateway(Program):
     """A gateway with everything that it writes inside one directory.
 
     Args:
@@ -72,6 +72,8 @@ class Gateway:
         state_dir: The state directory of another gateway, to share it; its own when not named.
     """
 
+    GRACE_SECONDS: ClassVar[float] = 5.0
+
     def __init__(
         self,
         package: GatewayPackage,
@@ -82,25 +84,23 @@ class Gateway:
         *,
         state_dir: Path | None = None,
     ) -> None:
+        super().__init__(LogFile(work_dir / "stdout.log"), LogFile(work_dir / "stderr.log"))
         self.package = package
         self.work_dir = work_dir
         self._own_dir = work_dir / "state"
         self.state_dir = state_dir or self._own_dir
-        self.stdout = LogFile(work_dir / "stdout.log")
-        self.stderr = LogFile(work_dir / "stderr.log")
         self.env = dict(env or {})
         self.settings = dict(settings or {})
         self.port = 0
-        self.ready_seconds = 0.0
         self._model_url = model_url
-        self._process: asyncio.subprocess.Process | None = None
+        self._name = f"gateway {package.version}"
 
     @property
     def pid(self) -> int:
         """The gateway's process id."""
         if self._process is None:
             raise GatewayNotRunningError
-        return self._process.pid
+        return super().pid
 
     @property
     def token(self) -> str:
@@ -112,22 +112,11 @@ class Gateway:
         """Address of its WebSocket."""
         return f"ws://{HOST}:{self.port}"
 
-    async def __aenter__(self) -> Self:
-        """Start."""
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Stop."""
-        await self.stop()
-
     async def start(self, timeout_seconds: float = 90.0) -> None:
         """Start the process and wait until it says that it is ready.
 
         Raises:
-            GatewayStartError: It ended, or was not ready in time; carries the end of its output.
+            StartError: It ended, or was not ready in time; carries the end of its output.
         """
         self.port = _free_port()
         workspace = self.work_dir / "workspace"
@@ -136,24 +125,12 @@ class Gateway:
         where = (self._own_dir, workspace, self.port, self._model_url, self.settings)
         configuration = write_configuration(*where, version=self.package.version)
         await self._list_plugins(configuration)
-        started = time.monotonic()
-        with self.stdout.path.open("ab") as stdout, self.stderr.path.open("ab") as stderr:
-            seen = self.stdout.size_bytes
-            self._process = await asyncio.create_subprocess_exec(
-                *(self.package.node, self.package.cli, "gateway", "--port", str(self.port)),
-                cwd=workspace,
-                env=self.environment(),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-            )
-        try:
-            await self._await_ready(self._process, seen, timeout_seconds)
-        except BaseException:
-            await self.stop(grace_seconds=1.0)
-            raise
-        self.ready_seconds = time.monotonic() - started
+        self.stdout.path.touch()
+        seen = self.stdout.size_bytes
+        process = (self.package.node, self.package.cli, "gateway", "--port", str(self.port))
+        await self._launch(*process, env=self.environment(), cwd=workspace)
+        ready = self.stdout.wait_for(READY_LINE, math.inf, after_bytes=seen)
+        await self._await_ready(self._name, ready, timeout_seconds)
 
     def environment(self) -> dict[str, str]:
         """What it runs in, and what other commands of the same installation run in."""
@@ -197,24 +174,9 @@ class Gateway:
                 stdout, stderr = await process.communicate()
         finally:
             if process.returncode is None:
-                _signal_group(process.pid, signal.SIGKILL)
+                signal_group(process, signal.SIGKILL)
                 await process.wait()
         return CommandResult(process.pid, process.returncode or 0, stdout.decode(), stderr.decode())
-
-    async def stop(self, grace_seconds: float = 5.0) -> None:
-        """End the process and its children; kill them when they do not end within the grace time."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        _signal_group(process.pid, signal.SIGTERM)
-        try:
-            async with asyncio.timeout(grace_seconds):
-                await process.wait()
-        except TimeoutError:
-            pass
-        finally:
-            _signal_group(process.pid, signal.SIGKILL)
-            await process.wait()
 
     async def turn(self, session_key: str, text: str, timeout_seconds: float = 90.0) -> TurnResult:
         """Ask something in a session, as a user does, and wait for what comes of it.
@@ -267,30 +229,10 @@ class Gateway:
             result = await self.command(*REFRESH, env={"NODE_OPTIONS": ""})  # the preload has nothing to do in it
             if result.code or not listed.is_file():
                 reason = f"openclaw {' '.join(REFRESH)} ended with status {result.code}"
-                raise GatewayStartError(self.package.version, reason, tuple(result.stderr.splitlines()[-15:]))
+                raise StartError(self._name, reason, result.stderr.splitlines()[-15:])
             copy_whole(listed, kept, mark)
         else:
             copy_whole(kept, listed, mark)
-
-    async def _await_ready(self, process: asyncio.subprocess.Process, seen: int, timeout_seconds: float) -> None:
-        ready = asyncio.ensure_future(self.stdout.wait_for(READY_LINE, timeout_seconds, after_bytes=seen))
-        ended = asyncio.ensure_future(process.wait())
-        try:
-            await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if not ready.done():
-                reason = f"it ended with status {ended.result()}"
-                raise GatewayStartError(self.package.version, reason, self._last_lines())
-            ready.result()
-        except LineMissingError:
-            reason = f"it was not ready within {timeout_seconds:g} s"
-            raise GatewayStartError(self.package.version, reason, self._last_lines()) from None
-        finally:
-            for future in (ready, ended):
-                future.cancel()
-            await asyncio.gather(ready, ended, return_exceptions=True)
-
-    def _last_lines(self) -> tuple[str, ...]:
-        return (*self.stdout.tail(), *self.stderr.tail())
 
 
 def _turn_result(status: int, body: bytes, elapsed_seconds: float) -> TurnResult:
@@ -308,8 +250,3 @@ def _free_port() -> int:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(pid, number)

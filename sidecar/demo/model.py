@@ -7,16 +7,17 @@ import json
 import time
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi.responses import JSONResponse, Response
 
 from sidecar.demo.errors import ToolMissingError
-from sidecar.demo.loopback import HOST, LoopbackServer
+from sidecar.demo.loopback import LoopbackServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
-    from sidecar.demo.loopback import Exchange
+    from fastapi import Request
 
 MODEL_ID: Final = "slow"
 
@@ -51,24 +52,17 @@ class ModelCall:
         number: 1 for the first call of the model's life.
         headers: The request's headers, names in lower case.
         body: The request's JSON body.
-        hung_up: Set when the gateway gave the call up.
     """
 
     number: int
     headers: Mapping[str, str]
     body: Mapping[str, Any]
-    hung_up: asyncio.Event
-    _answer: asyncio.Future[Answer] = field(repr=False)
+    _answer: asyncio.Future[Answer | None] = field(repr=False)
 
     @property
     def traceparent(self) -> str:
         """The W3C trace context that came with the call; empty when none did."""
         return self.headers.get("traceparent", "")
-
-    @property
-    def answered(self) -> bool:
-        """Whether it has been told its answer."""
-        return self._answer.done()
 
     def answer(self, text: str) -> None:
         """Let the model answer; a call that has its answer already keeps it."""
@@ -93,22 +87,20 @@ class ModelCall:
         """Whether the conversation that the gateway sent contains a text."""
         return text in json.dumps(self.body.get("messages", []), ensure_ascii=False)
 
+    def hang_up(self) -> None:
+        """The gateway has given the call up."""
+        self._settle(None)
+
     async def settled(self) -> Answer | None:
         """Wait for the answer; None when the gateway hung up first."""
-        hang_up = asyncio.get_running_loop().create_task(self.hung_up.wait())
-        waiting: set[asyncio.Future[Any]] = {self._answer, hang_up}
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            hang_up.cancel()
-        return self._answer.result() if self.answered else None
+        return await asyncio.shield(self._answer)
 
-    def _settle(self, answer: Answer) -> None:
+    def _settle(self, answer: Answer | None) -> None:
         if not self._answer.done():
             self._answer.set_result(answer)
 
 
-class SlowModel:
+class SlowModel(LoopbackServer):
     """Model calls stay open until a test, or a delay, answers them.
 
     Args:
@@ -116,8 +108,8 @@ class SlowModel:
     """
 
     def __init__(self, answer_after_seconds: float | None = None) -> None:
+        super().__init__(self._serve)
         self.answer_after_seconds = answer_after_seconds
-        self._server = LoopbackServer(self._serve)
         self._numbers = count(1)
         self._unclaimed: list[ModelCall] = []
         self._arrived = asyncio.Condition()
@@ -125,18 +117,7 @@ class SlowModel:
     @property
     def base_url(self) -> str:
         """What to configure as the provider's address."""
-        return f"http://{HOST}:{self._server.port}/v1"
-
-    async def __aenter__(self) -> Self:
-        """Listen."""
-        await self._server.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Drop open calls and stop listening."""
-        await self._server.__aexit__(exc_type, exc, traceback)
+        return f"http://{self.address}/v1"
 
     async def next_call(self, mentioning: str = "", timeout_seconds: float = 60.0) -> ModelCall:
         """Wait for a call that nobody has claimed yet, and claim it.
@@ -154,38 +135,34 @@ class SlowModel:
             self._unclaimed.remove(matching[0])
             return matching[0]
 
-    async def _serve(self, exchange: Exchange) -> None:
-        request = exchange.request
-        if request.method != "POST" or not request.path.endswith("/chat/completions"):
-            await exchange.reply(404, "application/json", b'{"error": {"message": "no such endpoint"}}')
-            return
+    async def _serve(self, request: Request) -> Response:
+        if request.method != "POST" or not request.url.path.endswith("/chat/completions"):
+            return JSONResponse({"error": {"message": "no such endpoint"}}, 404)
         loop = asyncio.get_running_loop()
-        body = json.loads(request.body)
-        call = ModelCall(next(self._numbers), request.headers, body, exchange.hung_up, loop.create_future())
+        call = ModelCall(next(self._numbers), request.headers, await request.json(), loop.create_future())
         if self.answer_after_seconds is not None:
             loop.call_later(self.answer_after_seconds, call.answer, f"Answer {call.number}.")
         async with self._arrived:
             self._unclaimed.append(call)
             self._arrived.notify_all()
-        answer = await call.settled()
-        if answer is not None:
-            await _reply(exchange, call, answer)
+        disconnected = asyncio.ensure_future(request.receive())
+        disconnected.add_done_callback(lambda _: call.hang_up())
+        try:
+            return _reply(call, await call.settled())
+        finally:
+            disconnected.cancel()
 
 
-async def _reply(exchange: Exchange, call: ModelCall, answer: Answer) -> None:
+def _reply(call: ModelCall, answer: Answer | None) -> Response:
+    if answer is None:
+        return Response()  # nobody is there to read it
     if answer.status != 200:  # noqa: PLR2004 - the HTTP status itself
-        error = {"error": {"message": answer.text, "type": "server_error"}}
-        await exchange.reply(answer.status, "application/json", json.dumps(error).encode())
-    elif call.body.get("stream"):
-        await exchange.start(200, "text/event-stream")
-        for chunk in _chunks(call, answer):
-            await exchange.send(b"data: " + json.dumps(chunk).encode() + b"\n\n")
-        await exchange.send(b"data: [DONE]\n\n")
-        await exchange.finish()
-    else:
-        choice = {"index": 0, "message": _message(call, answer), "finish_reason": answer.finish_reason}
-        whole = {**_head(call, "chat.completion"), "choices": [choice], "usage": _usage()}
-        await exchange.reply(200, "application/json", json.dumps(whole).encode())
+        return JSONResponse({"error": {"message": answer.text, "type": "server_error"}}, answer.status)
+    if call.body.get("stream"):
+        data = [*(json.dumps(chunk) for chunk in _chunks(call, answer)), "[DONE]"]
+        return Response("".join(f"data: {item}\n\n" for item in data), media_type="text/event-stream")
+    choice = {"index": 0, "message": _message(call, answer), "finish_reason": answer.finish_reason}
+    return JSONResponse({**_head(call, "chat.completion"), "choices": [choice], "usage": _usage()})
 
 
 def _chunks(call: ModelCall, answer: Answer) -> tuple[dict[str, Any], ...]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from sidecar.demo.loopback import HOST, LoopbackServer
+from fastapi.responses import Response
+
+from sidecar.demo.loopback import LoopbackServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
-    from sidecar.demo.loopback import Exchange
+    from fastapi import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Page:
     body: Mapping[str, Any]
 
 
-class PageReceiver:
+class PageReceiver(LoopbackServer):
     """Records pages, and can be told to refuse some.
 
     Attributes:
@@ -42,27 +42,16 @@ class PageReceiver:
     """
 
     def __init__(self) -> None:
+        super().__init__(self._serve)
         self.pages: list[Page] = []
         self.attempts = 0
         self._refuse = 0
         self._unread: asyncio.Queue[Page] = asyncio.Queue()
-        self._server = LoopbackServer(self._serve)
 
     @property
     def url(self) -> str:
         """The Apprise address to notify."""
-        return f"json://{HOST}:{self._server.port}/"
-
-    async def __aenter__(self) -> Self:
-        """Listen."""
-        await self._server.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Stop listening."""
-        await self._server.__aexit__(exc_type, exc, traceback)
+        return f"json://{self.address}/"
 
     def refuse_next(self, count: int) -> None:
         """Answer the next requests with status 503."""
@@ -85,14 +74,13 @@ class PageReceiver:
             return True
         return False
 
-    async def _serve(self, exchange: Exchange) -> None:
+    async def _serve(self, request: Request) -> Response:
         self.attempts += 1
         if self._refuse > 0:
             self._refuse -= 1
-            await exchange.reply(503, "text/plain", b"refused")
-            return
-        body = json.loads(exchange.request.body)
+            return Response("refused", 503)
+        body = await request.json()
         page = Page(str(body.get("title", "")), str(body.get("message", "")), str(body.get("type", "")), body)
         self.pages.append(page)
         self._unread.put_nowait(page)
-        await exchange.reply(200, "text/plain", b"")
+        return Response()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from sidecar.demo.gateway import Gateway
 from sidecar.demo.model import SlowModel
 from sidecar.demo.rpc import GatewayClient
+from sidecar.demo.running import Running
 from sidecar.demo.window import open_window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
-    from types import TracebackType
 
     from sidecar.demo.gateway import TurnResult
     from sidecar.demo.packages import GatewayPackage
@@ -25,7 +25,7 @@ WARM_UP_SECONDS = 240.0
 """The first turn of a gateway takes seconds, on a busy machine many."""
 
 
-class Rig:
+class Rig(Running):
     """Everything that a test or a demonstration needs of one gateway.
 
     Args:
@@ -57,22 +57,11 @@ class Rig:
         self.settings = dict(settings or {})
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
-        """Start all of it."""
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Stop all of it."""
-        await self.stop()
-
     async def start(self) -> None:
         """Start model and gateway, connect, and take the first turn, which alone costs several seconds.
 
         Raises:
-            GatewayStartError: The gateway did not become ready.
+            StartError: The gateway did not become ready.
         """
         try:
             self.model = await self._stack.enter_async_context(SlowModel())

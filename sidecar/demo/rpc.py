@@ -8,15 +8,13 @@ import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from sidecar.demo.errors import ConnectionLostError, RpcError
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from sidecar.demo.running import Running
 
 PROTOCOL: Final = {"minProtocol": 3, "maxProtocol": 4}
 CLIENT: Final = {"id": "gateway-client", "version": "1", "platform": "linux", "mode": "backend"}
@@ -41,7 +39,7 @@ class ChatEnd:
     error: str
 
 
-class GatewayClient:
+class GatewayClient(Running):
     """One connection to a gateway on loopback.
 
     Args:
@@ -60,7 +58,7 @@ class GatewayClient:
         self._socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
+    async def start(self) -> None:
         """Connect and authenticate."""
         self._socket = await connect(self._url, proxy=None, max_size=None, open_timeout=self._timeout_seconds)
         try:
@@ -71,15 +69,17 @@ class GatewayClient:
             client = {"client": CLIENT, "role": "operator", "scopes": SCOPES, "auth": {"token": self._token}}
             await self.call("connect", {**PROTOCOL, **client, "caps": [], "commands": [], "permissions": {}})
         except BaseException:
-            await self._close()
+            await self.stop()
             raise
-        return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def stop(self) -> None:
         """Disconnect."""
-        await self._close()
+        if self._reader is not None:
+            self._reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reader
+        if self._socket is not None:
+            await self._socket.close()
 
     async def call(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Call a method and return the payload of its answer.
@@ -146,14 +146,6 @@ class GatewayClient:
         history = await self.call("chat.history", {"sessionKey": session_key})
         messages: list[dict[str, Any]] = history["messages"]
         return messages
-
-    async def _close(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reader
-        if self._socket is not None:
-            await self._socket.close()
 
     async def _read(self, socket: ClientConnection) -> None:
         reason = "it was closed"

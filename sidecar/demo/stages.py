@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.demo.foreign import ForeignVerb, act
-from sidecar.demo.history import off_path, read_records
 from sidecar.demo.scenes import Played
+from sidecar.demo.sessionfile import append_as_stranger, lost_records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,9 +33,9 @@ class RealStage:
         """Another process appends a user's message while the model thinks."""
         await self._rig.say(session_key)
         async with self._rig.window(session_key) as window:
-            await act(ForeignVerb.APPEND, window.session_file)
+            await append_as_stranger(window.session_file)
             return _played(await window.close(ANSWER), window.session_file)
 
 
 def _played(turn: TurnResult, session_file: Path) -> Played:
-    return Played(turn.answered, session_file.name, len(off_path(read_records(session_file))))
+    return Played(turn.answered, session_file.name, lost_records(session_file))

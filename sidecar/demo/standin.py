@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import time
 import uuid
@@ -16,15 +15,15 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.demo.foreign import ForeignVerb, act
-from sidecar.demo.history import off_path, read_records
 from sidecar.demo.scenes import Played
+from sidecar.demo.sessionfile import append_as_stranger, lost_records, record_line
 from sidecar.watch.reading import fingerprint_of
+from sidecar.watch.records import read_records
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_sidecar, encode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
 ASK_SECONDS: Final = 0.25
@@ -43,7 +42,6 @@ class StandIn:
         self._seq = count(1)
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self._approved: wire.Approve | None = None
 
     @asynccontextmanager
     async def linked(self) -> AsyncIterator[None]:
@@ -76,13 +74,9 @@ class StandIn:
 
     async def foreign(self, session_key: str) -> Played:
         """Another process appends while the model thinks."""
+        return await self._turn(session_key, append_as_stranger)
 
-        async def intrude(file: Path) -> None:
-            await act(ForeignVerb.APPEND, file)
-
-        return await self._turn(session_key, intrude)
-
-    async def _turn(self, session_key: str, meanwhile: Any) -> Played:  # noqa: ANN401 - a coroutine function
+    async def _turn(self, session_key: str, meanwhile: Callable[[Path], Awaitable[None]]) -> Played:
         """A turn of two records with a model call between them; the fence decides whether the second is written."""
         file = self._sessions / f"{uuid.uuid5(uuid.NAMESPACE_URL, session_key)}.jsonl"
         self._append(file, RUN, "user", "What is new?")
@@ -100,7 +94,7 @@ class StandIn:
         else:
             self._say(wire.Tripped, window=window, file=str(file), fence=fence, current=current, run=run)
         self._say(wire.FenceClosed, window=window, takeover=not go_on)
-        return Played(go_on, file.name, len(off_path(read_records(file))))
+        return Played(go_on, file.name, lost_records(file))
 
     async def _may_go_on(self, window: str, file: Path, fence: str, current: str, run: wire.WireRun) -> bool:
         """Ask the sidecar, and compare before setting."""
@@ -117,16 +111,13 @@ class StandIn:
             return False
         approved = isinstance(answer, wire.Approve) and (answer.fence, answer.current) == (fence, current)
         if approved:
-            records = tuple(record.id for record in read_records(file))[-1:]
+            records = tuple(record.record_id for record in read_records(file)[0])[-1:]
             self._say(wire.Applied, window=window, ok=True, fence=fence, current=current, records=records)
         return approved
 
     def _append(self, file: Path, writer: wire.WireWriter, role: str, text: str) -> None:
         before = fingerprint_of(file)
-        last = read_records(file)[-1].id if before.exists else None
-        message = {"role": role, "content": text}
-        record = {"type": "message", "id": uuid.uuid4().hex[:8], "parentId": last, "message": message}
-        line = json.dumps(record).encode() + b"\n"
+        line = record_line(file, role, text)
         with file.open("ab") as session:
             session.write(line)
         self._say(

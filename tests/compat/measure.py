@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from sidecar.core.custody import lineage
 from sidecar.core.custody.lineage import HEADER
-from sidecar.demo import history
 from sidecar.demo.companion import Companion
 from sidecar.demo.pager import PageReceiver
 from sidecar.preload import preload_path
+from sidecar.watch.records import read_records
 from tests.compat.packs import Pack
 from tests.compat.scenarios import SCENARIOS, Change, Scenario, Writer
 
@@ -342,7 +342,7 @@ def _lost(played: Played) -> int:
     """Records that their writers left there and that are missing now, or beside the line of history."""
     if not played.file.exists():
         return 0
-    records = [history._shape(record) for record in history.read_records(played.file)]
+    records, _ = read_records(played.file)
     wanted = set(played.written)
     if not played.scenario.branches:
         wanted |= {r.record_id for r in records if r.kind != HEADER}

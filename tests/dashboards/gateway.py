@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar import __version__
-from sidecar.demo.foreign import ForeignVerb, act
-from sidecar.demo.history import read_records
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_sidecar, encode
+from tests.e2e.foreign import ForeignVerb, act
+from tests.e2e.history import read_records
 
 SECOND: Final = 1_000_000_000
 PUSH_SECONDS: Final = 1.0

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.demo.companion import Companion
-from sidecar.demo.foreign import ForeignVerb
 from sidecar.demo.pager import PageReceiver
 from tests.alerts.shipped import quick_rules
 from tests.dashboards.gateway import ScriptedGateway, Turn
 from tests.dashboards.traceql import Seen
+from tests.e2e.foreign import ForeignVerb
 from tests.servers.prometheus import Prometheus
 from tests.telemetry.receivers import Received, http_backend
 

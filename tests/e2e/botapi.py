@@ -6,14 +6,14 @@ A fake, because the real one is an outside service. Everything on the gateway's 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from dataclasses import dataclass, field
 from itertools import count
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from sidecar.demo.loopback import HOST, Exchange, LoopbackServer
+from fastapi import Request
+from fastapi.responses import JSONResponse
+
+from sidecar.demo.loopback import LoopbackServer
 
 TOKEN: Final = "1:fake"
 BOT: Final = {"id": 1, "is_bot": True, "first_name": "Rig", "username": "rig_bot"}
@@ -23,42 +23,28 @@ GROUP_ID: Final = -1001234567
 LONGEST_POLL_SECONDS: Final = 5.0
 
 
-@dataclass(slots=True)
-class BotApi:
+class BotApi(LoopbackServer):
     """Hands the gateway what a person writes, and keeps what the gateway sends to that person."""
 
-    sent: list[dict[str, Any]] = field(default_factory=list)
-    _updates: list[dict[str, Any]] = field(default_factory=list)
-    _numbers: count[int] = field(default_factory=lambda: count(1))
-    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
-    _server: LoopbackServer = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._server = LoopbackServer(self._serve)
+    def __init__(self) -> None:
+        super().__init__(self._serve)
+        self.sent: list[dict[str, Any]] = []
+        self._updates: list[dict[str, Any]] = []
+        self._numbers = count(1)
+        self._changed = asyncio.Condition()
 
     def settings(self) -> dict[str, Any]:
         """What to lay over a gateway's configuration for it to use this."""
         telegram = {
             "enabled": True,
             "botToken": TOKEN,
-            "apiRoot": f"http://{HOST}:{self._server.port}",
+            "apiRoot": f"http://{self.address}",
             "dmPolicy": "open",
             "allowFrom": ["*"],
             "groupPolicy": "open",
             "groups": {"*": {"requireMention": False}},
         }
         return {"plugins": {"enabled": True, "allow": ["telegram"]}, "channels": {"telegram": telegram}}
-
-    async def __aenter__(self) -> Self:
-        """Listen."""
-        await self._server.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Stop."""
-        await self._server.__aexit__(exc_type, exc, traceback)
 
     async def write(self, text: str, chat: int = PERSON_ID) -> None:
         """A person writes to the bot, or to a group that it is in."""
@@ -74,11 +60,10 @@ class BotApi:
         async with asyncio.timeout(timeout_seconds), self._changed:
             await self._changed.wait_for(lambda: any(text in str(message.get("text")) for message in self.sent))
 
-    async def _serve(self, exchange: Exchange) -> None:
-        method = exchange.request.path.rpartition("/")[2].split("?")[0]
-        params = json.loads(exchange.request.body or b"{}")
-        result = await self._answer(method, params)
-        await exchange.reply(200, "application/json", json.dumps({"ok": True, "result": result}).encode())
+    async def _serve(self, request: Request) -> JSONResponse:
+        params = await request.json() if await request.body() else {}
+        result = await self._answer(request.url.path.rpartition("/")[2], params)
+        return JSONResponse({"ok": True, "result": result})
 
     async def _answer(self, method: str, params: dict[str, Any]) -> object:
         if method == "getMe":

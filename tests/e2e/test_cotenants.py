@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from sidecar.demo.companion import command
-from sidecar.demo.guard import Guard
-from sidecar.demo.history import off_path, read_records
 from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from tests.e2e.answers import assert_answered
+from tests.e2e.guard import Guard
+from tests.e2e.history import off_path, read_records
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 ANSWER = "The answer."

@@ -7,8 +7,8 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.demo.companion import Companion
-from sidecar.demo.foreign import ForeignVerb, act
 from sidecar.demo.rig import Rig
+from tests.e2e.foreign import ForeignVerb, act
 
 
 def value(metrics: str, name: str, **labels: str) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sidecar.demo.errors import GatewayNotRunningError, GatewayStartError, SessionUnknownError
+from sidecar.demo.errors import GatewayNotRunningError, SessionUnknownError, StartError
 from sidecar.demo.gateway import Gateway
 from sidecar.demo.packages import GatewayPackage
 
@@ -60,7 +60,7 @@ async def test_it_is_ready_when_it_says_so_and_keeps_to_its_directory(tmp_path: 
 
 
 async def test_one_that_ends_says_why(tmp_path: Path) -> None:
-    with pytest.raises(GatewayStartError, match="it ended with status 7\n  no disk"):
+    with pytest.raises(StartError, match="it ended with status 7\n  no disk"):
         await gateway_that_runs("echo no disk >&2; exit 7", tmp_path).start()
 
 
@@ -68,7 +68,7 @@ async def test_one_that_is_never_ready_is_ended_with_its_children(tmp_path: Path
     script = f"trap '' TERM; sleep 60 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/pid; echo loading; wait"
     gateway = gateway_that_runs(script, tmp_path)
 
-    with pytest.raises(GatewayStartError, match=r"not ready within 0\.5 s\n  loading"):
+    with pytest.raises(StartError, match=r"not ready within 0\.5 s\n  loading"):
         await gateway.start(timeout_seconds=0.5)
 
     async with asyncio.timeout(5):  # a killed child that is not ours takes its time on a busy machine
@@ -94,7 +94,7 @@ async def test_a_restarted_one_is_not_taken_for_ready_by_its_old_log(tmp_path: P
     async with gateway:
         pass
 
-    with pytest.raises(GatewayStartError, match="status 3"):
+    with pytest.raises(StartError, match="status 3"):
         await gateway.start()
 
 
@@ -120,5 +120,5 @@ async def test_each_configuration_of_plugins_has_a_list_of_its_own(tmp_path: Pat
 
 async def test_a_release_that_cannot_list_its_plugins_says_so(tmp_path: Path) -> None:
     gateway = gateway_that_runs("echo broken >&2; exit 3", tmp_path, "2026.5.22")
-    with pytest.raises(GatewayStartError, match="plugins registry --refresh ended with status 3\n  broken"):
+    with pytest.raises(StartError, match="plugins registry --refresh ended with status 3\n  broken"):
         await gateway.start()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.demo.history import off_path, path_to_root, read_records
+from tests.e2e.history import off_path, path_to_root, read_records
 
 
 def message(record_id: str, parent: str | None, **more: object) -> dict[str, object]:

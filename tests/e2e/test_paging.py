@@ -15,15 +15,15 @@ from typing import Any, Final
 
 import pytest
 
-from sidecar.demo.foreign import ForeignVerb, act
 from sidecar.demo.gateway import TurnResult
-from sidecar.demo.guard import Guard
 from sidecar.demo.packages import GatewayPackage
 from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
 from tests.alerts.shipped import ALERTMANAGER, PROMETHEUS, RULES, load
 from tests.e2e.answers import assert_answered
+from tests.e2e.foreign import ForeignVerb, act
+from tests.e2e.guard import Guard
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.backend import Collector, Jaeger
 from tests.servers.oncall import ROUTING_KEY, OnCall

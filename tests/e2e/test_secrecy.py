@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sidecar.demo.companion import Companion, command
-from sidecar.demo.foreign import ForeignVerb, act
 from sidecar.demo.rig import Rig
+from tests.e2e.foreign import ForeignVerb, act
 from tests.telemetry.receivers import http_backend
 
 QUESTION = "My word is marzipanquestion."

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.demo.foreign import ForeignVerb, act
 from sidecar.demo.gateway import TurnResult
-from sidecar.demo.history import off_path, read_records
 from sidecar.demo.rig import Rig
+from tests.e2e.foreign import ForeignVerb, act
+from tests.e2e.history import off_path, read_records
 
 TAKEOVER = "EmbeddedAttemptSessionTakeoverError: session file changed while embedded prompt lock was released: {}"
 

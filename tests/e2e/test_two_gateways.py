@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from sidecar.demo.gateway import Gateway
-from sidecar.demo.guard import Guard
-from sidecar.demo.history import off_path, read_records
 from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from sidecar.demo.rpc import GatewayClient
 from tests.e2e.answers import assert_answered
+from tests.e2e.guard import Guard
+from tests.e2e.history import off_path, read_records
 
 ANSWER = "The answer."
 MOST_NOTES = 40

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from sidecar.demo.foreign import ForeignVerb, act
-from sidecar.demo.guard import Guard
-from sidecar.demo.history import off_path, read_records
 from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from tests.e2e.answers import assert_answered
+from tests.e2e.foreign import ForeignVerb, act
+from tests.e2e.guard import Guard
+from tests.e2e.history import off_path, read_records
 
 UNWATCHED = "2026.5.22"
 ANSWER = "The answer."

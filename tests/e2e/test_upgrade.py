@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.demo.guard import Guard
 from sidecar.demo.packages import GatewayPackage
 from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
 from tests.e2e.answers import assert_answered
+from tests.e2e.guard import Guard
 
 VERSION = "2026.5.18"  # nothing here depends on the release
 

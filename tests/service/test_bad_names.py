@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.demo.companion import Companion
-from sidecar.demo.errors import SidecarStartError
+from sidecar.demo.errors import StartError
 
 
 @pytest.fixture
@@ -76,9 +76,9 @@ def test_a_second_sidecar_on_the_same_socket_is_refused_and_the_first_goes_on(pl
         async with _companion(place) as first:
             second = Companion(place / "state", place / "second", place / "s.sock")
             (place / "second").mkdir()
-            with pytest.raises(SidecarStartError, match="belongs to a sidecar that is running") as refused:
+            with pytest.raises(StartError, match="belongs to a sidecar that is running") as refused:
                 await second.start()
-            assert "ended with 3" in str(refused.value)
+            assert "ended with status 3" in str(refused.value)
             assert (await first.status())["ready"]
 
     asyncio.run(two())

@@ -16,7 +16,7 @@ from sidecar.core import events as ev
 from sidecar.core.policy.blocked import Pause
 from sidecar.core.policy.policy import Policy
 from sidecar.demo.companion import Companion
-from sidecar.demo.errors import SidecarStartError
+from sidecar.demo.errors import StartError
 from sidecar.service.policy_reload import PolicyReload, first_policy
 from sidecar.telemetry.names.labels import PolicyLoad
 
@@ -263,7 +263,7 @@ def test_a_sidecar_does_not_start_with_a_bad_policy_and_says_where_it_is_bad(pla
 
     async def start() -> None:
         sidecar = Companion(place / "state", place / "sidecar", place / "s.sock", ("--policy", str(path)))
-        with pytest.raises(SidecarStartError, match="ended with 3") as refused:
+        with pytest.raises(StartError, match="ended with status 3") as refused:
             await sidecar.start()
         assert f"{path}:4: rule[0].may: 'nothin' is none of" in str(refused.value)
 

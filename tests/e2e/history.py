@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sidecar.core.custody import lineage
 from sidecar.core.custody.lineage import HEADER, LEAF
+from sidecar.watch.records import parse_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,19 +80,8 @@ def path_to_root(records: Sequence[Record]) -> tuple[Record, ...]:
         records: All records of a file, in file order.
     """
     by_id = {record.id: record for record in records}
-    return tuple(by_id[name] for name in lineage.path_to_root([_shape(record) for record in records]))
-
-
-def _shape(record: Record) -> lineage.Record:
-    data = record.data
-    return lineage.Record(
-        record_id=record.id,
-        kind=record.type,
-        parent_id=str(data["parentId"] or "") if "parentId" in data else None,
-        side=data.get("appendMode") == "side",
-        target_id=str(data.get("targetId") or ""),
-        append_parent_id=str(data["appendParentId"] or "") if "appendParentId" in data else None,
-    )
+    shapes, _ = parse_records(json.dumps(record.data).encode() for record in records)
+    return tuple(by_id[name] for name in lineage.path_to_root(shapes))
 
 
 def off_path(records: Sequence[Record]) -> tuple[Record, ...]:
