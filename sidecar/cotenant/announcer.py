@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from sidecar import __version__
 from sidecar.core.facts.gateway import Role
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.facts.fingerprint import Fingerprint
     from sidecar.cotenant.change import Change
-    from sidecar.cotenant.lock import BlockReason
+    from sidecar.cotenant.lock import Hold
 
 _BOUND_SECONDS: Final = 5.0
 """How long a sidecar may take to welcome us, to take in what we say, and to hang up."""
@@ -40,122 +40,24 @@ Report = dict[str, Any]
 """Fields of a message."""
 
 
-class Announces(Protocol):
-    """Who is told of a write."""
+class Announces:
+    """Says what is done to a session, to no one: to the sidecar, if one comes, the bytes are a stranger's."""
+
+    _changes = 0
 
     @property
     def is_heard(self) -> bool:
         """What was said has gone to a sidecar."""
-        ...
-
-    def check(self) -> None:
-        """Raise `SidecarAwayError` when what must be announced can't be."""
-        ...
-
-    def lock_taken(self, file: str, hold: BlockReason) -> None:
-        """The session lock is held."""
-        ...
-
-    def lock_failed(self, file: str, waited_ns: int) -> None:
-        """The session lock was not had in time."""
-        ...
-
-    def lock_released(self, file: str, after: Fingerprint, held_ns: int) -> None:
-        """The session lock was given back; ``after`` is the file just before that."""
-        ...
-
-    def begin(self, file: str, before: Fingerprint, announced: Change) -> Report:
-        """A write comes. Returns what `end` wants."""
-        ...
-
-    def end(self, begun: Report, after: Fingerprint, other: Report | None = None) -> None:
-        """The write has returned; ``other`` is what came out differently than was announced."""
-        ...
-
-
-class Nobody:
-    """Tells no one: to the sidecar, if one comes, the bytes are a stranger's."""
-
-    is_heard = False
-
-    def check(self) -> None:
-        """There is nothing that could be gone."""
-
-    def lock_taken(self, file: str, hold: BlockReason) -> None:
-        """Not told."""
-
-    def lock_failed(self, file: str, waited_ns: int) -> None:
-        """Not told."""
-
-    def lock_released(self, file: str, after: Fingerprint, held_ns: int) -> None:
-        """Not told."""
-
-    def begin(self, _file: str, _before: Fingerprint, _announced: Change) -> Report:
-        """Not told."""
-        return {}
-
-    def end(self, begun: Report, after: Fingerprint, other: Report | None = None) -> None:
-        """Not told."""
-
-
-class Announcer:
-    """Use as a context manager: linked within the block, and heard to the end after it."""
-
-    def __init__(self, path: Path, name: str, state_dir: Path) -> None:
-        """Nothing is opened yet.
-
-        Args:
-            path: The sidecar's socket.
-            name: Who writes.
-            state_dir: OpenClaw's state directory.
-        """
-        self._path = path
-        self._name = name
-        self._state_dir = state_dir
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._sending = threading.Lock()
-        self._seq = 0
-        self._changes = 0
-        self._broken = ""
-        self._reader: threading.Thread | None = None
-
-    def __enter__(self) -> Self:
-        """Link.
-
-        Raises:
-            SidecarAwayError: Nobody listens, or whoever does is no sidecar that takes us.
-        """
-        try:
-            self._greet()
-        except BaseException:
-            self._socket.close()
-            raise
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        """Say goodbye and wait until the sidecar has taken in everything."""
-        self._say(wire.Bye, {})
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
-        if self._reader is not None:
-            self._reader.join(_BOUND_SECONDS)
-        self._socket.close()
-
-    @property
-    def is_heard(self) -> bool:
-        """The link stands: what was said has gone to the sidecar."""
-        return not self._broken
+        return False
 
     def check(self) -> None:
         """Before something is done that must be announced.
 
         Raises:
-            SidecarAwayError: The link is gone.
+            SidecarAwayError: It can't be.
         """
-        if self._broken:
-            raise SidecarAwayError(self._path, self._broken)
 
-    def lock_taken(self, file: str, hold: BlockReason) -> None:
+    def lock_taken(self, file: str, hold: Hold) -> None:
         """The session lock is held."""
         self._say(wire.LockTaken, {"file": file, "hold": _HOLD, "writer": _WRITER, "wait": str(hold.waited_ns)})
 
@@ -187,6 +89,62 @@ class Announcer:
     def end(self, begun: Report, after: Fingerprint, other: Report | None = None) -> None:
         """The write has returned; ``other`` is what came out differently than was announced."""
         self._say(wire.Changed, {**begun, "phase": "end", "after": after.encode(), **(other or {})})
+
+    def _say(self, kind: type[wire.FromGateway], fields: Report) -> None:
+        """Say it to a sidecar, if there is one to be told."""
+
+
+class Announcer(Announces):
+    """Use as a context manager: linked within the block, and heard to the end after it."""
+
+    def __init__(self, path: Path, name: str, state_dir: Path) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            path: The sidecar's socket.
+            name: Who writes.
+            state_dir: OpenClaw's state directory.
+        """
+        self._path = path
+        self._name = name
+        self._state_dir = state_dir
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._sending = threading.Lock()
+        self._seq = 0
+        self._broken = ""
+        self._reader: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Link.
+
+        Raises:
+            SidecarAwayError: Nobody listens, or whoever does is no sidecar that takes us.
+        """
+        try:
+            self._greet()
+        except BaseException:
+            self._socket.close()
+            raise
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Say goodbye and wait until the sidecar has taken in everything."""
+        self._say(wire.Bye, {})
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        if self._reader is not None:
+            self._reader.join(_BOUND_SECONDS)
+        self._socket.close()
+
+    @property
+    def is_heard(self) -> bool:
+        """The link stands."""
+        return not self._broken
+
+    def check(self) -> None:
+        """The link must stand."""
+        if self._broken:
+            raise SidecarAwayError(self._path, self._broken)
 
     def _greet(self) -> None:
         self._socket.settimeout(_BOUND_SECONDS)

@@ -19,13 +19,14 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.cotenant.errors import LockHeldError, WriteFailedError
+from sidecar.watch.identity import executable_of, start_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 RETRY_SECONDS: Final = 0.05
 _PREFIX: Final = "OPENCLAW_SESSION_WRITE_LOCK_"
@@ -33,8 +34,6 @@ _ACQUIRE_MS: Final = 60_000
 _MAX_HOLD_MS: Final = 300_000
 _NS: Final = 1_000_000_000
 _MAX_SAFE: Final = (1 << 53) - 1
-_STARTTIME: Final = 19
-"""Place of the start time in /proc/PID/stat behind the name of the program (field 22 of proc(5))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def _positive(text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class BlockReason:
+class Hold:
     """A lock that is held by this process.
 
     Attributes:
@@ -92,7 +91,7 @@ class BlockReason:
         return True
 
 
-def acquire(session_file: Path, times: LockTimes, check: Callable[[], None] = lambda: None) -> BlockReason:
+def acquire(session_file: Path, times: LockTimes, check: Callable[[], None] = lambda: None) -> Hold:
     """Wait for the lock of a session, and take it.
 
     Args:
@@ -118,7 +117,7 @@ def acquire(session_file: Path, times: LockTimes, check: Callable[[], None] = la
             continue
         except OSError as error:
             raise WriteFailedError(f"session lock {path} can't be made: {error.strerror or error}") from error
-        return BlockReason(path, time.monotonic_ns() - asked, raw, identity)
+        return Hold(path, time.monotonic_ns() - asked, raw, identity)
 
 
 def _make(path: Path, times: LockTimes) -> tuple[bytes, tuple[int, int]]:
@@ -139,17 +138,8 @@ def _make(path: Path, times: LockTimes) -> tuple[bytes, tuple[int, int]]:
 def _payload(times: LockTimes) -> dict[str, Any]:
     created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     payload: dict[str, Any] = {"pid": os.getpid(), "createdAt": created, "maxHoldMs": times.max_hold_ms}
-    started = start_time(os.getpid())
+    started = start_ticks(os.getpid())
     return payload if started is None else payload | {"starttime": started}
-
-
-def start_time(pid: int) -> int | None:
-    """When the process began, in clock ticks since the machine did; None when it can't be seen."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return int(stat[stat.rindex(")") + 1 :].split()[_STARTTIME])
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 def _holder(path: Path, waited: float) -> tuple[str, float, str]:
@@ -163,15 +153,8 @@ def _holder(path: Path, waited: float) -> tuple[str, float, str]:
         return "an owner that does not say who it is", waited, retry
     if not 0 < pid <= (1 << 31) - 1:
         return f"process {pid}, which is none", waited, retry
-    started = start_time(pid)
+    started = start_ticks(pid)
     if started is None or (isinstance(known, int) and known != started):
         remedy = "the gateway removes a dead owner's lock at its next write to the session; this command never does"
         return f"process {pid}, which is gone or not to be seen from here (since {since})", waited, remedy
-    return f"process {pid} ({_executable(pid)}, since {since})", waited, retry
-
-
-def _executable(pid: int) -> str:
-    try:
-        return str(Path(f"/proc/{pid}/exe").readlink())
-    except OSError:
-        return "of another user"
+    return f"process {pid} ({executable_of(pid) or 'of another user'}, since {since})", waited, retry

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sidecar.core.custody.lineage import Record
     from sidecar.core.facts.fingerprint import Fingerprint
     from sidecar.cotenant.announcer import Announces, Report
-    from sidecar.cotenant.lock import BlockReason, LockTimes
+    from sidecar.cotenant.lock import Hold, LockTimes
 
 
 class LockedSession:
@@ -44,7 +44,7 @@ class LockedSession:
         held_ns: How long it was held.
     """
 
-    def __init__(self, path: Path, hold: BlockReason, announces: Announces) -> None:
+    def __init__(self, path: Path, hold: Hold, announces: Announces) -> None:
         """Read the file.
 
         Raises:

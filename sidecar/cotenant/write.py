@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sidecar.cotenant.announcer import Announcer, Nobody
+from sidecar.cotenant.announcer import Announcer, Announces
 from sidecar.cotenant.change import Change
 from sidecar.cotenant.command import edit, output_of
 from sidecar.cotenant.errors import RecordsError
@@ -21,7 +21,6 @@ from sidecar.cotenant.session import locked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sidecar.cotenant.announcer import Announces
     from sidecar.cotenant.lock import LockTimes
     from sidecar.cotenant.session import LockedSession
 
@@ -161,7 +160,7 @@ def _ends_whole(file: Path) -> bool:
 @contextmanager
 def _announcing(order: Order) -> Iterator[Announces]:
     if not order.announced:
-        yield Nobody()
+        yield Announces()
         return
     with Announcer(order.socket, order.name, order.state_dir) as announcer:
         yield announcer

@@ -15,8 +15,8 @@ from sidecar.core import events as ev
 from sidecar.core.facts.content import Snapshot
 from sidecar.core.questions import CheckAsked, TurnStopped, WaitAsked, seen
 from sidecar.driver.window_ends import Trip
+from sidecar.watch.identity import executable_of
 from sidecar.watch.lockfile import SUFFIX, read_lock
-from sidecar.watch.processes import executable_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

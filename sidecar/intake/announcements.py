@@ -24,7 +24,7 @@ from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.cotenant.errors import SessionNameError
 from sidecar.cotenant.locate import locate
-from sidecar.watch.processes import executable_of
+from sidecar.watch.identity import executable_of
 from sidecar.watch.reading import fingerprint_of, take_snapshot
 from sidecar.watch.tree import printable
 from sidecar.web.hooks import HookRefused

@@ -13,8 +13,8 @@ from sidecar.core import events as ev
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.watch.identity import executable_of
 from sidecar.watch.openers import open_for_writing
-from sidecar.watch.processes import executable_of
 from sidecar.watch.reading import fingerprint_of, jsonl_problem
 from sidecar.watch.tree import printable
 

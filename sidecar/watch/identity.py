@@ -34,18 +34,24 @@ def identify(pid: int, pidfd: int = -1) -> Process:
     if not pid:
         return Process(0)
     started_at_ns = started(pid)
-    found = Process(pid, started_at_ns, _executable(pid), cgroup := cgroup_of(pid), container_of(cgroup), _uid(pid))
+    found = Process(pid, started_at_ns, executable_of(pid), cgroup := cgroup_of(pid), container_of(cgroup), _uid(pid))
     gone = (pidfd >= 0 and not _lives(pidfd)) or not started_at_ns or started(pid) != started_at_ns
     return Process(pid) if gone else found
 
 
 def started(pid: int) -> int:
     """When the process was started, nanoseconds since the epoch, to a clock tick; 0 when it is gone."""
+    ticks = start_ticks(pid)
+    return 0 if ticks is None else _BOOTED_AT_NS + ticks * _TICK_NS
+
+
+def start_ticks(pid: int) -> int | None:
+    """When the process was started, in clock ticks since the machine was; None when it can't be seen."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text(encoding="ascii", errors="replace")
-        return _BOOTED_AT_NS + int(stat.rpartition(")")[2].split()[_START_FIELD]) * _TICK_NS
+        return int(stat.rpartition(")")[2].split()[_START_FIELD])
     except (OSError, ValueError, IndexError):
-        return 0
+        return None
 
 
 def cgroup_of(pid: int) -> str:
@@ -66,7 +72,8 @@ def container_of(cgroup: str) -> str:
     return found[-1] if found else ""
 
 
-def _executable(pid: int) -> str:
+def executable_of(pid: int) -> str:
+    """Path of a process' executable; empty when it is gone or not ours to see."""
     try:
         return str((_PROC / str(pid) / "exe").readlink())
     except OSError:

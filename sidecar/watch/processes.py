@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
+from sidecar.watch.identity import executable_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -27,14 +29,6 @@ class GatewayProcess:
 
     pid: int
     exe: str
-
-
-def executable_of(pid: int) -> str:
-    """Path of a process' executable; empty when it is gone or not ours to see."""
-    try:
-        return str(Path(f"/proc/{pid}/exe").readlink())
-    except OSError:
-        return ""
 
 
 def is_alive(pid: int) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from sidecar.watch.identity import start_ticks
 from sidecar.watch.lockfile import SUFFIX
 from sidecar.watch.processes import is_alive
 from sidecar.watch.reading import open_without_waiting
@@ -27,8 +28,6 @@ GRACE_SECONDS: Final = 5.0
 """A lock file is empty for a moment after it was made: one that says nothing is judged when it is older than this."""
 
 _MAX_BYTES: Final = 4096
-_STARTTIME_FIELD: Final = 19
-"""Of /proc/PID/stat, counted after the name in parentheses (proc(5), field 22)."""
 
 
 class _Payload(msgspec.Struct, frozen=True, rename="camel"):
@@ -90,7 +89,7 @@ def _reasons(payload: _Payload, pid: int, age: float | None, holds: Callable[[],
         yield "missing_pid"
     elif not is_alive(pid):
         yield "dead_pid"
-    elif isinstance(payload.starttime, int) and _starttime(pid) not in {None, payload.starttime}:
+    elif isinstance(payload.starttime, int) and start_ticks(pid) not in {None, payload.starttime}:
         yield "recycled_pid"
     elif not _may_lock(pid):
         yield "non_openclaw_owner"
@@ -112,14 +111,6 @@ def _age(created_at: object, now_seconds: float) -> float | None:
     try:
         return max(0.0, now_seconds - datetime.fromisoformat(created_at).timestamp())
     except (ValueError, OverflowError):
-        return None
-
-
-def _starttime(pid: int) -> int | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return int(text.rpartition(")")[2].split()[_STARTTIME_FIELD])
-    except (OSError, ValueError, IndexError):
         return None
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.cotenant.errors import LockHeldError
-from sidecar.cotenant.lock import BlockReason, LockTimes, acquire, start_time
+from sidecar.cotenant.lock import Hold, LockTimes, acquire
+from sidecar.watch.identity import start_ticks
 
 AT_ONCE = LockTimes(acquire_seconds=0.2)
 
@@ -30,7 +31,7 @@ def test_the_payload_is_the_gateways(session_file: Path) -> None:
     assert text == json.dumps(payload, indent=2) + "\n"
     assert list(payload) == ["pid", "createdAt", "maxHoldMs", "starttime"]
     assert (payload["pid"], payload["maxHoldMs"]) == (os.getpid(), 1234)
-    assert payload["starttime"] == start_time(os.getpid())
+    assert payload["starttime"] == start_ticks(os.getpid())
     assert payload["createdAt"].endswith("Z")
     assert len(payload["createdAt"]) == len("2026-01-01T00:00:00.000Z")
 
@@ -44,11 +45,11 @@ def test_releasing_removes_it(session_file: Path) -> None:
     assert not hold.release()
 
 
-def _rewritten(hold: BlockReason) -> None:
+def _rewritten(hold: Hold) -> None:
     hold.path.write_text("{}\n")
 
 
-def _remade(hold: BlockReason) -> None:
+def _remade(hold: Hold) -> None:
     text = hold.path.read_text()
     aside = hold.path.with_suffix(".aside")
     aside.write_text(text)

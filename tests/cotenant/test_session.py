@@ -13,7 +13,7 @@ import pytest
 
 from sidecar.core.facts.change import Operation
 from sidecar.core.facts.fingerprint import Fingerprint
-from sidecar.cotenant.announcer import Nobody, Report
+from sidecar.cotenant.announcer import Announces, Report
 from sidecar.cotenant.change import Change
 from sidecar.cotenant.errors import LockLostError, SessionFileError, WriteFailedError
 from sidecar.cotenant.lock import LockTimes
@@ -23,7 +23,7 @@ from sidecar.watch.reading import fingerprint_of
 NOTE = b'{"type":"custom","id":"n","parentId":"b"}\n'
 
 
-class Ledger(Nobody):
+class Ledger(Announces):
     """Remembers what was announced, and how the file was then."""
 
     def __init__(self, file: Path) -> None:
