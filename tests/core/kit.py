@@ -586,3 +586,12 @@ class Bench:
         """The one incident."""
         (incident,) = self.incidents.values()
         return incident
+
+
+def fenced(
+    *, policy: Policy | None = None, mode: Mode = Mode.RECOVER, can_reload: bool = True, disk: Disk | None = None
+) -> Bench:
+    """A linked gateway with one window open, on a file that needed no reading but the one at the fence."""
+    bench = Bench(policy=policy, mode=mode, can_reload=can_reload, disk=disk)
+    assert bench.fence() == []
+    return bench

@@ -16,7 +16,7 @@ from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
 from sidecar.core.session_files import MAX_KEPT_AT_ONCE
-from tests.core.kit import CHANNEL, CRON, FILE, LINK, MISSING, OTHER_RUN, OWN, RUN, Bench, Disk
+from tests.core.kit import CHANNEL, CRON, FILE, LINK, MISSING, OTHER_RUN, OWN, RUN, Bench, Disk, fenced
 
 OLD = b'{"type":"session"}\n'
 
@@ -61,8 +61,7 @@ def test_a_file_of_which_nothing_was_heard_has_no_known_writer_and_no_difference
 
 
 def test_to_look_changes_nothing() -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     bench.disk.append(b"foreign\n", foreign=1)
 
     assert [chain(bench).differences for _ in range(2)] == [chain(bench).differences] * 2
@@ -71,8 +70,7 @@ def test_to_look_changes_nothing() -> None:
 
 @pytest.mark.parametrize("seen", ["early", "at the check", "both"])
 def test_a_takeover_is_a_difference_until_a_fence_takes_it_in_whenever_it_was_seen(seen: str) -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     bench.disk.append(b"foreign\n", foreign=1)
     if seen != "at the check":
         bench.look()
@@ -91,8 +89,7 @@ def test_a_takeover_is_a_difference_until_a_fence_takes_it_in_whenever_it_was_se
 
 @pytest.mark.parametrize("what", ["overwritten", "cut", "gone", "same bytes again", "renamed copy"])
 def test_a_difference_is_found_by_its_offset(what: str) -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     bench.write(CRON, b"note\n")
     bench.fence()
     match what:
@@ -112,8 +109,7 @@ def test_a_difference_is_found_by_its_offset(what: str) -> None:
 
 
 def test_lost_reports_leave_a_gap_and_the_writers_of_what_is_still_there() -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     bench.write(CRON, b"note\n")
     bench.fence()
     bench.lose(MISSING, Loss.GAP)
@@ -170,8 +166,7 @@ def test_a_file_that_its_gateway_made_anew_has_no_writers_of_the_old_one() -> No
 
 
 def test_a_rewrite_by_nobody_known_costs_only_what_it_changed() -> None:
-    bench = Bench(disk=Disk(b"a" * 8192))
-    bench.fence()
+    bench = fenced(disk=Disk(b"a" * 8192))
     bench.write(CRON, b"note\n")
     bench.fence()
     bench.disk.overwrite(0, b"X", foreign=1)
@@ -181,8 +176,7 @@ def test_a_rewrite_by_nobody_known_costs_only_what_it_changed() -> None:
 
 
 def test_what_was_kept_is_asked_for_once_and_names_the_writers_of_what_is_still_there() -> None:
-    before = Bench()
-    before.fence()
+    before = fenced()
     before.write(CRON, b"note\n")
     (known,) = kept(before)
 
@@ -206,8 +200,7 @@ def test_what_was_kept_is_asked_for_once_and_names_the_writers_of_what_is_still_
 
 def test_what_was_recalled_proves_nothing_about_a_window() -> None:
     """A restart within a window: whatever was kept, the window stays unknown."""
-    before = Bench()
-    before.fence()
+    before = fenced()
     before.write(CRON, b"note\n")
     (known,) = kept(before)
     bench = Bench(disk=before.disk)
@@ -221,8 +214,7 @@ def test_what_was_recalled_proves_nothing_about_a_window() -> None:
 
 
 def test_only_what_has_changed_and_has_a_known_writer_is_kept() -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     assert kept(bench) == []
     bench.write(CRON, b"note\n")
     (first,) = kept(bench)
@@ -245,8 +237,7 @@ def test_the_account_of_a_file_on_which_no_run_sets_a_fence_stays_small() -> Non
 
 
 def test_reports_that_lead_nowhere_are_given_up_and_custody_with_them() -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     for n in range(MAX_CHANGES + 1):
         bench.disk.append(b"foreign\n")
         bench.write(CRON, b"%d\n" % n)
@@ -257,8 +248,7 @@ def test_reports_that_lead_nowhere_are_given_up_and_custody_with_them() -> None:
 
 
 def test_accounts_are_put_away_by_age_and_count_but_never_under_an_open_window() -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     for n in range(MAX_LEDGERS + 5):
         change = Change("c", Operation.METADATA, CRON, bench.now(), link=LINK, began=n, ended=n)
         bench.engine.handle(ev.FileChanged(file=f"/state/{n}.jsonl", change=change))
@@ -312,8 +302,7 @@ def test_a_gap_that_is_open_stands_for_those_that_follow_and_old_ones_go() -> No
 
 
 def test_a_rewrite_by_a_known_writer_is_one_range_of_its_own() -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     bench.write(CRON, b"note\n")
     bench.rewrite(OWN, b"all anew\n")
 
@@ -321,8 +310,7 @@ def test_a_rewrite_by_a_known_writer_is_one_range_of_its_own() -> None:
 
 
 def test_a_call_under_way_is_no_difference_that_is_settled() -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     bench.begin(Operation.APPEND, CRON, b"note\n")
     bench.disk.append(b"no")
 

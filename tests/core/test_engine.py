@@ -13,7 +13,7 @@ from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import WriterKind
-from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Outcome, Subject
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.record import MAX_MOMENTS
@@ -35,21 +35,13 @@ from tests.core.kit import (
     Disk,
     applied,
     fence_set,
+    fenced,
     gateway,
     only,
     said,
 )
 
 FOREIGN = b'{"id":"x","role":"user"}\n'
-
-
-def fenced(
-    *, policy: Policy | None = None, mode: Mode = Mode.RECOVER, can_reload: bool = True, disk: Disk | None = None
-) -> Bench:
-    """A linked gateway with one window open and custody known."""
-    bench = Bench(policy=policy, mode=mode, can_reload=can_reload, disk=disk)
-    assert bench.fence() == []
-    return bench
 
 
 def recovered() -> Bench:
@@ -445,8 +437,7 @@ def test_rule_5_custody_that_was_lost_begins_anew_with_the_file_itself() -> None
 
 
 def test_rule_5_what_was_lost_is_named_even_where_custody_had_not_begun() -> None:
-    bench = Bench(disk=Disk(regular=False))
-    bench.fence()
+    bench = fenced(disk=Disk(regular=False))
     bench.lose(MISSING)
     bench.cotenant(b"note\n")
 
@@ -999,8 +990,7 @@ def test_a_policy_without_the_writer_refuses_it() -> None:
 
 def test_a_symbolic_link_that_was_there_at_the_fence_is_no_takeover() -> None:
     """Custody of what is no regular file is never established, so nothing is proven about it either."""
-    bench = Bench(disk=Disk(regular=False))
-    bench.fence()
+    bench = fenced(disk=Disk(regular=False))
     bench.cotenant(b"note\n")
     bench.look()
 
@@ -1131,8 +1121,7 @@ def test_custody_of_a_file_that_is_not_there_needs_no_reading() -> None:
 
 def born() -> Bench:
     """The run's first turn made the file, and no reading of it was needed so far."""
-    bench = Bench(disk=Disk(b"", exists=False))
-    bench.fence()
+    bench = fenced(disk=Disk(b"", exists=False))
     bench.write(OWN, b"hello\n")
     return bench
 

@@ -9,7 +9,7 @@ from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.verdict.incident import Outcome
 from sidecar.core.verdict.judge import Verdict
 from sidecar.words import sentence
-from tests.core.kit import CRON, GATEWAY_PID, HEARTBEAT, OWN, RUN, WINDOW, Bench, said
+from tests.core.kit import CRON, GATEWAY_PID, HEARTBEAT, OWN, RUN, WINDOW, Bench, fenced, said
 
 HEAD = b'{"type":"session"}\n'
 NOTE = b'{"id":"note"}\n'
@@ -19,8 +19,7 @@ UNREADABLE = "the history can't be read: [Errno 2] No such file or directory"
 
 def recovered() -> Bench:
     """A run that went on after a co-tenant's write, and has ended."""
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     bench.cotenant(NOTE)
     answer = bench.ask()
     assert isinstance(answer, Approve)
@@ -59,24 +58,21 @@ def test_a_rewrite_that_leaves_out_what_a_co_tenant_wrote_is_refused(writer: Wri
 
 
 def test_a_cut_that_takes_away_what_a_co_tenant_wrote_is_refused() -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     bench.cotenant(NOTE)
     bench.truncate(OWN, len(HEAD))
     assert isinstance(bench.ask(), Refuse)
 
 
 def test_a_rewrite_that_keeps_what_a_co_tenant_wrote_is_not() -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     bench.cotenant(NOTE)
     bench.rewrite(OWN, HEAD + NOTE + REPLY)
     assert isinstance(bench.ask(), Approve)
 
 
 def test_a_rewrite_that_leaves_out_the_rewriters_own_record_is_its_own_affair() -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     bench.cotenant(NOTE, HEARTBEAT)
     bench.rewrite(HEARTBEAT, HEAD + REPLY)
     assert isinstance(bench.ask(), Approve)
@@ -84,8 +80,7 @@ def test_a_rewrite_that_leaves_out_the_rewriters_own_record_is_its_own_affair() 
 
 @pytest.mark.parametrize("kind", [WriterKind.COMPACTION, WriterKind.TRUNCATION])
 def test_the_gateways_own_compaction_may_leave_records_out(kind: WriterKind) -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     bench.cotenant(NOTE, CRON)
     bench.rewrite(Writer(kind, "", GATEWAY_PID, RUN.run_id), HEAD + REPLY)
     assert isinstance(bench.ask(), Approve)

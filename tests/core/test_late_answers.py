@@ -10,7 +10,7 @@ from sidecar.core.verdict.incident import Outcome, Subject
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.late_answers import CAUSE_NS
 from sidecar.words import detail, sentence
-from tests.core.kit import CRON, WINDOW, Bench, said
+from tests.core.kit import CRON, WINDOW, Bench, fenced, said
 from tests.core.kit import asked as question
 
 RECORD = b'{"type":"message","id":"note"}\n'
@@ -145,8 +145,7 @@ def test_a_sidecar_that_only_observes_is_never_late() -> None:
 
 
 def test_leave_to_wait_for_the_lock_can_come_too_late_as_well() -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     bench.take_lock(CRON)
     bench.time_out()
     at_ns = bench.now()

@@ -9,7 +9,7 @@ from sidecar.core.facts.value import replace
 from sidecar.core.policy.policy import Policy
 from sidecar.core.verdict.incident import Outcome
 from sidecar.core.windows.life import Approval, Behind, Custody, Life, State, Step, sides
-from tests.core.kit import OTHER_RUN, WINDOW, Bench, only
+from tests.core.kit import OTHER_RUN, WINDOW, Bench, fenced, only
 
 KNOWN = State(custody=Custody.KNOWN)
 
@@ -90,8 +90,7 @@ def lost_its_way(bench: Bench, state: State) -> None:
 
 @pytest.mark.parametrize("state", [State(Life.OVER), State(Life.UNPROVEN), State(approval=Approval.STANDING)])
 def test_an_illegal_step_is_answered_with_no_and_costs_its_window_the_custody_and_no_other(state: State) -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     bench.fence("another", OTHER_RUN)
     bench.cotenant(b"digest\n")
     lost_its_way(bench, replace(state, custody=Custody.AWAITED))
@@ -109,8 +108,7 @@ def test_an_illegal_step_is_answered_with_no_and_costs_its_window_the_custody_an
 
 
 def test_a_run_that_waits_for_the_lock_is_answered_all_the_same() -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     lost_its_way(bench, State(Life.OVER))
 
     answer = next(d for d in bench.time_out(unheard=True) if isinstance(d, AnswerWait))
@@ -120,8 +118,7 @@ def test_a_run_that_waits_for_the_lock_is_answered_all_the_same() -> None:
 
 
 def test_a_turn_that_was_stopped_is_given_no_approval_and_so_none_without_effect() -> None:
-    bench = Bench(policy=only())
-    bench.fence()
+    bench = fenced(policy=only())
     bench.cotenant(b"digest\n")
     bench.trip()
     bench.handle(PolicyChanged(policy=Policy(), at_ns=bench.now()))

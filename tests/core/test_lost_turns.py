@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.core import events as ev
 from sidecar.core.decisions import Decision, SaveIncident
-from tests.core.kit import FILE, RUN, Bench
+from tests.core.kit import FILE, RUN, Bench, fenced
 
 SECOND = 1_000_000_000
 FOREIGN = b"somebody else\n"
@@ -81,8 +81,7 @@ def test_a_line_long_after_is_about_something_else(bench: Bench) -> None:
 
 
 def test_a_line_in_an_open_window_is_in_its_timeline_and_saved_with_it() -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     assert told(bench, "recovery none", 125.0, about={"run_id": RUN.run_id}) == []
     bench.disk.append(FOREIGN, foreign=1)
     bench.ask()
@@ -92,8 +91,7 @@ def test_a_line_in_an_open_window_is_in_its_timeline_and_saved_with_it() -> None
 
 
 def test_a_turn_that_was_not_lost_has_no_aftermath() -> None:
-    bench = Bench()
-    bench.fence()
+    bench = fenced()
     bench.cotenant(b"note\n")
     bench.look()
     bench.apply(bench.approvals[-1], "r1")

@@ -35,6 +35,7 @@ from tests.core.kit import (
     asked,
     due,
     fence_set,
+    fenced,
     gateway,
     reported,
     timed_out,
@@ -49,12 +50,6 @@ NO_CRON: Final = Policy(
 )
 
 
-def fenced(policy: Policy | None = None, mode: Mode = Mode.RECOVER) -> Bench:
-    bench = Bench(policy=policy, mode=mode)
-    bench.fence()
-    return bench
-
-
 def order(bench: Bench, policy: Policy) -> list[Decision]:
     return bench.handle(ev.PolicyChanged(policy=policy, at_ns=bench.now()))
 
@@ -65,7 +60,7 @@ def pause(bench: Bench, length_ns: int = HOUR) -> list[Decision]:
 
 
 def test_an_incident_names_the_rule_that_refused_and_what_it_said_of_the_writer() -> None:
-    bench = fenced(NO_CRON)
+    bench = fenced(policy=NO_CRON)
     bench.cotenant(b"note\n")
     answer = bench.ask()
 
@@ -82,7 +77,7 @@ def test_an_incident_names_the_rule_that_refused_and_what_it_said_of_the_writer(
 
 
 def test_an_incident_names_the_rule_that_allowed() -> None:
-    bench = fenced(Policy(rules=(Rule(name="jobs", kinds=frozenset({WriterKind.CRON}), may=Permission.APPEND),)))
+    bench = fenced(policy=Policy(rules=(Rule(name="jobs", kinds=frozenset({WriterKind.CRON}), may=Permission.APPEND),)))
     bench.cotenant(b"note\n")
 
     assert isinstance(bench.ask(), Approve)
@@ -91,18 +86,8 @@ def test_an_incident_names_the_rule_that_allowed() -> None:
     assert [(w.rule, w.may) for w in bench.incident.writers] == [("jobs", "append")]
 
 
-def test_a_writer_that_may_append_may_not_rewrite() -> None:
-    bench = fenced(Policy(default=Permission.APPEND))
-    bench.rewrite(CRON, bench.disk.data + b"more\n")
-
-    answer = bench.ask()
-    assert isinstance(answer, Refuse)
-    forbidden = Reason.of(ReasonCode.DEFAULT_FORBIDS, writer="cron daily-digest", may="append", did="rewrite")
-    assert answer.reason == forbidden
-
-
 def test_a_takeover_is_a_takeover_whatever_the_policy_says() -> None:
-    bench = fenced(NO_CRON)
+    bench = fenced(policy=NO_CRON)
     bench.cotenant(b"note\n")
     bench.disk.append(b"strange\n", foreign=1)
     bench.ask()

@@ -35,8 +35,7 @@ async def gone(stage: Desk, gateway: Gateway, *, clean: bool = True) -> None:
 
 @pytest.mark.parametrize("closed", [True, False])
 async def test_a_stopped_turn_of_a_process_that_ends_in_order_is_judged_in_its_window(
-    place: Path,
-    closed: bool,  # noqa: FBT001 - a parameter of the test
+    place: Path, *, closed: bool
 ) -> None:
     """No question came before: the trip is the first that is heard of the foreign bytes, and they are paged."""
     async with fenced_beside_a_silent_one(place) as (stage, gateway, silent, fence):
@@ -81,10 +80,7 @@ def question(stage: Desk, gateway: Gateway, fence: str, asked: str) -> None:
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("meanwhile", ["window closed", "link lost", "goodbye"])
 async def test_a_question_of_a_run_that_waits_no_more_opens_no_window_again(
-    place: Path,
-    asked: str,
-    known: bool,  # noqa: FBT001 - a parameter of the test
-    meanwhile: str,
+    place: Path, asked: str, meanwhile: str, *, known: bool
 ) -> None:
     """It would stay open for as long as the link lasts, or for ever, with an approval that nobody has heard."""
     async with desk(place) as stage:
@@ -119,10 +115,7 @@ async def test_a_run_whose_fence_has_moved_on_is_not_told_to_wait_for_the_lock_o
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-async def test_a_link_that_is_lost_after_a_recovery_has_its_history_looked_at(
-    place: Path,
-    stopped: bool,  # noqa: FBT001 - a parameter of the test
-) -> None:
+async def test_a_link_that_is_lost_after_a_recovery_has_its_history_looked_at(place: Path, *, stopped: bool) -> None:
     """Also where the sidecar itself is about to stop, and has no more time for it in a thread."""
     async with fenced(place) as (stage, gateway, fence):
         await recover(stage, gateway, fence)

@@ -4,17 +4,20 @@ from typing import Any, Final
 
 from sidecar.core import events as ev
 from sidecar.core import outcomes as out
+from sidecar.core.decisions import Approve
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.content import Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Adapter, Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.reports import Diagnostic, LockFailed
 from sidecar.core.verdict.incident import Incident, Outcome, Recovery, UnexplainedRange
 from sidecar.core.verdict.judge import Verdict
 from sidecar.wire import messages as wire
+from tests.core import kit
 
 SECOND: Final = 1_000_000_000
 MS: Final = 1_000_000
@@ -36,6 +39,9 @@ OVERFLOWED: Final = Reason.of(ReasonCode.WATCH_OVERFLOWED, problem="the kernel's
 
 def fp(size: int) -> Fingerprint:
     return Fingerprint(exists=True, dev=1, ino=2, size=size, mtime_ns=T0, ctime_ns=T0)
+
+
+GROWN: Final = Snapshot(fingerprint=fp(150), content=None)
 
 
 def opened(at_ns: int = T0, gateway: Gateway = GATEWAY) -> ev.LinkOpened:
@@ -81,38 +87,18 @@ def wrote(
 
 
 def asked(at_ns: int, ask: str = "a1", run: Run = RUN, window: str = "w1") -> ev.VerdictAsked:
-    return ev.VerdictAsked(
-        ask=ask,
-        link="link-1",
-        window=window,
-        file=FILE,
-        fence=fp(100),
-        current=fp(150),
-        run=run,
-        snapshot=Snapshot(fingerprint=fp(150), content=None),
-        at_ns=at_ns,
-    )
+    return kit.asked(fp(100), GROWN, at_ns, ask=ask, window=window, file=FILE, run=run)
 
 
 def tripped(at_ns: int, run: Run = RUN, window: str = "w1") -> ev.TurnTripped:
-    snapshot = Snapshot(fingerprint=fp(150), content=None)
-    return ev.TurnTripped(
-        link="link-1", window=window, file=FILE, fence=fp(100), run=run, snapshot=snapshot, at_ns=at_ns
-    )
+    return kit.tripped(fp(100), GROWN, at_ns, window=window, file=FILE, run=run)
 
 
 def applied(at_ns: int, *, ok: bool = True, pushed: bool = False, latency_ns: int = 3 * MS) -> ev.RecoveryApplied:
-    return ev.RecoveryApplied(
-        window="w1",
-        applied=ok,
-        fence=fp(100),
-        current=fp(150),
-        pushed=pushed,
-        latency_ns=latency_ns,
-        reason="",
-        records=("r1", "r2"),
-        at_ns=at_ns,
+    approved = Approve(
+        link="link-1", window="w1", file=FILE, fence=fp(100), current=fp(150), ask="" if pushed else "a1"
     )
+    return replace(kit.applied(approved, at_ns, "r1", "r2"), applied=ok, latency_ns=latency_ns)
 
 
 def incident(

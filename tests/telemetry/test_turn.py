@@ -7,11 +7,14 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from sidecar.core import events as ev
+from sidecar.core.decisions import Approve
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.content import BytesContent, Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer
 from sidecar.telemetry.metrics.recoveries import RECOVERIES
+from tests.core import kit
 from tests.telemetry import facts
 from tests.telemetry.conftest import Bench
 from tests.telemetry.facts import COTENANT, FILE, GATEWAY, MS, OWN, RUN, RUN_SPAN, SECOND, T0, TRACE
@@ -64,32 +67,10 @@ def recovered_turn(bench: Bench, missing: tuple[str, ...] = (), problem: str = "
     )
     telemetry.diagnostic(done, GATEWAY)
     clock.now_ns = T0 + 8 * SECOND + 4 * MS
-    bench.handle(
-        ev.VerdictAsked(
-            ask="a1",
-            link=GATEWAY.link,
-            window="w1",
-            file=FILE,
-            fence=fp_of(OLD),
-            current=fp_of(OLD + NOTE, 1),
-            run=RUN,
-            snapshot=snapshot(OLD + NOTE, 1),
-            at_ns=T0 + 8 * SECOND + 2 * MS,
-        )
-    )
-    bench.handle(
-        ev.RecoveryApplied(
-            window="w1",
-            applied=True,
-            fence=fp_of(OLD),
-            current=fp_of(OLD + NOTE, 1),
-            pushed=False,
-            latency_ns=3 * MS,
-            reason="",
-            records=("n1",),
-            at_ns=T0 + 8 * SECOND + 5 * MS,
-        )
-    )
+    question = kit.asked(fp_of(OLD), snapshot(OLD + NOTE, 1), T0 + 8 * SECOND + 2 * MS, window="w1", file=FILE, run=RUN)
+    bench.handle(question)
+    step = Approve(link=GATEWAY.link, window="w1", file=FILE, fence=fp_of(OLD), current=fp_of(OLD + NOTE, 1), ask="a1")
+    bench.handle(replace(kit.applied(step, T0 + 8 * SECOND + 5 * MS, "n1"), latency_ns=3 * MS))
     bench.handle(end or facts.closed(T0 + 9 * SECOND))
     assert not bench.spans("session.fence"), "its history is not read yet"
     bench.handle(ev.LineageChecked(window="w1", missing=missing, problem=problem, at_ns=T0 + 9 * SECOND + 3 * MS))
@@ -240,17 +221,7 @@ def test_a_foreign_write_shows_as_a_lost_turn_with_an_external_verdict(bench: Be
     bench.handle(ev.SnapshotTaken(file=FILE, snapshot=snapshot(OLD), at_ns=T0 + 61 * MS))
     bench.clock.now_ns = T0 + SECOND + 2 * MS
     bench.handle(ev.SnapshotTaken(file=FILE, snapshot=snapshot(OLD + NOTE, 1), at_ns=T0 + SECOND))
-    bench.handle(
-        ev.TurnTripped(
-            link=GATEWAY.link,
-            window="w1",
-            file=FILE,
-            fence=fp_of(OLD),
-            run=RUN,
-            snapshot=snapshot(OLD + NOTE, 1),
-            at_ns=T0 + 8 * SECOND,
-        )
-    )
+    bench.handle(kit.tripped(fp_of(OLD), snapshot(OLD + NOTE, 1), T0 + 8 * SECOND, window="w1", file=FILE, run=RUN))
     bench.handle(facts.closed(T0 + 9 * SECOND, takeover=True))
     fence = bench.span("session.fence")
     assert fence.attributes is not None
