@@ -26,6 +26,10 @@ class OpenLinks:
         """A link is closed."""
         self._sessions.pop(session.name, None)
 
+    def any(self) -> bool:
+        """At least one is open."""
+        return bool(self._sessions)
+
     def open_sessions(self) -> tuple[LinkSession, ...]:
         """All of them."""
         return tuple(self._sessions.values())

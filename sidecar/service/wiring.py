@@ -102,7 +102,7 @@ class Parts:
         )
         hooks = self.hooks = Hooks(driver, settings.state_dir, settings.hooks_token_file, now_ns, link_intake.refuse)
         halts = Halts(driver.handle, telemetry.halted, now_ns)
-        loop_lag = self.loop_lag = LoopLag(telemetry.delayed, halts.halted)
+        loop_lag = self.loop_lag = LoopLag(telemetry.delayed, halts.halted, open_links.any)
         sensors.add(clocks.check, loop_lag.check, watcher.drain, kernel_intake.drain)
 
         # Upkeep

@@ -19,7 +19,7 @@ def test_a_process_that_does_not_run_is_halted_and_that_is_known_ahead_of_what_w
     halts: list[float] = []
 
     async def live() -> None:
-        lag = LoopLag(lambda _seconds: None, halts.append)
+        lag = LoopLag(lambda _seconds: None, halts.append, lambda: True)
         lag.start()
         await asyncio.sleep(0)
         time.sleep(loop_lag.BEAT_SECONDS + HALT_SECONDS + 0.1)  # noqa: ASYNC251 - to hold the loop is the point
@@ -38,7 +38,7 @@ def test_a_process_that_computes_is_not_halted(monkeypatch: pytest.MonkeyPatch) 
     halts: list[float] = []
 
     async def live() -> None:
-        lag = LoopLag(lambda _seconds: None, halts.append)
+        lag = LoopLag(lambda _seconds: None, halts.append, lambda: True)
         lag.start()
         loop = asyncio.get_running_loop()
         later = loop.time() + 0.5
@@ -48,6 +48,22 @@ def test_a_process_that_computes_is_not_halted(monkeypatch: pytest.MonkeyPatch) 
 
     asyncio.run(live())
     assert halts == []
+
+
+@pytest.mark.parametrize(("linked", "seconds"), [(True, loop_lag.BEAT_SECONDS), (False, loop_lag.IDLE_BEAT_SECONDS)])
+def test_the_loop_is_looked_at_less_often_while_no_gateway_is_linked(
+    monkeypatch: pytest.MonkeyPatch, *, linked: bool, seconds: float
+) -> None:
+    due: list[float] = []
+
+    async def live() -> None:
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "time", lambda: 0.0)
+        monkeypatch.setattr(loop, "call_at", lambda when, _beat: due.append(when))
+        LoopLag(lambda _seconds: None, lambda _seconds: None, lambda: linked).start()
+
+    asyncio.run(live())
+    assert due == [seconds]
 
 
 def test_a_halt_is_told_to_the_core_and_is_a_problem_for_ten_minutes() -> None:

@@ -69,7 +69,7 @@ def test_a_loop_that_was_held_is_measured_and_said_once(
             held.set()
 
     async def live() -> None:
-        lag = LoopLag(told, lambda _seconds: None)
+        lag = LoopLag(told, lambda _seconds: None, lambda: True)
         lag.start()
         while not held.is_set():
             time.sleep(LATE_SECONDS + 0.05)  # noqa: ASYNC251 - to hold the loop is the point

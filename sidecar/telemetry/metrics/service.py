@@ -8,7 +8,9 @@ from sidecar.telemetry.names.labels import PageOutcome, PolicyLoad
 from sidecar.telemetry.names.names import Label
 
 LOOP_DELAY = histogram(
-    "loop.delay", "How late the sidecar came to something that was due, looked at ten times a second.", LATENCY_BUCKETS
+    "loop.delay",
+    "How late the sidecar came to what was due, looked at ten times a second, or twice with no gateway linked.",
+    LATENCY_BUCKETS,
 )
 NOT_RUNNING = counter(
     "not_running", "s", "Time that the sidecar itself did not run: stopped, given no processor, or held up by a disk."
