@@ -1,4 +1,4 @@
-"""How commands print: for people with rich, plain text when piped, JSON for programs."""
+"""How commands print: lines and tables for people, plain text when piped, JSON for programs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
 from sidecar.store.printable import one_line
+
+# ruff: noqa: PLC0415 - rich is imported where something is printed with it: it takes 4 MB, and a sidecar prints nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,6 +26,8 @@ def print_json(body: Any) -> None:  # noqa: ANN401 - any JSON value
 
 def print_line(text: str = "", style: str = "") -> None:
     """A line that wraps where the terminal ends."""
+    from rich.text import Text
+
     _print(Text(one_line(text), style=style))
 
 
@@ -44,6 +43,9 @@ def print_note(text: str) -> None:
 
 def print_fields(fields: Iterable[tuple[str, str]], style: str = "bold") -> None:
     """Names and what they mean, in two columns."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -57,6 +59,10 @@ def print_rows(rows: Iterable[Sequence[str]], indent: int = 2) -> None:
     listed = [list(row) for row in rows]
     if not listed:
         return
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table.grid(padding=(0, 2, 0, 0))
     for _ in listed[0][:-1]:
         table.add_column(no_wrap=True)
@@ -67,6 +73,8 @@ def print_rows(rows: Iterable[Sequence[str]], indent: int = 2) -> None:
 
 
 def _print(what: RenderableType) -> None:
+    from rich.console import Console
+
     width = None if sys.stdout.isatty() else _PIPED_WIDTH
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import psutil
-
 from sidecar.watch.identity import executable_of
 
 if TYPE_CHECKING:
@@ -32,8 +30,12 @@ class GatewayProcess:
 
 
 def is_alive(pid: int) -> bool:
-    """The process exists."""
-    return psutil.pid_exists(pid)
+    """The process exists. The ids of threads, which /proc answers to as well, are those of no process."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_bytes()
+    except OSError:
+        return False
+    return f"\nTgid:\t{pid}\n".encode() in status
 
 
 def gateways_of(state_dir: Path) -> Iterator[GatewayProcess]:

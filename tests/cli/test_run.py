@@ -78,6 +78,11 @@ def test_a_port_in_use_is_a_failed_start(home: Path, data_dir: Path) -> None:
     assert "is in use by another process" in said
 
 
+def test_a_sidecar_does_not_load_what_only_commands_print_with() -> None:
+    code = "import sidecar.cli, sidecar.service, sys; sys.exit('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_a_state_directory_that_is_not_there_is_a_failed_start(home: Path, data_dir: Path) -> None:
     said = start_fails("--state-dir", str(home / "nowhere"))
     assert "there is no such directory" in said
