@@ -21,32 +21,6 @@ from sidecar.telemetry import Telemetry, open_pipeline
 from sidecar.telemetry.metrics import gauges
 from sidecar.telemetry.metrics.counting import ERRORS
 from sidecar.telemetry.metrics.export import QUEUE_ITEMS
-from sidecar.telemetry.metrics.gauges import (
-    BUDGET_LIMIT,
-    BUDGET_REMAINING,
-    BUILD_INFO,
-    CUSTODY_UNKNOWN_FILES,
-    GATEWAYS,
-    LINKS,
-    LOCK_HELD_AGE,
-    LOCKS_HELD,
-    MODE,
-    PAGES_PENDING,
-    PAUSED,
-    POLICY_GOOD,
-    POLICY_INFO,
-    POLICY_LOAD_TIME,
-    POLICY_RULES,
-    PRELOAD_MISMATCHES,
-    PROBLEMS,
-    QUEUE_BYTES,
-    READY,
-    START_TIME,
-    STORM,
-    WATCH_DIRECTORIES,
-    WATCH_FILES,
-    WINDOWS_OPEN,
-)
 from tests.telemetry.conftest import Bench
 
 STATUS = Status(
@@ -96,50 +70,50 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_gauges_show_the_status(bench: Bench) -> None:
     bench.telemetry.bind_status(Source().status)
-    assert bench.value(LINKS) == 4
-    assert bench.value(WINDOWS_OPEN) == 3
-    assert bench.value(READY) == 1
-    assert bench.value(MODE, mode="observe") == 1
-    assert bench.value(MODE, mode="recover") == 0
-    assert bench.value(PROBLEMS) == 1
-    assert bench.value(PAGES_PENDING) == 4
-    assert bench.value(WATCH_FILES) == 9
-    assert bench.value(WATCH_DIRECTORIES) == 2
-    assert bench.value(PRELOAD_MISMATCHES) == 1
-    assert bench.value(CUSTODY_UNKNOWN_FILES) == 2
-    assert bench.value(LOCKS_HELD) == 5
-    assert bench.value(LOCK_HELD_AGE) == 301.5
-    assert bench.value(QUEUE_BYTES, queue="link") == 33
-    assert bench.value(QUEUE_BYTES, queue="watch") == 64
+    assert bench.value(gauges.LINKS) == 4
+    assert bench.value(gauges.WINDOWS_OPEN) == 3
+    assert bench.value(gauges.READY) == 1
+    assert bench.value(gauges.MODE, mode="observe") == 1
+    assert bench.value(gauges.MODE, mode="recover") == 0
+    assert bench.value(gauges.PROBLEMS) == 1
+    assert bench.value(gauges.PAGES_PENDING) == 4
+    assert bench.value(gauges.WATCH_FILES) == 9
+    assert bench.value(gauges.WATCH_DIRECTORIES) == 2
+    assert bench.value(gauges.PRELOAD_MISMATCHES) == 1
+    assert bench.value(gauges.CUSTODY_UNKNOWN_FILES) == 2
+    assert bench.value(gauges.LOCKS_HELD) == 5
+    assert bench.value(gauges.LOCK_HELD_AGE) == 301.5
+    assert bench.value(gauges.QUEUE_BYTES, queue="link") == 33
+    assert bench.value(gauges.QUEUE_BYTES, queue="watch") == 64
     assert bench.value(QUEUE_ITEMS) == 0
-    assert bench.value(POLICY_INFO, source="file") == 1
-    assert bench.value(POLICY_INFO, source="built_in") == 0
-    assert bench.value(POLICY_RULES) == 2
-    assert bench.value(POLICY_GOOD) == 0
-    assert bench.value(POLICY_LOAD_TIME) == 1_790_000_001
-    assert bench.value(BUDGET_LIMIT, scope="gateway") == 50
-    assert bench.value(BUDGET_REMAINING, scope="session") == 1
-    assert bench.value(BUDGET_REMAINING, scope="gateway") == 46
-    assert bench.value(PAUSED) == 1
-    assert bench.value(STORM) == 0
-    assert bench.value(START_TIME) == 1_790_000_000.5
-    assert bench.value(BUILD_INFO, version=__version__) == 1
-    assert bench.value(GATEWAYS, adapter="swap", linked="true") == 2
-    assert bench.value(GATEWAYS, adapter="none", linked="false") == 1
-    assert bench.value(GATEWAYS, adapter="other", linked="true") == 1
+    assert bench.value(gauges.POLICY_INFO, source="file") == 1
+    assert bench.value(gauges.POLICY_INFO, source="built_in") == 0
+    assert bench.value(gauges.POLICY_RULES) == 2
+    assert bench.value(gauges.POLICY_GOOD) == 0
+    assert bench.value(gauges.POLICY_LOAD_TIME) == 1_790_000_001
+    assert bench.value(gauges.BUDGET_LIMIT, scope="gateway") == 50
+    assert bench.value(gauges.BUDGET_REMAINING, scope="session") == 1
+    assert bench.value(gauges.BUDGET_REMAINING, scope="gateway") == 46
+    assert bench.value(gauges.PAUSED) == 1
+    assert bench.value(gauges.STORM) == 0
+    assert bench.value(gauges.START_TIME) == 1_790_000_000.5
+    assert bench.value(gauges.BUILD_INFO, version=__version__) == 1
+    assert bench.value(gauges.GATEWAYS, adapter="swap", linked="true") == 2
+    assert bench.value(gauges.GATEWAYS, adapter="none", linked="false") == 1
+    assert bench.value(gauges.GATEWAYS, adapter="other", linked="true") == 1
 
 
 def test_a_status_that_fails_drops_the_gauges_and_keeps_the_counters(bench: Bench) -> None:
     source = Source()
     bench.telemetry.bind_status(source.status)
-    assert bench.value(WINDOWS_OPEN) == 3
+    assert bench.value(gauges.WINDOWS_OPEN) == 3
     source.value = None  # type: ignore[assignment] # on purpose
-    assert bench.points(WINDOWS_OPEN) == [], "a value that nobody has read is shown as if it were of now"
-    assert bench.value(BUILD_INFO) == 1
+    assert bench.points(gauges.WINDOWS_OPEN) == [], "a value that nobody has read is shown as if it were of now"
+    assert bench.value(gauges.BUILD_INFO) == 1
     assert bench.value(ERRORS) > 0
     assert bench.telemetry.last_error.startswith("AttributeError")
     source.value = replace(STATUS, windows=4)
-    assert bench.value(WINDOWS_OPEN) == 4
+    assert bench.value(gauges.WINDOWS_OPEN) == 4
     bench.telemetry._last_error = ""
 
 
@@ -168,7 +142,7 @@ def test_the_status_is_asked_in_the_thread_of_the_service() -> None:
 def test_after_shutdown_the_status_is_not_asked_any_more(bench: Bench) -> None:
     source = Source()
     bench.telemetry.bind_status(source.status)
-    assert bench.value(WINDOWS_OPEN) == 3
+    assert bench.value(gauges.WINDOWS_OPEN) == 3
     bench.telemetry.shutdown()
     source.value = replace(STATUS, windows=7)
     count = len(source.asked)
