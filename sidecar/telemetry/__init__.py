@@ -6,14 +6,12 @@ Nothing here blocks the service or raises into it, and no text of a transcript p
 """
 
 from sidecar.telemetry.facade import Telemetry
-from sidecar.telemetry.logs.setup import LogLevel, LogStyle, configure_logging
+from sidecar.telemetry.logs.setup import configure_logging
 from sidecar.telemetry.names.labels import PageOutcome, Rejection
 from sidecar.telemetry.otlp.pipeline import ExportConfigurationError, Pipeline, open_pipeline
 
 __all__ = [
     "ExportConfigurationError",
-    "LogLevel",
-    "LogStyle",
     "PageOutcome",
     "Pipeline",
     "Rejection",

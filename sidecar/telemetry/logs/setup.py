@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from enum import StrEnum
 from time import monotonic
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -22,24 +21,6 @@ if TYPE_CHECKING:
 
 CHATTER_SECONDS: Final = 60.0
 """OpenTelemetry repeats itself while a collector is down: each of its lines is shown at most once in this time."""
-
-
-class LogStyle(StrEnum):
-    """How a line looks."""
-
-    AUTO = "auto"
-    """Console on a terminal, JSON elsewhere."""
-    CONSOLE = "console"
-    JSON = "json"
-
-
-class LogLevel(StrEnum):
-    """The least important lines that are shown."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 class LineCounter:
@@ -69,22 +50,18 @@ LINES: Final = LineCounter()
 """Logging is one for the whole process, and so is the count of its lines."""
 
 
-_NUMBERS: Final = {level: logging.getLevelNamesMapping()[level.value.upper()] for level in LogLevel}
-
-
-def configure_logging(
-    style: str = LogStyle.AUTO, *, level: LogLevel = LogLevel.INFO, stream: TextIO | None = None
-) -> None:
+def configure_logging(style: str = "auto", *, stream: TextIO | None = None) -> None:
     """Set structlog and the standard library's logging up, for the whole process.
 
     Args:
-        style: How a line looks, a word of `LogStyle`.
-        level: The least important lines that are shown; of other libraries, warnings and above unless it is debug.
+        style: How a line looks: ``console``, ``json``, or ``auto`` for console on a terminal and JSON elsewhere.
         stream: Where lines go; standard error when not given.
     """
     out = stream or sys.stderr
-    wanted = LogStyle(str(style))
-    console = wanted is LogStyle.CONSOLE or (wanted is LogStyle.AUTO and out.isatty())
+    consoles = {"auto": out.isatty(), "console": True, "json": False}
+    if style not in consoles:
+        raise ValueError(f"there is no style {style} of log lines")
+    console = consoles[style]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -94,7 +71,7 @@ def configure_logging(
     rendered = _renderers(out, console=console)
     structlog.configure(
         processors=[*shared, *rendered],
-        wrapper_class=structlog.make_filtering_bound_logger(level.value),
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
         logger_factory=structlog.WriteLoggerFactory(out),
     )
     handler = logging.StreamHandler(out)
@@ -108,7 +85,7 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # What goes well in other libraries is of no interest to an operator.
-    root.setLevel(logging.DEBUG if level is LogLevel.DEBUG else max(logging.WARNING, _NUMBERS[level]))
+    root.setLevel(logging.WARNING)
 
 
 class ChatterFilter(logging.Filter):

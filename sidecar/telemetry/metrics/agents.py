@@ -11,8 +11,6 @@ from sidecar.telemetry.names.labels import NONE, OTHER
 MAX_AGENTS: Final = 32
 """Agents with a value of their own; all further ones share ``other``."""
 
-_AGENTS: Final = "agents"
-_SESSIONS: Final = "sessions"
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 
 
@@ -27,7 +25,7 @@ class Agents:
     def of(self, file: str) -> str:
         """The agent of a session file, ``<state>/agents/<agent>/sessions/<id>.jsonl``; ``none`` for another path."""
         match file.split("/")[-4:]:
-            case [directory, agent, sessions, _] if (directory, sessions) == (_AGENTS, _SESSIONS):
+            case ["agents", agent, "sessions", _]:
                 pass
             case _:
                 return NONE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.outcomes import Ending
@@ -18,22 +17,7 @@ if TYPE_CHECKING:
 NS_PER_SECOND: Final = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class LockSpan:
-    """A hold that is over, and whose it was.
-
-    Attributes:
-        fact: The span.
-        file: The session file.
-        writer: The holder.
-    """
-
-    fact: SpanFact
-    file: str
-    writer: Writer
-
-
-def hold_span(hold: HoldEnded) -> LockSpan:
+def hold_span(hold: HoldEnded) -> SpanFact:
     """The span starts with the wait; the moment of the taking parts wait and hold. Without a wait it has neither."""
     attributes: Attributes = {Attribute.FILE_PATH: hold.file}
     if hold.wait_ns is not None:
@@ -43,7 +27,7 @@ def hold_span(hold: HoldEnded) -> LockSpan:
         **_previous(hold.previous),
         Attribute.LOCK_HOLD: hold.held_ns / NS_PER_SECOND,
     }
-    fact = SpanFact(
+    return SpanFact(
         name=Span.LOCK,
         start_ns=hold.since_ns - (hold.wait_ns or 0),
         end_ns=hold.at_ns,
@@ -52,12 +36,11 @@ def hold_span(hold: HoldEnded) -> LockSpan:
         error="" if hold.ending is Ending.ENDED else hold.ending.value,
         description=sentence(hold.ending),
     )
-    return LockSpan(fact, hold.file, hold.writer)
 
 
-def failed_span(report: LockFailed, previous: Writer | None) -> LockSpan:
+def failed_span(report: LockFailed, previous: Writer | None) -> SpanFact:
     """A failed attempt; ``previous`` is the last known holder."""
-    fact = SpanFact(
+    return SpanFact(
         name=Span.LOCK,
         start_ns=report.at_ns - report.wait_ns,
         end_ns=report.at_ns,
@@ -70,7 +53,6 @@ def failed_span(report: LockFailed, previous: Writer | None) -> LockSpan:
         error=error_type(report.reason),
         description=f"the session lock was not had: {token(report.reason)}",
     )
-    return LockSpan(fact, report.file, report.writer)
 
 
 def _previous(writer: Writer | None) -> Attributes:

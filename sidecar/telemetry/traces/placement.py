@@ -66,13 +66,9 @@ class Placement:
         if len(self._waiting) > MAX_WAITING:
             self._give_up(self._waiting.popleft())
 
-    def put_at(self, fact: SpanFact, where: TraceRef) -> None:
-        """Write a span whose place is known."""
+    def put_at(self, fact: SpanFact, where: TraceRef | None) -> None:
+        """Write a span whose place is known; None for one that has no parent."""
         self._writer.write(fact, where)
-
-    def put_root(self, fact: SpanFact) -> None:
-        """Write a span that has no parent, and ids of its own."""
-        self._writer.write(fact, None)
 
     def settle(self, now_ns: int) -> None:
         """Let those go that have waited too long."""

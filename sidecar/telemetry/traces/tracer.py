@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sidecar.core.facts.writer import Writer
     from sidecar.core.reports import Diagnostic, LockFailed
     from sidecar.telemetry.names.names import Span
-    from sidecar.telemetry.traces.locks import LockSpan
     from sidecar.telemetry.traces.placement import Placement
+    from sidecar.telemetry.traces.span import SpanFact
     from sidecar.telemetry.traces.windows import WindowSpan
 
 _PATIENCE_NS: Final = 60 * 1_000_000_000
@@ -46,7 +46,7 @@ class Tracer:
         self._handlers: dict[type, Callable[[Any], None]] = {
             ev.LinkLost: self._link_lost,
             CallEnded: self._call_ended,
-            out.HoldEnded: lambda hold: self._put_lock(hold_span(hold), hold.at_ns),
+            out.HoldEnded: lambda hold: self._put_lock(hold_span(hold), hold),
             out.WindowOpened: windows.opened,
             out.FenceMoved: windows.moved,
             out.CustodyLost: windows.custody_lost,
@@ -88,18 +88,18 @@ class Tracer:
         """Take in an event of the gateway's diagnostics bus."""
         run = self._agent_runs.diagnostic(report, gateway)
         if run is not None:
-            self._traces.put_root(run)
+            self._traces.put_at(run, None)
         self.settle(report.at_ns)
 
     def lock_failed(self, report: LockFailed, previous: Writer | None) -> None:
         """Take in a failed attempt to acquire a lock; ``previous`` is the last known holder."""
-        self._put_lock(failed_span(report, previous), report.at_ns)
+        self._put_lock(failed_span(report, previous), report)
 
     def close(self) -> None:
         """Write all that is open, as ended by the end of the sidecar."""
         now_ns = self._clock()
         for run in self._agent_runs.flush(now_ns):
-            self._traces.put_root(run)
+            self._traces.put_at(run, None)
         for window in self._windows.flush(now_ns):
             self._put_window(window)
         self._traces.flush()
@@ -107,22 +107,22 @@ class Tracer:
     def _link_lost(self, event: ev.LinkLost) -> None:
         ending = out.Ending.GATEWAY_ENDED if event.clean else out.Ending.LINK_LOST
         for run in self._agent_runs.lost(event.link, event.at_ns, ending):
-            self._traces.put_root(run)
+            self._traces.put_at(run, None)
 
     def _put_window(self, window: WindowSpan | None) -> None:
         if window is None:
             return
-        run, fact = window.run, window.fact
+        fact, run = window
         where = None if run.run_id else TraceRef.parse(run.trace_id, run.span_id)
         if where is not None:
             self._traces.put_at(fact, where)
         else:
             self._traces.put(fact, run.run_id, fact.end_ns)
 
-    def _put_lock(self, lock: LockSpan, now_ns: int) -> None:
+    def _put_lock(self, span: SpanFact, lock: out.HoldEnded | LockFailed) -> None:
         """A run's hold goes to its trace. A hold without a run, by a co-tenant, belongs to the window that it met."""
-        if lock.writer.run_id or not self._windows.held(lock.file, lock.fact):
-            self._traces.put(lock.fact, lock.writer.run_id, now_ns)
+        if lock.writer.run_id or not self._windows.held(lock.file, span):
+            self._traces.put(span, lock.writer.run_id, lock.at_ns)
 
     def _call_ended(self, call: CallEnded) -> None:
         if call.where is not None:

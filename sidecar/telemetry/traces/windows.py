@@ -47,17 +47,8 @@ class _Open:
         self.moments.append(SpanMoment(at_ns, name, attributes))
 
 
-@dataclass(frozen=True, slots=True)
-class WindowSpan:
-    """A window that is over.
-
-    Attributes:
-        fact: The span, and all below it.
-        run: Whose it was.
-    """
-
-    fact: SpanFact
-    run: Run
+WindowSpan = tuple[SpanFact, "Run"]
+"""The span of a window that is over with all below it, and whose it was."""
 
 
 class Windows:
@@ -218,4 +209,4 @@ def _span(window: _Open, stopped_ns: int) -> WindowSpan:
         description=sentence(ending),
         children=tuple(window.children),
     )
-    return WindowSpan(fact, run)
+    return fact, run
