@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sidecar.core.errors import SidecarError
 from sidecar.store.printable import one_line
@@ -36,16 +36,19 @@ class TokenError(SidecarError, ValueError):
 class StartError(SidecarError):
     """The settings are well-formed, but the sidecar cannot start with them."""
 
+    noun: ClassVar[str]
+
+    def __init__(self, path: Path, what: str, remedy: str) -> None:
+        super().__init__(f"{self.noun} {one_line(str(path))}: {what}; {remedy}")
+
 
 class StateDirError(StartError, OSError):
     """There is no state directory to watch, or we may not look into it."""
 
-    def __init__(self, path: Path, what: str, remedy: str) -> None:
-        super().__init__(f"state directory {one_line(str(path))}: {what}; {remedy}")
+    noun = "state directory"
 
 
 class SocketPathError(StartError, OSError):
     """No socket can be opened at the path."""
 
-    def __init__(self, path: Path, what: str, remedy: str) -> None:
-        super().__init__(f"socket {one_line(str(path))}: {what}; {remedy}")
+    noun = "socket"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sidecar.core.errors import SidecarError
 from sidecar.store.printable import one_line
@@ -16,68 +16,56 @@ class StoreError(SidecarError):
 
     Attributes:
         path: The database file, or the directory that it belongs in.
-        what: What is wrong, as the end of a sentence that begins with the path.
+        what: What is wrong, as the end of a sentence that begins with the path. Of a class, a form for its details.
         remedy: What the operator can do.
     """
 
-    def __init__(self, path: Path, what: str, remedy: str) -> None:
+    what: str
+    remedy: ClassVar[str]
+
+    def __init__(self, path: Path, *details: object) -> None:
         self.path = path
-        self.what = what
-        self.remedy = remedy
-        super().__init__(f"store {one_line(str(path))}: {one_line(what)}; {remedy}")
+        self.what = self.what.format(*details)
+        super().__init__(f"store {one_line(str(path))}: {one_line(self.what)}; {self.remedy}")
 
 
 class StoreMissingError(StoreError, FileNotFoundError):
     """There is no store to read."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            path,
-            "does not exist",
-            "start `openclaw-sidecar run` for this state directory first, or name another one with --state-dir",
-        )
+    what = "does not exist"
+    remedy = "start `openclaw-sidecar run` for this state directory first, or name another one with --state-dir"
 
 
 class StoreUnreadableError(StoreError, OSError):
-    """The file or its directory cannot be opened, created or written."""
+    """The file or its directory cannot be opened, created or written, for this reason."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(path, reason, "give the sidecar's user access to it, or choose another --data-dir")
+    what = "{}"
+    remedy = "give the sidecar's user access to it, or choose another --data-dir"
 
 
 class StoreCorruptError(StoreError):
-    """The file is no SQLite database of ours, or is damaged."""
+    """The file is no SQLite database of ours, or is damaged, for this reason."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(
-            path,
-            f"is damaged or is no database of the sidecar ({reason})",
-            "nothing in it was changed: move it and its -wal file elsewhere, and the next start makes a new one",
-        )
+    what = "is damaged or is no database of the sidecar ({})"
+    remedy = "nothing in it was changed: move it and its -wal file elsewhere, and the next start makes a new one"
 
 
 class StoreTooNewError(StoreError):
-    """A newer release wrote the file."""
+    """A newer release wrote the file: the schema that it has, and the newest that we know."""
 
-    def __init__(self, path: Path, found: int, known: int) -> None:
-        super().__init__(
-            path,
-            f"has schema {found}, and this release knows schemas up to {known}",
-            "nothing in it was changed: run the newer openclaw-sidecar, or choose another --data-dir",
-        )
+    what = "has schema {}, and this release knows schemas up to {}"
+    remedy = "nothing in it was changed: run the newer openclaw-sidecar, or choose another --data-dir"
 
 
 class StoreInUseError(StoreError):
     """Another sidecar writes this store."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            path, "is in use by another sidecar", "stop that one, or choose another --state-dir or --data-dir"
-        )
+    what = "is in use by another sidecar"
+    remedy = "stop that one, or choose another --state-dir or --data-dir"
 
 
 class StoreWriteError(StoreError, OSError):
-    """Something that had to be on disk is not."""
+    """Something that had to be on disk is not, for this reason."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(path, f"could not be written: {reason}", "see that the disk has room and is not read-only")
+    what = "could not be written: {}"
+    remedy = "see that the disk has room and is not read-only"

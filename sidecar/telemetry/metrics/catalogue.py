@@ -20,7 +20,7 @@ from sidecar.telemetry.metrics import (
 )
 from sidecar.telemetry.metrics.instrument import Instrument
 
-_FAMILIES: Final = (
+_ALL: Final = (
     locks,
     windows,
     recoveries,
@@ -35,6 +35,4 @@ _FAMILIES: Final = (
     counting,
 )
 
-INSTRUMENTS: Final = tuple(
-    found for family in _FAMILIES for found in vars(family).values() if isinstance(found, Instrument)
-)
+INSTRUMENTS: Final = tuple(found for family in _ALL for found in vars(family).values() if isinstance(found, Instrument))
