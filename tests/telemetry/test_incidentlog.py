@@ -16,7 +16,6 @@ from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.verdict.incident import Outcome
 from sidecar.core.verdict.judge import Verdict
 from sidecar.telemetry import Telemetry, configure_logging
-from sidecar.telemetry.names.labels import Signal
 from tests.telemetry import facts
 from tests.telemetry.facts import FILE, GATEWAY, RUN_SPAN, SECOND, T0, TRACE
 from tests.telemetry.receivers import Received, grpc_backend, http_backend
@@ -58,7 +57,7 @@ def test_an_incident_reaches_a_real_backend_as_a_log_record(
     assert (found["openclaw.verdict"], found["file.path"]) == ("external", FILE)
     assert SECRET not in str(received.logs)
     assert (received.traces, received.metrics) == ([], [])
-    assert telemetry._pipeline.deliveries.delivered[Signal.LOGS] == 1
+    assert telemetry.exports["logs"].delivered == 1
 
 
 def test_each_thing_that_an_incident_comes_to_is_a_line(lines: Callable[[], list[dict[str, Any]]]) -> None:

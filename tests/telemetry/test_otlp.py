@@ -16,7 +16,6 @@ from sidecar.core.policy.policy import Mode, Policy
 from sidecar.telemetry import ExportConfigurationError, Telemetry, open_pipeline
 from sidecar.telemetry.metrics.locks import LOCK_WAIT
 from sidecar.telemetry.metrics.windows import CHANGES, WINDOW_LENGTH
-from sidecar.telemetry.names.labels import Signal
 from tests.telemetry import facts
 from tests.telemetry.facts import MS, RUN_SPAN, SECOND, T0, TRACE
 from tests.telemetry.receivers import Received, grpc_backend, http_backend, silent_backend
@@ -68,7 +67,8 @@ def test_spans_and_metrics_reach_a_real_backend(
     assert [event.name for event in fence.events] == ["session.change"]
     assert {"service.name": "openclaw-sidecar", "service.version": __version__}.items() <= received.resource.items()
     assert {LOCK_WAIT.name, WINDOW_LENGTH.name, CHANGES.name} <= received.metric_names
-    assert telemetry._pipeline.deliveries.delivered == {Signal.TRACES: 1, Signal.METRICS: 1, Signal.LOGS: 0}
+    delivered = {signal: status.delivered for signal, status in telemetry.exports.items()}
+    assert delivered == {"traces": 1, "metrics": 1, "logs": 0}
 
 
 def test_the_environment_names_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_a_dead_collector_costs_bounded_memory_and_shows_in_the_scrape(
     tracemalloc.stop()
     assert levels[1] - levels[0] < 600 * 1_000, "a turn leaves less than a tenth of its spans in memory"
     deadline = monotonic() + 20
-    while telemetry._pipeline.deliveries.failed[Signal.TRACES] == 0 and monotonic() < deadline:
+    while telemetry.exports["traces"].failed == 0 and monotonic() < deadline:
         threading.Event().wait(0.02)
     body = telemetry.render_metrics()[0].decode()
     failed = [line for line in body.splitlines() if 'otlp_exports_total{outcome="failed",signal="traces"}' in line]

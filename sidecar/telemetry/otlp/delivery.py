@@ -5,6 +5,7 @@ The SDK's force_flush says True while every export fails, so the results are cou
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -30,61 +31,50 @@ class Deliveries:
     """Counts exports, what waits for one, and what is lost; tells a listener of each."""
 
     def __init__(self) -> None:
-        self.delivered = dict.fromkeys(Signal, 0)
-        self.failed = dict.fromkeys(Signal, 0)
-        self.dropped = dict.fromkeys(Signal, 0)
         self.wanted: frozenset[Signal] = frozenset()
         """The signals that have a backend."""
-        self.last_failed: dict[Signal, bool] = {}
-        """Whether the last export of a signal failed."""
         self.listener: ExportCounts | None = None
         """Called in the exporters' threads."""
-        self._waiting = dict.fromkeys(Signal, 0)
+        self._of = dict.fromkeys(Signal, ExportStatus())
         self._lock = Lock()
 
     def waiting(self, signal: Signal) -> int:
         """How many items are in the queue of this signal."""
-        return self._waiting[signal]
+        return self._of[signal].waiting
 
     def status(self) -> dict[str, ExportStatus]:
         """How the signals fare that have a backend."""
-        return {
-            signal.value: ExportStatus(
-                delivered=self.delivered[signal],
-                failed=self.failed[signal],
-                waiting=self._waiting[signal],
-                dropped=self.dropped[signal],
-                failing=self.last_failed.get(signal, False),
-            )
-            for signal in Signal
-            if signal in self.wanted
-        }
+        return {signal.value: found for signal, found in self._of.items() if signal in self.wanted}
 
     def queued(self, signal: Signal, limit: int) -> None:
         """An item goes into the SDK's queue of ``limit`` items, where the oldest makes room for it if need be."""
         with self._lock:
-            full = self._waiting[signal] >= limit
-            self._waiting[signal] += int(not full)
-        if full:
+            waiting = self._of[signal].waiting
+            if waiting < limit:
+                self._of[signal] = replace(self._of[signal], waiting=waiting + 1)
+        if waiting >= limit:
             self._drop(signal, OtlpDrop.QUEUE_FULL, 1)
 
     def taken(self, signal: Signal, count: int) -> None:
         """So many items have left the queue for an export."""
         with self._lock:
-            self._waiting[signal] = max(0, self._waiting[signal] - count)
+            known = self._of[signal]
+            self._of[signal] = replace(known, waiting=max(0, known.waiting - count))
 
     def exported(self, signal: Signal, count: int, *, delivered: bool) -> None:
         """An export of ``count`` items from the queue is over."""
-        counts = self.delivered if delivered else self.failed
-        counts[signal] += 1
-        self.last_failed[signal] = not delivered
+        with self._lock:
+            known = self._of[signal]
+            counts = {"delivered": known.delivered + delivered, "failed": known.failed + (not delivered)}
+            self._of[signal] = replace(known, **counts, failing=not delivered)
         if self.listener is not None:
             self.listener.exported(signal, delivered=delivered)
         if count and not delivered:
             self._drop(signal, OtlpDrop.EXPORT_FAILED, count)
 
     def _drop(self, signal: Signal, reason: OtlpDrop, count: int) -> None:
-        self.dropped[signal] += count
+        with self._lock:
+            self._of[signal] = replace(self._of[signal], dropped=self._of[signal].dropped + count)
         if self.listener is not None:
             self.listener.dropped(signal, reason, count)
 
