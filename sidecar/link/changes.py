@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MAX_WRITERS: Final = 256
 """Writers of one link that are remembered, so that a report by one of them makes no new value."""
 
+_OPERATIONS: Final = {operation.value: operation for operation in Operation}
+
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
@@ -80,11 +82,10 @@ class ChangeReader:
         Raises:
             WireError: An operation or phase that this protocol does not have.
         """
-        try:
-            operation = Operation(message.op)
-        except ValueError:
+        operation = _OPERATIONS.get(message.op)
+        if operation is None:
             error = f"unknown operation {message.op!r} of change {message.change}"
-            raise WireError(error) from None
+            raise WireError(error)
         if self._speaker.declared and operation is Operation.REMOVE:
             error = f"a co-tenant outside of OpenClaw may not remove a session file: change {message.change}"
             raise WireError(error)

@@ -36,6 +36,9 @@ OF_COTENANTS: Final = frozenset({wire.Changed, wire.LockTaken, wire.LockReleased
 TURN_SECONDS: Final = 0.005
 """How long the messages of one link may hold the event loop before others have their turn."""
 
+_LOOK_AT_CLOCK: Final = 8
+"""After so many messages each."""
+
 _EVERYTHING: Final = 4 * wire.MAX_LINE_BYTES
 """More than asyncio buffers of a link: two lines of the maximum, and what one call reads beyond that."""
 
@@ -289,7 +292,7 @@ class LinkSession:
             going_on = self._take(line)
             if going_on is not True and (going_on is False or not await going_on):
                 return False
-            if time.monotonic() >= until:
+            if not number % _LOOK_AT_CLOCK and time.monotonic() >= until:
                 self._waiting = lines[number:]
                 await asyncio.sleep(0)
                 self._waiting = []

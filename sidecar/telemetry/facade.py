@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 _NO_TRACE: Final = nullcontext()
 _OF_RUNS: Final = (ev.FenceSet, ev.VerdictAsked, ev.TurnTripped)
 """Events that name a run and its trace."""
+_OF_LOCKS: Final = (ev.LockTaken, ev.LockReleased)
+"""Events that leave custody as it is."""
 
 SHUTDOWN_SECONDS: Final = 3.0
 """What a backend gets to take the last spans and metrics."""
@@ -117,7 +119,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
     @guarded
     def event(self, event: ev.Event) -> None:
         """The core is about to be told this."""
-        if self._custody is not None:
+        if self._custody is not None and not isinstance(event, _OF_LOCKS):
             self._custody.tick()
         if isinstance(event, _OF_RUNS):
             self._learned(event.run.run_id, self._runs.suppose(event.run))

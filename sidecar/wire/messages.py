@@ -29,7 +29,7 @@ Fp = Annotated[
     str,
     msgspec.Meta(pattern=r"^(absent|[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}:-?[0-9]{1,20}:-?[0-9]{1,20})$(?!\n)"),
 ]
-Ns = Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,18}|[0-8][0-9]{18})$(?!\n)")]
+Ns = Annotated[str, msgspec.Meta(pattern=r"^[0-8]?[0-9]{1,18}$(?!\n)")]
 """Below 9 * 10**18, the year 2255: what is kept in SQLite has 63 bits."""
 Sha = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$(?!\n)")]
 Id = Annotated[str, msgspec.Meta(max_length=200)]

@@ -57,6 +57,8 @@ class Recorder:
     told: asyncio.Queue[tuple[LinkSession, Happened]] = field(default_factory=asyncio.Queue)
     waits: bool = True
     """There is something to wait for with each message."""
+    read: int = 0
+    """Messages that were taken in, of all links."""
 
     def link_opened(self, session: LinkSession) -> None:
         self.sessions.append(session)
@@ -70,7 +72,7 @@ class Recorder:
         return None
 
     def link_read(self, messages: int) -> None:
-        pass
+        self.read += messages
 
     async def _waited(self, session: LinkSession, heard: tuple[Heard, ...]) -> None:
         await asyncio.sleep(0)

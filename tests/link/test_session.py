@@ -429,6 +429,16 @@ async def test_a_cotenant_is_heard_without_its_help(path: Path) -> None:
         assert await session.sync(5) is True
 
 
+async def test_each_message_is_counted_once_however_many_arrive_at_a_time(path: Path) -> None:
+    async with greeted(path) as (recorder, client):
+        client.say(*(client.closed(f"w{number}") for number in range(500)))
+        client.say(client.closed("alone"))
+        client.say(client.bye())
+        await client.hang_up()
+        await recorder.rest()
+        assert recorder.read == recorder.sessions[0].messages == 1 + 502
+
+
 async def test_after_a_goodbye_there_is_nothing_to_wait_for(path: Path) -> None:
     async with greeted(path) as (recorder, client):
         [session] = recorder.sessions

@@ -91,7 +91,7 @@ class FileAccount(Value, frozen=True):
             for index, known in enumerate(self.changes):
                 if _is_same(change, known):
                     return (*self.changes[:index], change, *self.changes[index + 1 :])
-        return (*self.changes, change)
+        return self.changes + (change,)  # noqa: RUF005 - copies them once, not twice
 
     def _without(self, change: Change) -> tuple[Change, ...]:
         return tuple(known for known in self.changes if not _is_same(change, known))
