@@ -145,14 +145,18 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
     @guarded
     def diagnostic(self, report: Diagnostic, gateway: Gateway) -> None:
         """A gateway's diagnostics bus said this."""
-        self._learned(report.run, self._runs.heard(report))
-        count_log_line(self._meters, report)
-        self._stalls.diagnostic(report, gateway.link)
+        match report.event.partition(".")[0]:
+            case "run" | "model":
+                self._learned(report.run, self._runs.heard(report))
+                call = self._calls.diagnostic(report, gateway)
+                if call is not None:
+                    self._take(call)
+            case "session":
+                self._stalls.diagnostic(report, gateway.link)
+            case "log":
+                count_log_line(self._meters, report)
         if self._tracer is not None:
             self._tracer.diagnostic(report, gateway)
-        call = self._calls.diagnostic(report, gateway)
-        if call is not None:
-            self._take(call)
 
     @guarded
     def lock_failed(self, report: LockFailed) -> None:

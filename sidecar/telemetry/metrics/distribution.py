@@ -18,6 +18,7 @@ from opentelemetry.sdk.metrics._internal.exemplar import Exemplar
 from opentelemetry.sdk.metrics.export import AggregationTemporality, HistogramDataPoint
 from opentelemetry.sdk.metrics.view import Aggregation
 
+from sidecar.core.facts.value import Value
 from sidecar.telemetry.names.traceref import TraceRef
 
 if TYPE_CHECKING:
@@ -26,6 +27,24 @@ if TYPE_CHECKING:
 _KEY: Final = "openclaw-sidecar-distribution"
 _SAMPLED: Final = TraceRef(1, 1).context()
 """The SDK asks its exemplar filter about the context of an observation: only `always_off` says no to this one."""
+
+
+class Example(Value, frozen=True):
+    """A measurement that was made in a trace.
+
+    Attributes:
+        value: In the metric's unit.
+        at_ns: When, in nanoseconds since the epoch.
+        where: The span that it was made in.
+    """
+
+    value: float
+    at_ns: int
+    where: TraceRef
+
+    def exemplar(self) -> Exemplar:
+        """For the SDK."""
+        return Exemplar({}, self.value, self.at_ns, self.where.span_id, self.where.trace_id)
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +69,7 @@ class Distribution:
     total: float = 0.0
     low: float = float("inf")
     high: float = 0.0
-    examples: list[Exemplar | None] = field(default_factory=list)
+    examples: list[Example | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.counts:
@@ -65,7 +84,7 @@ class Distribution:
         self.low = min(self.low, value)
         self.high = max(self.high, value)
         if where is not None:
-            self.examples[bucket] = Exemplar({}, value, time.time_ns(), where.span_id, where.trace_id)
+            self.examples[bucket] = Example(value, time.time_ns(), where)
 
     def observation(self) -> Observation:
         """It as it is now, for the SDK."""
@@ -114,7 +133,8 @@ class _Points(_ExplicitBucketHistogramAggregation):
         if now is None:
             return None
         seen = before.examples if before is not None else [None] * len(now.examples)
-        new = [example for example, old in zip(now.examples, seen, strict=True) if example and example is not old]
+        pairs = zip(now.examples, seen, strict=True)
+        new = [example.exemplar() for example, old in pairs if example is not None and example is not old]
         since, self._collected_ns, self._handed_over = self._collected_ns, collection_start_nano, now
         counts, total, start_ns = now.counts, now.total, now.began_ns
         low: float | None = now.low

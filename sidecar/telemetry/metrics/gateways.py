@@ -77,9 +77,7 @@ def _call_ended(into: Counting, call: model_calls.CallEnded) -> None:
 
 
 def count_log_line(meters: Meters, report: Diagnostic) -> None:
-    """Count a report that is a line of the gateway's log; of the two lanes' lines, the session's has the session."""
-    if not report.event.startswith(_LOG):
-        return
+    """Count a line of the gateway's log; of the two lanes' lines, the session's has the session."""
     event = report.event.removeprefix(_LOG)
     meters.add(GATEWAY_LOG, labels={Label.EVENT: event})
     if report.reason == _TAKEOVER and event == "lane_task_error" and report.session:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from sidecar.core.facts.gateway import Gateway, Run
     from sidecar.core.facts.writer import Writer
     from sidecar.core.verdict.incident import Incident
-    from sidecar.telemetry.names.traceref import Value
+    from sidecar.telemetry.names.traceref import AttributeValue
 
-Attributes = dict[Attribute, "Value"]
+Attributes = dict[Attribute, "AttributeValue"]
 
 _TOKEN: Final = re.compile(r"[\w.:@/+#=~-]{1,200}", re.ASCII)
 _OTHER_ERROR: Final = "_OTHER"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-Value = str | int | float | bool
+from sidecar.core.facts.value import Value
+
+AttributeValue = str | int | float | bool
 """What an attribute may be."""
 
 _TRACE_DIGITS: Final = 32
@@ -21,8 +22,7 @@ MAX_PARSED: Final = 4_096
 """Places that are remembered by their text: the events of a run name the same ones again and again."""
 
 
-@dataclass(frozen=True, slots=True)
-class TraceRef:
+class TraceRef(Value, frozen=True):
     """A place in a trace.
 
     Attributes:

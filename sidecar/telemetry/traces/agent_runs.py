@@ -27,6 +27,7 @@ MAX_RUNS: Final = 1_024
 
 STARTED: Final = "run.started"
 COMPLETED: Final = "run.completed"
+_BOUNDS: Final = frozenset({STARTED, COMPLETED})
 
 _NS_PER_MS: Final = 1_000_000
 _LOST: Final = frozenset({"error", "aborted"})
@@ -43,13 +44,11 @@ class AgentRuns:
 
     def diagnostic(self, message: Diagnostic, gateway: Gateway) -> SpanFact | None:
         """Take in an event of the bus; a run that ended with it comes back as a span, unless the gateway exports it."""
-        if message.exported or _ids(message) is None:
+        if message.event not in _BOUNDS or message.exported or _ids(message) is None:
             return None
         key = (gateway.link, message.span)
         if message.event == STARTED:
             self._open.put(key, (message, gateway))
-            return None
-        if message.event != COMPLETED:
             return None
         begun = self._open.pop(key)
         end_ns = message.at_ns

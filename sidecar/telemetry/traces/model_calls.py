@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.facts.bounded import Bounded
+from sidecar.core.facts.value import Value
 from sidecar.core.outcomes import Ending
 from sidecar.telemetry.names.attributes import Attributes, error_type, of_gateway, sentence, token
 from sidecar.telemetry.names.labels import PROVIDERS
@@ -21,16 +21,15 @@ if TYPE_CHECKING:
 
 MAX_CALLS: Final = 1_024
 
-_CALL: Final = "model.call."
 STARTED: Final = "model.call.started"
 COMPLETED: Final = "model.call.completed"
 ERROR: Final = "model.call.error"
+_ENDS: Final = frozenset({COMPLETED, ERROR})
 
 _NS_PER_MS: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class CallEnded:
+class CallEnded(Value, frozen=True):
     """A call that is over.
 
     Attributes:
@@ -64,15 +63,12 @@ class ModelCalls:
         Returns:
             The call that ended with it.
         """
-        if not report.event.startswith(_CALL):
-            return None
-        key = (gateway.link, report.call)
         if report.event == STARTED:
-            self._open.put(key, (report, gateway))
+            self._open.put((gateway.link, report.call), (report, gateway))
             return None
-        if report.event not in {COMPLETED, ERROR}:
+        if report.event not in _ENDS:
             return None
-        begun = self._open.pop(key)
+        begun = self._open.pop((gateway.link, report.call))
         start_ns = begun[0].at_ns if begun else report.at_ns - _duration_ns(report)
         where = place(report) or (place(begun[0]) if begun else None)
         return CallEnded(report, gateway, start_ns, report.at_ns, Ending.ENDED, where)

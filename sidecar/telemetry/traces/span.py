@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
     from sidecar.telemetry.names import names
-    from sidecar.telemetry.names.traceref import TraceRef, Value
+    from sidecar.telemetry.names.traceref import AttributeValue, TraceRef
 
 
 _MAX_INT: Final = (1 << 63) - 1
@@ -44,7 +44,7 @@ class SpanMoment:
 
     at_ns: int
     name: names.Moment
-    attributes: Mapping[Attribute, Value] = field(default_factory=dict)
+    attributes: Mapping[Attribute, AttributeValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class SpanFact:
     name: names.Span
     start_ns: int
     end_ns: int
-    attributes: Mapping[Attribute, Value] = field(default_factory=dict)
+    attributes: Mapping[Attribute, AttributeValue] = field(default_factory=dict)
     suffix: str = ""
     client: bool = False
     moments: tuple[SpanMoment, ...] = ()
@@ -155,12 +155,12 @@ class SpanWriter:
             span.set_status(Status(StatusCode.ERROR, fact.description or None))
 
 
-def encodable(attributes: Mapping[Attribute, Value]) -> dict[str, Value]:
+def encodable(attributes: Mapping[Attribute, AttributeValue]) -> dict[str, AttributeValue]:
     """What protobuf takes: one value out of range would cost the whole batch."""
     return {key.value: _bounded(value) for key, value in attributes.items()}
 
 
-def _bounded(value: Value) -> Value:
+def _bounded(value: AttributeValue) -> AttributeValue:
     if isinstance(value, str):
         return _clean(value)
     if isinstance(value, bool):
@@ -171,7 +171,8 @@ def _bounded(value: Value) -> Value:
 
 
 def _clean(text: str) -> str:
-    return text[:_MAX_TEXT].encode("utf-8", "backslashreplace").decode("utf-8")
+    short = text[:_MAX_TEXT]
+    return short if short.isascii() else short.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _clamped(at_ns: int) -> int:
