@@ -80,7 +80,7 @@ class LockTaken(Value, frozen=True, kw_only=True):
 
 
 class LockReleased(Value, frozen=True, kw_only=True):
-    """A linked process gave the session lock back; ``after`` is the file just before it did."""
+    """A linked process gave the session lock back; ``after`` is the file as that process saw it last."""
 
     file: str
     hold: str

@@ -17,11 +17,13 @@ const MAX_LINE_BYTES = 1 << 20;
 const SAID = "OPENCLAW_SIDECAR_SAID";
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 1000;
-// Reports of what is over are written several at once, after so long, and ahead of any other message. Nothing is
-// concluded without them: a sidecar that saw the bytes first asks (`sync`), and a process that is killed before has said
-// no goodbye.
+// Reports of what is over are written several at once: when a lock was given back, and at most so often; else when the
+// first has waited so long; and ahead of any other message. Nothing is concluded without them: a sidecar that saw the bytes
+// first asks (`sync`), and a process that is killed before has said no goodbye. (A timer that is due before the kernel's
+// next tick makes each wait of the event loop dearer.)
 const OVER = new Set(["lock.taken", "lock.released", "change"]);
-const OVER_MS = 5;
+const APART_MS = 20;
+const OVER_MS = 25;
 const MAX_UNWRITTEN = 256;
 const MAX_EARLY = 1000; // messages that are kept for the first connection
 const MAX_LATE = 32; // questions that nobody waits for any more, and whose answer may still come
@@ -37,16 +39,16 @@ export function socketPath() {
   return process.env.OPENCLAW_SIDECAR_SOCKET || path.join(stateDir(), "openclaw-sidecar.sock");
 }
 
-/** The time, to the microsecond: a number holds no more of it. */
-export function nowNs() {
-  return `${Math.round((performance.timeOrigin + performance.now()) * 1000)}000`;
+/** The time that a clock reading means, to the microsecond: a number holds no more of it. */
+function toNs(reading) {
+  return `${Math.round((performance.timeOrigin + reading) * 1000)}000`;
 }
 
 /** JSON that is UTF-8 to its end: half of a surrogate pair, left by a cut or by a strange name, can't be read back. */
-function toJson(message) {
-  const json = JSON.stringify(message);
+function toJson(fields) {
+  const json = JSON.stringify(fields);
   if (!/\\ud[89a-f]/.test(json)) return json;
-  return JSON.stringify(message, (_key, value) => (typeof value === "string" ? value.toWellFormed() : value));
+  return JSON.stringify(fields, (_key, value) => (typeof value === "string" ? value.toWellFormed() : value));
 }
 
 export class Link {
@@ -57,6 +59,7 @@ export class Link {
   #seq = 0;
   #unwritten = [];
   #writing = false;
+  #release = 0; // when the last one was written that did not wait
   #timer;
   #lost = 0;
   #full = false;
@@ -106,10 +109,13 @@ export class Link {
 
   /** Say something. Order is kept; before the first connection a little is kept for it. */
   send(type, fields) {
-    const message = { t: type, seq: 0, at: nowNs(), ...fields };
+    if (!this.hears) {
+      this.#lost += 1;
+      return;
+    }
+    const message = { type, at: performance.now(), fields };
     if (this.#open) this.#say(message);
-    else if (this.hears) this.#early.push(message);
-    else this.#lost += 1;
+    else this.#early.push(message);
   }
 
   /**
@@ -141,7 +147,7 @@ export class Link {
 
   /** The process ends: everything has been said. */
   bye() {
-    if (this.#open) this.#say({ t: "bye", seq: 0, at: nowNs() });
+    if (this.#open) this.#say({ type: "bye", at: performance.now(), fields: {} });
   }
 
   #connected() {
@@ -149,10 +155,7 @@ export class Link {
     this.#seq = 0;
     this.#unwritten = [];
     this.#buffer = "";
-    this.#say({
-      t: "hello",
-      seq: 0,
-      at: nowNs(),
+    const fields = {
       protocol: PROTOCOL,
       oldest: OLDEST,
       pid: process.pid,
@@ -163,7 +166,8 @@ export class Link {
       state_dir: stateDir(),
       lost: this.#lost,
       ...this.describe.hello(),
-    });
+    };
+    this.#say({ type: "hello", at: performance.now(), fields });
     const again = this.#early === null || this.#lost > 0;
     this.#lost = 0;
     this.#full = false;
@@ -176,14 +180,21 @@ export class Link {
   #say(message) {
     this.#unwritten.push(message);
     // What is only announced is not over: no byte may be there of which nothing was said.
-    const over = OVER.has(message.t) && message.phase !== "begin";
-    if (!over || this.#unwritten.length > MAX_UNWRITTEN) this.#write();
-    else this.#timer ??= setTimeout(() => this.#due(), OVER_MS).unref();
+    const over = OVER.has(message.type) && message.fields.phase !== "begin";
+    if (!over || this.#unwritten.length > MAX_UNWRITTEN || this.#first(message)) this.#write();
+    else if (this.#unwritten.length === 1) this.#wait();
   }
 
-  #due() {
-    this.#timer = undefined;
-    if (this.#open) safely("link", () => this.#write());
+  /** The first lock that was given back in some time: nothing else of it comes. */
+  #first({ type, at }) {
+    if (type !== "lock.released" || at - this.#release < APART_MS) return false;
+    this.#release = at;
+    return true;
+  }
+
+  #wait() {
+    if (this.#timer) this.#timer.refresh();
+    else this.#timer = setTimeout(() => this.#open && safely("link", () => this.#write()), OVER_MS).unref();
   }
 
   /** One write for all: each costs the gateway as much as all else about a report. */
@@ -207,10 +218,9 @@ export class Link {
       this.#unwritten = [];
       return "";
     }
-    if (this.#lost > 0 && this.#unwritten[0].t !== "hello") return this.#lostLine();
-    const message = this.#unwritten.shift();
-    message.seq = this.#seq += 1;
-    const line = `${toJson(message)}\n`;
+    if (this.#lost > 0 && this.#unwritten[0].type !== "hello") return this.#lostLine();
+    const { type, at, fields } = this.#unwritten.shift();
+    const line = this.#line(type, at, fields);
     if (line.length <= MAX_LINE_BYTES) return line;
     this.#seq -= 1;
     this.#lost += 1;
@@ -225,7 +235,14 @@ export class Link {
     // What began meanwhile would look like a stranger's deed until it ends.
     if (full) this.describe.missed();
     this.#unwritten.push(...waiting);
-    return `${toJson({ t: "lost", seq: (this.#seq += 1), at: nowNs(), count })}\n`;
+    return this.#line("lost", performance.now(), { count });
+  }
+
+  /** A message as the wire has it. Its fields are not copied: they are many, and come often. */
+  #line(type, at, fields) {
+    const head = `{"t":"${type}","seq":${(this.#seq += 1)},"at":"${toNs(at)}"`;
+    const body = toJson(fields);
+    return body === "{}" ? `${head}}\n` : `${head},${body.slice(1)}\n`;
   }
 
   #received(chunk) {

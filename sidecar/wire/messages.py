@@ -111,7 +111,10 @@ class LockTaken(FromGateway, kw_only=True, frozen=True, tag="lock.taken"):
 
 
 class LockReleased(FromGateway, kw_only=True, frozen=True, tag="lock.released"):
-    """The session lock was given back after ``held`` nanoseconds; ``after`` is the file just before that."""
+    """The session lock was given back after ``held`` nanoseconds.
+
+    ``after`` is the file as the process' last change under the lock left it; as it is then, where there was none.
+    """
 
     file: str
     hold: Id

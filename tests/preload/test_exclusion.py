@@ -15,6 +15,8 @@ from tests.preload.kit import PRELOAD, Evaluator
 PROGRAM: Final = """
 const { ahead, shut } = await import(PRELOAD + "/fence/exclusion.mjs");
 const { wrapLock } = await import(PRELOAD + "/fence/lock_hooks.mjs");
+const { reportTo, watchSync } = await import(PRELOAD + "/account/reports.mjs");
+const { appendFileSync, statSync } = await import("node:fs");
 const file = SESSION_FILE;
 const run = { run: "r1" };
 const order = [];
@@ -171,3 +173,36 @@ def test_a_release_that_began_while_nobody_heard_of_it_is_counted_and_never_repo
         return [said, lost];
     """)
     assert (said, lost) == (["lock.taken"], 1)
+
+
+def test_a_release_tells_what_the_last_change_under_the_lock_left_or_what_the_file_is(lock: Evaluator) -> None:
+    """With that the file need not be read again: who else changes it is seen by the sidecar's watch, then as later."""
+    told, sizes = lock.do("""
+        const said = [];
+        const tell = (type, fields) => said.push([type, JSON.parse(JSON.stringify(fields))]);
+        const known = { hears: true, recovers: false, send: tell, lose() {} };
+        reportTo(known);
+        const describe = () => ({ op: "append", length: 1, sha256: "", offset: 0 });
+        const take = () => wrapLock(model, known)({ sessionFile: file, name: "run" });
+        const sizes = [];
+        const first = await take();
+        watchSync({ file, describe }, () => appendFileSync(file, "x"));
+        sizes.push(statSync(file).size);
+        await first.release();
+        appendFileSync(file, "y");
+        const second = await take();
+        await second.release();
+        sizes.push(statSync(file).size);
+        const third = await take();
+        watchSync({ file, describe }, () => appendFileSync(file, "z"));
+        known.hears = false;
+        watchSync({ file, describe }, () => appendFileSync(file, "lost"));
+        known.hears = true;
+        await third.release();
+        sizes.push(statSync(file).size);
+        return [said, sizes];
+    """)
+    changed = [fields["after"] for kind, fields in told if kind == "change"]
+    released = [fields["after"] for kind, fields in told if kind == "lock.released"]
+    assert released[0] == changed[0]
+    assert [int(after.split(":")[2]) for after in released] == sizes

@@ -136,10 +136,12 @@ const link = new Link(describe, (message) => commands.push(message));
 const answers = [];
 link.connect();
 for await (const line of createInterface({ input: process.stdin })) {
-  const { ask, send, ahead = [] } = JSON.parse(line);
+  const { ask, send, ahead = [], untimed, released } = JSON.parse(line);
+  if (untimed) globalThis.setTimeout = () => ({ unref() { return this; }, refresh() {} });
   for (const fields of ahead) link.send("lock.taken", fields);
   if (ask) link.ask(ask, 250).then((answer) => answers.push(answer ?? null));
   if (send) link.send(send, {});
+  if (released) link.send("lock.released", released);
   process.stdout.write(`${JSON.stringify({ ready: link.ready, commands, answers })}\\n`);
 }
 process.exit(0);
@@ -243,6 +245,15 @@ def test_reports_that_can_wait_a_little_go_ahead_of_a_question_and_come_by_thems
     assert [message["hold"] for message in told] == [fields["hold"] for fields in taken]
     numbers = [message["seq"] for message in sidecar.told if message["t"] != "sync"]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_what_is_said_of_a_lock_goes_out_as_it_is_given_back(end: LinkEnd, sidecar: Sidecar) -> None:
+    hold = {"file": "/f", "hold": "h1", "writer": {"kind": "cron"}}
+    released = {**hold, "after": "absent", "held": "1"}
+    end.program.ask({"untimed": True, "ahead": [{**hold, "wait": "1"}], "released": released})
+    sidecar.wait_for_said("lock.released")
+    kinds = [message["t"] for message in sidecar.told if message["t"].startswith("lock.")]
+    assert kinds == ["lock.taken", "lock.released"]
 
 
 def test_a_welcome_of_another_protocol_is_no_welcome(end: LinkEnd, sidecar: Sidecar) -> None:
@@ -357,7 +368,9 @@ def test_times_before_1970_are_told_in_a_form_that_both_sides_share(start: Start
     gateway.do("fs.utimesSync(file, -5, -5)")
     [report] = sidecar.wait_for_said("change")
     assert report["after"] == fingerprint_of(gateway.file).encode()
-    assert decode_from_gateway(sidecar.link.raw[-1]).__class__ is wire.Changed
+    assert [m.after for m in map(decode_from_gateway, sidecar.link.raw) if isinstance(m, wire.Changed)] == [
+        report["after"]
+    ]
 
 
 def test_inodes_above_2_to_the_63_are_told_as_the_kernel_has_them(node: Path, tmp_path: Path) -> None:

@@ -99,9 +99,9 @@ const CALLS = {
   },
   rename: ([from, to]) => moving(from, to),
   copyFile: ([from, to]) => replacing(from, to),
-  cp: ([from, to]) => ({ ...replacing(from, to), composite: true }),
+  cp: ([from, to]) => composite(replacing(from, to)),
   unlink: ([target]) => removing(target),
-  rm: ([target]) => ({ ...removing(target), composite: true }),
+  rm: ([target]) => composite(removing(target)),
   utimes: ([target]) => touching(target),
   lutimes: ([target]) => touching(target),
   futimes: ([target]) => touching(target),
@@ -119,7 +119,10 @@ function writing([target, data, options], preset) {
   const bytes = toBytes(data, encodingOf(options));
   const digest = typeof data === "string" ? sha256Later : sha256; // a caller's buffer may change
   // On a descriptor it calls fs.write, until all is written.
-  if (open.mode) return { ...written(open, bytes, undefined, digest), composite: typeof target === "number" };
+  if (open.mode) {
+    const change = written(open, bytes, undefined, digest);
+    return typeof target === "number" ? composite(change) : change;
+  }
   const { mode, truncates } = modeOf(flagOf(options, preset));
   if (truncates) return { file: open.file, describe: () => whole(bytes) };
   return written({ file: open.file, mode }, bytes, 0, digest);
@@ -149,6 +152,11 @@ function touching(target) {
   return changing(target, () => ({ op: "metadata", ...NO_BYTES }));
 }
 
+/** A change that calls other watched functions. */
+function composite(change) {
+  return change && { ...change, composite: true };
+}
+
 function changing(target, describe) {
   const open = fileOf(target);
   return open && { file: open.file, describe };
@@ -157,8 +165,8 @@ function changing(target, describe) {
 /** The changes that a call is; none for most. */
 function plan(describer, args) {
   const found = safely("account", () => (isNested() ? undefined : describer(args)));
-  if (found === undefined) return NONE;
-  return (Array.isArray(found) ? found : [found]).filter((change) => change?.file);
+  if (!found) return NONE;
+  return Array.isArray(found) ? found.filter(Boolean) : [found];
 }
 
 function wrapSync(owner, name, describer) {
@@ -200,9 +208,10 @@ function wrapPromise(owner, name, describer) {
 
 /** An open that truncates leaves an empty file, one that appends may create it; others are only remembered. */
 function opening(target, flags) {
-  const { mode, truncates } = modeOf(flags ?? "r");
-  const file = mode === "r" ? undefined : sessionPath(target);
+  const file = sessionPath(target);
   if (!file || isNested()) return undefined;
+  const { mode, truncates } = modeOf(flags ?? "r");
+  if (mode === "r") return undefined;
   const creates = mode === "a" && fingerprintOf(file) === ABSENT;
   const created = { op: "append", length: 0, sha256: sha256(EMPTY), offset: 0 };
   if (!truncates && !creates) return { file, mode };

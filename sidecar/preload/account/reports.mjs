@@ -35,6 +35,7 @@ export function isNested() {
 }
 
 function start({ file, describe }) {
+  latest = undefined;
   const before = observe(file);
   return { file, change: `c${(changes += 1)}`, writer: currentWriter(), before, ...describe(before) };
 }
@@ -43,7 +44,10 @@ function start({ file, describe }) {
 export function watchSync(change, call) {
   // Nobody can begin to hear of it while it lasts: it is counted, and that is all.
   const heard = link.hears || change.tracked;
-  if (!heard) link.lose();
+  if (!heard) {
+    latest = undefined;
+    link.lose();
+  }
   const report = heard ? safely("account", () => start(change)) : undefined;
   depth += 1;
   let result;
@@ -102,6 +106,13 @@ export function repeatChanges() {
   for (const report of begun.values()) send("change", { ...report, phase: "begin" });
 }
 
+let latest; // the report of the change that ended last, where no other has begun since
+
+/** That report, if it is of this file, and nothing else is under way there. */
+export function latestChange(file) {
+  return latest?.file === file && !flying.has(file) ? latest : undefined;
+}
+
 const flying = new Map(); // file -> {count, ended, end}: asynchronous calls that have begun and not ended
 
 /** A promise for the end of every call that this process has under way on a file; undefined when there is none. */
@@ -142,10 +153,13 @@ function begin(change) {
 function finish(change, report, phase, failed, result) {
   if (phase === "end") land(report.file);
   begun.delete(report.change);
-  const message = { ...report, phase, after: observe(report.file) };
+  const message = phase === "done" ? report : { ...report };
+  message.phase = phase;
+  message.after = observe(report.file);
   if (!failed) Object.assign(message, change.actual?.(result, report));
   else if (wroteNothing(message)) Object.assign(message, NOTHING);
   else message.failed = true;
+  latest = message;
   send("change", message);
 }
 

@@ -15,56 +15,61 @@ import { ASK_BOUND_MS, GUESTS_BOUND_MS, within } from "./deadlines.mjs";
 const APPENDS_WITHIN_MS = 5000; // who takes longer does something else, or has lost the lock without a word
 
 const NOBODY = [];
-const guests = new Map(); // file -> Set of {run, since, over}: the holds of its lock
-const doors = new Map(); // file -> Set of {run, since, over, waiting}: runs that want to be alone
-const coming = new Map(); // file -> Set of {since, over, kept}: the lock is being asked for, or given back
+const guests = new Set(); // holds of a lock
+const doors = new Set(); // runs that want to be alone, each with what is `waiting` for that to end
+const changing = new Set(); // a lock is being asked for, maybe by who was `kept` outside, or given back
 
-/** Something begins. Gives what ends it: then it is there no more, and its promise `over` is kept, if there is one. */
-function begin(map, file, fields) {
-  const entry = { ...fields, since: performance.now(), ended: false, over: undefined, end: undefined };
-  let set = map.get(file);
-  if (!set) map.set(file, (set = new Set()));
-  set.add(entry);
-  return () => {
-    entry.ended = true;
-    set.delete(entry);
-    if (set.size === 0 && map.get(file) === set) map.delete(file);
-    entry.end?.();
-  };
+/** Something that lasts, from now on, until it ends: then it is there no more. */
+class Stay {
+  #among;
+  #over;
+  #ended;
+
+  constructor(among, file, run) {
+    this.#among = among;
+    this.file = file;
+    this.run = run;
+    this.since = performance.now();
+    among.add(this);
+  }
+
+  /** A promise for its end; made only where somebody waits for it, which is seldom. */
+  get over() {
+    if (!this.#among.has(this)) return undefined;
+    this.#over ??= new Promise((ended) => {
+      this.#ended = ended;
+    });
+    return this.#over;
+  }
+
+  end() {
+    this.#among.delete(this);
+    this.#ended?.();
+  }
 }
 
-/** A promise for the end of something; made only where somebody waits for it, which is seldom. */
-function overOf(entry) {
-  if (entry.ended) return undefined;
-  entry.over ??= new Promise((end) => {
-    entry.end = end;
-  });
-  return entry.over;
+function allOver(stays, boundMs) {
+  return within(Promise.all(stays.map(({ over }) => over)), boundMs);
 }
 
-function allOver(entries, boundMs) {
-  return within(Promise.all(entries.map(overOf)), boundMs);
-}
-
-function others(map, file, run) {
-  const entries = map.get(file);
-  if (!entries) return NOBODY;
+function others(among, file, run) {
+  if (among.size === 0) return NOBODY;
   const after = performance.now() - APPENDS_WITHIN_MS;
-  return [...entries].filter((entry) => entry.run !== run && entry.since > after);
+  return [...among].filter((stay) => stay.file === file && stay.run !== run && stay.since > after);
 }
 
-/** Somebody has the lock now, in a run or in none. Gives what is called when it is given back. */
+/** Somebody has the lock now, in a run or in none; it ends when the lock is given back. */
 export function enter(file, run) {
-  return begin(guests, file, { run });
+  return new Stay(guests, file, run);
 }
 
 /** A run wants to be alone. Gives what is called when others may come in again. */
 export function shut(file, run) {
-  const waiting = new Set();
-  const open = begin(doors, file, { run, waiting });
+  const door = new Stay(doors, file, run);
+  door.waiting = new Set();
   return () => {
-    for (const comes of waiting) comes();
-    open();
+    for (const comes of door.waiting) comes();
+    door.end();
   };
 }
 
@@ -76,28 +81,30 @@ export function alone(file, run) {
 
 /**
  * Somebody wants in. Undefined when nobody wants to be alone; else `opened`, a promise for when all doors are open or the
- * bound is over, and `settled()`, to be called when the lock was had, or was not.
+ * bound is over, and `end()`, to be called when the lock was had, or was not.
  */
 export function admitted(file, run) {
   const closed = others(doors, file, run);
   if (closed.length === 0) return undefined;
-  let settled;
+  let coming;
   const comes = () => {
-    settled ??= changes(file, true);
+    coming ??= changes(file, true);
   };
   for (const { waiting } of closed) waiting.add(comes);
   return {
     opened: allOver(closed, ASK_BOUND_MS).then(comes),
-    settled() {
+    end() {
       for (const { waiting } of closed) waiting.delete(comes);
-      settled?.();
+      coming?.end();
     },
   };
 }
 
-/** The lock is asked for, or given back. Gives what is called when it was had, or was not, or was given back. */
+/** The lock is asked for, or given back; it ends when it was had, or was not, or was given back. */
 export function changes(file, kept = false) {
-  return begin(coming, file, { kept });
+  const stay = new Stay(changing, file);
+  stay.kept = kept;
+  return stay;
 }
 
 /**
@@ -105,9 +112,8 @@ export function changes(file, kept = false) {
  * held, for when all have it, or have given it back, that came before. Undefined when there are none.
  */
 export function ahead(file, mayEnter) {
-  const entries = coming.get(file);
-  if (!entries) return undefined;
+  if (changing.size === 0) return undefined;
   const after = performance.now() - GUESTS_BOUND_MS;
-  const before = [...entries].filter(({ since, kept }) => since > after && (kept || mayEnter));
+  const before = [...changing].filter((stay) => stay.file === file && stay.since > after && (stay.kept || mayEnter));
   return before.length === 0 ? undefined : allOver(before, Math.max(...before.map(({ since }) => since)) - after);
 }

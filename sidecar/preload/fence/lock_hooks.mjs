@@ -1,4 +1,5 @@
 // The session lock: who waited for it, how long, and how long it was held.
+import { latestChange } from "../account/reports.mjs";
 import { observe } from "../fingerprint.mjs";
 import { safely } from "../guard.mjs";
 import { sessionPath } from "../paths.mjs";
@@ -37,7 +38,7 @@ export function wrapLock(original, link) {
     const admission = safely("lock", () => admitted(file, currentRun()));
     const mayEnter = () => params.allowReentrant === true && link.recovers;
     const first = admission?.opened ?? safely("lock", () => ahead(file, mayEnter()));
-    const settled = admission?.settled ?? safely("lock", () => changes(file));
+    const coming = admission ?? safely("lock", () => changes(file));
     if (first) await first;
     let lock;
     try {
@@ -48,10 +49,16 @@ export function wrapLock(original, link) {
       );
       throw error;
     } finally {
-      settled?.();
+      coming?.end();
     }
     return safely("lock", () => held(lock, file, asked, link)) ?? lock;
   };
+}
+
+/** What a file is as its lock is given back: as the last change left it, if that was made under the lock. */
+function seen(file, earlier) {
+  const last = latestChange(file);
+  return last && last !== earlier ? last.after : observe(file);
 }
 
 function held(lock, file, asked, link) {
@@ -59,7 +66,8 @@ function held(lock, file, asked, link) {
   const hold = `h${(holds += 1)}`;
   const writer = currentWriter();
   const since = performance.now();
-  const leave = enter(file, currentRun());
+  const guest = enter(file, currentRun());
+  const earlier = latestChange(file);
   let released = false;
   const fields = { file, hold, writer, wait: elapsedNs(asked, since) };
   taken.set(hold, fields);
@@ -70,14 +78,14 @@ function held(lock, file, asked, link) {
       const first = !released;
       released = true;
       const heard = first && (link.hears || link.lose());
-      const after = heard ? safely("lock", () => observe(file)) : undefined;
+      const after = heard ? safely("lock", () => seen(file, earlier)) : undefined;
       taken.delete(hold);
-      const settled = safely("lock", () => changes(file));
+      const going = safely("lock", () => changes(file));
       try {
         return await lock.release(...args);
       } finally {
-        settled?.();
-        leave();
+        going?.end();
+        guest.end();
         safely("lock", () => {
           if (after) link.send("lock.released", { file, hold, writer, after, held: elapsedNs(since) });
         });
