@@ -117,8 +117,11 @@ class Guard:
         """The files below a directory that the sidecar has open for writing now."""
         found = []
         for entry in Path(f"/proc/{self.sidecar.pid}/fd").iterdir():
-            target = entry.readlink()
-            details = Path(f"/proc/{self.sidecar.pid}/fdinfo/{entry.name}").read_text(encoding="ascii")
+            try:
+                target = entry.readlink()
+                details = Path(f"/proc/{self.sidecar.pid}/fdinfo/{entry.name}").read_text(encoding="ascii")
+            except FileNotFoundError:
+                continue  # closed meanwhile
             access = int(details.split("flags:")[1].split()[0], 8)
             if target.is_relative_to(directory) and access & (os.O_WRONLY | os.O_RDWR):
                 found.append(str(target))
