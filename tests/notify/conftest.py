@@ -3,13 +3,13 @@ import queue
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sidecar.store.incidents import IncidentStore
-from tests.store.samples import Clock
+from tests.store.conftest import clock, path, store
+
+__all__ = ["clock", "path", "store"]
 
 
 class Receiver:
@@ -52,14 +52,3 @@ def receiver() -> Iterator[Receiver]:
     opened = Receiver()
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[IncidentStore]:
-    with IncidentStore(tmp_path / "sidecar.db", clock) as opened:
-        yield opened

@@ -159,9 +159,7 @@ def test_a_failing_page_is_a_problem_while_it_waits(store: IncidentStore, clock:
     assert bad.calls == 1
 
 
-def test_a_restart_delivers_what_was_pending_and_nothing_twice(
-    tmp_path: Path, store: IncidentStore, clock: Clock
-) -> None:
+def test_a_restart_delivers_what_was_pending_and_nothing_twice(path: Path, store: IncidentStore, clock: Clock) -> None:
     good, bad = Fake("good"), Fake("bad", failures=1)
 
     async def before() -> None:
@@ -170,7 +168,7 @@ def test_a_restart_delivers_what_was_pending_and_nothing_twice(
             await until(pager.problems)
 
     async def after() -> None:
-        with IncidentStore(tmp_path / "sidecar.db", clock) as reopened:
+        with IncidentStore(path, clock) as reopened:
             async with Pager([good, bad], reopened, clock, intervals_seconds=NEVER) as pager:
                 assert pager.status().pending == 1
                 await settled(pager)

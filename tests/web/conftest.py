@@ -3,17 +3,21 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from sidecar.status import GatewayStatus, Problem, Status
 from sidecar.store.incidents import IncidentStore
 from sidecar.web.app import create_app
 from sidecar.web.server import WebServer
+from tests.store.conftest import clock, path, store
 from tests.store.samples import NOON, Clock
+
+__all__ = ["clock", "path", "store"]
 
 
 @dataclass
@@ -54,19 +58,25 @@ class Answer:
         return json.loads(self.body)
 
 
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """The real server in a thread of its own; its address."""
+    server, loop = WebServer(app, "127.0.0.1", 0), asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield asyncio.run_coroutine_threadsafe(server.start(), loop).result(20)
+    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(20)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
+@dataclass(frozen=True)
 class Api:
-    """The real server in a thread of its own."""
+    """Asks the server at an address."""
 
-    def __init__(self, service: Service, store: IncidentStore, clock: Clock) -> None:
-        def metrics(accept: str) -> tuple[bytes, str]:
-            return b"# accept " + accept.encode() + b"\nup 1\n", "text/plain; version=0.0.4; charset=utf-8"
-
-        self.address = ""
-        self._server = WebServer(create_app(service.status, store, metrics, clock), "127.0.0.1", 0)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self.address = asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result(20)
+    address: str
 
     def __call__(self, path: str, method: str = "GET", **headers: str) -> Answer:
         connection = http.client.HTTPConnection(self.address, timeout=20)
@@ -77,18 +87,6 @@ class Api:
         finally:
             connection.close()
 
-    def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(20)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
 
 @pytest.fixture
 def service() -> Service:
@@ -96,13 +94,9 @@ def service() -> Service:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[IncidentStore]:
-    with IncidentStore(tmp_path / "sidecar.db", clock) as opened:
-        yield opened
-
-
-@pytest.fixture
 def api(service: Service, store: IncidentStore, clock: Clock) -> Iterator[Api]:
-    served = Api(service, store, clock)
-    yield served
-    served.close()
+    def metrics(accept: str) -> tuple[bytes, str]:
+        return b"# accept " + accept.encode() + b"\nup 1\n", "text/plain; version=0.0.4; charset=utf-8"
+
+    with serving(create_app(service.status, store, metrics, clock)) as address:
+        yield Api(address)

@@ -104,10 +104,10 @@ def test_one_incident_is_given_by_its_id(api: Api, store: IncidentStore) -> None
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/incidents/20260601T120000Z-ffffffff", "/v1/incidents/%ff%00%0a", "/nowhere", "/"]
+    "address", ["/v1/incidents/20260601T120000Z-ffffffff", "/v1/incidents/%ff%00%0a", "/nowhere", "/"]
 )
-def test_what_is_not_there_is_a_problem_in_json(api: Api, path: str) -> None:
-    answer = api(path)
+def test_what_is_not_there_is_a_problem_in_json(api: Api, address: str) -> None:
+    answer = api(address)
     assert answer.status == 404
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == 404
@@ -120,9 +120,9 @@ def test_nothing_can_be_changed(api: Api) -> None:
     assert answer.json()["title"] == "Method Not Allowed"
 
 
-def test_a_store_that_fails_is_a_problem_and_not_a_traceback(api: Api, store: IncidentStore, tmp_path: Path) -> None:
+def test_a_store_that_fails_is_a_problem_and_not_a_traceback(api: Api, store: IncidentStore, path: Path) -> None:
     save_incident(store, recovered())
-    with sqlite3.connect(tmp_path / "sidecar.db") as database:
+    with sqlite3.connect(path) as database:
         database.execute("UPDATE incidents SET body = '{}'")
     database.close()
     answer = api("/v1/incidents")

@@ -1,9 +1,7 @@
 """The route ``POST /v1/hooks``: who may call it, what it takes, what it answers."""
 
-import asyncio
 import http.client
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -14,8 +12,7 @@ import pytest
 from sidecar.store.incidents import IncidentStore
 from sidecar.web.app import create_app
 from sidecar.web.hooks import MAX_BODY_BYTES, HookBegin, HookEnd, HookRefused
-from sidecar.web.server import WebServer
-from tests.web.conftest import Service
+from tests.web.conftest import Service, serving
 
 TOKEN = "t" * 43
 BEGIN = {"phase": "begin", "session": "abc", "name": "sync"}
@@ -73,16 +70,8 @@ def desk() -> Desk:
 
 @pytest.fixture
 def call(desk: Desk, store: IncidentStore) -> Iterator[Caller]:
-    server = WebServer(create_app(Service().status, store, lambda _: (b"", ""), hooks=desk), "127.0.0.1", 0)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield Caller(asyncio.run_coroutine_threadsafe(server.start(), loop).result(20))
-    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(20)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.run_until_complete(loop.shutdown_default_executor())
-    loop.close()
+    with serving(create_app(Service().status, store, lambda _: (b"", ""), hooks=desk)) as address:
+        yield Caller(address)
 
 
 def test_begin_and_end_reach_the_desk(call: Caller, desk: Desk) -> None:
