@@ -5,8 +5,8 @@ test_stock_gateway.py.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from sidecar.demo.companion import command
 from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
+from sidecar.demo.window import OpenWindow
 from tests.e2e.answers import assert_answered
 from tests.e2e.foreign import ForeignVerb, act, armed_append
 from tests.e2e.guard import Guard
@@ -135,6 +136,14 @@ COTENANTS: dict[str, Callable[[Rig, str], Awaitable[None]]] = {"inject": _note, 
 cotenant = pytest.mark.parametrize("write", list(COTENANTS.values()), ids=list(COTENANTS))
 
 
+@asynccontextmanager
+async def _later_turn(rig: Rig, session_key: str) -> AsyncIterator[OpenWindow]:
+    """The window of a session's second turn."""
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        yield window
+
+
 async def _one_incident(guard: Guard, session_file: Path) -> dict[str, Any]:
     """The session's only incident, once its window has closed."""
     incident = await guard.closed_incident(session_file)
@@ -169,11 +178,10 @@ async def test_a_cotenant_write_costs_nothing(
     guard: Guard, session_key: str, write: Callable[[Rig, str], Awaitable[None]], *, first_turn: bool
 ) -> None:
     """Rule 3: a recovered turn loses nothing."""
-    rig = guard.rig
     if not first_turn:
-        await rig.say(session_key)
-    async with rig.window(session_key) as window:
-        await write(rig, session_key)
+        await guard.rig.say(session_key)
+    async with guard.rig.window(session_key) as window:
+        await write(guard.rig, session_key)
         turn = await window.close(ANSWER)
 
     assert_answered(turn, ANSWER)
@@ -182,36 +190,32 @@ async def test_a_cotenant_write_costs_nothing(
     assert incident["recovery"]["outcome"] == "effective"
     assert incident["unexplained"] == []
     assert sum(writer["bytes"] for writer in incident["writers"] if not writer["own"]) > 0
-    assert {writer["pid"] for writer in incident["writers"]} == {rig.gateway.pid}
-    await _assert_nothing_lost(rig, session_key, window.session_file)
+    assert {writer["pid"] for writer in incident["writers"]} == {guard.rig.gateway.pid}
+    await _assert_nothing_lost(guard.rig, session_key, window.session_file)
     assert guard.pages == []
 
 
-async def test_five_cotenant_writes_cost_nothing(guard: Guard, session_key: str) -> None:
-    rig = guard.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
-        for _ in range(5):
-            await _note(rig, session_key)
+async def _five_notes(rig: Rig, session_key: str) -> None:
+    for _ in range(5):
+        await _note(rig, session_key)
+
+
+async def _two_at_once(rig: Rig, session_key: str) -> None:
+    await asyncio.gather(_note(rig, session_key), _command(rig, session_key))
+
+
+@pytest.mark.parametrize("write", [_five_notes, _two_at_once], ids=["five", "two-at-once"])
+async def test_several_cotenant_writes_cost_nothing(
+    guard: Guard, session_key: str, write: Callable[[Rig, str], Awaitable[None]]
+) -> None:
+    async with _later_turn(guard.rig, session_key) as window:
+        await write(guard.rig, session_key)
         turn = await window.close(ANSWER)
 
     assert_answered(turn)
     incident = await _one_incident(guard, window.session_file)
     assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
-    await _assert_nothing_lost(rig, session_key, window.session_file)
-
-
-async def test_two_cotenants_at_once_cost_nothing(guard: Guard, session_key: str) -> None:
-    rig = guard.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
-        await asyncio.gather(_note(rig, session_key), _command(rig, session_key))
-        turn = await window.close(ANSWER)
-
-    assert_answered(turn)
-    incident = await _one_incident(guard, window.session_file)
-    assert (incident["verdict"], incident["recovery"]["outcome"]) == ("co_tenant", "effective")
-    await _assert_nothing_lost(rig, session_key, window.session_file)
+    await _assert_nothing_lost(guard.rig, session_key, window.session_file)
 
 
 async def test_a_cotenant_that_keeps_writing_as_the_run_comes_back_costs_nothing(
@@ -220,15 +224,13 @@ async def test_a_cotenant_that_keeps_writing_as_the_run_comes_back_costs_nothing
     """From 2026.5.22 on, writers of the same process enter the lock that the run holds at its check."""
     if version < "2026.5.22":
         pytest.skip("this release's own lock fails when several wait for it: 'file lock stale'")
-    rig = guard.rig
 
     async def notes(first: asyncio.Event) -> None:
         for _ in range(10):
-            await _note(rig, session_key)
+            await _note(guard.rig, session_key)
             first.set()
 
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
+    async with _later_turn(guard.rig, session_key) as window:
         first = asyncio.Event()
         writing = asyncio.create_task(notes(first))
         # A note that asks for the lock in the very moment in which the run takes it gets in when the call has ended.
@@ -239,7 +241,7 @@ async def test_a_cotenant_that_keeps_writing_as_the_run_comes_back_costs_nothing
         await writing
 
     assert_answered(turn)
-    await _assert_nothing_lost(rig, session_key, window.session_file)
+    await _assert_nothing_lost(guard.rig, session_key, window.session_file)
     assert guard.pages == []
 
 
@@ -261,9 +263,7 @@ async def _assert_stopped(guard: Guard, session_file: Path, *, offset: int, leng
 
 
 async def test_a_foreign_append_is_stopped_and_paged_once(guard: Guard, session_key: str) -> None:
-    rig = guard.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
+    async with _later_turn(guard.rig, session_key) as window:
         foreign = await act(ForeignVerb.APPEND, window.session_file)
         turn = await window.close(ANSWER)
 
@@ -273,24 +273,16 @@ async def test_a_foreign_append_is_stopped_and_paged_once(guard: Guard, session_
     assert (unexplained["offset"], unexplained["length"]) == (foreign.offset, foreign.length_bytes)
 
 
-async def test_a_foreign_append_after_a_cotenant_is_stopped(guard: Guard, session_key: str) -> None:
-    rig = guard.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
-        await _command(rig, session_key)
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_foreign_append_before_or_after_a_cotenant_is_stopped(
+    guard: Guard, session_key: str, when: str
+) -> None:
+    async with _later_turn(guard.rig, session_key) as window:
+        if when == "after":
+            await _command(guard.rig, session_key)
         foreign = await act(ForeignVerb.APPEND, window.session_file)
-        turn = await window.close(ANSWER)
-
-    assert not turn.answered
-    await _assert_stopped(guard, window.session_file, offset=foreign.offset, length=foreign.length_bytes)
-
-
-async def test_a_foreign_append_before_a_cotenant_is_stopped(guard: Guard, session_key: str) -> None:
-    rig = guard.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
-        foreign = await act(ForeignVerb.APPEND, window.session_file)
-        await _command(rig, session_key)
+        if when == "before":
+            await _command(guard.rig, session_key)
         turn = await window.close(ANSWER)
 
     assert not turn.answered
@@ -298,11 +290,9 @@ async def test_a_foreign_append_before_a_cotenant_is_stopped(guard: Guard, sessi
 
 
 async def test_a_foreign_append_while_a_cotenant_holds_the_lock_is_stopped(guard: Guard, session_key: str) -> None:
-    rig = guard.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
+    async with _later_turn(guard.rig, session_key) as window:
         async with armed_append(window.session_file) as intruder:
-            await _command(rig, session_key)
+            await _command(guard.rig, session_key)
             foreign = await intruder.done()
         turn = await window.close(ANSWER)
 
@@ -315,9 +305,7 @@ async def test_a_foreign_append_while_a_cotenant_holds_the_lock_is_stopped(guard
     "verb", [ForeignVerb.TOUCH, ForeignVerb.CHMOD, ForeignVerb.HARD_LINK, ForeignVerb.REPLACE_WITH_COPY]
 )
 async def test_the_same_bytes_cost_nothing(guard: Guard, session_key: str, verb: ForeignVerb) -> None:
-    rig = guard.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
+    async with _later_turn(guard.rig, session_key) as window:
         await act(verb, window.session_file)
         turn = await window.close(ANSWER)
 
@@ -332,9 +320,7 @@ async def test_the_same_bytes_cost_nothing(guard: Guard, session_key: str, verb:
 async def test_a_rewrite_of_equal_length_is_stopped_though_its_mtime_was_set_back(
     guard: Guard, session_key: str
 ) -> None:
-    rig = guard.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
+    async with _later_turn(guard.rig, session_key) as window:
         before = window.session_file.stat()
         foreign = await act(ForeignVerb.REWRITE_IN_PLACE, window.session_file)
         after = window.session_file.stat()
@@ -346,26 +332,22 @@ async def test_a_rewrite_of_equal_length_is_stopped_though_its_mtime_was_set_bac
 
 
 async def test_without_a_sidecar_the_gateway_is_as_unpatched(guard: Guard, session_key: str) -> None:
-    rig = guard.rig
     await guard.stop()
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
-        await _command(rig, session_key)
+    async with _later_turn(guard.rig, session_key) as window:
+        await _command(guard.rig, session_key)
         turn = await window.close(ANSWER)
 
     assert not turn.answered
-    ours = [line for line in rig.gateway.stderr.lines() if "openclaw-sidecar" in line]
+    ours = [line for line in guard.rig.gateway.stderr.lines() if "openclaw-sidecar" in line]
     assert len(ours) <= 1, ours
     await guard.restart()
     assert await guard.sidecar.incidents(window.session_file.name) == []
 
 
 async def test_a_sidecar_killed_in_the_window_leaves_the_gateway_as_unpatched(guard: Guard, session_key: str) -> None:
-    rig = guard.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
+    async with _later_turn(guard.rig, session_key) as window:
         await guard.sidecar.kill()
-        await _command(rig, session_key)
+        await _command(guard.rig, session_key)
         turn = await window.close(ANSWER)
 
     assert not turn.answered
@@ -379,12 +361,10 @@ async def test_a_sidecar_that_stands_still_as_the_run_comes_to_its_check_answers
 ) -> None:
     if "2026.5.22" <= version < "2026.5.28":
         pytest.skip("the runs of this release do not come to their check, and ask nothing")
-    rig = guard.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
+    async with _later_turn(guard.rig, session_key) as window:
         guard.sidecar.suspend()
         try:
-            await _command(rig, session_key)
+            await _command(guard.rig, session_key)
             turn = await window.close(ANSWER)
             await asyncio.sleep(0.4)  # so long it stands still at the least
         finally:
@@ -402,19 +382,17 @@ async def test_a_sidecar_that_stands_still_as_the_run_comes_to_its_check_answers
     assert "openclaw_sidecar_not_running_seconds_total" in await guard.sidecar.metrics()
     assert "not_running" in {problem["code"] for problem in status["problems"]}
 
-    async with rig.window(session_key, "And now?") as window:
-        await _command(rig, session_key)
+    async with guard.rig.window(session_key, "And now?") as window:
+        await _command(guard.rig, session_key)
         turn = await window.close(ANSWER)
     assert turn.answered
 
 
 async def test_a_sidecar_restarted_in_the_window_assumes_nothing(guard: Guard, session_key: str) -> None:
     """Rule 5: custody is unknown after a restart. The next turn is recovered."""
-    rig = guard.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
+    async with _later_turn(guard.rig, session_key) as window:
         await guard.sidecar.kill()
-        await _command(rig, session_key)
+        await _command(guard.rig, session_key)
         await guard.restart()
         turn = await window.close(ANSWER)
 
@@ -423,9 +401,9 @@ async def test_a_sidecar_restarted_in_the_window_assumes_nothing(guard: Guard, s
     assert incident["verdict"] == "unattributed"
     assert incident["recovery"]["outcome"] in {"refused", "not_attempted"}
 
-    async with rig.window(session_key, "And now?") as window:
+    async with guard.rig.window(session_key, "And now?") as window:
         await guard.knows_custody()
-        await _command(rig, session_key)
+        await _command(guard.rig, session_key)
         turn = await window.close(ANSWER)
     assert_answered(turn)
     verdicts = [i["verdict"] for i in await guard.sidecar.incidents(window.session_file.name)]
@@ -437,13 +415,11 @@ async def test_a_window_is_known_again_after_a_restart_where_its_file_is_as_at_t
     guard: Guard, session_key: str
 ) -> None:
     """The preload tells of it again; the file, read at the fence's own fingerprint, is what the fence stands for."""
-    rig = guard.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
+    async with _later_turn(guard.rig, session_key) as window:
         await guard.sidecar.kill()
         await guard.restart()
         await guard.knows_custody()
-        await _command(rig, session_key)
+        await _command(guard.rig, session_key)
         turn = await window.close(ANSWER)
 
     assert_answered(turn)
@@ -452,10 +428,8 @@ async def test_a_window_is_known_again_after_a_restart_where_its_file_is_as_at_t
 
 
 async def test_observe_sees_the_cotenant_and_does_nothing(observer: Guard, session_key: str) -> None:
-    rig = observer.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
-        await _command(rig, session_key)
+    async with _later_turn(observer.rig, session_key) as window:
+        await _command(observer.rig, session_key)
         turn = await window.close(ANSWER)
 
     assert not turn.answered
@@ -507,12 +481,10 @@ async def test_a_policy_that_denies_a_writer_stops_the_turn_and_one_that_allows_
 async def test_a_policy_can_rest_on_the_kernels_word(seeing: Guard, session_key: str, tmp_path: Path) -> None:
     """A rule that needs evidence of grade kernel gets it."""
     require_kernel_evidence(tmp_path)
-    rig = seeing.rig
     kernel = (await seeing.sidecar.wait_for(lambda status: status["kernel"]["settled"]))["kernel"]
     assert (kernel["on"], kernel["reason"]) == (True, "")
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
-        await _note(rig, session_key)
+    async with _later_turn(seeing.rig, session_key) as window:
+        await _note(seeing.rig, session_key)
         turn = await window.close(ANSWER)
     assert_answered(turn)
     incident = await seeing.closed_incident(window.session_file)
@@ -528,20 +500,18 @@ async def test_a_budget_that_is_used_up_stops_recovery_and_outlives_a_restart(
     ruled: Guard, policy_file: Path, session_key: str
 ) -> None:
     _replace(policy_file, '[budget]\nsession = { recoveries = 1, per = "1h" }\n')
-    rig = ruled.rig
     await ruled.sidecar.wait_for(lambda status: len(status["budgets"]) == 1)
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
-        await _note(rig, session_key)
+    async with _later_turn(ruled.rig, session_key) as window:
+        await _note(ruled.rig, session_key)
         turn = await window.close(ANSWER)
     assert_answered(turn)
     recovered = await ruled.closed_incident(window.session_file)
 
     await ruled.restart()
     assert (await ruled.sidecar.status())["budgets"][0]["left"] == 0
-    async with rig.window(session_key, "And now?") as window:
+    async with ruled.rig.window(session_key, "And now?") as window:
         await ruled.knows_custody()
-        await _note(rig, session_key)
+        await _note(ruled.rig, session_key)
         turn = await window.close(ANSWER)
     assert not turn.answered
     incident = await ruled.closed_incident(window.session_file, recovered["id"])
@@ -592,19 +562,17 @@ def _replace(file: Path, text: str) -> None:
 async def test_a_gateway_without_the_preload_is_named_and_its_changes_are_not_explained(
     bystander: Guard, session_key: str
 ) -> None:
-    rig = bystander.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
-        await _command(rig, session_key)
+    async with _later_turn(bystander.rig, session_key) as window:
+        await _command(bystander.rig, session_key)
         turn = await window.close(ANSWER)
 
     assert not turn.answered
     [incident] = await bystander.sidecar.incidents(window.session_file.name)
     assert (incident["verdict"], incident["evidence"]) == ("unattributed", "bracket")
-    assert rig.gateway.pid in {writer["pid"] for writer in incident["writers"]}
+    assert bystander.rig.gateway.pid in {writer["pid"] for writer in incident["writers"]}
     status = await bystander.sidecar.status()
     [problem] = [p for p in status["problems"] if p["code"] == "preload_missing"]
-    assert str(rig.gateway.pid) in problem["what"]
+    assert str(bystander.rig.gateway.pid) in problem["what"]
     assert "openclaw-sidecar hook" in problem["remedy"]
     assert bystander.pages == []
 
@@ -636,10 +604,8 @@ async def test_no_transcript_text_leaves_the_process(guard: Guard, session_key: 
 
 async def test_the_sidecar_never_writes_a_session_or_lock_file(guard: Guard, session_key: str) -> None:
     """Rule 4: only the gateway and the foreign process changed anything below the sessions directory."""
-    rig = guard.rig
-    await rig.say(session_key)
-    async with rig.window(session_key) as window:
-        await _command(rig, session_key)
-        assert guard.open_for_writing(rig.gateway.sessions_dir()) == []
+    async with _later_turn(guard.rig, session_key) as window:
+        await _command(guard.rig, session_key)
+        assert guard.open_for_writing(guard.rig.gateway.sessions_dir()) == []
         await window.close(ANSWER)
-    assert guard.open_for_writing(rig.gateway.sessions_dir()) == []
+    assert guard.open_for_writing(guard.rig.gateway.sessions_dir()) == []
