@@ -1,12 +1,7 @@
 """What the sidecar says of itself: one value, made by the service, shown by the API, the CLI and the metrics."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

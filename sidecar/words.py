@@ -1,21 +1,15 @@
 """The words of the core's codes: reasons, verdicts, evidence and outcomes, for page, command line, log and API."""
 
-from __future__ import annotations
-
 import string
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.reasons import ReasonCode as Code
-from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.incident import Incident, Moment, Outcome
 from sidecar.core.verdict.judge import Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from sidecar.core.facts.reasons import Reason
-    from sidecar.core.verdict.incident import Incident, Moment
 
 _NS_PER_MS: Final = 1_000_000
 _NS_PER_SECOND: Final = 1_000_000_000

@@ -1,20 +1,14 @@
 """What the core wants done. The driver carries it out (docs/driving-the-core.md)."""
 
-from __future__ import annotations
+from collections.abc import Iterable
 
-from typing import TYPE_CHECKING
-
+from sidecar.core.custody.files.chain import KeptChain
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sidecar.core.custody.files.chain import KeptChain
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.facts.reasons import Reason
-    from sidecar.core.replay.recording import Recording
-    from sidecar.core.verdict.incident import Incident
-    from sidecar.core.verdict.judge import Verdict
+from sidecar.core.replay.recording import Recording
+from sidecar.core.verdict.incident import Incident
+from sidecar.core.verdict.judge import Verdict
 
 
 class ReadFile(Value, frozen=True, kw_only=True):

@@ -4,9 +4,8 @@ It keeps `SessionFiles` and a `Registry` of all else that is known, and has a `D
 Nothing happens without an event; the same events in the same order give the same decisions. Times come with the events.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final, assert_never
+from collections.abc import Iterable
+from typing import Final, assert_never
 
 from sidecar.core import events as ev
 from sidecar.core.custody.files.ledger import Ledger
@@ -19,31 +18,26 @@ from sidecar.core.decisions import (
     once_each,
 )
 from sidecar.core.errors import IllegalStepError
+from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
-from sidecar.core.outcomes import CustodyLost, Ending
+from sidecar.core.facts.writer import Writer
+from sidecar.core.outcomes import AnyOutcome, CustodyLost, Ending, HoldEnded
+from sidecar.core.policy.budget import Spent
+from sidecar.core.policy.gate import RecoveryGate
+from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.session_files import SessionFiles
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.checks import Checks, refusal
 from sidecar.core.windows.decide import Decider, saved
 from sidecar.core.windows.late_answers import LateAnswers
 from sidecar.core.windows.links import link_lost, link_opened
+from sidecar.core.windows.lock_table import LockTable
 from sidecar.core.windows.lock_timeouts import LockTimeouts, answer_wait
 from sidecar.core.windows.lost_turns import LostTurns
 from sidecar.core.windows.registry import Registry
+from sidecar.core.windows.window import Window
 from sidecar.core.windows.without_preload import ChangesWithoutPreload
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sidecar.core.facts.gateway import Gateway, Run
-    from sidecar.core.facts.writer import Writer
-    from sidecar.core.outcomes import AnyOutcome, HoldEnded
-    from sidecar.core.policy.budget import Spent
-    from sidecar.core.policy.gate import RecoveryGate
-    from sidecar.core.policy.policy import Mode, Policy
-    from sidecar.core.windows.lock_table import LockTable
-    from sidecar.core.windows.window import Window
 
 _NS_PER_MS: Final = 1_000_000
 

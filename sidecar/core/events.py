@@ -1,25 +1,19 @@
 """What the world tells the core. All in the past tense; times are nanoseconds since the epoch."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from sidecar.core.custody.files.account import FileAccount
+from sidecar.core.custody.files.chain import KeptChain
+from sidecar.core.facts.change import Change
+from sidecar.core.facts.content import Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Gateway
+from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.process import Act, Process
+from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.value import Value
+from sidecar.core.facts.writer import Writer
+from sidecar.core.policy.blocked import Pause
+from sidecar.core.policy.policy import Policy
 from sidecar.core.questions import AtFence, CheckAsked, WaitAsked
-
-if TYPE_CHECKING:
-    from sidecar.core.custody.files.account import FileAccount
-    from sidecar.core.custody.files.chain import KeptChain
-    from sidecar.core.facts.change import Change
-    from sidecar.core.facts.content import Snapshot
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.facts.gateway import Gateway
-    from sidecar.core.facts.loss import Loss
-    from sidecar.core.facts.process import Act, Process
-    from sidecar.core.facts.reasons import Reason
-    from sidecar.core.facts.writer import Writer
-    from sidecar.core.policy.blocked import Pause
-    from sidecar.core.policy.policy import Policy
 
 
 class LinkOpened(Value, frozen=True, kw_only=True):

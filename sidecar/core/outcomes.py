@@ -4,22 +4,17 @@
 and says each thing once; a listener translates and keeps no account of its own.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from sidecar.core.events import RecoveryApplied
+from sidecar.core.facts.change import Change
+from sidecar.core.facts.gateway import Gateway, Run
+from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.value import Value
-
-if TYPE_CHECKING:
-    from sidecar.core.events import RecoveryApplied
-    from sidecar.core.facts.change import Change
-    from sidecar.core.facts.gateway import Gateway, Run
-    from sidecar.core.facts.loss import Loss
-    from sidecar.core.facts.writer import Writer
-    from sidecar.core.policy.blocked import BlockReason
-    from sidecar.core.verdict.incident import Incident, UnexplainedRange
-    from sidecar.core.verdict.judge import Verdict
+from sidecar.core.facts.writer import Writer
+from sidecar.core.policy.blocked import BlockReason
+from sidecar.core.verdict.incident import Incident, UnexplainedRange
+from sidecar.core.verdict.judge import Verdict
 
 
 class Ending(StrEnum):

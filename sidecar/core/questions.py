@@ -1,14 +1,10 @@
 """What a gateway asks, or says at its check: the driver adds what the file holds, and the core answers."""
 
-from __future__ import annotations
+from typing import Any, TypeVar
 
-from typing import TYPE_CHECKING, Any, TypeVar
-
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.value import Value
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.facts.gateway import Run
 
 
 class AtFence(Value, frozen=True, kw_only=True):

@@ -1,13 +1,7 @@
 """What a linked process reports beside the events that a verdict rests on. Times are nanoseconds since the epoch."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from sidecar.core.facts.value import Value
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.writer import Writer
+from sidecar.core.facts.writer import Writer
 
 
 class Diagnostic(Value, frozen=True, kw_only=True):

@@ -1,28 +1,22 @@
 """The engine's part that knows session files: reports, fences and readings of them, and their custody reports."""
 
-from __future__ import annotations
+from collections.abc import Mapping
+from typing import Final
 
-from typing import TYPE_CHECKING, Final
-
-from sidecar.core.custody.files.chain import beginning, examine
+from sidecar.core import events as ev
+from sidecar.core.custody.files.chain import Chain, beginning, examine
+from sidecar.core.custody.files.ledgers import Ledgers
 from sidecar.core.decisions import Decision, KeepChains, ReadFile, RecallChain
+from sidecar.core.facts.content import Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.span import Span
 from sidecar.core.facts.value import replace
+from sidecar.core.windows.checks import Checks
+from sidecar.core.windows.decide import Decider
 from sidecar.core.windows.life import Life
+from sidecar.core.windows.registry import Registry
 from sidecar.core.windows.window import NOT_READ
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sidecar.core import events as ev
-    from sidecar.core.custody.files.chain import Chain
-    from sidecar.core.custody.files.ledgers import Ledgers
-    from sidecar.core.facts.content import Snapshot
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.facts.span import Span
-    from sidecar.core.windows.checks import Checks
-    from sidecar.core.windows.decide import Decider
-    from sidecar.core.windows.registry import Registry
-    from sidecar.core.windows.without_preload import ChangesWithoutPreload
+from sidecar.core.windows.without_preload import ChangesWithoutPreload
 
 MAX_KEPT_AT_ONCE: Final = 25
 """Chains that one `sidecar.core.events.TimePassed` gives out: a gateway may be waiting for an answer."""
@@ -43,7 +37,6 @@ class SessionFiles:
         checks: Checks,
         without_preload: ChangesWithoutPreload,
     ) -> None:
-        """Nothing is known of any file."""
         self.ledgers = ledgers
         self._registry = registry
         self._decider = decider

@@ -3,39 +3,34 @@
 docs/driving-the-core.md is the contract that this keeps. Everything runs in one thread.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import structlog
 
 from sidecar.core import decisions as de
 from sidecar.core import events as ev
+from sidecar.core.custody.files.chain import Chain
+from sidecar.core.engine import Engine
 from sidecar.core.errors import SidecarError
+from sidecar.core.facts.content import Snapshot
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
+from sidecar.core.questions import Question
 from sidecar.core.replay.recorder import Recorder
+from sidecar.core.reports import Diagnostic
 from sidecar.core.windows.decide import UNHEARD
 from sidecar.driver.journal import Journal
 from sidecar.driver.lineage import LineageCheck
+from sidecar.driver.ports import Chains, Links, Listener, Records
 from sidecar.driver.questions import Questions
 from sidecar.driver.reads import SyncedReads
 from sidecar.driver.tasks import Tasks
 from sidecar.driver.timeline import timeline_note
 from sidecar.driver.window_ends import WindowEnds
 from sidecar.words import sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sidecar.core.custody.files.chain import Chain
-    from sidecar.core.engine import Engine
-    from sidecar.core.facts.content import Snapshot
-    from sidecar.core.questions import Question
-    from sidecar.core.reports import Diagnostic
-    from sidecar.driver.ports import Chains, Links, Listener, Records
 
 _UNHEARD: Final = sentence(UNHEARD)
 
@@ -58,7 +53,6 @@ class Driver:
         drain: Callable[[], None],
         now_ns: Callable[[], int],
     ) -> None:
-        """Wire the hub; nothing happens before the first event."""
         self._engine = engine
         self._chains = chains
         self._listener = listener

@@ -4,22 +4,16 @@ An incident that could not be put on disk stays here with its last state, and go
 a person who is not paged for a takeover because the disk was full would never hear of it.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
-from sidecar.core.decisions import KeepRecording, SaveIncident
+from sidecar.core.decisions import KeepRecording, Record, SaveIncident
 from sidecar.core.errors import SidecarError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from sidecar.core.decisions import Record
-    from sidecar.core.verdict.incident import Incident
-    from sidecar.driver.ports import Records
+from sidecar.core.verdict.incident import Incident
+from sidecar.driver.ports import Records
 
 MAX_UNSAVED: Final = 1_000
 """Incidents that are kept in memory; of more, the oldest are given up."""
@@ -53,7 +47,6 @@ class Journal:
     """
 
     def __init__(self, records: Records) -> None:
-        """Everything is on disk."""
         self._records = records
         self._unsaved: dict[str, _Unsaved] = {}
         self.failing = False

@@ -1,22 +1,17 @@
 """The history of a session after a recovery: are the records that were taken in on the path to the root?"""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
 from sidecar.core import events as ev
 from sidecar.core.custody.lineage import off_path
+from sidecar.core.decisions import CheckLineage
 from sidecar.driver.tasks import Tasks
 from sidecar.watch.records import parse_records, read_lines
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.core.decisions import CheckLineage
 
 LONG_BYTES: Final = 1 << 20
 """A longer history is understood in a thread (18 ms for each megabyte)."""

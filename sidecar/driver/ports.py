@@ -1,17 +1,13 @@
 """What the driver needs from the other rooms."""
 
-from __future__ import annotations
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Protocol
 
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from contextlib import AbstractContextManager
-
-    from sidecar.core.custody.files.chain import KeptChain
-    from sidecar.core.decisions import Command, Record
-    from sidecar.core.events import Event
-    from sidecar.core.outcomes import AnyOutcome
+from sidecar.core.custody.files.chain import KeptChain
+from sidecar.core.decisions import Command, Record
+from sidecar.core.events import Event
+from sidecar.core.outcomes import AnyOutcome
 
 
 class Records(Protocol):

@@ -4,30 +4,23 @@ A gateway waits 250 ms for an answer. A question of one that has not waited, or 
 dropped, for an answer would be about the next window.
 """
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.core import events as ev
+from sidecar.core.engine import Engine
 from sidecar.core.facts.content import Snapshot
-from sidecar.core.questions import CheckAsked, TurnStopped, WaitAsked, seen
-from sidecar.driver.window_ends import Trip
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.questions import CheckAsked, Question, TurnStopped, WaitAsked, seen
+from sidecar.driver.ports import Links, Listener
+from sidecar.driver.reads import SyncedReads
+from sidecar.driver.tasks import Tasks
+from sidecar.driver.window_ends import Trip, WindowEnds
 from sidecar.watch.identity import executable_of
 from sidecar.watch.lockfile import SUFFIX, read_lock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.core.engine import Engine
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.questions import Question
-    from sidecar.driver.ports import Links, Listener
-    from sidecar.driver.reads import SyncedReads
-    from sidecar.driver.tasks import Tasks
-    from sidecar.driver.window_ends import WindowEnds
 
 SYNC_SECONDS: Final = 0.15
 """How long an answer to a gateway may wait for other links in all; the gateway waits 250 ms."""

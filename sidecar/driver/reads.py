@@ -1,23 +1,18 @@
 """Reads a session file so that all reports about the bytes that were read are in."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
+from sidecar.core.facts.content import Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.value import replace
+from sidecar.driver.ports import Links
 from sidecar.watch.reading import fingerprint_of, take_snapshot
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.core.facts.content import Snapshot
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.driver.ports import Links
 
 PATIENT_SECONDS: Final = 1.0
 """How long a look that nobody waits for may wait for links in all."""

@@ -1,14 +1,9 @@
 """Background tasks: they run while the driver takes further events."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
 
 import structlog
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
 
 log = structlog.get_logger("sidecar.driver")
 
@@ -17,7 +12,6 @@ class Tasks:
     """The tasks of one owner. An error in one is logged and ends no other."""
 
     def __init__(self) -> None:
-        """No work is under way."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:

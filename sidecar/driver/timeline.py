@@ -1,13 +1,7 @@
 """What a gateway's diagnostics bus said, as a line of a timeline."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from sidecar.core import events as ev
-
-if TYPE_CHECKING:
-    from sidecar.core.reports import Diagnostic
+from sidecar.core.reports import Diagnostic
 
 
 def timeline_note(report: Diagnostic) -> ev.TimelineNote | None:

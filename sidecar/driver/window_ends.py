@@ -4,16 +4,11 @@ A look takes a while where other links must be heard, and the link that it is ab
 it says of the end of a window, and that it is gone itself, would otherwise come ahead of what it said before.
 """
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
-
-    from sidecar.core import events as ev
+from sidecar.core import events as ev
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +30,6 @@ class WindowEnds:
     def __init__(
         self, tell: Callable[[ev.Event], None], spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
     ) -> None:
-        """Nothing is being looked at."""
         self._tell = tell
         self._spawn = spawn
         self._trips: dict[str, Trip] = {}

@@ -5,15 +5,14 @@ is nobody's. What it names is read from the file here, so that its digest is the
 file's custody is in doubt: nothing is recovered and nobody is paged for bytes that may be the tool's.
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import secrets
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import structlog
 
@@ -21,21 +20,17 @@ from sidecar.config.errors import TokenError
 from sidecar.config.token import read_token
 from sidecar.core import events as ev
 from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.content import Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.cotenant.errors import SessionNameError
 from sidecar.cotenant.locate import locate
+from sidecar.driver.driver import Driver
 from sidecar.watch.identity import executable_of
 from sidecar.watch.reading import fingerprint_of, take_snapshot
 from sidecar.watch.tree import printable
-from sidecar.web.hooks import HookRefused
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from sidecar.core.facts.content import Snapshot
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.driver.driver import Driver
-    from sidecar.web.hooks import HookBegin, HookEnd, HookRange
+from sidecar.web.hooks import HookBegin, HookEnd, HookRange, HookRefused
 
 EXPIRY_SECONDS: Final = 60.0
 """A begin without an end is given up after so long; the ledger of the core has the same bound for any call."""

@@ -1,17 +1,13 @@
 """Notices that the machine slept or that its clock was set."""
 
-from __future__ import annotations
-
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.job import Job
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SUSPENDED_NS: Final = 1_000_000_000
 """A machine that slept for less did not sleep."""

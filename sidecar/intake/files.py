@@ -1,30 +1,25 @@
 """inotify events to core events: compares fingerprints after a short wait, passes on lock files and lost events."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.core import events as ev
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.driver.driver import Driver
+from sidecar.intake.gateways import KnownGateways
+from sidecar.intake.kernel import KernelIntake
+from sidecar.intake.link import Losing
 from sidecar.watch.identity import executable_of
 from sidecar.watch.openers import open_for_writing
 from sidecar.watch.reading import fingerprint_of, jsonl_problem
 from sidecar.watch.tree import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.driver.driver import Driver
-    from sidecar.intake.gateways import KnownGateways
-    from sidecar.intake.kernel import KernelIntake
-    from sidecar.intake.link import Losing
 
 SETTLE_SECONDS: Final = 0.02
 """A burst of events on one file is looked at once, so long after its first."""

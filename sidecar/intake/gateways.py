@@ -1,26 +1,20 @@
 """The OpenClaw processes that are known, with and without a link."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from sidecar import __version__
+from sidecar.core.engine import Engine
 from sidecar.core.facts.gateway import Adapter, Role
 from sidecar.job import Job
+from sidecar.link.open_links import OpenLinks
+from sidecar.link.session import LinkSession
 from sidecar.status import GatewayStatus, Problem
-from sidecar.watch.processes import gateways_of, is_alive
+from sidecar.watch.processes import GatewayProcess, gateways_of, is_alive
 from sidecar.watch.tree import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from sidecar.core.engine import Engine
-    from sidecar.link.open_links import OpenLinks
-    from sidecar.link.session import LinkSession
-    from sidecar.watch.processes import GatewayProcess
 
 SEARCH_SECONDS: Final = 30
 """How often we look for gateways without the preload."""

@@ -1,20 +1,14 @@
 """Counts the times in which the sidecar itself did not run, so that late answers have a cause."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import structlog
 
-from sidecar.core.events import SidecarHalted
+from sidecar.core.events import Event, SidecarHalted
 from sidecar.core.verdict.incident import NS_PER_SECOND
 from sidecar.status import HaltStatus, Problem
 from sidecar.store.public import iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from sidecar.core.events import Event
 
 RECENT_NS: Final = 600 * NS_PER_SECOND
 """A halt is a problem of the status for so long."""

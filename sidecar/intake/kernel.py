@@ -1,24 +1,18 @@
 """fanotify events to core events: opt-in, and used only after a canary proved that the kernel reports."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import structlog
 
 from sidecar.core import events as ev
 from sidecar.core.custody.kernel_log import LATE_NS
 from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.process import Act, Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.faults import NO_FAULTS, Faults
 from sidecar.status import Problem, WitnessStatus
 from sidecar.watch.kernel import KernelEvidenceError, KernelWatch
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
-    from sidecar.core.facts.process import Act, Process
 
 log = structlog.get_logger("sidecar.watch")
 

@@ -1,30 +1,24 @@
 """Takes a link's values: events and questions to the driver, diagnostics to telemetry, losses to custody."""
 
-from __future__ import annotations
-
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
 
 import structlog
 
 from sidecar.core import events as ev
-from sidecar.core.facts.gateway import Role
+from sidecar.core.facts.gateway import Gateway, Role
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
 from sidecar.core.questions import CheckAsked, TurnStopped, WaitAsked
 from sidecar.core.reports import AdapterFound, Diagnostic, LockFailed, PreloadTrouble, WriteFailed
+from sidecar.driver.driver import Driver
+from sidecar.intake.gateways import KnownGateways
+from sidecar.link.session import LinkSession
+from sidecar.link.translate import Heard
 from sidecar.watch.identity import started
 from sidecar.watch.tree import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from sidecar.core.facts.gateway import Gateway
-    from sidecar.driver.driver import Driver
-    from sidecar.intake.gateways import KnownGateways
-    from sidecar.link.session import LinkSession
-    from sidecar.link.translate import Heard
 
 log = structlog.get_logger("sidecar.link")
 

@@ -1,25 +1,20 @@
 """Lost events: counted, logged, and given to the core, for which custody is unknown then (rule 5)."""
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
 from sidecar.core import events as ev
+from sidecar.core.engine import Engine
 from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.reasons import Reason
+from sidecar.telemetry.facade import Telemetry
 from sidecar.watch.reading import fingerprint_of
 from sidecar.words import sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.core.engine import Engine
-    from sidecar.core.facts.reasons import Reason
-    from sidecar.telemetry.facade import Telemetry
 
 NARROW: Final = frozenset({Loss.OVERFLOW, Loss.KERNEL_OVERFLOW, Loss.SUSPENDED})
 """What is lost are events of the past, so that a file which still is as it was has lost none. Of reports that can't be

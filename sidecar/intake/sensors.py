@@ -1,18 +1,12 @@
 """Drains watch, kernel queue and clocks, so that everything that happened so far is known."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
 
 
 class Sensors:
     """Drains the sensors before a file is read. They feed the driver, which drains them: this stands between."""
 
     def __init__(self) -> None:
-        """There is no sensor yet."""
         self._drains: list[Callable[[], None]] = []
 
     def add(self, *drains: Callable[[], None]) -> None:

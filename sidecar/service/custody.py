@@ -1,24 +1,19 @@
 """Answers who wrote which bytes of a session file, and has that kept over a restart."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.core import events as ev
+from sidecar.core.custody.files.chain import Chain
+from sidecar.core.engine import Engine
+from sidecar.driver.driver import Driver
 from sidecar.job import Job
+from sidecar.store.chains import ChainStore
 from sidecar.store.reader import session_hash
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from sidecar.core.custody.files.chain import Chain
-    from sidecar.core.engine import Engine
-    from sidecar.driver.driver import Driver
-    from sidecar.store.chains import ChainStore
-    from sidecar.watch.watcher import Watcher
+from sidecar.watch.watcher import Watcher
 
 KEEP_SECONDS: Final = 10
 """How often chains that have changed are written to disk: what a killed sidecar forgets at most."""

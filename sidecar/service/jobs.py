@@ -1,24 +1,18 @@
 """Runs the jobs that the parts of the service have declared (APScheduler)."""
 
-from __future__ import annotations
-
 import inspect
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from sidecar.job import Job
+from sidecar.job import Job
 
 
 class Jobs:
     """The scheduler of declared jobs."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
-        """Nothing is scheduled yet."""
         self.declared = tuple(jobs)
         self._scheduler = AsyncIOScheduler(timezone="UTC")
 

@@ -1,30 +1,23 @@
 """Start, serve, stop."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import gc
 import logging
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from sidecar import __version__
 from sidecar.config.checks import check_settings
-from sidecar.config.settings import Who
+from sidecar.config.settings import Settings, Who
 from sidecar.core.errors import SidecarError
 from sidecar.service.wiring import Parts
 from sidecar.telemetry.logs.setup import configure_logging
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sidecar.config.settings import Settings
 
 log = structlog.get_logger("sidecar")
 

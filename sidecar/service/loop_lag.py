@@ -1,15 +1,11 @@
 """Measures how late the event loop is: a gateway waits 250 ms for an answer, whatever else the sidecar does."""
 
-from __future__ import annotations
-
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 import structlog
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 BEAT_SECONDS: Final = 0.1
 """The time between two measurements while a gateway is linked."""

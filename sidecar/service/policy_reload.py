@@ -1,8 +1,8 @@
 """Keeps the policy and the pause that operators give, and tells the core when they change."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -13,13 +13,8 @@ from sidecar.core.policy.blocked import Pause
 from sidecar.core.policy.policy import Policy
 from sidecar.job import Job
 from sidecar.status import PauseStatus, PolicyStatus, Problem
+from sidecar.telemetry.facade import Telemetry
 from sidecar.watch.named import NamedFiles
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
-    from sidecar.telemetry.facade import Telemetry
 
 LOOK_SECONDS: Final = 60
 """How often the files are read without a file event: a link may lead where inotify does not see."""

@@ -1,15 +1,11 @@
 """Looks at every known file now and then: a backstop for lost file events."""
 
-from __future__ import annotations
+from typing import Final
 
-from typing import TYPE_CHECKING, Final
-
+from sidecar.intake.files import FileIntake
 from sidecar.job import Job
 from sidecar.service.yielding import TimeSlice
-
-if TYPE_CHECKING:
-    from sidecar.intake.files import FileIntake
-    from sidecar.watch.watcher import Watcher
+from sidecar.watch.watcher import Watcher
 
 RECONCILE_SECONDS: Final = 60
 

@@ -1,17 +1,12 @@
 """Removes incidents and custody reports that are older than 30 days."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from sidecar.job import Job
 from sidecar.service.yielding import TimeSlice
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.store.chains import ChainStore
-    from sidecar.store.incidents import IncidentStore
+from sidecar.store.chains import ChainStore
+from sidecar.store.incidents import IncidentStore
 
 RETENTION_NS: Final = 30 * 24 * 3600 * 1_000_000_000
 """How long incidents and chains are kept."""
@@ -23,7 +18,6 @@ class Retention:
     """Old incidents and chains."""
 
     def __init__(self, store: IncidentStore, chains: ChainStore, now_ns: Callable[[], int]) -> None:
-        """Nothing is removed yet."""
         self._store = store
         self._chains = chains
         self._now_ns = now_ns

@@ -1,25 +1,19 @@
 """Session lock files: how many there are, how old the oldest is, and which of them nobody will remove."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import structlog
 
 from sidecar.core.facts.gateway import Role
+from sidecar.core.windows.lock_table import LockTable
 from sidecar.job import Job
-from sidecar.watch.stale import inspect_lock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from sidecar.core.windows.lock_table import LockTable
-    from sidecar.link.open_links import OpenLinks
-    from sidecar.watch.stale import LockFile
-    from sidecar.watch.watcher import Watcher
+from sidecar.link.open_links import OpenLinks
+from sidecar.watch.stale import LockFile, inspect_lock
+from sidecar.watch.watcher import Watcher
 
 SWEEP_SECONDS: Final = 30
 _NS_PER_SECOND: Final = 1_000_000_000

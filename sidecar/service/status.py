@@ -1,34 +1,28 @@
 """What the sidecar says of itself, computed when it is asked."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sidecar import __version__
+from sidecar.config.settings import Settings
+from sidecar.core.engine import Engine
+from sidecar.core.policy.budget import BudgetUse
 from sidecar.core.verdict.incident import NS_PER_SECOND
+from sidecar.driver.driver import Driver
+from sidecar.intake.gateways import KnownGateways
+from sidecar.intake.halts import Halts
+from sidecar.intake.kernel import KernelIntake
+from sidecar.intake.link import LinkIntake
+from sidecar.intake.losses import Losses
+from sidecar.notify.pager import Pager
+from sidecar.service.policy_reload import PolicyReload
+from sidecar.service.stale_locks import StaleLocks
 from sidecar.status import BudgetStatus, Problem, Status, WatchStatus
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from sidecar.config.settings import Settings
-    from sidecar.core.engine import Engine
-    from sidecar.core.policy.budget import BudgetUse
-    from sidecar.driver.driver import Driver
-    from sidecar.intake.gateways import KnownGateways
-    from sidecar.intake.halts import Halts
-    from sidecar.intake.kernel import KernelIntake
-    from sidecar.intake.link import LinkIntake
-    from sidecar.intake.losses import Losses
-    from sidecar.notify.pager import Pager
-    from sidecar.service.policy_reload import PolicyReload
-    from sidecar.service.stale_locks import StaleLocks
-    from sidecar.store.incidents import IncidentStore
-    from sidecar.telemetry.facade import Telemetry
-    from sidecar.watch.filesystem import FileSystem
-    from sidecar.watch.watcher import Watcher
+from sidecar.store.incidents import IncidentStore
+from sidecar.telemetry.facade import Telemetry
+from sidecar.watch.filesystem import FileSystem
+from sidecar.watch.watcher import Watcher
 
 
 @dataclass(slots=True)

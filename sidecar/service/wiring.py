@@ -5,19 +5,18 @@ then the driver, then the sensors. Two things are needed on both sides of the dr
 of open links, and the list of sensors to drain.
 """
 
-from __future__ import annotations
-
 import platform
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from sidecar import __version__
+from sidecar.config.settings import Settings
 from sidecar.core.engine import Engine
 from sidecar.core.policy.budget import MAX_PERIOD_NS
 from sidecar.driver.driver import Driver
 from sidecar.faults import Faults
 from sidecar.intake.announcements import Hooks
-from sidecar.intake.clocks import Clocks, read_clocks
+from sidecar.intake.clocks import Clocks, Reading, read_clocks
 from sidecar.intake.files import FileIntake
 from sidecar.intake.gateways import KnownGateways
 from sidecar.intake.halts import Halts
@@ -45,12 +44,6 @@ from sidecar.watch.filesystem import file_system_of
 from sidecar.watch.watcher import Watcher
 from sidecar.web.app import create_app
 from sidecar.web.server import WebServer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.config.settings import Settings
-    from sidecar.intake.clocks import Reading
 
 
 class Parts:

@@ -1,7 +1,5 @@
 """Long jobs give the event loop back now and then: a gateway waits 250 ms for an answer, and no longer."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from typing import Final
@@ -14,7 +12,6 @@ class TimeSlice:
     """Measures how long one job has held the loop."""
 
     def __init__(self, slice_seconds: float | None = None) -> None:
-        """The first slice begins now."""
         self._slice_seconds = SLICE_SECONDS if slice_seconds is None else slice_seconds
         self._began = time.monotonic()
 

@@ -6,15 +6,11 @@ Other programs get the form of `sidecar.store.public`, not this one.
 from __future__ import annotations
 
 import json
-from functools import cache
-from importlib import import_module
-from pkgutil import walk_packages
-from typing import TypeVar, get_type_hints
+from typing import TypeVar
 
 import msgspec
 
-import sidecar.core
-from sidecar.core.facts.value import Value
+from sidecar.core.facts.content import Content
 from sidecar.core.replay.recording import RecordedContent
 
 _T = TypeVar("_T")
@@ -40,26 +36,15 @@ def build(kind: type[_T], value: object) -> _T:
     Raises:
         ValueError: The value is nothing of that kind; the text names the field.
     """
-    _resolve_types()
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, kind, dec_hook=_content)
     except msgspec.ValidationError as error:
         message = f"{kind.__name__}: {str(error).replace('`$', f'`{kind.__name__}')}"
         raise ValueError(message) from error
 
 
-@cache
-def _resolve_types() -> None:
-    """Put types in the place of their names in the core's values, once.
-
-    Its modules import each other for types only where they need nothing else, and msgspec looks a name up nowhere but
-    in the class's own module.
-    """
-    packages = walk_packages(sidecar.core.__path__, f"{sidecar.core.__name__}.")
-    modules = [vars(import_module(module.name)) for module in packages]
-    names = {name: kind for module in modules for name, kind in module.items() if isinstance(kind, type)}
-    for module in modules:
-        here = {**module, "Content": RecordedContent}  # of this protocol, the one class whose values are written down
-        for kind in module.values():
-            if isinstance(kind, type) and issubclass(kind, Value) and kind.__module__ == module["__name__"]:
-                kind.__annotations__ = get_type_hints(kind, names, here)
+def _content(kind: type, value: object) -> RecordedContent:
+    """Of the protocol `Content`, the one class whose values are written down."""
+    if kind is not Content:
+        raise NotImplementedError(kind)
+    return msgspec.convert(value, RecordedContent)

@@ -1,17 +1,13 @@
 """What windows ask of the account of a transcript. `sidecar.core.custody.files` keeps those of session files."""
 
-from __future__ import annotations
+from collections.abc import Container, Sequence
+from typing import Protocol, Self
 
-from typing import TYPE_CHECKING, Protocol, Self
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
-
-    from sidecar.core.custody.finding import Finding
-    from sidecar.core.custody.kernel_evidence import KernelEvidence, Mark
-    from sidecar.core.facts.change import Change
-    from sidecar.core.facts.reasons import Reason
-    from sidecar.core.facts.version import Reading, Version
+from sidecar.core.custody.finding import Finding
+from sidecar.core.custody.kernel_evidence import KernelEvidence, Mark
+from sidecar.core.facts.change import Change
+from sidecar.core.facts.reasons import Reason
+from sidecar.core.facts.version import Reading, Version
 
 
 class Account(Protocol):

@@ -4,19 +4,14 @@
 else.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence
+from sidecar.core.facts.reasons import Reason
+from sidecar.core.facts.span import Span
 from sidecar.core.facts.value import Value
+from sidecar.core.facts.writer import Writer
 from sidecar.core.policy.rules import Permission
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.reasons import Reason
-    from sidecar.core.facts.span import Span
-    from sidecar.core.facts.writer import Writer
 
 
 class Absence(StrEnum):

@@ -1,13 +1,9 @@
 """The value that a verdict gets from the kernel log: who touched a file since a fence."""
 
-from __future__ import annotations
+from typing import Final
 
-from typing import TYPE_CHECKING, Final
-
+from sidecar.core.facts.process import Process
 from sidecar.core.facts.value import Value
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.process import Process
 
 
 class KernelEvidence(Value, frozen=True):

@@ -6,16 +6,11 @@ read after word of the fence came, with the kernel's queue emptied in between, w
 up to `LATE_NS` earlier may have been done after it, too. The first kind proves something, both kinds cast doubt.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence, Mark
 from sidecar.core.facts.process import Act, Process
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 LATE_NS: Final = 2 * 1_000_000_000
 """No word of a fence is under way for so long."""
@@ -28,7 +23,6 @@ class KernelLog:
     """Keeps the sightings: of each process and act at each file the latest one."""
 
     def __init__(self) -> None:
-        """The kernel is not listened to."""
         self._directories: dict[str, int] = {}
         self._seen: dict[str, dict[tuple[Process, Act], tuple[int, int]]] = {}
         self._past: dict[int, int] = {}

@@ -4,14 +4,10 @@ Records form a tree: each names its parent. The gateway goes on from the *tip*, 
 record appended in side mode leaves the tip where it was, and a ``leaf`` record (from 2026.7 on) moves it to its target.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from sidecar.core.facts.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 HEADER: Final = "session"
 LEAF: Final = "leaf"

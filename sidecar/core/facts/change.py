@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.value import Value, replace
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.facts.writer import Writer
+from sidecar.core.facts.writer import Writer
 
 
 class Operation(StrEnum):

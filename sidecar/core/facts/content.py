@@ -1,18 +1,15 @@
 """What a session file contains, without the text: ranges and digests."""
 
-from __future__ import annotations
-
 import hashlib
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.value import Value
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.fingerprint import Fingerprint
 
 EMPTY_SHA256: Final = hashlib.sha256(b"").hexdigest()
 
 
+@runtime_checkable
 class Content(Protocol):
     """The bytes of a file at one moment, reachable by digest only."""
 

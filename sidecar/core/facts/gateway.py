@@ -1,7 +1,5 @@
 """The process on the other end of a link."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from sidecar.core.facts.value import Value

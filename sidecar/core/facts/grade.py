@@ -1,7 +1,5 @@
 """How strong evidence is."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

@@ -1,7 +1,5 @@
 """Why custody became unknown: a closed set, so that no one has to read it out of a sentence."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

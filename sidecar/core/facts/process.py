@@ -1,7 +1,5 @@
 """A process that touched a file, as the kernel reported it."""
 
-from __future__ import annotations
-
 from enum import Enum
 
 from sidecar.core.facts.value import Value

@@ -7,12 +7,9 @@ name, a number, a label or an id, never text of a transcript (rule 7).
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from sidecar.core.facts.value import Value, replace
-
-if TYPE_CHECKING:
-    from typing import Self
 
 Parameter = str | int | tuple[str, ...]
 

@@ -1,7 +1,5 @@
 """A part of a transcript: what one writer added in it, or what nobody is known to have added."""
 
-from __future__ import annotations
-
 from sidecar.core.facts.value import Value
 
 

@@ -1,7 +1,5 @@
 """What the values of the core are made of."""
 
-from __future__ import annotations
-
 from msgspec import Struct
 from msgspec.structs import replace
 

@@ -4,8 +4,6 @@ Verdicts, policies and windows compare versions for equality, and hand versions 
 custody knows.
 """
 
-from __future__ import annotations
-
 from sidecar.core.facts.content import Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
 

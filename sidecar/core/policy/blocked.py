@@ -1,15 +1,10 @@
 """Why a recovery that the verdict allows is held back all the same."""
 
-from __future__ import annotations
-
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.value import Value
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.reasons import Reason
-    from sidecar.core.policy.budget import BudgetUse
+from sidecar.core.policy.budget import BudgetUse
 
 
 class BlockReason(StrEnum):

@@ -4,16 +4,12 @@ A recovery is counted when it is approved, once for each fence, whatever becomes
 that lies ahead (a clock was set back) counts until it has passed.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right, insort
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.core.facts.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 MAX_RECOVERIES: Final = 100_000
 """The largest number that a budget may have, and how many past recoveries are kept in mind."""
@@ -79,7 +75,6 @@ class Budget:
     """Keeps count of the recoveries."""
 
     def __init__(self, spent: Iterable[Spent] = ()) -> None:
-        """Begin with those of an earlier life."""
         self._all: list[int] = []
         self._by_session: dict[str, list[int]] = {}
         for item in sorted(spent, key=lambda s: s.at_ns):

@@ -1,20 +1,13 @@
 """What stands between a verdict that allows a recovery and the command: mode, pause, storm, budgets."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final
 
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.policy.blocked import Block, BlockReason, Pause
-from sidecar.core.policy.budget import Budget, BudgetUse, Scope
-from sidecar.core.policy.policy import Mode
+from sidecar.core.policy.budget import Budget, BudgetUse, Scope, Spent
+from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.policy.storm import Storm
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sidecar.core.policy.budget import Spent
-    from sidecar.core.policy.policy import Policy
 
 _HOLDS: Final = {Scope.SESSION: BlockReason.SESSION_BUDGET, Scope.GATEWAY: BlockReason.GATEWAY_BUDGET}
 _USED: Final = {Scope.SESSION: ReasonCode.SESSION_BUDGET_USED, Scope.GATEWAY: ReasonCode.GATEWAY_BUDGET_USED}

@@ -1,7 +1,5 @@
 """Patterns of names and paths, as policies write them."""
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 from typing import Final

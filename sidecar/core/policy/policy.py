@@ -4,22 +4,17 @@ A policy can only narrow what the evidence would allow: no rule lets a recovery 
 a foreign process is never a co-tenant (design: rule 1). Only a change without bytes may be left to programs by name.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import Value
 from sidecar.core.policy.budget import Limits
-from sidecar.core.policy.rules import DEFAULT_RULE, Permission, Ruling, decide
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.process import Process
-    from sidecar.core.policy.glob import Glob
-    from sidecar.core.policy.rules import AccessRequest, Rule
-    from sidecar.core.policy.storm import StormLimit
+from sidecar.core.policy.glob import Glob
+from sidecar.core.policy.rules import DEFAULT_RULE, AccessRequest, Permission, Rule, Ruling, decide
+from sidecar.core.policy.storm import StormLimit
 
 UNCHANGED_RULE: Final = "unchanged"
 """The name under which the part about changes without bytes decides."""

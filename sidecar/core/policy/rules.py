@@ -6,19 +6,14 @@ a bound, and the rules behind it are asked as well. So a rule that forbids never
 that permits never permits on a guess.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.value import Value
 from sidecar.core.facts.writer import Writer, WriterKind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sidecar.core.facts.grade import Grade
-    from sidecar.core.policy.glob import Glob
+from sidecar.core.policy.glob import Glob
 
 DEFAULT_RULE: Final = "default"
 """The name under which the policy's default decides."""

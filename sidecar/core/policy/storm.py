@@ -4,8 +4,6 @@ A storm begins when so many session files met a change in their windows within a
 last moment at which that was true. While it lasts nothing is recovered, and one person is told, once.
 """
 
-from __future__ import annotations
-
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import Value
 
@@ -28,7 +26,6 @@ class Storm:
     """Watches for one. The last one ends, or ended, at ``until_ns``; 0 when there was none."""
 
     def __init__(self) -> None:
-        """Calm."""
         self._met: dict[str, int] = {}
         self.until_ns = 0
         self._told = True

@@ -1,17 +1,11 @@
 """What is known of a file when its window opens, told as the events that lead there: a recording begins with them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from sidecar.core import events as ev
+from sidecar.core.custody.kernel_log import KernelLog
+from sidecar.core.engine import Engine
 from sidecar.core.facts.gateway import Gateway
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sidecar.core.custody.kernel_log import KernelLog
-    from sidecar.core.engine import Engine
 
 
 def preamble(engine: Engine, file: str, at_ns: int) -> Iterator[ev.Event]:

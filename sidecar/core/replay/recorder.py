@@ -1,19 +1,15 @@
 """Every event passes through here to the engine; kept for each open window, so that its incident can be replayed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.core import events as ev
 from sidecar.core.decisions import Decision, KeepRecording, SaveIncident
+from sidecar.core.engine import Engine
+from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.replay.preamble import preamble
 from sidecar.core.replay.recording import MAX_DIGESTS, MAX_EVENTS, Looked, Recording, digests_of, listening, sealed
-
-if TYPE_CHECKING:
-    from sidecar.core.engine import Engine
-    from sidecar.core.policy.policy import Mode, Policy
-    from sidecar.core.verdict.incident import Incident
+from sidecar.core.verdict.incident import Incident
 
 _OPENING: Final = (ev.FenceSet, ev.VerdictAsked, ev.LockTimedOut, ev.TurnTripped)
 _OF_WINDOW: Final = (
@@ -65,7 +61,6 @@ class Recorder:
     """Hands every event on to the engine, and adds `KeepRecording` to its decisions where a window has ended."""
 
     def __init__(self, engine: Engine) -> None:
-        """No window is open."""
         self._engine = engine
         self._tapes: dict[str, _Tape] = {}
         self._heard: ev.KernelDrained | None = None

@@ -5,19 +5,15 @@ opened (told as events, too), and from what happened in it. Of a file that was r
 the core asked for.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import field
 
 from sidecar.core import events as ev
 from sidecar.core.errors import SidecarError
+from sidecar.core.facts.content import Content, Snapshot
 from sidecar.core.facts.value import Value, replace
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.content import Content, Snapshot
-    from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.policy.policy import Mode, Policy
 
 MAX_EVENTS: Final = 2000
 """Events of a window that are kept; one with more can't be replayed."""
@@ -33,7 +29,6 @@ class NotRecordedError(SidecarError):
     """The core asks for a digest that it did not ask for when the recording was made: it judges otherwise now."""
 
     def __init__(self, offset: int, length: int) -> None:
-        """Name the range."""
         super().__init__(f"bytes {offset}..{offset + length} are asked for, and their digest is not on record")
 
 
@@ -64,7 +59,6 @@ class HeardContent:
     """Content that remembers what it was asked."""
 
     def __init__(self, content: Content) -> None:
-        """Nothing was asked yet."""
         self._content = content
         self._digests: dict[str, str] = {}
 

@@ -1,18 +1,13 @@
 """Judge a recorded window again, and say what differs."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.core.decisions import SaveIncident
 from sidecar.core.engine import Engine
 from sidecar.core.facts.value import Value
 from sidecar.core.policy.blocked import BlockReason
-from sidecar.core.verdict.incident import Subject
-
-if TYPE_CHECKING:
-    from sidecar.core.replay.recording import Recording
-    from sidecar.core.verdict.incident import Incident
+from sidecar.core.replay.recording import Recording
+from sidecar.core.verdict.incident import Incident, Subject
 
 _ELSEWHERE: Final = frozenset({BlockReason.STORM, BlockReason.SESSION_BUDGET, BlockReason.GATEWAY_BUDGET})
 """What was spent before, or happened in other sessions, has held the recovery back; a window alone can't tell."""

@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sidecar.core.facts.gateway import Gateway, Run
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.process import Process
+from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.value import Value, replace
+from sidecar.core.facts.version import Version
 from sidecar.core.policy.blocked import BlockReason
+from sidecar.core.policy.budget import BudgetUse
 from sidecar.core.policy.policy import Mode
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.gateway import Gateway, Run
-    from sidecar.core.facts.grade import Grade
-    from sidecar.core.facts.process import Process
-    from sidecar.core.facts.reasons import Reason
-    from sidecar.core.facts.version import Version
-    from sidecar.core.policy.budget import BudgetUse
-    from sidecar.core.verdict.judge import Verdict
+from sidecar.core.verdict.judge import Verdict
 
 NS_PER_SECOND: Final = 1_000_000_000
 

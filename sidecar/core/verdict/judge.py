@@ -1,25 +1,18 @@
 """What a change of a fenced session file is, and whether the fence may be moved across it."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from sidecar.core.custody.finding import Absence
+from sidecar.core.custody.finding import Absence, Finding, Share
+from sidecar.core.custody.kernel_evidence import KernelEvidence
 from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.span import Span
 from sidecar.core.facts.value import Value, replace
-from sidecar.core.policy.policy import UNCHANGED_RULE
+from sidecar.core.policy.policy import UNCHANGED_RULE, Policy
 from sidecar.core.policy.rules import DEFAULT_RULE, NEVER_RULE, AccessRequest, Permission, Ruling
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from sidecar.core.custody.finding import Finding, Share
-    from sidecar.core.custody.kernel_evidence import KernelEvidence
-    from sidecar.core.facts.process import Process
-    from sidecar.core.facts.span import Span
-    from sidecar.core.policy.policy import Policy
 
 _MAX_NAMED: Final = 4
 """Processes or ranges that a reason names."""

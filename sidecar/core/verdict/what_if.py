@@ -4,24 +4,17 @@ Only what the incident has on record is looked at; the bytes are not judged agai
 anything.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import Value
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.blocked import BlockReason
-from sidecar.core.policy.rules import AccessRequest, Permission
-from sidecar.core.verdict.incident import Outcome
+from sidecar.core.policy.policy import Policy
+from sidecar.core.policy.rules import AccessRequest, Permission, Ruling
+from sidecar.core.verdict.incident import Incident, Outcome, WriterShare
 from sidecar.core.verdict.judge import Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sidecar.core.policy.policy import Policy
-    from sidecar.core.policy.rules import Ruling
-    from sidecar.core.verdict.incident import Incident, WriterShare
 
 _GIVEN: Final = frozenset({Outcome.APPROVED, Outcome.APPLIED, Outcome.EFFECTIVE, Outcome.INEFFECTIVE})
 _LIFTS: Final = {

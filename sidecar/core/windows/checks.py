@@ -1,27 +1,22 @@
 """Handles each question, reading, stopped turn and history check: judges it, and decides what follows."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sidecar.core.custody.account import Account
 from sidecar.core.decisions import Decision, Refuse, SaveIncident
+from sidecar.core.events import CommandWithheld, LineageChecked, RecoveryApplied, TurnTripped, VerdictAsked
 from sidecar.core.facts.change import Operation
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
+from sidecar.core.facts.version import Reading
 from sidecar.core.outcomes import RecoveryAnswered, WindowSettled
 from sidecar.core.verdict.incident import Outcome, Subject
 from sidecar.core.verdict.judge import Evidence, Judgement, Verdict, judge
-from sidecar.core.windows.decide import UNHEARD, due, heard_ns, saved, withdraw
-
-if TYPE_CHECKING:
-    from sidecar.core.custody.account import Account
-    from sidecar.core.events import CommandWithheld, LineageChecked, RecoveryApplied, TurnTripped, VerdictAsked
-    from sidecar.core.facts.version import Reading
-    from sidecar.core.windows.decide import Decider
-    from sidecar.core.windows.late_answers import LateAnswers
-    from sidecar.core.windows.registry import Registry
-    from sidecar.core.windows.window import Window
+from sidecar.core.windows.decide import UNHEARD, Decider, due, heard_ns, saved, withdraw
+from sidecar.core.windows.late_answers import LateAnswers
+from sidecar.core.windows.registry import Registry
+from sidecar.core.windows.window import Window
 
 _NS_PER_MS: Final = 1_000_000
 _MAX_NAMED: Final = 4

@@ -1,29 +1,23 @@
 """Applies policy and gate to a judgement, and builds the decisions: approve, refuse, withhold, save with its pages."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final
 
 from sidecar.core.decisions import Approve, Decision, SaveIncident, Withdraw
+from sidecar.core.events import LockTimedOut, PauseChanged, PolicyChanged, TurnTripped, VerdictAsked
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
+from sidecar.core.facts.version import Reading, Version
 from sidecar.core.policy.blocked import Block, BlockReason
+from sidecar.core.policy.budget import Spent
 from sidecar.core.policy.gate import RecoveryGate
-from sidecar.core.verdict.incident import Outcome, Subject
+from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.verdict.incident import Incident, Outcome, Subject
 from sidecar.core.verdict.judge import Evidence, Judgement, Verdict, judge
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sidecar.core.events import LockTimedOut, PauseChanged, PolicyChanged, TurnTripped, VerdictAsked
-    from sidecar.core.facts.version import Reading, Version
-    from sidecar.core.policy.budget import Spent
-    from sidecar.core.policy.policy import Mode, Policy
-    from sidecar.core.verdict.incident import Incident
-    from sidecar.core.windows.record import Record
-    from sidecar.core.windows.registry import Registry
-    from sidecar.core.windows.window import Window
+from sidecar.core.windows.record import Record
+from sidecar.core.windows.registry import Registry
+from sidecar.core.windows.window import Window
 
 UNHEARD: Final = Reason(ReasonCode.PROCESS_UNHEARD)
 

@@ -4,23 +4,17 @@ A gateway waits 250 ms. It says so when it stops waiting, ahead of all that it t
 more when the answer comes after all.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sidecar.core.decisions import Decision
+from sidecar.core.events import AnswerLate, SidecarHalted
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.verdict.incident import NS_PER_SECOND, Outcome
-from sidecar.core.windows.decide import saved, withdraw
-from sidecar.core.windows.window import LateAnswer
-
-if TYPE_CHECKING:
-    from sidecar.core.decisions import Decision
-    from sidecar.core.events import AnswerLate, SidecarHalted
-    from sidecar.core.windows.decide import Decider
-    from sidecar.core.windows.lost_turns import LostTurns
-    from sidecar.core.windows.registry import Registry
-    from sidecar.core.windows.window import Window
+from sidecar.core.windows.decide import Decider, saved, withdraw
+from sidecar.core.windows.lost_turns import LostTurns
+from sidecar.core.windows.registry import Registry
+from sidecar.core.windows.window import LateAnswer, Window
 
 CAUSE_NS: Final = NS_PER_SECOND
 """A halt that ended so short a time before the sidecar heard that nobody waits is the cause of it."""

@@ -1,18 +1,12 @@
 """Link opened and link lost: updates the registry, ends windows, gives up calls under way."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from sidecar.core.decisions import Decision, SaveIncident
+from sidecar.core.events import LinkLost, LinkOpened
 from sidecar.core.facts.gateway import Role
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.outcomes import Ending
-
-if TYPE_CHECKING:
-    from sidecar.core.events import LinkLost, LinkOpened
-    from sidecar.core.windows.registry import Registry
+from sidecar.core.windows.registry import Registry
 
 
 def link_opened(registry: Registry, event: LinkOpened) -> None:

@@ -4,21 +4,15 @@ The one table of this. Timeouts of the lock, incidents, changes without the prel
 of recordings ask it.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
+from collections.abc import Container
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from sidecar.core.events import LockFileGone, LockFileSeen, LockTaken
+from sidecar.core.events import LockFileGone, LockFileSeen, LockReleased, LockTaken
 from sidecar.core.facts.value import Value, replace
+from sidecar.core.facts.writer import Writer
 from sidecar.core.outcomes import Ending, HoldEnded
-
-if TYPE_CHECKING:
-    from collections.abc import Container
-
-    from sidecar.core.events import LockReleased
-    from sidecar.core.facts.writer import Writer
 
 MAX_LOCKS: Final = 4_096
 MAX_HOLDS: Final = 16
@@ -74,7 +68,6 @@ class LockTable:
     """The holds of each file, in the order of their reports. Bounded: the oldest are forgotten."""
 
     def __init__(self) -> None:
-        """No lock is known to be held."""
         self._locks: OrderedDict[str, _Lock] = OrderedDict()
 
     def taken(self, event: LockTaken) -> None:

@@ -1,24 +1,19 @@
 """A run that does not get the session lock in time: whether it may wait on, and what comes of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.core.decisions import AnswerWait, Decision, SaveIncident
+from sidecar.core.events import LockTimedOut, LockWaitEnded
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
 from sidecar.core.outcomes import LockTimeout, LockTimeoutSettled
 from sidecar.core.policy.rules import AccessRequest, Permission
 from sidecar.core.verdict.incident import Outcome
-from sidecar.core.windows.decide import UNHEARD, heard_ns, saved
-
-if TYPE_CHECKING:
-    from sidecar.core.events import LockTimedOut, LockWaitEnded
-    from sidecar.core.windows.decide import Decider
-    from sidecar.core.windows.late_answers import LateAnswers
-    from sidecar.core.windows.registry import Registry
-    from sidecar.core.windows.window import Window
+from sidecar.core.windows.decide import UNHEARD, Decider, heard_ns, saved
+from sidecar.core.windows.late_answers import LateAnswers
+from sidecar.core.windows.registry import Registry
+from sidecar.core.windows.window import Window
 
 _NS_PER_SECOND: Final = 1_000_000_000
 

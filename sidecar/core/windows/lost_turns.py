@@ -1,17 +1,12 @@
 """Adds to the incident of a lost turn what the gateway logs after the turn's window has closed."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final
 
 from sidecar.core.decisions import Decision, SaveIncident
+from sidecar.core.events import GatewayLogged
 from sidecar.core.facts.value import replace
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sidecar.core.events import GatewayLogged
-    from sidecar.core.windows.window import Window
+from sidecar.core.windows.window import Window
 
 MAX_WINDOWS: Final = 256
 
@@ -26,7 +21,6 @@ class LostTurns:
     """Windows whose turn was lost a short while ago."""
 
     def __init__(self) -> None:
-        """No turn was lost."""
         self._windows: list[Window] = []
         self._said: set[tuple[str, str]] = set()
         """Incidents, and what was said of them: two lanes of the gateway say the same."""

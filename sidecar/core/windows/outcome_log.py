@@ -1,25 +1,19 @@
 """Emits the outcomes of each event, each once."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.core import outcomes as out
-from sidecar.core.decisions import AnswerWait, Approve, Refuse, SaveIncident
+from sidecar.core.decisions import AnswerWait, Approve, Decision, Refuse, SaveIncident
 from sidecar.core.facts.bounded import Bounded
+from sidecar.core.facts.change import Change
+from sidecar.core.facts.grade import Grade
 from sidecar.core.policy.blocked import BlockReason
+from sidecar.core.verdict.incident import Incident, Outcome
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.takeovers import Takeovers
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from sidecar.core.decisions import Decision
-    from sidecar.core.facts.change import Change
-    from sidecar.core.facts.grade import Grade
-    from sidecar.core.verdict.incident import Incident, Outcome
-    from sidecar.core.windows.window import Window
+from sidecar.core.windows.window import Window
 
 MAX_REMEMBERED: Final = 4_096
 """Incidents and lost turns of which it is remembered what has been said."""
@@ -42,7 +36,6 @@ class OutcomeLog:
     """Collects the outcomes of one event at a time."""
 
     def __init__(self) -> None:
-        """Nothing has been said."""
         self.made: list[out.AnyOutcome] = []
         self._incidents: Bounded[str, _Said] = Bounded(MAX_REMEMBERED)
         self._lost: Bounded[str, bool] = Bounded(MAX_REMEMBERED)

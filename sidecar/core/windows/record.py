@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.span import Span
 from sidecar.core.facts.value import replace
-from sidecar.core.policy.blocked import BlockReason
+from sidecar.core.facts.version import Version
+from sidecar.core.policy.blocked import Block, BlockReason
+from sidecar.core.policy.policy import Mode
 from sidecar.core.policy.rules import Permission
 from sidecar.core.verdict.incident import (
     TAKEN_IN,
@@ -17,20 +20,13 @@ from sidecar.core.verdict.incident import (
     Moment,
     Outcome,
     Recovery,
+    Subject,
     UnexplainedRange,
     WriterShare,
     incident_id,
 )
-from sidecar.core.verdict.judge import Verdict
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.gateway import Gateway, Run
-    from sidecar.core.facts.version import Version
-    from sidecar.core.policy.blocked import Block
-    from sidecar.core.policy.policy import Mode
-    from sidecar.core.verdict.incident import Subject
-    from sidecar.core.verdict.judge import Judgement, Ruled
-    from sidecar.core.windows.lock_table import ForeignHold
+from sidecar.core.verdict.judge import Judgement, Ruled, Verdict
+from sidecar.core.windows.lock_table import ForeignHold
 
 MAX_MOMENTS: Final = 400
 """Lines of a timeline that are kept; when there are more, the oldest after the first few go."""

@@ -1,28 +1,23 @@
 """The lists that the rest asks: linked processes, ledgers, open windows, lock table, kernel log."""
 
-from __future__ import annotations
+from collections.abc import Iterable
+from typing import Final
 
-from typing import TYPE_CHECKING, Final
-
+from sidecar.core.custody.account import Account, Accounts
+from sidecar.core.custody.kernel_evidence import KernelEvidence
 from sidecar.core.custody.kernel_log import KernelLog
 from sidecar.core.decisions import CheckLineage
+from sidecar.core.facts.change import Change
 from sidecar.core.facts.gateway import Gateway
+from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.outcomes import CustodyLost
+from sidecar.core.questions import AtFence
 from sidecar.core.windows.lock_table import LockTable
 from sidecar.core.windows.outcome_log import OutcomeLog
 from sidecar.core.windows.window import Window
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sidecar.core.custody.account import Account, Accounts
-    from sidecar.core.custody.kernel_evidence import KernelEvidence
-    from sidecar.core.facts.change import Change
-    from sidecar.core.facts.loss import Loss
-    from sidecar.core.facts.process import Process
-    from sidecar.core.questions import AtFence
 
 _NOT_SEEN: Final = Reason(ReasonCode.FENCE_NOT_SEEN)
 
@@ -39,7 +34,6 @@ class Registry:
     """
 
     def __init__(self, accounts: Accounts) -> None:
-        """Nothing is known but these accounts."""
         self.accounts = accounts
         self.gateways: dict[str, Gateway] = {}
         self.windows: dict[str, Window] = {}

@@ -1,7 +1,5 @@
 """Takeovers that a gateway reported: the trip of a fence and two lines of the log are one event."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from sidecar.core.facts.bounded import Bounded
@@ -17,7 +15,6 @@ class Takeovers:
     """Tells new takeovers from those that were reported before."""
 
     def __init__(self) -> None:
-        """None was reported."""
         self._runs: Bounded[tuple[str, str], int] = Bounded(MAX_REMEMBERED)
         self._unclaimed: Bounded[str, int] = Bounded(MAX_REMEMBERED)
         """Files that only the log has named: the fence's word for it may still come."""

@@ -1,13 +1,9 @@
 """Which outcomes of an open window were emitted already."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sidecar.core.facts.change import Change
-    from sidecar.core.verdict.judge import Verdict
+from sidecar.core.facts.change import Change
+from sidecar.core.verdict.judge import Verdict
 
 
 @dataclass(slots=True)

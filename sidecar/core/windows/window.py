@@ -1,21 +1,17 @@
 """One fence of one run, from its setting until the run is done with it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sidecar.core.custody.account import Account
+from sidecar.core.facts.change import Change
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import Value
+from sidecar.core.facts.version import Version
+from sidecar.core.verdict.incident import Incident
 from sidecar.core.windows.life import Approval, Behind, Custody, State, Step
 from sidecar.core.windows.record import Record
 from sidecar.core.windows.tally import Tally
-
-if TYPE_CHECKING:
-    from sidecar.core.custody.account import Account
-    from sidecar.core.facts.change import Change
-    from sidecar.core.facts.version import Version
-    from sidecar.core.verdict.incident import Incident
 
 NOT_READ: Final = Reason(ReasonCode.FENCE_CONTENT_UNKNOWN)
 

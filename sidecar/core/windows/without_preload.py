@@ -5,26 +5,21 @@ changes of one file until it has been quiet for a while. Such an incident is nev
 is never paged, and names the process that held the lock.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.core.decisions import Decision, SaveIncident
+from sidecar.core.events import FingerprintChanged
 from sidecar.core.facts.gateway import Adapter, Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import WriterKind
+from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Incident, Moment, Outcome, Recovery, WriterShare, incident_id
 from sidecar.core.verdict.judge import Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sidecar.core.events import FingerprintChanged
-    from sidecar.core.policy.policy import Mode
-    from sidecar.core.windows.lock_table import ForeignHold, LockTable
+from sidecar.core.windows.lock_table import ForeignHold, LockTable
 
 QUIET_NS: Final = 120 * 1_000_000_000
 """A file that has been left alone for so long starts a new incident with its next change."""

@@ -6,25 +6,20 @@ well. What windows ask of it is `sidecar.core.custody.account.Account`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Container
 
 from sidecar.core.custody.files.chain import graded
 from sidecar.core.custody.files.examine import examine
 from sidecar.core.custody.files.manifest import Manifest
 from sidecar.core.custody.files.ordering import laid_out
 from sidecar.core.custody.files.projection import chained, project
-from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE
+from sidecar.core.custody.finding import Finding
+from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence, Mark
 from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.content import Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.value import Value, replace
-
-if TYPE_CHECKING:
-    from collections.abc import Container
-
-    from sidecar.core.custody.finding import Finding
-    from sidecar.core.custody.kernel_evidence import KernelEvidence, Mark
-    from sidecar.core.facts.content import Snapshot
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.facts.reasons import Reason
 
 
 class FileAccount(Value, frozen=True):

@@ -1,24 +1,17 @@
 """The custody report of a file, for people and for the store: who wrote which bytes, when, and how that is known."""
 
-from __future__ import annotations
+from collections.abc import Iterable, Sequence
+from typing import Final
 
-from typing import TYPE_CHECKING, Final
-
-from sidecar.core.custody.files.explain import explain
+from sidecar.core.custody.files.explain import Explanation, explain
 from sidecar.core.custody.files.manifest import Manifest, Segment
-from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE
+from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence
+from sidecar.core.facts.change import Change
+from sidecar.core.facts.content import Content, Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.span import Span
 from sidecar.core.facts.value import Value, replace
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from sidecar.core.custody.files.explain import Explanation
-    from sidecar.core.custody.kernel_evidence import KernelEvidence
-    from sidecar.core.facts.change import Change
-    from sidecar.core.facts.content import Content, Snapshot
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.facts.reasons import Reason
 
 MAX_GAPS: Final = 50
 """Gaps that are kept of one file, the newest."""

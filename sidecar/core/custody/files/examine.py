@@ -1,27 +1,21 @@
 """Compares a session file with its account, and gives the finding that a verdict is made of."""
 
-from __future__ import annotations
+from collections.abc import Iterable
 
-from typing import TYPE_CHECKING
-
+from sidecar.core.custody.account import Account
 from sidecar.core.custody.files.explain import explain
 from sidecar.core.custody.files.lost_writes import overwritten
+from sidecar.core.custody.files.manifest import Manifest
 from sidecar.core.custody.files.projection import seen_through
 from sidecar.core.custody.finding import Absence, Finding, Share
+from sidecar.core.custody.kernel_evidence import KernelEvidence
 from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.content import Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
+from sidecar.core.facts.writer import Writer
 from sidecar.core.policy.rules import Permission
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sidecar.core.custody.account import Account
-    from sidecar.core.custody.files.manifest import Manifest
-    from sidecar.core.custody.kernel_evidence import KernelEvidence
-    from sidecar.core.facts.content import Snapshot
-    from sidecar.core.facts.writer import Writer
 
 
 def examine(

@@ -11,25 +11,19 @@ A rewrite needs more than its own digest: its writer may have read a stranger's 
 to the last replacement of old bytes.
 """
 
-from __future__ import annotations
-
 from collections import deque
+from collections.abc import Sequence
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sidecar.core.custody.files.manifest import Manifest
 from sidecar.core.custody.files.projection import REPLACING, project, step
 from sidecar.core.custody.finding import Share
 from sidecar.core.facts.change import Change, Operation
-from sidecar.core.facts.content import EMPTY_SHA256
+from sidecar.core.facts.content import EMPTY_SHA256, Content
 from sidecar.core.facts.span import Span
 from sidecar.core.facts.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sidecar.core.custody.files.manifest import Manifest
-    from sidecar.core.facts.content import Content
-    from sidecar.core.facts.writer import Writer
+from sidecar.core.facts.writer import Writer
 
 _MAX_OVERLAP: Final = 64
 """How many reported writes the walk considers at one position; a bound on work, far above what a gateway overlaps."""

@@ -1,27 +1,21 @@
 """One account for each session file, carried from fence to fence, and who wrote the file before."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.core.custody.files.account import FileAccount
 from sidecar.core.custody.files.chain import Gap, KeptChain, closed, graded, widened
 from sidecar.core.custody.files.explain import explain
 from sidecar.core.custody.files.manifest import Manifest
 from sidecar.core.custody.files.projection import project
-from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE
+from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence, Mark
+from sidecar.core.facts.change import Change
+from sidecar.core.facts.content import Snapshot
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.span import Span
 from sidecar.core.facts.value import replace
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sidecar.core.custody.kernel_evidence import KernelEvidence, Mark
-    from sidecar.core.facts.change import Change
-    from sidecar.core.facts.content import Snapshot
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.facts.span import Span
 
 CALL_NS: Final = 60 * 1_000_000_000
 """No call takes so long."""

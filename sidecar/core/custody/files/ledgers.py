@@ -1,18 +1,13 @@
 """The running accounts of all session files."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Container, Sequence
+from typing import Final
 
 from sidecar.core.custody.files.account import FileAccount
 from sidecar.core.custody.files.ledger import Ledger
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
-
-    from sidecar.core.facts.change import Change
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.core.facts.reasons import Reason
+from sidecar.core.facts.change import Change
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.reasons import Reason
 
 IDLE_NS: Final = 6 * 3600 * 1_000_000_000
 """The account of a file that no one has spoken of for so long is put away; its chain was kept."""

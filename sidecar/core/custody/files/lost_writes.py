@@ -1,18 +1,13 @@
 """Whether what co-tenants wrote since the fence is still there (rule 3)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 from sidecar.core.custody.files.projection import REPLACING
 from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.content import Content
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.writer import WriterKind
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sidecar.core.facts.content import Content
 
 _SHORTENING: Final = frozenset({WriterKind.COMPACTION, WriterKind.TRUNCATION})
 """The gateway's own ways to leave records out: that is what they are for."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
+from sidecar.core.facts.change import Change
+from sidecar.core.facts.content import Content
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.span import Span
 from sidecar.core.facts.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sidecar.core.facts.change import Change
-    from sidecar.core.facts.content import Content
-    from sidecar.core.facts.writer import Writer
+from sidecar.core.facts.writer import Writer
 
 BLOCK_BYTES: Final = 4096
 """Granularity of a baseline: how exactly a rewrite of old bytes can be located."""

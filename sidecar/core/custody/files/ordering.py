@@ -6,16 +6,10 @@ single call, nothing is proven of what a stranger did meanwhile: what comes out 
 else wrote, and a verdict reads all of it.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from sidecar.core.facts.change import Change, Operation
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.fingerprint import Fingerprint
 
 
 def laid_out(start: Fingerprint, changes: Sequence[Change], end: Fingerprint) -> list[Change] | None:

@@ -1,17 +1,12 @@
 """What the reports alone say of a file, without a look at it."""
 
-from __future__ import annotations
-
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 from sidecar.core.custody.files.manifest import Manifest
 from sidecar.core.facts.change import Change, Operation
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.fingerprint import Fingerprint
 
 REPLACING: Final = frozenset({Operation.REWRITE, Operation.TRUNCATE, Operation.REMOVE})
 """Operations that do away with old bytes."""
