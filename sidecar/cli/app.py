@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from sidecar.cli.doctor import examine, print_finding
 from sidecar.cli.explain import print_story
 from sidecar.cli.hook import Hook, HookFormat, preload_path
 from sidecar.cli.listing import kept, print_listing
-from sidecar.cli.output import print_json, print_note, print_raw
+from sidecar.cli.output import print_json, print_note, print_raw, show
 from sidecar.cli.pausing import pause as pause_recovery
 from sidecar.cli.pausing import resume as resume_recovery
 from sidecar.cli.policy import policy_app
@@ -42,8 +43,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(hooks_commands.app, name="hooks")
-
-
 app.add_typer(policy_app, name="policy")
 
 
@@ -109,10 +108,8 @@ def hook(
     settings = resolve(Flags(state_dir=state_dir, socket=socket, config=config), os.environ)
     made = Hook(preload_path(), settings)
     text = made.text(form)
-    if as_json:
-        print_json({"path": str(made.preload), "node_option": made.node_option, "format": form.value, "text": text})
-    else:
-        print_raw(text)
+    body = {"path": str(made.preload), "node_option": made.node_option, "format": form.value, "text": text}
+    show(body, partial(print_raw, text), as_json=as_json)
     return 0
 
 
@@ -129,10 +126,8 @@ def status(
     Exit code 1 when there is something to mend, or none runs.
     """
     answer = ask(options.settings_for_reading(state_dir, data_dir, config))
-    if as_json:
-        print_json({"running": answer.running, "problems": list(answer.problems)} | answer.status)
-    else:
-        print_report(answer)
+    body = {"running": answer.running, "problems": list(answer.problems)} | answer.status
+    show(body, partial(print_report, answer), as_json=as_json)
     return 1 if answer.problems else 0
 
 
@@ -162,12 +157,7 @@ def incidents(
         # A sidecar that has not run yet has no incidents, and that is no failure. A wrong directory looks the same.
         print_note(f"openclaw-sidecar: {error}")
         found = []
-    if as_json:
-        print_json({"incidents": [incident_json(stored) for stored in found]})
-    elif found:
-        print_listing(found)
-    else:
-        print_note("no incidents")
+    show({"incidents": [incident_json(stored) for stored in found]}, partial(print_listing, found), as_json=as_json)
     return 0
 
 
@@ -186,10 +176,7 @@ def explain(
     """
     settings = options.settings_for_reading(state_dir, data_dir, config)
     stored = kept(settings, incident_id)
-    if as_json:
-        print_json(incident_json(stored))
-    else:
-        print_story(stored)
+    show(incident_json(stored), partial(print_story, stored), as_json=as_json)
     return 0
 
 
@@ -224,10 +211,7 @@ def replay(*, file: options.ExportedFile, as_json: options.Json = False) -> int:
     Exit code 1 when the verdict or what followed from it differs; 2 when the file is no exported incident.
     """
     body = replay_file(Path(file))
-    if as_json:
-        print_json(body)
-    else:
-        print_replay(body)
+    show(body, partial(print_replay, body), as_json=as_json)
     return 0 if body["same"] else 1
 
 
@@ -245,10 +229,7 @@ def custody(
     Each range with its writer, time, digest and grade of evidence. With the sidecar down: what the last one kept.
     """
     body = custody_of(options.settings_for_reading(state_dir, data_dir, config), session)
-    if as_json:
-        print_json(body)
-    else:
-        print_custody(body)
+    show(body, partial(print_custody, body), as_json=as_json)
     return 0
 
 
@@ -266,10 +247,8 @@ def verify(
     Exit code 1 when it differs, with the offset, or could not be read; 2 when no session file has that name.
     """
     body = custody_of(options.settings_for_reading(state_dir, data_dir, config), session)
-    if as_json:
-        print_json({name: value for name, value in body.items() if name != "ranges"})
-    else:
-        print_verified(body)
+    without_ranges = {name: value for name, value in body.items() if name != "ranges"}
+    show(without_ranges, partial(print_verified, body), as_json=as_json)
     return 0 if body["verified"]["same"] else 1
 
 

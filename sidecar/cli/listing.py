@@ -43,6 +43,9 @@ def kept(settings: Settings, incident_id: str) -> StoredIncident:
 
 def print_listing(found: Sequence[StoredIncident]) -> None:
     """One line for each incident; its id tells when it was, to the second, in UTC."""
+    if not found:
+        print_note("no incidents")
+        return
     print_rows([_HEADINGS, *(_row(stored) for stored in found)], indent=0)
 
 

@@ -13,49 +13,45 @@ from sidecar.config.resolve import Flags, resolve
 from sidecar.core.verdict.judge import Verdict
 
 if TYPE_CHECKING:
+    from typer.models import OptionInfo
+
     from sidecar.config.settings import Settings
+
+
+def _option(metavar: str, text: str, *names: str) -> OptionInfo:
+    """An option whose default is told in its text, if at all."""
+    option: OptionInfo = typer.Option(*names, metavar=metavar, show_default=False, help=text)
+    return option
+
 
 StateDir = Annotated[
     str | None,
-    typer.Option(
-        metavar="DIR",
-        show_default=False,
-        help="OpenClaw's state directory. [env: OPENCLAW_SIDECAR_STATE_DIR, OPENCLAW_STATE_DIR; default: ~/.openclaw]",
+    _option(
+        "DIR", "OpenClaw's state directory. [env: OPENCLAW_SIDECAR_STATE_DIR, OPENCLAW_STATE_DIR; default: ~/.openclaw]"
     ),
 ]
 DataDir = Annotated[
     str | None,
-    typer.Option(
-        metavar="DIR",
-        show_default=False,
-        help="The sidecar's own directory. [env: OPENCLAW_SIDECAR_DATA_DIR; default: one for each state directory"
+    _option(
+        "DIR",
+        "The sidecar's own directory. [env: OPENCLAW_SIDECAR_DATA_DIR; default: one for each state directory"
         " below ~/.local/state/openclaw-sidecar]",
     ),
 ]
 Socket = Annotated[
     str | None,
-    typer.Option(
-        metavar="PATH",
-        show_default=False,
-        help="Unix socket on which gateways link. [env: OPENCLAW_SIDECAR_SOCKET; default: openclaw-sidecar.sock in the"
+    _option(
+        "PATH",
+        "Unix socket on which gateways link. [env: OPENCLAW_SIDECAR_SOCKET; default: openclaw-sidecar.sock in the"
         " state directory]",
     ),
 ]
-Config = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        show_default=False,
-        help="TOML file with any of these settings. [env: OPENCLAW_SIDECAR_CONFIG]",
-    ),
-]
+Config = Annotated[str | None, _option("FILE", "TOML file with any of these settings. [env: OPENCLAW_SIDECAR_CONFIG]")]
 Http = Annotated[
     str | None,
-    typer.Option(
-        metavar="HOST:PORT",
-        show_default=False,
-        help="Where the API listens; port 0 for any that is free. [env: OPENCLAW_SIDECAR_HTTP; default:"
-        " 127.0.0.1:9464]",
+    _option(
+        "HOST:PORT",
+        "Where the API listens; port 0 for any that is free. [env: OPENCLAW_SIDECAR_HTTP; default: 127.0.0.1:9464]",
     ),
 ]
 Observe = Annotated[
@@ -63,40 +59,28 @@ Observe = Annotated[
 ]
 Notify = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="URL",
-        show_default=False,
-        help="Apprise URL that is paged; may be repeated. [env: OPENCLAW_SIDECAR_NOTIFY, parted by spaces]",
-    ),
+    _option("URL", "Apprise URL that is paged; may be repeated. [env: OPENCLAW_SIDECAR_NOTIFY, parted by spaces]"),
 ]
 WhoWrote = Annotated[
     str | None,
-    typer.Option(
-        "--who",
-        metavar="reports|kernel",
-        show_default=False,
-        help="Where it is known from who wrote: the gateways' reports, or these and the kernel (fanotify; needs"
+    _option(
+        "reports|kernel",
+        "Where it is known from who wrote: the gateways' reports, or these and the kernel (fanotify; needs"
         " CAP_SYS_ADMIN). [env: OPENCLAW_SIDECAR_WHO; default: reports]",
+        "--who",
     ),
 ]
 Policy = Annotated[
     str | None,
-    typer.Option(
-        metavar="FILE",
-        show_default=False,
-        help="TOML file with the policy, see docs/policy.md. [env: OPENCLAW_SIDECAR_POLICY; default: the built-in one]",
+    _option(
+        "FILE",
+        "TOML file with the policy, see docs/policy.md. [env: OPENCLAW_SIDECAR_POLICY; default: the built-in one]",
     ),
 ]
 SimulateLoss = Annotated[str | None, typer.Option("--simulate-loss", metavar="SHARE", hidden=True)]
 Format = Annotated[HookFormat, typer.Option("--format", help="Where the gateway runs.")]
-Session = Annotated[
-    str | None,
-    typer.Option(metavar="S", show_default=False, help="A session file's path or name, or a session key."),
-]
-Since = Annotated[
-    str | None,
-    typer.Option(metavar="T", show_default=False, help="A duration up to now such as 2h, or an ISO 8601 time."),
-]
+Session = Annotated[str | None, _option("S", "A session file's path or name, or a session key.")]
+Since = Annotated[str | None, _option("T", "A duration up to now such as 2h, or an ISO 8601 time.")]
 OneVerdict = Annotated[Verdict | None, typer.Option(show_default=False, help="Only incidents with this verdict.")]
 Limit = Annotated[int, typer.Option(min=1, metavar="N", help="At most so many, the newest ones.")]
 IncidentId = Annotated[str, typer.Argument(metavar="ID", help="As `incidents` lists it.")]
@@ -110,28 +94,22 @@ Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why, for those who fi
 Once = Annotated[bool, typer.Option("--once", help="End by itself instead of staying until Ctrl-C.")]
 Gateway = Annotated[
     str,
-    typer.Option(
+    _option(
+        "PATH",
+        "An installed OpenClaw: its package directory, its openclaw.mjs, or a node_modules that holds it.",
         "--gateway",
-        metavar="PATH",
-        show_default=False,
-        help="An installed OpenClaw: its package directory, its openclaw.mjs, or a node_modules that holds it.",
     ),
 ]
 NodeProgram = Annotated[str, typer.Option("--node", metavar="PATH", help="The Node.js that the gateway runs on.")]
 SessionArgument = Annotated[
-    str,
-    typer.Argument(metavar="SESSION", help="A session file's path, a session id, or a key as in sessions.json."),
+    str, typer.Argument(metavar="SESSION", help="A session file's path, a session id, or a key as in sessions.json.")
 ]
 Command = Annotated[
     list[str], typer.Argument(metavar="-- COMMAND [ARGS]...", help="Prints records, one JSON object in a line.")
 ]
-WriterName = Annotated[
-    str | None,
-    typer.Option("--name", metavar="NAME", show_default=False, help="Who writes. [default: COMMAND's own name]"),
-]
+WriterName = Annotated[str | None, _option("NAME", "Who writes. [default: COMMAND's own name]", "--name")]
 Edit = Annotated[
-    bool,
-    typer.Option("--edit", help="COMMAND edits a copy of the session, named by OPENCLAW_SIDECAR_SESSION_FILE."),
+    bool, typer.Option("--edit", help="COMMAND edits a copy of the session, named by OPENCLAW_SIDECAR_SESSION_FILE.")
 ]
 WithoutSidecar = Annotated[
     bool, typer.Option("--without-sidecar", help="Announce nothing: the bytes are an unknown writer's.")

@@ -11,7 +11,7 @@ from sidecar.store.printable import one_line
 # ruff: noqa: PLC0415 - rich is imported where something is printed with it: it takes 4 MB, and a sidecar prints nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import RenderableType
 
@@ -22,6 +22,14 @@ _PIPED_WIDTH: Final = 10_000
 def print_json(body: Any) -> None:  # noqa: ANN401 - any JSON value
     """One JSON value on standard output, in ASCII so that every locale can show it."""
     sys.stdout.write(json.dumps(body, indent=2) + "\n")
+
+
+def show(body: Any, print_for_people: Callable[[], None], *, as_json: bool) -> None:  # noqa: ANN401 - any JSON value
+    """A result: as JSON for programs, or as the other prints it for people."""
+    if as_json:
+        print_json(body)
+    else:
+        print_for_people()
 
 
 def print_line(text: str = "", style: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from sidecar.cli import options
 from sidecar.cli.listing import kept
-from sidecar.cli.output import print_fields, print_json, print_line, print_raw, print_rows
+from sidecar.cli.output import print_fields, print_json, print_line, print_raw, print_rows, show
 from sidecar.config.policy import PolicyError, read_policy
 from sidecar.config.policyfile import json_schema
 from sidecar.core.policy.policy import Policy
@@ -42,22 +43,20 @@ def check(*, file: PolicyFileArgument, as_json: options.Json = False) -> int:
     except PolicyError as error:
         findings = error.findings
         if as_json:
-            body = {"file": file, "ok": False, "findings": [_finding(f.line, f.key, f.reason) for f in findings]}
-            print_json(clean_json(body))
+            told = [{"line": f.line, "key": f.key, "reason": f.reason} for f in findings]
+            print_json(clean_json({"file": file, "ok": False, "findings": told}))
         else:
             for finding in findings:
                 print_line(finding.text(path))
         return 2 if error.unreadable else 1
     if as_json:
-        names = [rule.name for rule in policy.rules]
-        cautions = list(policy.cautions)
         body = {
             "file": file,
             "ok": True,
             "digest": policy.digest,
-            "rules": names,
+            "rules": [rule.name for rule in policy.rules],
             "needs_kernel": list(policy.needs_kernel),
-            "cautions": cautions,
+            "cautions": list(policy.cautions),
             "findings": [],
         }
         print_json(clean_json(body))
@@ -96,15 +95,9 @@ def explain(
     in_force = Policy() if settings.policy is None else read_policy(settings.policy)
     found = reconsider(stored.incident, in_force)
     source = "built-in" if settings.policy is None else str(settings.policy)
-    if as_json:
-        print_json(clean_json(_body(stored.incident, in_force, found, source)))
-    else:
-        _print(stored.incident, in_force, found, source)
+    body = clean_json(_body(stored.incident, in_force, found, source))
+    show(body, partial(_print, stored.incident, in_force, found, source), as_json=as_json)
     return 0
-
-
-def _finding(line: int, key: str, reason: str) -> dict[str, Any]:
-    return {"line": line, "key": key, "reason": reason}
 
 
 def _body(incident: Incident, policy: Policy, found: Reconsidered, source: str) -> dict[str, Any]:

@@ -22,28 +22,6 @@ if TYPE_CHECKING:
 MODEL_ID: Final = "slow"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A tool that the model wants called, with its arguments."""
-
-    name: str
-    arguments: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a call is answered with: text, tools to call, or the status of a failure."""
-
-    text: str
-    status: int = 200
-    tools: tuple[ToolCall, ...] = ()
-
-    @property
-    def finish_reason(self) -> str:
-        """Why the model stops, as the API has it."""
-        return "tool_calls" if self.tools else "stop"
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelCall:
     """One call that the gateway has made and that waits for its answer.
@@ -57,7 +35,7 @@ class ModelCall:
     number: int
     headers: Mapping[str, str]
     body: Mapping[str, Any]
-    _answer: asyncio.Future[Answer | None] = field(repr=False)
+    _response: asyncio.Future[Response | None] = field(repr=False)
 
     @property
     def traceparent(self) -> str:
@@ -66,7 +44,7 @@ class ModelCall:
 
     def answer(self, text: str) -> None:
         """Let the model answer; a call that has its answer already keeps it."""
-        self._settle(Answer(text))
+        self._settle(self._spoken({"content": text}, "stop"))
 
     def call_tool(self, name: str, **arguments: object) -> None:
         """Let the model call a tool; the gateway comes back with its result in a call of its own.
@@ -77,11 +55,13 @@ class ModelCall:
         offered = sorted(tool["function"]["name"] for tool in self.body.get("tools", []))
         if name not in offered:
             raise ToolMissingError(name, offered)
-        self._settle(Answer("", tools=(ToolCall(name, arguments),)))
+        function = {"name": name, "arguments": json.dumps(arguments)}
+        call = {"index": 0, "id": f"call_{self.number}", "type": "function", "function": function}
+        self._settle(self._spoken({"content": None, "tool_calls": [call]}, "tool_calls"))
 
     def fail(self, status: int = 500, message: str = "the model failed") -> None:
         """Let the model fail with an HTTP status."""
-        self._settle(Answer(message, status))
+        self._settle(JSONResponse({"error": {"message": message, "type": "server_error"}}, status))
 
     def mentions(self, text: str) -> bool:
         """Whether the conversation that the gateway sent contains a text."""
@@ -91,13 +71,29 @@ class ModelCall:
         """The gateway has given the call up."""
         self._settle(None)
 
-    async def settled(self) -> Answer | None:
+    async def settled(self) -> Response | None:
         """Wait for the answer; None when the gateway hung up first."""
-        return await asyncio.shield(self._answer)
+        return await asyncio.shield(self._response)
 
-    def _settle(self, answer: Answer | None) -> None:
-        if not self._answer.done():
-            self._answer.set_result(answer)
+    def _settle(self, response: Response | None) -> None:
+        if not self._response.done():
+            self._response.set_result(response)
+
+    def _spoken(self, message: dict[str, Any], finish_reason: str) -> Response:
+        """An answer as the API has it: in chunks if the gateway asked for a stream, else whole."""
+        spoken = {"role": "assistant", **message}
+        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+        head = {"id": f"chatcmpl-{self.number}", "created": int(time.time()), "model": MODEL_ID}
+        if not self.body.get("stream"):
+            choice = {"index": 0, "message": spoken, "finish_reason": finish_reason}
+            return JSONResponse({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
+        chunks = (
+            {"choices": [{"index": 0, "delta": spoken, "finish_reason": None}]},
+            {"choices": [{"index": 0, "delta": {}, "finish_reason": finish_reason}]},
+            {"choices": [], "usage": usage},
+        )
+        data = [*(json.dumps({**head, "object": "chat.completion.chunk", **chunk}) for chunk in chunks), "[DONE]"]
+        return Response("".join(f"data: {item}\n\n" for item in data), media_type="text/event-stream")
 
 
 class SlowModel(LoopbackServer):
@@ -148,50 +144,6 @@ class SlowModel(LoopbackServer):
         disconnected = asyncio.ensure_future(request.receive())
         disconnected.add_done_callback(lambda _: call.hang_up())
         try:
-            return _reply(call, await call.settled())
+            return await call.settled() or Response()  # nobody is there to read it
         finally:
             disconnected.cancel()
-
-
-def _reply(call: ModelCall, answer: Answer | None) -> Response:
-    if answer is None:
-        return Response()  # nobody is there to read it
-    if answer.status != 200:  # noqa: PLR2004 - the HTTP status itself
-        return JSONResponse({"error": {"message": answer.text, "type": "server_error"}}, answer.status)
-    if call.body.get("stream"):
-        data = [*(json.dumps(chunk) for chunk in _chunks(call, answer)), "[DONE]"]
-        return Response("".join(f"data: {item}\n\n" for item in data), media_type="text/event-stream")
-    choice = {"index": 0, "message": _message(call, answer), "finish_reason": answer.finish_reason}
-    return JSONResponse({**_head(call, "chat.completion"), "choices": [choice], "usage": _usage()})
-
-
-def _chunks(call: ModelCall, answer: Answer) -> tuple[dict[str, Any], ...]:
-    head = _head(call, "chat.completion.chunk")
-    return (
-        {**head, "choices": [{"index": 0, "delta": _message(call, answer), "finish_reason": None}]},
-        {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": answer.finish_reason}]},
-        {**head, "choices": [], "usage": _usage()},
-    )
-
-
-def _message(call: ModelCall, answer: Answer) -> dict[str, Any]:
-    if not answer.tools:
-        return {"role": "assistant", "content": answer.text}
-    calls = [
-        {
-            "index": index,
-            "id": f"call_{call.number}_{index}",
-            "type": "function",
-            "function": {"name": tool.name, "arguments": json.dumps(tool.arguments)},
-        }
-        for index, tool in enumerate(answer.tools)
-    ]
-    return {"role": "assistant", "content": None, "tool_calls": calls}
-
-
-def _head(call: ModelCall, kind: str) -> dict[str, Any]:
-    return {"id": f"chatcmpl-{call.number}", "object": kind, "created": int(time.time()), "model": MODEL_ID}
-
-
-def _usage() -> dict[str, int]:
-    return {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

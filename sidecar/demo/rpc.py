@@ -6,7 +6,6 @@ import asyncio
 import json
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
@@ -20,23 +19,6 @@ PROTOCOL: Final = {"minProtocol": 3, "maxProtocol": 4}
 CLIENT: Final = {"id": "gateway-client", "version": "1", "platform": "linux", "mode": "backend"}
 SCOPES: Final = ("operator.admin", "operator.read", "operator.write")
 FINAL_STATES: Final = frozenset({"final", "error", "aborted"})
-
-
-@dataclass(frozen=True, slots=True)
-class ChatEnd:
-    """How a run that `GatewayClient.chat_send` started has ended.
-
-    Attributes:
-        run_id: The run.
-        state: ``final``, ``error`` or ``aborted``.
-        message: The message that it left, as the gateway shows it; empty when it left none.
-        error: What went wrong; empty when nothing did.
-    """
-
-    run_id: str
-    state: str
-    message: dict[str, Any]
-    error: str
 
 
 class GatewayClient(Running):
@@ -53,8 +35,8 @@ class GatewayClient(Running):
         self._token = token
         self._timeout_seconds = timeout_seconds
         self._numbers = count(1)
-        self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        self._ends: dict[str, asyncio.Future[ChatEnd]] = {}
+        self._awaited: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        """By the number of a call, or the id of a run."""
         self._socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -92,16 +74,13 @@ class GatewayClient(Running):
         if self._socket is None:
             raise ConnectionLostError("it was never made")
         number = str(next(self._numbers))
-        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        self._awaited[number] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                request = {"type": "req", "id": number, "method": method, "params": params}
-                await self._socket.send(json.dumps(request))
-                frame = await answer
+            await self._socket.send(json.dumps({"type": "req", "id": number, "method": method, "params": params}))
         except ConnectionClosed as error:
+            del self._awaited[number]
             raise ConnectionLostError(str(error)) from error
-        finally:
-            del self._answers[number]
+        frame = await self._arrival(number)
         if not frame.get("ok"):
             refusal = frame.get("error") or {}
             raise RpcError(method, str(refusal.get("code")), str(refusal.get("message")))
@@ -124,22 +103,23 @@ class GatewayClient(Running):
             The id of the run, for `chat_end`.
         """
         run_id = str(uuid.uuid4())
-        self._ends[run_id] = asyncio.get_running_loop().create_future()
+        self._awaited[run_id] = asyncio.get_running_loop().create_future()
         await self.call("chat.send", {"sessionKey": session_key, "message": message, "idempotencyKey": run_id})
         return run_id
 
-    async def chat_end(self, run_id: str) -> ChatEnd:
+    async def chat_end(self, run_id: str) -> dict[str, Any]:
         """Wait until a run of `chat_send` has ended; what it writes to the session is in the file then.
+
+        Returns:
+            What the gateway says of its end: ``state`` (final, error or aborted), with an ``errorMessage`` if there is
+            one, and the ``message`` that it left.
 
         Raises:
             ConnectionLostError: The connection ended first.
             TimeoutError: It has not ended in time.
         """
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await self._ends[run_id]
-        finally:
-            del self._ends[run_id]
+        payload: dict[str, Any] = (await self._arrival(run_id))["payload"]
+        return payload
 
     async def chat_history(self, session_key: str) -> list[dict[str, Any]]:
         """The messages of a session as the gateway shows them, oldest first."""
@@ -155,25 +135,22 @@ class GatewayClient(Running):
         except ConnectionClosed as error:
             reason = str(error)
         finally:
-            for answer in self._answers.values():
-                _lose(answer, reason)
-            for end in self._ends.values():
-                _lose(end, reason)
+            for waiting in self._awaited.values():
+                if not waiting.done():
+                    waiting.set_exception(ConnectionLostError(reason))
+                    waiting.exception()  # marks it as seen: nobody may be waiting for it
 
     def _take(self, frame: dict[str, Any]) -> None:
-        if frame.get("type") == "res":
-            answer = self._answers.get(frame["id"])
-            if answer is not None and not answer.done():
-                answer.set_result(frame)
-        elif frame.get("event") == "chat" and (payload := frame.get("payload") or {}).get("state") in FINAL_STATES:
-            end = self._ends.get(payload["runId"])
-            if end is not None and not end.done():
-                message = payload.get("message") or {}
-                error = str(payload.get("errorMessage") or "")
-                end.set_result(ChatEnd(payload["runId"], payload["state"], message, error))
+        payload = frame.get("payload") or {}
+        ended = frame.get("event") == "chat" and payload.get("state") in FINAL_STATES
+        waiting = self._awaited.get(payload["runId"] if ended else str(frame.get("id")))
+        if waiting is not None and not waiting.done():
+            waiting.set_result(frame)
 
-
-def _lose(waiting: asyncio.Future[Any], reason: str) -> None:
-    if not waiting.done():
-        waiting.set_exception(ConnectionLostError(reason))
-        waiting.exception()  # marks it as seen: nobody may be waiting for it
+    async def _arrival(self, name: str) -> dict[str, Any]:
+        """The frame that is waited for."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._awaited[name]
+        finally:
+            del self._awaited[name]

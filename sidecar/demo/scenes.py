@@ -80,7 +80,7 @@ async def guarded_scene(stage: Stage, sidecar: Companion, pager: PageReceiver) -
     """With it, it is not, and nothing is lost."""
     before = len(pager.pages)
     played = await stage.cotenant("agent:main:with-the-sidecar")
-    incident = await _incident(sidecar, played.session)
+    incident = await sidecar.closed_incident(played.session)
     pages = len(pager.pages) - before
     good = played.answered and incident["verdict"] == "co_tenant" and not played.lost_records and not pages
     return _scene(COTENANT_ON_GUARDED, played, incident, pages, expected=good)
@@ -90,7 +90,7 @@ async def takeover_scene(stage: Stage, sidecar: Companion, pager: PageReceiver) 
     """A foreign write still stops the turn, and pages."""
     before = len(pager.pages)
     played = await stage.foreign("agent:main:taken-over")
-    incident = await _incident(sidecar, played.session)
+    incident = await sidecar.closed_incident(played.session)
     await pager.next_page(timeout_seconds=30)
     pages = len(pager.pages) - before
     good = not played.answered and incident["verdict"] == "external" and pages == 1
@@ -108,8 +108,3 @@ def _scene(title: str, played: Played, incident: dict[str, Any], pages: int, *, 
         incident["id"],
         expected,
     )
-
-
-async def _incident(sidecar: Companion, session: str) -> dict[str, Any]:
-    """The session's incident, once its window has closed."""
-    return await sidecar.closed_incident(session)

@@ -51,8 +51,7 @@ class KernelIntake:
             self._reason = str(error)
             log.warning("no_kernel_evidence", reason=self._reason, detail="evidence is of grade bytes at best")
         else:
-            canary = self._watch.canary
-            log.info("kernel_evidence", pidfd=canary is not None and canary.pidfd)
+            log.info("kernel_evidence", pidfd=self._watch.pidfds)
 
     def stop(self) -> None:
         """Listen no more."""
@@ -103,7 +102,7 @@ class KernelIntake:
             on=watch.on,
             settled=watch.on and self._now_ns() - self._whole_since_ns >= LATE_NS,
             reason=self._reason,
-            pidfd=watch.canary is not None and watch.canary.pidfd,
+            pidfd=watch.pidfds,
             directories=watch.directories,
             events=watch.events,
             unknown=watch.unknown,

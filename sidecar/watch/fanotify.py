@@ -133,10 +133,8 @@ class Fanotify:
 
     def _open(self) -> int:
         flags = _CLOEXEC | _NONBLOCK | _REPORT_DFID_NAME
-        self.pidfds = True
         fd = int(self._libc.fanotify_init(flags | _REPORT_PIDFD, os.O_RDONLY | os.O_CLOEXEC))
         if fd < 0 and ctypes.get_errno() == errno.EINVAL:
-            self.pidfds = False
             fd = int(self._libc.fanotify_init(flags, os.O_RDONLY | os.O_CLOEXEC))
         if fd < 0:
             raise self._error("fanotify_init")

@@ -10,7 +10,6 @@ import select
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -67,19 +66,6 @@ class KernelHandler(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Canary:
-    """What the canary proved.
-
-    Attributes:
-        directory: Where it sang.
-        pidfd: The kernel gives a descriptor of the writer, too.
-    """
-
-    directory: Path
-    pidfd: bool
-
-
 class KernelWatch:
     """Listens to fanotify in the directories that it is told to."""
 
@@ -90,7 +76,8 @@ class KernelWatch:
         self.overflows = 0
         self.unknown = 0
         """Events whose process the kernel did not tell, or that was gone before it could be looked at."""
-        self.canary: Canary | None = None
+        self.pidfds = False
+        """The kernel gives a descriptor of the writer, too."""
         self._handler = handler
         self._fanotify: Fanotify | None = None
         self._directories: dict[Handle, Path] = {}
@@ -116,7 +103,7 @@ class KernelWatch:
             KernelEvidenceError: Something of it can't be had; the text says what and why.
         """
         try:
-            self.canary = prove(_place(state_dir, own))
+            self.pidfds = prove(_place(state_dir, own))
             self._fanotify = Fanotify()
         except KernelEvidenceError:
             raise
@@ -201,11 +188,14 @@ def _place(state_dir: Path, own: Iterable[Path]) -> Path:
     )
 
 
-def prove(place: Path) -> Canary:
+def prove(place: Path) -> bool:
     """Have a child of ours write to a file, and see whether the kernel names it.
 
     Args:
         place: A directory of the sidecar's own, on the file system that is to be watched. Nothing is left in it.
+
+    Returns:
+        The kernel gives a descriptor of the writer, too.
 
     Raises:
         KernelEvidenceError: It does not, or names another.
@@ -240,7 +230,7 @@ def prove(place: Path) -> Canary:
                 "; outside the initial user namespace, or without CAP_SYS_ADMIN, it tells no pid" if 0 in pids else ""
             )
             raise KernelEvidenceError(text + hint)
-        return Canary(place, all(raw.pidfd != NO_PIDFD for raw in written))
+        return all(raw.pidfd != NO_PIDFD for raw in written)
 
 
 def _acts(mask: Mask) -> Iterable[Act]:

@@ -57,7 +57,7 @@ async def disturbed_turn(rig: Rig, sidecar: Companion, session_key: str) -> None
     """A turn that a co-tenant writes into, recovered."""
     async with rig.window(session_key) as window:
         end = await rig.client.chat_end(await rig.client.chat_send(session_key, "/status"))
-        assert end.state == "final"
+        assert end["state"] == "final"
         turn = await window.close("The answer.")
     assert_answered(turn)
     await sidecar.closed_incident(window.session_file.name)

@@ -45,7 +45,7 @@ async def test_a_command_typed_while_the_model_thinks_costs_the_turn(stock: Rig,
     async with stock.window(session_key) as window:
         before = window.session_file.stat().st_size
         end = await stock.client.chat_end(await stock.client.chat_send(session_key, "/status"))
-        assert end.state == "final"
+        assert end["state"] == "final"
         assert window.session_file.stat().st_size > before
         turn = await window.close("The answer.")
 

@@ -62,7 +62,7 @@ def guard(shared_guard: Guard) -> Guard:
 
 async def _command(rig: Rig, session_key: str) -> None:
     end = await rig.client.chat_end(await rig.client.chat_send(session_key, "/status"))
-    assert (end.state, end.error) == ("final", "")
+    assert (end["state"], (end.get("errorMessage") or "")) == ("final", "")
 
 
 async def _note(rig: Rig, session_key: str) -> None:
