@@ -44,8 +44,8 @@ class FileIntake:
     _now_ns: Callable[[], int]
     _lost: Losing
     _refuse: Callable[[str, str], None]
-    _dirty: dict[Path, asyncio.TimerHandle] = field(default_factory=dict)
-    _last: dict[Path, Fingerprint] = field(default_factory=dict)
+    _dirty: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
+    _last: dict[str, Fingerprint] = field(default_factory=dict)
     _strange: set[Path] = field(default_factory=set)
     _resolved: dict[Path, Path] = field(default_factory=dict)
     _hint_again: float = 0.0
@@ -59,8 +59,8 @@ class FileIntake:
         """What happened to the files below it meanwhile is not known."""
         self._resolved.clear()
         renamed = Reason.of(ReasonCode.DIRECTORY_RENAMED, directory=printable(str(path)))
-        for known in [known for known in self._last if known.is_relative_to(path)]:
-            self._lost(Loss.RENAMED, renamed, self._key(known))
+        for known in [known for known in self._last if known.startswith(f"{path}/")]:
+            self._lost(Loss.RENAMED, renamed, self._key(Path(known)))
 
     def directory_gone(self, path: Path) -> None:
         """Nothing is heard of it any more."""
@@ -70,13 +70,14 @@ class FileIntake:
     def file_found(self, path: Path) -> None:
         """It was there before we were: nothing has happened to it."""
         with contextlib.suppress(OSError):
-            self._last[path] = fingerprint_of(path)
+            self._last[str(path)] = fingerprint_of(path)
         self._check(path)
 
     def file_touched(self, path: Path) -> None:
         """Look at the file soon."""
-        if path not in self._dirty:
-            self._dirty[path] = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self.look, path)
+        name = str(path)
+        if name not in self._dirty:
+            self._dirty[name] = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self.look, name)
 
     def lock_seen(self, path: Path, pid: int) -> None:
         """Somebody holds a session lock."""
@@ -88,8 +89,9 @@ class FileIntake:
 
     def lock_gone(self, path: Path) -> None:
         """A session lock was given back. What was written under it is looked at first."""
-        if path in self._dirty:
-            self.look(path)
+        name = str(path)
+        if name in self._dirty:
+            self.look(name)
         self._driver.handle(ev.LockFileGone(file=self._key(path), at_ns=self._now_ns()))
 
     def watch_overflowed(self, problem: str) -> None:
@@ -100,21 +102,22 @@ class FileIntake:
         """A name is left alone, or can't be followed all the way."""
         self._refuse(code, f"{path}: {reason}")
 
-    def look(self, path: Path) -> None:
-        """Compare the file's fingerprint with the last one seen, and tell the core of a change."""
-        pending = self._dirty.pop(path, None)
+    def look(self, name: str) -> None:
+        """Compare the fingerprint of the file of that path with the last one seen, and tell the core of a change."""
+        pending = self._dirty.pop(name, None)
         if pending is not None:
             pending.cancel()
         try:
-            current = fingerprint_of(path)
+            current = fingerprint_of(name)
         except OSError as error:
-            self._refuse("unreadable", f"{path}: {error.strerror or error}")
+            self._refuse("unreadable", f"{name}: {error.strerror or error}")
             return
-        before = self._last.get(path, Fingerprint.absent())
+        before = self._last.get(name, Fingerprint.absent())
         if before == current:
             return
+        path = Path(name)
         self._check(path)
-        self._last[path] = current
+        self._last[name] = current
         self._hint(path)
         event = ev.FingerprintChanged(file=self._key(path), before=before, fingerprint=current, at_ns=self._now_ns())
         self._driver.handle(event)

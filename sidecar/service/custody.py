@@ -45,7 +45,7 @@ class CustodyDesk:
         known = self._engine.files.sessions
         names = {session, session_hash(session)}
         found = {file for file, key in known.items() if key in names}
-        for file in {*known, *(str(path) for path in self._watcher.files)}:
+        for file in {*known, *self._watcher.files}:
             path = Path(file)
             if names & {file, path.name, path.name.removesuffix(".jsonl")}:
                 found.add(file)

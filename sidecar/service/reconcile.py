@@ -22,6 +22,6 @@ class Reconcile:
     async def look(self) -> None:
         """Look at every known file, whether or not the kernel reported anything."""
         slice_ = TimeSlice()
-        for path in tuple(self._watcher.files):
-            self._file_intake.look(path)
+        for name in tuple(self._watcher.files):
+            self._file_intake.look(name)
             await slice_.pause()

@@ -23,7 +23,7 @@ _FIRST_LINE_BYTES: Final = 1 << 16
 _UNSIGNED: Final = (1 << 64) - 1
 
 
-def fingerprint_of(path: Path) -> Fingerprint:
+def fingerprint_of(path: Path | str) -> Fingerprint:
     """The file's fingerprint now, following links as the gateway does; absent when there is none.
 
     Raises:

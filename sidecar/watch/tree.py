@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 AGENTS: Final = "agents"
@@ -56,13 +57,15 @@ def is_link(path: Path) -> bool:
         return False
 
 
-def entries(directory: Path) -> list[Path]:
+def entries(directory: Path) -> Iterator[Path]:
     """What is in a directory and is no directory itself, sorted; nothing when it can't be read (any more)."""
     try:
         with os.scandir(directory) as found:
-            return sorted(directory / entry.name for entry in found if not entry.is_dir(follow_symlinks=False))
+            names = sorted(entry.name for entry in found if not entry.is_dir(follow_symlinks=False))
     except OSError:
-        return []
+        return
+    for name in names:
+        yield directory / name
 
 
 def subdirectories(directory: Path, state_dir: Path) -> list[Path]:

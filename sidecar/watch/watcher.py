@@ -8,6 +8,7 @@ import errno
 import fcntl
 import termios
 from array import array
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
@@ -29,7 +30,6 @@ from sidecar.watch.tree import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 log = structlog.get_logger("sidecar.watch")
 
@@ -107,7 +107,8 @@ class Watcher:
         self.state_dir = state_dir
         self.events = 0
         self.overflows = 0
-        self.files: set[Path] = set()
+        self.files: set[str] = set()
+        """Their names, for there may be tens of thousands: a Path takes four times as much memory."""
         self._handler = handler
         self._directories: dict[int, Path] = {}
         self._locked: set[Path] = set()
@@ -213,9 +214,9 @@ class Watcher:
         match kind_of(path.name):
             case Kind.SESSION if self._accepted(path):
                 if mask & _GONE:
-                    self.files.discard(path)
+                    self.files.discard(str(path))
                 else:
-                    self.files.add(path)
+                    self.files.add(str(path))
                 self._handler.file_touched(path)
             case Kind.LOCK:
                 self._lock_event(path, mask)
@@ -254,7 +255,7 @@ class Watcher:
 
     def _scan(self, *, beginning: bool = False) -> None:
         """Watch what is not watched yet, and take stock of files and locks. Adding a watch twice is harmless."""
-        files: set[Path] = set()
+        files: set[str] = set()
         locked: set[Path] = set()
         watched: set[Path] = set()
         waiting = [self.state_dir]
@@ -292,13 +293,13 @@ class Watcher:
             return False
         return True
 
-    def _take_stock(self, directory: Path, files: set[Path], locked: set[Path], *, beginning: bool) -> None:
+    def _take_stock(self, directory: Path, files: set[str], locked: set[Path], *, beginning: bool) -> None:
         """Tell of every file and lock in a sessions directory, and add them to ``files`` and ``locked``."""
         for path in entries(directory):
             kind = kind_of(path.name)
             if kind is Kind.SESSION and self._accepted(path):
-                files.add(path)
-                self.files.add(path)
+                files.add(str(path))
+                self.files.add(str(path))
                 if beginning:
                     self._handler.file_found(path)
                 else:
@@ -311,7 +312,7 @@ class Watcher:
         """A directory is gone or was moved away, and all below it. What comes back is found like something new."""
         self._drop(
             [wd for wd, path in self._directories.items() if path.is_relative_to(directory)],
-            {path for path in self.files if path.is_relative_to(directory)},
+            {name for name in self.files if name.startswith(f"{directory}/")},
             {path for path in self._locked if path.is_relative_to(directory)},
         )
 
@@ -319,16 +320,16 @@ class Watcher:
         if is_sessions_directory(directory, self.state_dir):
             self._handler.directory_gone(directory)
 
-    def _drop(self, watches: Iterable[int], files: Iterable[Path], locked: Iterable[Path]) -> None:
+    def _drop(self, watches: Iterable[int], files: Iterable[str], locked: Iterable[Path]) -> None:
         """Watch these no more, and tell of what is gone."""
         for wd in watches:
             self._gone(self._directories.pop(wd))
             if self._inotify is not None:
                 with contextlib.suppress(OSError):  # the kernel drops the watches of what is deleted
                     self._inotify.rm_watch(wd)
-        for path in sorted(files):
-            self.files.discard(path)
-            self._handler.file_touched(path)
+        for name in sorted(files):
+            self.files.discard(name)
+            self._handler.file_touched(Path(name))
         for path in sorted(locked):
             self._locked.discard(path)
             self._handler.lock_gone(path)

@@ -26,10 +26,10 @@ async def turns_of_others(until: asyncio.Event) -> int:
 
 def test_while_many_files_are_looked_at_others_run_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yielding, "SLICE_SECONDS", 0.0)
-    looked: list[Path] = []
+    looked: list[str] = []
 
     async def reconcile() -> int:
-        files: Any = SimpleNamespace(files={tmp_path / f"{n}.jsonl" for n in range(100)})
+        files: Any = SimpleNamespace(files={f"{tmp_path}/{n}.jsonl" for n in range(100)})
         file_intake: Any = SimpleNamespace(look=looked.append)
         done = asyncio.Event()
         other = asyncio.create_task(turns_of_others(done))

@@ -81,7 +81,7 @@ def test_files_that_were_there_are_found_and_not_touched(watch: StartWatch, stat
     watched = watch(state)
     told = watched.look()
     assert (told.found, told.touched, told.locks) == (files, [], [(files[0], PID)])
-    assert watched.watcher.files == set(files)
+    assert watched.watcher.files == {str(file) for file in files}
     assert watched.watcher.directories == 1
 
 
@@ -165,7 +165,7 @@ def test_an_agent_that_is_renamed_is_watched_by_its_new_name(watch: StartWatch, 
     moved = state / "agents" / "renamed" / "sessions"
     told = watched.look()
     assert set(told.touched) == {sessions / "a.jsonl", moved / "a.jsonl"}, "one is gone, one has come"
-    assert watched.watcher.files == {moved / "a.jsonl"}
+    assert watched.watcher.files == {str(moved / "a.jsonl")}
     (moved / "b.jsonl").touch()
     assert set(watched.look().touched) == {moved / "b.jsonl"}
     assert watched.watcher.directories == 1
@@ -448,7 +448,7 @@ def test_lost_events_are_told_and_stock_is_taken_anew(watch: StartWatch, state: 
     told = watched.look()
     assert (told.overflows, watched.watcher.overflows) == (1, 1)
     assert {path.name for path in told.touched} == {f"flood{n}.jsonl" for n in range(40)} | {"kept.jsonl", "gone.jsonl"}
-    assert {path.name for path in watched.watcher.files} == {path.name for path in sessions.iterdir()}
+    assert {Path(name).name for name in watched.watcher.files} == {path.name for path in sessions.iterdir()}
 
 
 def test_locks_that_came_and_went_in_the_dark_are_told(watch: StartWatch, state: Path, sessions: Path) -> None:
@@ -486,7 +486,7 @@ def test_directories_that_vanished_in_the_dark_are_forgotten(watch: StartWatch, 
     flood(sessions)
     shutil.rmtree(other.parent)
     assert other / "a.jsonl" in watched.look().touched
-    assert other / "a.jsonl" not in watched.watcher.files
+    assert str(other / "a.jsonl") not in watched.watcher.files
 
 
 def test_the_watch_goes_on_after_every_overflow(watch: StartWatch, state: Path, sessions: Path) -> None:
