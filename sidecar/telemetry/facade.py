@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -26,6 +25,7 @@ from sidecar.telemetry.metrics.link import InputCounts
 from sidecar.telemetry.metrics.locks import LockFileCounts
 from sidecar.telemetry.metrics.meters import Meters
 from sidecar.telemetry.metrics.recoveries import AnswerCounts
+from sidecar.telemetry.metrics.scrape import Scrape
 from sidecar.telemetry.metrics.service import ServiceCounts
 from sidecar.telemetry.metrics.stalls import SESSIONS_STALLED, Stalls
 from sidecar.telemetry.names.labels import Queue, Signal
@@ -87,6 +87,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
         """
         self._pipeline = pipeline = pipeline or open_pipeline(instance=instance)
         self._meters = Meters(pipeline.meter, INSTRUMENTS)
+        self._scrape = Scrape(self._meters, pipeline.resource)
         self._clock = clock
         self._runs = RunTraces()
         self._counters = Counters(self._meters, self._runs)
@@ -96,7 +97,6 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
         self._custody = CustodyTime(self._meters, core.custody_unknown, time.monotonic_ns) if core is not None else None
         self._incidents = IncidentLog(pipeline.logger)
         self._core = core
-        self._scrape = Lock()
         self._stopped = False
         self._gauges: StatusGauges | None = None
         pipeline.deliveries.listener = self
@@ -182,8 +182,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
         """
         try:
             encode, content_type = choose_encoder(accept)
-            with self._scrape:  # the exporter for Prometheus mixes up two collections at once
-                return encode(self._pipeline.registry), content_type
+            return encode(self._scrape), content_type
         except Exception as error:  # noqa: BLE001 - a scrape that fails must not fail the service
             self.failed(error)
             encode, content_type = choose_encoder("")

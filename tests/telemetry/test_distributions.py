@@ -10,11 +10,13 @@ from opentelemetry.sdk.metrics.export import (
     InMemoryMetricReader,
 )
 from prometheus_client import generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from sidecar.telemetry import open_pipeline
 from sidecar.telemetry.metrics.catalogue import INSTRUMENTS
 from sidecar.telemetry.metrics.locks import LOCK_HOLD
 from sidecar.telemetry.metrics.meters import Meters
+from sidecar.telemetry.metrics.scrape import Scrape
 from sidecar.telemetry.names.names import Label
 from sidecar.telemetry.names.traceref import TraceRef
 from sidecar.telemetry.otlp.pipeline import Pipeline
@@ -74,7 +76,7 @@ def test_all_readers_and_the_scrape_see_the_same() -> None:
     one, other = the_point(first), the_point(second)
     assert (one.count, one.sum, one.bucket_counts) == (other.count, other.sum, other.bucket_counts)
     assert one.start_time_unix_nano == other.start_time_unix_nano
-    scrape = generate_latest(pipeline.registry).decode().splitlines()
+    scrape = generate_latest(Scrape(meters, pipeline.resource)).decode().splitlines()
     assert 'openclaw_sidecar_lock_hold_seconds_bucket{le="0.1",writer_kind="cron"} 1.0' in scrape
     assert 'openclaw_sidecar_lock_hold_seconds_bucket{le="+Inf",writer_kind="cron"} 2.0' in scrape
     assert f'openclaw_sidecar_lock_hold_seconds_sum{{writer_kind="cron"}} {one.sum}' in scrape
@@ -109,6 +111,7 @@ def test_each_reader_gets_each_exemplar_once() -> None:
 def test_no_exemplar_is_shown_where_the_environment_wants_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", "always_off")
     reader = InMemoryMetricReader()
-    meters, _ = opened(reader)
+    meters, pipeline = opened(reader)
     meters.record(LOCK_HOLD, 0.7, LABELS, PLACE)
     assert the_point(reader).exemplars == []
+    assert b"trace_id" not in openmetrics.generate_latest(Scrape(meters, pipeline.resource))  # type: ignore[no-untyped-call] # the library leaves it untyped

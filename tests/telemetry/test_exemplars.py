@@ -36,6 +36,13 @@ def test_windows_and_model_calls_have_exemplars_too(bench: Bench) -> None:
     assert set(buckets(bench, "gen_ai_client_operation_duration_seconds")) == {"10.24"}
 
 
+def test_a_label_that_only_other_series_have_costs_no_exemplar(bench: Bench) -> None:
+    bench.telemetry.diagnostic(facts.diagnostic("model.call.completed", T0 + SECOND, duration_ms=8000.0), GATEWAY)
+    failed = facts.diagnostic("model.call.error", T0 + SECOND, call="c2", error="timeout", duration_ms=2.0)
+    bench.telemetry.diagnostic(failed, GATEWAY)
+    assert set(buckets(bench, "gen_ai_client_operation_duration_seconds")) == {"0.01", "10.24"}
+
+
 def test_without_a_trace_there_is_no_exemplar(bench: Bench) -> None:
     bench.tell(facts.taken(T0, facts.COTENANT), facts.released(T0 + MS, facts.COTENANT))
     assert buckets(bench, "openclaw_sidecar_lock_hold_seconds") == {}

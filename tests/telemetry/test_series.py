@@ -20,6 +20,7 @@ from sidecar.telemetry.metrics.instrument import MAX_ZEROED, Instrument, Kind
 from sidecar.telemetry.metrics.link import REJECTED, REPORTS
 from sidecar.telemetry.metrics.locks import LOCK_FAILURES, LOCK_WAIT
 from sidecar.telemetry.metrics.meters import Cap, Meters
+from sidecar.telemetry.metrics.scrape import Scrape
 from sidecar.telemetry.metrics.service import LOG_LINES, PAGES
 from sidecar.telemetry.metrics.windows import WRITTEN
 from sidecar.telemetry.names.labels import OTHER, Rejection
@@ -88,7 +89,7 @@ def test_the_order_of_labels_makes_no_other_series() -> None:
     for _ in range(2):
         meters.add(WRITTEN, 5, labels)
         meters.add(WRITTEN, 5, dict(reversed(labels.items())))
-    scrape = generate_latest(pipeline.registry).decode().splitlines()
+    scrape = generate_latest(Scrape(meters, pipeline.resource)).decode().splitlines()
     assert 'openclaw_sidecar_written_bytes_total{agent="main",writer_kind="cron"} 20.0' in scrape
 
 
@@ -114,7 +115,8 @@ def test_threads_that_count_at_once_lose_nothing() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert "openclaw_sidecar_reports_total 80000.0" in generate_latest(pipeline.registry).decode().splitlines()
+    (series,) = meters.read(REPORTS)
+    assert series.total == 80_000
 
 
 def test_a_scrape_holds_no_series_twice(bench: Bench) -> None:
@@ -135,7 +137,7 @@ def test_beyond_the_cap_new_series_are_dropped_and_counted() -> None:
     for kind, _ in itertools.product(list(WriterKind)[:5], range(2)):
         meters.add(WRITTEN, 1, {Label.WRITER_KIND: kind})
     meters.record(LOCK_WAIT, 1.0, {Label.WRITER_KIND: "cron"})
-    scrape = generate_latest(pipeline.registry).decode().splitlines()
+    scrape = generate_latest(Scrape(meters, pipeline.resource)).decode().splitlines()
     assert meters.series == started + 3
     assert sum(line.startswith("openclaw_sidecar_written_bytes_total{") for line in scrape) == 3
     assert "openclaw_sidecar_series_dropped_total 5.0" in scrape

@@ -1,4 +1,4 @@
-"""Histograms that are added up here and handed to the SDK's readers at each collection.
+"""Histograms that are added up here and handed to a scrape, and to the SDK's readers at each collection.
 
 The SDK has no asynchronous histogram. An asynchronous counter observes each `Distribution` in the context of a
 measurement, and its view's aggregation makes a histogram's point of it.
@@ -86,10 +86,13 @@ class Distribution:
         if where is not None:
             self.examples[bucket] = Example(value, time.time_ns(), where)
 
+    def copy(self) -> Distribution:
+        """It as it is now."""
+        return replace(self, counts=self.counts.copy(), examples=self.examples.copy())
+
     def observation(self) -> Observation:
-        """It as it is now, for the SDK."""
-        now = replace(self, counts=self.counts.copy(), examples=self.examples.copy())
-        return Observation(0, self.labels, set_value(_KEY, now, _SAMPLED))
+        """Of a copy, for the SDK."""
+        return Observation(0, self.labels, set_value(_KEY, self, _SAMPLED))
 
 
 class DistributionAggregation(Aggregation):

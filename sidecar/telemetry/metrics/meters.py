@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -64,41 +64,46 @@ class Cap:
 
 
 @dataclass(slots=True, eq=False)
-class _Series:
-    """One time series of a counter.
+class Series:
+    """One time series of a counter or gauge.
 
     Attributes:
         labels: Closed, as the SDK wants them.
-        total: What was counted.
+        total: What was counted; the value of a gauge.
     """
 
     labels: dict[str, str]
     total: float = 0
 
+    def copy(self) -> Series:
+        """It as it is now."""
+        return replace(self)
+
     def observation(self) -> Observation:
-        """It as it is now, for the SDK."""
+        """Of a copy, for the SDK."""
         return Observation(self.total, self.labels)
 
 
-_S = TypeVar("_S", bound=_Series | Distribution)
+_S = TypeVar("_S", bound=Series | Distribution)
 
 
 class Meters:
     """All instruments of the sidecar.
 
     Counters and histograms are added up here, for the SDK's own way of counting costs more than all else that is done
-    for a message; the SDK reads them at each collection.
+    for a message; a scrape reads them, and the SDK at each collection.
     """
 
     def __init__(self, meter: Meter, instruments: Iterable[Instrument], *, max_series: int = MAX_SERIES) -> None:
         self._cap = Cap(max_series)
         self._gauges: Gauges | None = None
         self._lock = Lock()
-        self._series: dict[Instrument, list[_Series | Distribution]] = {}
-        self._counters: dict[_SeriesKey, _Series] = {}
+        self._series: dict[Instrument, list[Series | Distribution]] = {}
+        self._counters: dict[_SeriesKey, Series] = {}
         self._histograms: dict[_SeriesKey, Distribution] = {}
         # What tells of drops has its place before anything can be dropped.
-        for instrument in sorted(instruments, key=lambda i: i is not SERIES_DROPPED):
+        self.instruments = sorted(instruments, key=lambda i: i is not SERIES_DROPPED)
+        for instrument in self.instruments:
             self._create(meter, instrument)
 
     @property
@@ -110,7 +115,7 @@ class Meters:
         """Count up. Any thread may."""
         series = self._counters.get((metric, *labels.items()))
         if series is None:
-            series = self._find(self._counters, _Series, metric, labels)
+            series = self._find(self._counters, Series, metric, labels)
         if series is not None:
             with self._lock:
                 series.total += amount
@@ -136,6 +141,18 @@ class Meters:
         if series is not None:
             with self._lock:
                 series.add(max(0.0, value), where)
+
+    def read(self, instrument: Instrument) -> list[Series | Distribution]:
+        """Each time series of a metric as it is now. Any thread may."""
+        if instrument.kind is not Kind.GAUGE:
+            with self._lock:
+                return [series.copy() for series in self._series[instrument]]
+        found: dict[tuple[str, ...], Series | Distribution] = {}
+        for value, labels in self._gauges().get(instrument, ()) if self._gauges is not None else ():
+            closed = self._admitted(instrument, labels)
+            if closed is not None:
+                found[tuple(closed.values())] = Series(closed, value)
+        return list(found.values())
 
     def bind(self, gauges: Gauges) -> None:
         """Read the gauges here from now on."""
@@ -170,37 +187,17 @@ class Meters:
         return None
 
     def _create(self, meter: Meter, instrument: Instrument) -> None:
-        match instrument.kind:
-            case Kind.COUNTER | Kind.HISTOGRAM:
-                self._series[instrument] = []
-                meter.create_observable_counter(
-                    instrument.name, [self._counted(instrument)], instrument.unit, instrument.help
-                )
-                if instrument.zeroed:
-                    for labels in _combinations(instrument):
-                        self.add(instrument, 0, labels)
-            case Kind.GAUGE:
-                meter.create_observable_gauge(
-                    instrument.name, [self._observer(instrument)], instrument.unit, instrument.help
-                )
-
-    def _counted(self, metric: Instrument) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_options: CallbackOptions) -> Iterable[Observation]:
-            with self._lock:
-                return [series.observation() for series in self._series[metric]]
+            return [series.observation() for series in self.read(instrument)]
 
-        return observe
-
-    def _observer(self, instrument: Instrument) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        def observe(_options: CallbackOptions) -> Iterable[Observation]:
-            if self._gauges is None:
-                return
-            for value, labels in self._gauges().get(instrument, ()):
-                closed = self._admitted(instrument, labels)
-                if closed is not None:
-                    yield Observation(value, closed)
-
-        return observe
+        gauge = instrument.kind is Kind.GAUGE
+        create = meter.create_observable_gauge if gauge else meter.create_observable_counter
+        create(instrument.name, [observe], instrument.unit, instrument.help)
+        if not gauge:
+            self._series[instrument] = []
+        if instrument.zeroed:
+            for labels in _combinations(instrument):
+                self.add(instrument, 0, labels)
 
 
 def views(instruments: Iterable[Instrument]) -> list[View]:

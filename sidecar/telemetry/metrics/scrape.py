@@ -1,103 +1,78 @@
-"""What a scrape of Prometheus reads: the SDK's own translation, and the exemplars that it leaves out.
+"""What a scrape of Prometheus reads: the metrics by the names that OpenTelemetry's rules of translation give them.
 
-The OpenTelemetry exporter for Prometheus drops exemplars; OpenMetrics has a place for them on the buckets of a
-histogram. They are taken from the same collection and put there. The classic text format does not show them.
+OpenMetrics has a place for exemplars on the buckets of a histogram. The classic text format does not show them.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from typing import TYPE_CHECKING, Final
+import json
+import re
+from itertools import accumulate
+from os import environ
+from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics.export import Histogram
-from prometheus_client import CollectorRegistry
+from prometheus_client import metrics_core as families
 from prometheus_client.samples import Exemplar
 
+from sidecar.telemetry.metrics.distribution import Distribution
+from sidecar.telemetry.metrics.instrument import Kind
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any
+    from collections.abc import Iterator, Mapping
 
     from opentelemetry.sdk.metrics._internal.exemplar import Exemplar as Measured
-    from opentelemetry.sdk.metrics.export import HistogramDataPoint, MetricsData
-    from prometheus_client.metrics_core import Metric as Family
+    from opentelemetry.sdk.resources import Resource
+
+    from sidecar.telemetry.metrics.instrument import Instrument
+    from sidecar.telemetry.metrics.meters import Meters, Series
 
 _NS_PER_SECOND: Final = 1_000_000_000
-_BUCKET: Final = "_bucket"
-_UNIT: Final = "_seconds"
-"""The exporter adds the unit to the name; all histograms here are in seconds."""
-
-_Labels = frozenset[tuple[str, str]]
-_Key = tuple[_Labels, float]
-
-
-class _Reader(PrometheusMetricReader):
-    """Keeps the last exemplar of each bucket: the SDK hands each out once, and there may be two who scrape."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.found: dict[str, dict[_Key, Exemplar]] = {}
-        super().__init__(scope_info_enabled=False, registry=registry)
-
-    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:  # noqa: ANN401 - as in the SDK
-        for name, exemplars in _exemplars(metrics_data):
-            self.found.setdefault(name, {}).update(exemplars)
-        super()._receive_metrics(metrics_data, timeout_millis, **kwargs)
+_UNITS: Final = {"s": "seconds", "By": "bytes", "1": ""}
+"""A unit in braces says what is counted, and is no part of the name."""
+_FAMILIES: Final[Mapping[Kind, type[Any]]] = {
+    Kind.COUNTER: families.CounterMetricFamily,
+    Kind.GAUGE: families.GaugeMetricFamily,
+    Kind.HISTOGRAM: families.HistogramMetricFamily,
+}
+_NO_LETTER: Final = re.compile(r"^[0-9][^a-zA-Z0-9]*|[^a-zA-Z0-9]+")
 
 
-class _Collector:
-    """Puts them on the buckets."""
+class Scrape:
+    """Reads all metrics at each collection. Any thread may collect."""
 
-    def __init__(self, inner: CollectorRegistry, reader: _Reader) -> None:
-        self._inner = inner
-        self._reader = reader
+    def __init__(self, meters: Meters, resource: Resource) -> None:
+        self._meters = meters
+        self._resource = resource
 
-    def describe(self) -> list[Family]:
-        """Nothing: a registry asks ahead of the first collection."""
-        return []
-
-    def collect(self) -> Iterator[Family]:
-        """All families, once."""
-        for family in self._inner.collect():
-            if family.type == "histogram":
-                family.samples = [self._with_exemplar(family.name, sample) for sample in family.samples]
-            yield family
-
-    def _with_exemplar(self, name: str, sample: Any) -> Any:  # noqa: ANN401 - prometheus_client does not type it
-        if not sample.name.endswith(_BUCKET):
-            return sample
-        labels = frozenset((key, value) for key, value in sample.labels.items() if key != "le")
-        exemplars = self._reader.found.get(name.removesuffix(_UNIT), {})
-        exemplar = exemplars.get((labels, float(sample.labels["le"])))
-        return sample if exemplar is None else sample._replace(exemplar=exemplar)
+    def collect(self) -> Iterator[families.Metric]:
+        """What the sidecar is, and each metric that has a value."""
+        attributes = {_label(key): _text(value) for key, value in self._resource.attributes.items()}
+        yield families.InfoMetricFamily("target", "Target metadata", attributes)
+        for instrument in self._meters.instruments:
+            series = self._meters.read(instrument)
+            if series:
+                yield _family(instrument, series)
 
 
-def scrape_reader(registry: CollectorRegistry) -> PrometheusMetricReader:
-    """A reader for the SDK whose metrics are collected from ``registry``."""
-    inner = CollectorRegistry()
-    reader = _Reader(inner)
-    registry.register(_Collector(inner, reader))
-    return reader
+def _family(instrument: Instrument, series: list[Series | Distribution]) -> families.Metric:
+    unit = "" if instrument.unit.startswith("{") else _UNITS[instrument.unit]
+    keys = list(dict.fromkeys(key for one in series for key in one.labels))
+    labels = [_label(key) for key in keys]
+    family: Any = _FAMILIES[instrument.kind](_label(instrument.name), instrument.help, labels=labels, unit=unit)
+    for one in series:
+        values = [one.labels.get(key, "") for key in keys]
+        if isinstance(one, Distribution):
+            family.add_metric(values, list(_buckets(one)), one.total)
+        else:
+            family.add_metric(values, one.total)
+    return family  # type: ignore[no-any-return] # the classes share no base that has `add_metric`
 
 
-def _exemplars(data: MetricsData | None) -> Iterator[tuple[str, dict[_Key, Exemplar]]]:
-    for resource in data.resource_metrics if data else ():
-        for scope in resource.scope_metrics:
-            for metric in scope.metrics:
-                if isinstance(metric.data, Histogram):
-                    yield metric.name.replace(".", "_"), dict(_of_points(metric.data.data_points))
-
-
-def _of_points(points: Iterable[HistogramDataPoint]) -> Iterator[tuple[_Key, Exemplar]]:
-    for point in points:
-        labels = frozenset((key.replace(".", "_"), str(value)) for key, value in (point.attributes or {}).items())
-        for measured in sorted(point.exemplars or (), key=lambda found: found.time_unix_nano):
-            if measured.trace_id:
-                yield (labels, _bound(point, measured)), _exemplar(measured)
-
-
-def _bound(point: HistogramDataPoint, measured: Measured) -> float:
-    at = bisect_left(point.explicit_bounds, measured.value)
-    return point.explicit_bounds[at] if at < len(point.explicit_bounds) else float("inf")
+def _buckets(distribution: Distribution) -> Iterator[tuple[str, int] | tuple[str, int, Exemplar]]:
+    shown = environ.get("OTEL_METRICS_EXEMPLAR_FILTER") != "always_off"
+    bounds = [*map(str, distribution.bounds), "+Inf"]
+    for bound, count, measured in zip(bounds, accumulate(distribution.counts), distribution.examples, strict=True):
+        yield (bound, count, _exemplar(measured)) if measured is not None and shown else (bound, count)
 
 
 def _exemplar(measured: Measured) -> Exemplar:
@@ -105,3 +80,11 @@ def _exemplar(measured: Measured) -> Exemplar:
     if measured.span_id:
         ids["span_id"] = f"{measured.span_id:016x}"
     return Exemplar(ids, measured.value, measured.time_unix_nano / _NS_PER_SECOND)
+
+
+def _label(name: str) -> str:
+    return _NO_LETTER.sub("_", name)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -22,13 +22,11 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from prometheus_client import CollectorRegistry
 
 from sidecar import __version__
 from sidecar.core.errors import SidecarError
 from sidecar.telemetry.metrics.catalogue import INSTRUMENTS
 from sidecar.telemetry.metrics.meters import views
-from sidecar.telemetry.metrics.scrape import scrape_reader
 from sidecar.telemetry.names import names
 from sidecar.telemetry.names.labels import Signal
 from sidecar.telemetry.otlp.delivery import Deliveries, QueuedLogProcessor, QueuedSpanProcessor, counted
@@ -77,8 +75,8 @@ class Pipeline:
 
     Attributes:
         tracer_provider: None when no one wants spans.
-        meter_provider: Always there, for `registry`.
-        registry: What a scrape of Prometheus reads.
+        meter_provider: Always there, also when no one wants metrics.
+        resource: What is told of this sidecar with all of it.
         ids: Draws the ids of spans.
         deliveries: Counts what came of the exports.
         logger_provider: None when no one wants log records.
@@ -87,7 +85,7 @@ class Pipeline:
 
     tracer_provider: TracerProvider | None
     meter_provider: MeterProvider
-    registry: CollectorRegistry
+    resource: Resource
     ids: PinnedIds
     deliveries: Deliveries
     logger_provider: LoggerProvider | None = None
@@ -155,8 +153,7 @@ def open_pipeline(
     resource = _resource(instance)
     ids = PinnedIds()
     processors = list(span_processors)
-    registry = CollectorRegistry()
-    readers: list[MetricReader] = [scrape_reader(registry), *metric_readers]
+    readers = list(metric_readers)
     logger_provider = None
     with _configured():
         exporters = {signal: counted(_exporter(signal), signal, deliveries) for signal in Signal if _wanted(signal)}
@@ -183,7 +180,7 @@ def open_pipeline(
         meter_provider=MeterProvider(
             metric_readers=readers, resource=resource, shutdown_on_exit=False, views=views(INSTRUMENTS)
         ),
-        registry=registry,
+        resource=resource,
         ids=ids,
         deliveries=deliveries,
         exporters=list(exporters.values()),
