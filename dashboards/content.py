@@ -129,7 +129,7 @@ class Board:
     refresh: str = "30s"
 
 
-def increase(metric: str, by: str = "", where: str = "", over: str = "$__rate_interval") -> str:
+def increase(metric: str, by: str = "", where: str = "", over: str = "$__rate_interval", *, legend: str = "") -> Query:
     """How much a counter grew, by label; whole numbers, as what is counted is whole.
 
     A series that is new within the time counts with its whole value: most label sets appear with their first event, and
@@ -137,24 +137,25 @@ def increase(metric: str, by: str = "", where: str = "", over: str = "$__rate_in
     """
     series = f"{metric}{{{selector(where)}}}"
     new = f"{series} unless last_over_time({series}[1h] offset {over})"
-    return f"round({_sum(by)} (({new}) or increase({series}[{over}])))"
+    return _query(f"round({_grouped('sum', by)} (({new}) or increase({series}[{over}])))", by, legend)
 
 
-def per_second(metric: str, by: str = "", where: str = "") -> str:
+def per_second(metric: str, by: str = "", where: str = "", *, legend: str = "") -> Query:
     """How fast a counter grows."""
-    return f"{_sum(by)} (rate({metric}{{{selector(where)}}}[$__rate_interval]))"
+    rate = f"rate({metric}{{{selector(where)}}}[$__rate_interval])"
+    return _query(f"{_grouped('sum', by)} ({rate})", by, legend)
 
 
-def quantile(share: float, histogram: str, by: str = "", where: str = "") -> str:
+def quantile(share: float, histogram: str, by: str = "", *, legend: str = "", exemplars: bool = False) -> Query:
     """The value that so large a share of measurements stays below."""
     labels = ", ".join(filter(None, ("le", by)))
-    rate = f"sum by ({labels}) (rate({histogram}_bucket{{{selector(where)}}}[$__rate_interval]))"
-    return f"histogram_quantile({share}, {rate})"
+    rate = f"sum by ({labels}) (rate({histogram}_bucket{{{selector()}}}[$__rate_interval]))"
+    return _query(f"histogram_quantile({share}, {rate})", by, legend, exemplars=exemplars)
 
 
-def now(metric: str, by: str = "", where: str = "", how: str = "sum") -> str:
+def now(metric: str, by: str = "", where: str = "", how: str = "sum", *, legend: str = "") -> Query:
     """A gauge."""
-    return f"{how}{f' by ({by})' if by else ''} ({metric}{{{selector(where)}}})"
+    return _query(f"{_grouped(how, by)} ({metric}{{{selector(where)}}})", by, legend)
 
 
 def selector(where: str = "") -> str:
@@ -162,5 +163,10 @@ def selector(where: str = "") -> str:
     return ", ".join(filter(None, ('instance=~"$gateway"', where)))
 
 
-def _sum(by: str) -> str:
-    return f"sum by ({by})" if by else "sum"
+def _grouped(how: str, by: str) -> str:
+    return f"{how} by ({by})" if by else how
+
+
+def _query(text: str, by: str, legend: str, *, exemplars: bool = False) -> Query:
+    """A series is called what its label says, unless there is a legend."""
+    return Query(text, legend or (by and f"{{{{{by}}}}}"), exemplars)

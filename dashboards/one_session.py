@@ -102,7 +102,7 @@ _MEANWHILE = Row(
             title="Incidents by verdict",
             about="All sessions of the gateway: is it this one, or all of them? At each moment those of the last 5"
             " minutes.",
-            queries=(Query(now("instance_verdict:openclaw_sidecar_incidents:increase5m", "verdict"), "{{verdict}}"),),
+            queries=(now("instance_verdict:openclaw_sidecar_incidents:increase5m", "verdict"),),
             counted=True,
             traces="{ name = `session.verdict` }",
         ),
@@ -110,11 +110,7 @@ _MEANWHILE = Row(
             title="Model latency",
             about="95 % of all model calls of the gateway, by provider.",
             queries=(
-                Query(
-                    quantile(0.95, "gen_ai_client_operation_duration_seconds", "gen_ai_provider_name"),
-                    "{{gen_ai_provider_name}}",
-                    exemplars=True,
-                ),
+                quantile(0.95, "gen_ai_client_operation_duration_seconds", "gen_ai_provider_name", exemplars=True),
             ),
             unit="s",
             limits=((60, WARN), (300, BAD)),
@@ -124,7 +120,7 @@ _MEANWHILE = Row(
         Chart(
             title="Custody lost",
             about="Reports or file events that were lost: what the sidecar did not see then is unattributed.",
-            queries=(Query(increase("openclaw_sidecar_custody_losses_total", "reason"), "{{reason}}"),),
+            queries=(increase("openclaw_sidecar_custody_losses_total", "reason"),),
             counted=True,
             traces="{ name = `session.fence` && span.openclaw.verdict = `unattributed` }",
         ),

@@ -14,8 +14,8 @@ _RECOVERED: Final = "{ name = `session.recovery` && span.openclaw.recovery.appli
 _CHAT: Final = "{ span.gen_ai.operation.name = `chat` }"
 _LOCK: Final = "{ name = `session.lock` }"
 
-_LOST_COUNT: Final = increase("openclaw_sidecar_turns_lost_total", over=_RANGE)
-_ENDED_COUNT: Final = increase("openclaw_sidecar_windows_closed_total", where='outcome="ended"', over=_RANGE)
+_LOST_COUNT: Final = increase("openclaw_sidecar_turns_lost_total", over=_RANGE).text
+_ENDED_COUNT: Final = increase("openclaw_sidecar_windows_closed_total", where='outcome="ended"', over=_RANGE).text
 
 _QUESTION = Row(
     "Is any turn being lost?",
@@ -24,7 +24,7 @@ _QUESTION = Row(
             title="Turns lost",
             about="Turns that a gateway's own fence stopped in the time shown, for whatever reason. Each is a user or"
             " a job without an answer. Should be 0; beside takeovers none is needed.",
-            queries=(Query(increase("openclaw_sidecar_turns_lost_total", over=_RANGE)),),
+            queries=(increase("openclaw_sidecar_turns_lost_total", over=_RANGE),),
             limits=((1, BAD),),
             traces=_LOST,
         ),
@@ -32,7 +32,7 @@ _QUESTION = Row(
             title="Takeovers",
             about="Changes of sessions that are proven to come from outside the gateway (verdict external) in the"
             " time shown. Each paged on-call. Should be 0.",
-            queries=(Query(increase("openclaw_sidecar_incidents_total", where='verdict="external"', over=_RANGE)),),
+            queries=(increase("openclaw_sidecar_incidents_total", where='verdict="external"', over=_RANGE),),
             limits=((1, BAD),),
             traces=_EXTERNAL,
         ),
@@ -40,14 +40,14 @@ _QUESTION = Row(
             title="Turns recovered",
             about="Windows in which a co-tenant wrote and the run went on, in the time shown. Without the sidecar"
             " each of them would have been a lost turn.",
-            queries=(Query(increase("openclaw_sidecar_recoveries_total", where='outcome="effective"', over=_RANGE)),),
+            queries=(increase("openclaw_sidecar_recoveries_total", where='outcome="effective"', over=_RANGE),),
             traces=_RECOVERED,
         ),
         Number(
             title="Recoveries without effect",
             about="The fence was moved and the turn was lost all the same, or a record is off the history, in the"
             " time shown. Must be 0.",
-            queries=(Query(increase("openclaw_sidecar_recoveries_total", where='outcome="ineffective"', over=_RANGE)),),
+            queries=(increase("openclaw_sidecar_recoveries_total", where='outcome="ineffective"', over=_RANGE),),
             limits=((1, BAD),),
             traces="{ name = `session.fence` && span.openclaw.recovery.outcome = `ineffective` }",
         ),
@@ -62,14 +62,7 @@ _QUESTION = Row(
         Number(
             title="Sessions that do not go on",
             about="Sessions that the gateway calls stalled or stuck now. Their users wait.",
-            queries=(
-                Query(
-                    now(
-                        "instance_state:openclaw_sidecar_sessions_stalled:sum",
-                        where='state=~"stalled|stuck"',
-                    )
-                ),
-            ),
+            queries=(now("instance_state:openclaw_sidecar_sessions_stalled:sum", where='state=~"stalled|stuck"'),),
             limits=((1, WARN), (3, BAD)),
             traces="{ name = `session.fence` && duration > 5m }",
         ),
@@ -84,7 +77,7 @@ _INCIDENTS = Row(
             about="Windows that met a change, at each moment those of the last 5 minutes. co_tenant, own and"
             " unchanged are daily life; external is a takeover; unattributed could not be told. The alerts use the"
             " same numbers.",
-            queries=(Query(now("instance_verdict:openclaw_sidecar_incidents:increase5m", "verdict"), "{{verdict}}"),),
+            queries=(now("instance_verdict:openclaw_sidecar_incidents:increase5m", "verdict"),),
             counted=True,
             traces="{ name = `session.verdict` }",
         ),
@@ -92,7 +85,7 @@ _INCIDENTS = Row(
             title="Lost turns by verdict",
             about="Turns that the gateway stopped, by the verdict on the change, at each moment those of the last 5"
             " minutes. In recover mode only external, unattributed and reset may be there.",
-            queries=(Query(now("instance_verdict:openclaw_sidecar_turns_lost:increase5m", "verdict"), "{{verdict}}"),),
+            queries=(now("instance_verdict:openclaw_sidecar_turns_lost:increase5m", "verdict"),),
             counted=True,
             traces=_LOST,
         ),
@@ -100,7 +93,7 @@ _INCIDENTS = Row(
             title="Recoveries by outcome",
             about="How far recoveries came, at each moment those of the last 5 minutes: one that was effective is"
             " counted under approved, applied and effective. not_attempted: observe mode, or a policy against it.",
-            queries=(Query(now("instance_outcome:openclaw_sidecar_recoveries:increase5m", "outcome"), "{{outcome}}"),),
+            queries=(now("instance_outcome:openclaw_sidecar_recoveries:increase5m", "outcome"),),
             counted=True,
             traces="{ name = `session.recovery` }",
         ),
@@ -108,7 +101,7 @@ _INCIDENTS = Row(
             title="Takeovers that a gateway reported",
             about="What the gateway itself calls a takeover, once for each run and file, co-tenants included: by the"
             " trip of its fence, or by its log alone (a fence that the preload does not know).",
-            queries=(Query(increase("openclaw_sidecar_gateway_takeovers_total", "source"), "{{source}}"),),
+            queries=(increase("openclaw_sidecar_gateway_takeovers_total", "source"),),
             counted=True,
             traces=_LOST,
         ),
@@ -117,8 +110,8 @@ _INCIDENTS = Row(
             about="Time from the start of a turn to the moment in which the gateway gave it up, by its log: median"
             " and 90 %. Empty while no turn is lost.",
             queries=(
-                Query(quantile(0.5, "openclaw_sidecar_turn_lost_wait_seconds"), "median", exemplars=True),
-                Query(quantile(0.9, "openclaw_sidecar_turn_lost_wait_seconds"), "90 %"),
+                quantile(0.5, "openclaw_sidecar_turn_lost_wait_seconds", legend="median", exemplars=True),
+                quantile(0.9, "openclaw_sidecar_turn_lost_wait_seconds", legend="90 %"),
             ),
             unit="s",
             limits=((60, WARN), (600, BAD)),
@@ -129,7 +122,7 @@ _INCIDENTS = Row(
             title="Lines of the gateway's log about it",
             about="lane_task_error: a turn was given up. candidate_failed: the next model was tried. recovery_none:"
             " the gateway's own diagnostics had no way out.",
-            queries=(Query(increase("openclaw_sidecar_gateway_log_events_total", "event"), "{{event}}"),),
+            queries=(increase("openclaw_sidecar_gateway_log_events_total", "event"),),
             counted=True,
             traces=_LOST,
         ),
@@ -144,9 +137,11 @@ _WRITERS = Row(
             about="Who changed a session while a turn of it waited for its model, and the verdict on that. foreign:"
             " no writer of the gateway. Empty while no turn meets another writer.",
             queries=(
-                Query(
-                    increase("openclaw_sidecar_changes_judged_total", "writer_kind, verdict", _AGENT),
-                    "{{writer_kind}} ({{verdict}})",
+                increase(
+                    "openclaw_sidecar_changes_judged_total",
+                    "writer_kind, verdict",
+                    _AGENT,
+                    legend="{{writer_kind}} ({{verdict}})",
                 ),
             ),
             counted=True,
@@ -156,16 +151,14 @@ _WRITERS = Row(
         Chart(
             title="Bytes by writer",
             about="What writers inside the gateway report as written to session files, windows or not.",
-            queries=(
-                Query(per_second("openclaw_sidecar_written_bytes_total", "writer_kind", _AGENT), "{{writer_kind}}"),
-            ),
+            queries=(per_second("openclaw_sidecar_written_bytes_total", "writer_kind", _AGENT),),
             unit="Bps",
             empty="nothing was written in this time",
         ),
         Chart(
             title="Changes by operation",
             about="append is daily life. rewrite and truncate are compaction and maintenance; remove is a reset.",
-            queries=(Query(increase("openclaw_sidecar_changes_total", "operation"), "{{operation}}"),),
+            queries=(increase("openclaw_sidecar_changes_total", "operation"),),
             counted=True,
             empty="nothing was written in this time",
         ),
@@ -180,8 +173,8 @@ _MODEL = Row(
             about="Time from the fence to the end of its window, about that of the model call: the longer, the more"
             " likely that somebody else writes meanwhile.",
             queries=(
-                Query(quantile(0.5, "openclaw_sidecar_window_length_seconds"), "median", exemplars=True),
-                Query(quantile(0.95, "openclaw_sidecar_window_length_seconds"), "95 %"),
+                quantile(0.5, "openclaw_sidecar_window_length_seconds", legend="median", exemplars=True),
+                quantile(0.95, "openclaw_sidecar_window_length_seconds", legend="95 %"),
             ),
             unit="s",
             limits=((60, WARN), (300, BAD)),
@@ -191,9 +184,11 @@ _MODEL = Row(
             title="Windows by kind of run",
             about="Whose turns they are: user_turn, heartbeat, cron, channel, ...",
             queries=(
-                Query(
-                    increase("openclaw_sidecar_windows_closed_total", "run_kind, outcome", _AGENT),
-                    "{{run_kind}} ({{outcome}})",
+                increase(
+                    "openclaw_sidecar_windows_closed_total",
+                    "run_kind, outcome",
+                    _AGENT,
+                    legend="{{run_kind}} ({{outcome}})",
                 ),
             ),
             counted=True,
@@ -202,17 +197,13 @@ _MODEL = Row(
         Chart(
             title="Windows open",
             about="Fences that are set now: turns that wait for their model.",
-            queries=(Query(now("openclaw_sidecar_windows_open", "instance"), "{{instance}}"),),
+            queries=(now("openclaw_sidecar_windows_open", "instance"),),
         ),
         Chart(
             title="Model latency",
             about="Duration of model calls by provider, failed ones included: 95 %.",
             queries=(
-                Query(
-                    quantile(0.95, "gen_ai_client_operation_duration_seconds", "gen_ai_provider_name"),
-                    "{{gen_ai_provider_name}}",
-                    exemplars=True,
-                ),
+                quantile(0.95, "gen_ai_client_operation_duration_seconds", "gen_ai_provider_name", exemplars=True),
             ),
             unit="s",
             limits=((60, WARN), (300, BAD)),
@@ -222,7 +213,7 @@ _MODEL = Row(
         Chart(
             title="Model calls",
             about="How they ended. abandoned: the gateway was gone before the model answered.",
-            queries=(Query(increase("openclaw_sidecar_model_calls_total", "outcome"), "{{outcome}}"),),
+            queries=(increase("openclaw_sidecar_model_calls_total", "outcome"),),
             counted=True,
             traces="{ span.gen_ai.operation.name = `chat` && status = error }",
         ),
@@ -230,7 +221,7 @@ _MODEL = Row(
             title="Sessions that do not go on",
             about="What the gateway calls them: long_running is a turn that takes long, stalled and stuck have"
             " stopped.",
-            queries=(Query(now("instance_state:openclaw_sidecar_sessions_stalled:sum", "state"), "{{state}}"),),
+            queries=(now("instance_state:openclaw_sidecar_sessions_stalled:sum", "state"),),
             limits=((1, WARN),),
             traces="{ name = `session.fence` && duration > 5m }",
         ),
@@ -243,13 +234,7 @@ _LOCKS = Row(
         Chart(
             title="Waiting for the lock",
             about="95 % of the waits are shorter, by writer. At 60 s a gateway gives up.",
-            queries=(
-                Query(
-                    quantile(0.95, "openclaw_sidecar_lock_wait_seconds", "writer_kind"),
-                    "{{writer_kind}}",
-                    exemplars=True,
-                ),
-            ),
+            queries=(quantile(0.95, "openclaw_sidecar_lock_wait_seconds", "writer_kind", exemplars=True),),
             unit="s",
             limits=((1, WARN), (60, BAD)),
             empty="nobody took the lock in this time",
@@ -259,13 +244,7 @@ _LOCKS = Row(
             title="Holding the lock",
             about="95 % of the holds are shorter, by writer. 5 minutes are the longest that a gateway means to hold"
             " one.",
-            queries=(
-                Query(
-                    quantile(0.95, "openclaw_sidecar_lock_hold_seconds", "writer_kind"),
-                    "{{writer_kind}}",
-                    exemplars=True,
-                ),
-            ),
+            queries=(quantile(0.95, "openclaw_sidecar_lock_hold_seconds", "writer_kind", exemplars=True),),
             unit="s",
             limits=((10, WARN), (300, BAD)),
             empty="nobody gave the lock back in this time",
@@ -274,11 +253,7 @@ _LOCKS = Row(
         Chart(
             title="Oldest lock held now",
             about="By the lock files, whoever made them. From 5 minutes on there is an alert.",
-            queries=(
-                Query(
-                    now("instance:openclaw_sidecar_lock_held_age_seconds:max", "instance", how="max"), "{{instance}}"
-                ),
-            ),
+            queries=(now("instance:openclaw_sidecar_lock_held_age_seconds:max", "instance", how="max"),),
             unit="s",
             limits=((60, WARN), (300, BAD)),
             traces=_LOCK,
@@ -286,7 +261,7 @@ _LOCKS = Row(
         Chart(
             title="Locks not had",
             about="Writers that went without the lock, by reason. Should be none.",
-            queries=(Query(increase("openclaw_sidecar_lock_failures_total", "reason"), "{{reason}}"),),
+            queries=(increase("openclaw_sidecar_lock_failures_total", "reason"),),
             counted=True,
             traces="{ name = `session.lock` && status = error }",
         ),
@@ -294,14 +269,14 @@ _LOCKS = Row(
             title="Locks that nobody will give back",
             about="Stale lock files by the rules of the gateway's own check, each once. The next writer takes them"
             " away.",
-            queries=(Query(increase("openclaw_sidecar_lock_stale_total", "reason"), "{{reason}}"),),
+            queries=(increase("openclaw_sidecar_lock_stale_total", "reason"),),
             counted=True,
             traces=_LOCK,
         ),
         Chart(
             title="Locks held now",
             about="By the lock files, whoever made them: writers at work. They come and go within milliseconds.",
-            queries=(Query(now("openclaw_sidecar_locks_held", "instance"), "{{instance}}"),),
+            queries=(now("openclaw_sidecar_locks_held", "instance"),),
             traces=_LOCK,
         ),
     ),
