@@ -20,9 +20,9 @@ from sidecar.telemetry.metrics.instrument import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from opentelemetry.sdk.metrics._internal.exemplar import Exemplar as Measured
     from opentelemetry.sdk.resources import Resource
 
+    from sidecar.telemetry.metrics.distribution import Example
     from sidecar.telemetry.metrics.instrument import Instrument
     from sidecar.telemetry.metrics.meters import Meters, Series
 
@@ -75,11 +75,8 @@ def _buckets(distribution: Distribution) -> Iterator[tuple[str, int] | tuple[str
         yield (bound, count, _exemplar(measured)) if measured is not None and shown else (bound, count)
 
 
-def _exemplar(measured: Measured) -> Exemplar:
-    ids = {"trace_id": f"{measured.trace_id:032x}"}
-    if measured.span_id:
-        ids["span_id"] = f"{measured.span_id:016x}"
-    return Exemplar(ids, measured.value, measured.time_unix_nano / _NS_PER_SECOND)
+def _exemplar(measured: Example) -> Exemplar:
+    return Exemplar(measured.where.log_fields(), measured.value, measured.at_ns / _NS_PER_SECOND)
 
 
 def _label(name: str) -> str:
