@@ -3,8 +3,6 @@
 The one place where faults come from. The wiring makes it; whatever takes something in from outside asks it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 

@@ -1,7 +1,5 @@
 """JSON for files that people read and compare: what fits on a line stays on one."""
 
-from __future__ import annotations
-
 import json
 from typing import Final
 

@@ -1,22 +1,15 @@
 """What a person can do about an incident."""
 
-from __future__ import annotations
-
 import shlex
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
 from sidecar.core.facts.gateway import Adapter
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.policy.policy import Mode
-from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.incident import Incident, Outcome
 from sidecar.core.verdict.judge import Verdict
 from sidecar.store.printable import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sidecar.core.verdict.incident import Incident
-
 
 _HELD: Final = {
     BlockReason.PAUSE: "End the pause when it has served its purpose: openclaw-sidecar resume",

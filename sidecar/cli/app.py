@@ -1,7 +1,5 @@
 """The commands. Each resolves its settings, calls what does the work, and returns an exit code."""
 
-from __future__ import annotations
-
 import os
 import time
 from functools import partial

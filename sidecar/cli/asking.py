@@ -1,21 +1,15 @@
 """Asks the running sidecar how it is."""
 
-from __future__ import annotations
-
 import http.client
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
-from sidecar.config.runtime import read_runtime
+from sidecar.config.runtime import Runtime, read_runtime
+from sidecar.config.settings import Settings
 from sidecar.store.printable import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sidecar.config.runtime import Runtime
-    from sidecar.config.settings import Settings
 
 _ANSWER_SECONDS: Final = 5.0
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to reach one that listens everywhere

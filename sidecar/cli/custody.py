@@ -1,15 +1,15 @@
 """Who wrote which bytes of a session file: asked of the running sidecar, or read from what one has kept."""
 
-from __future__ import annotations
-
 import http.client
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.cli.asking import ask, get
 from sidecar.cli.options import session_name
 from sidecar.cli.output import print_fields, print_line, print_rows
+from sidecar.config.settings import Settings
 from sidecar.core.custody.files.chain import Gap, examine, widened
 from sidecar.core.errors import SidecarError
 from sidecar.core.facts.reasons import Reason, ReasonCode
@@ -20,11 +20,6 @@ from sidecar.store.errors import StoreMissingError
 from sidecar.store.incidents import DATABASE_NAME
 from sidecar.store.printable import one_line
 from sidecar.watch.reading import take_snapshot
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sidecar.config.settings import Settings
 
 _SHOWN_BYTES: Final = 12
 _DOWN: Final = "no sidecar runs"

@@ -1,25 +1,21 @@
 """Try the adapter for an installed OpenClaw, in a process of its own, without a gateway."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.cli.hook import preload_path
 from sidecar.cli.output import print_fields, print_json, print_line
 from sidecar.core.errors import SidecarError
 from sidecar.core.facts.gateway import Adapter
 from sidecar.store.printable import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FIRST_NODE: Final = (22, 15)
 """The first Node.js that the preload can look at modules with; of 23 it is 23.5."""

@@ -1,12 +1,10 @@
 """From the shell into a command and back: exit codes, and one line for each error."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -20,9 +18,6 @@ from sidecar.cotenant.errors import CotenantError
 from sidecar.store.printable import one_line
 from sidecar.store.recordings import ExportError
 from sidecar.store.since import SinceError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PROGRAM = "openclaw-sidecar"
 

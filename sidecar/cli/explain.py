@@ -1,19 +1,15 @@
 """An incident as a story that a person understands without knowing the code."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.cli.advice import advice
 from sidecar.cli.output import print_fields, print_line, print_raw, print_rows
 from sidecar.core.policy.blocked import BlockReason
+from sidecar.core.verdict.incident import Incident
 from sidecar.notify import words
 from sidecar.store.public import iso_utc
+from sidecar.store.stored import PageRecord, StoredIncident
 from sidecar.words import EVIDENCE, change, detail, outcome, sentence
-
-if TYPE_CHECKING:
-    from sidecar.core.verdict.incident import Incident
-    from sidecar.store.stored import PageRecord, StoredIncident
 
 _NS_PER_SECOND: Final = 1_000_000_000
 

@@ -1,22 +1,18 @@
 """The lines that put the preload into a gateway, for each place that a gateway runs in."""
 
-from __future__ import annotations
-
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar import __version__
 from sidecar.config.settings import SOCKET_NAME, Settings, default_socket
 from sidecar.core.errors import SidecarError
 from sidecar.store.printable import clean, one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SOCKET_VARIABLE: Final = "OPENCLAW_SIDECAR_SOCKET"
 _IN_CONTAINER: Final = "/opt/openclaw-sidecar"

@@ -1,7 +1,5 @@
 """`openclaw-sidecar hooks`: what tools need that announce their writes over HTTP."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

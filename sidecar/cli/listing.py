@@ -1,22 +1,16 @@
 """Incidents of the store: one, or many as a table."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
 import typer
 
 from sidecar.cli.output import print_note, print_rows
+from sidecar.config.settings import Settings
 from sidecar.store.errors import StoreMissingError
 from sidecar.store.incidents import DATABASE_NAME
 from sidecar.store.reader import IncidentReader
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sidecar.config.settings import Settings
-    from sidecar.store.stored import PageRecord, StoredIncident
+from sidecar.store.stored import PageRecord, StoredIncident
 
 _HEADINGS = ("INCIDENT", "VERDICT", "RECOVERY", "TURN", "PAGE", "SESSION FILE")
 

@@ -1,21 +1,16 @@
 """The options that several commands share."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from typer.models import OptionInfo
 
 from sidecar.cli.hook import HookFormat
 from sidecar.config.resolve import Flags, resolve
+from sidecar.config.settings import Settings
 from sidecar.core.verdict.judge import Verdict
-
-if TYPE_CHECKING:
-    from typer.models import OptionInfo
-
-    from sidecar.config.settings import Settings
 
 
 def _option(metavar: str, text: str, *names: str) -> OptionInfo:

@@ -1,26 +1,21 @@
 """Pausing and resuming recovery, with the sidecar running or not."""
 
-from __future__ import annotations
-
 import re
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from sidecar.cli.asking import ask
 from sidecar.cli.output import print_json, print_line, print_note
 from sidecar.config.pause import remove_pause, write_pause
 from sidecar.config.policyfile import DURATION
+from sidecar.config.settings import Settings
 from sidecar.core.errors import SidecarError
 from sidecar.core.policy.blocked import Pause
 from sidecar.core.policy.budget import MAX_PERIOD_NS
 from sidecar.store.printable import one_line
 from sidecar.store.public import iso_utc
 from sidecar.store.since import duration_ns
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from sidecar.config.settings import Settings
 
 _WAIT_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.05

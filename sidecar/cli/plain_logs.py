@@ -3,13 +3,9 @@
 structlog loads rich wherever it is installed. Here it is, for the tables of the commands, which load it by themselves.
 """
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING, cast
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from types import ModuleType
+from typing import cast
 
 
 def load_structlog() -> None:

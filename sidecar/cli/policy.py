@@ -1,10 +1,8 @@
 """The commands about policies: check a file, ask what decided, print the schema."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,18 +11,15 @@ from sidecar.cli.listing import kept
 from sidecar.cli.output import print_fields, print_json, print_line, print_raw, print_rows, show
 from sidecar.config.policy import PolicyError, read_policy
 from sidecar.config.policyfile import json_schema
+from sidecar.core.facts.reasons import Reason
 from sidecar.core.policy.policy import Policy
-from sidecar.core.verdict.what_if import reconsider
+from sidecar.core.verdict.incident import Incident
+from sidecar.core.verdict.what_if import Reconsidered, WriterNow, reconsider
 from sidecar.json_layout import layout
 from sidecar.notify import words
 from sidecar.store.printable import clean_json
 from sidecar.store.public import reason_json
 from sidecar.words import sentence
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.reasons import Reason
-    from sidecar.core.verdict.incident import Incident
-    from sidecar.core.verdict.what_if import Reconsidered, WriterNow
 
 policy_app = typer.Typer(help="Check a policy file, and ask what a policy decides.", no_args_is_help=True)
 

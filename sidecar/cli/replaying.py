@@ -1,16 +1,12 @@
 """`export` and `replay`: incidents without names or text, judged again on any machine."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from sidecar.cli.output import print_line, print_note, print_rows
 from sidecar.core.replay.recording import NotRecordedError
 from sidecar.core.replay.replay import Difference, compare, replay
 from sidecar.store.recordings import ExportError, imported
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def replay_file(path: Path) -> dict[str, Any]:

@@ -1,17 +1,12 @@
 """The sidecar's status for people."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
+from sidecar.cli.asking import Answer
 from sidecar.cli.output import print_fields, print_line, print_note, print_rows
 from sidecar.store.public import iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from sidecar.cli.asking import Answer
 
 _NS_PER_SECOND: Final = 1_000_000_000
 _UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))

@@ -1,24 +1,19 @@
 """`openclaw-sidecar write`: appends a script's records to a session under its name."""
 
-from __future__ import annotations
-
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sidecar.cli.output import print_json, print_note, print_raw
 from sidecar.config.errors import ConfigError
+from sidecar.config.settings import Settings
 from sidecar.core.facts.change import Operation
 from sidecar.cotenant.locate import locate
 from sidecar.cotenant.lock import LockTimes
 from sidecar.cotenant.owner import become_respected
 from sidecar.cotenant.write import Order, Written, append_output, edit_session
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sidecar.config.settings import Settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NS_PER_MS = 1_000_000

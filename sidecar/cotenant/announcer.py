@@ -4,29 +4,24 @@ Nothing is left to the sidecar's patience: a begin is in its socket before the f
 answers the sidecar's ``sync`` meanwhile; as long as that thread is quick, no gateway waits for this process.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, Self
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, Final, Self
 
 from sidecar import __version__
+from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Role
+from sidecar.cotenant.change import Change
 from sidecar.cotenant.errors import SidecarAwayError
+from sidecar.cotenant.lock import Hold
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_sidecar, encode
-
-if TYPE_CHECKING:
-    from io import BufferedReader
-    from pathlib import Path
-
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.cotenant.change import Change
-    from sidecar.cotenant.lock import Hold
 
 _BOUND_SECONDS: Final = 5.0
 """How long a sidecar may take to welcome us, to take in what we say, and to hang up."""

@@ -1,7 +1,5 @@
 """One change of a session file, made by a co-tenant."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from typing import Self

@@ -1,17 +1,13 @@
 """Runs COMMAND and takes what it prints."""
 
-from __future__ import annotations
-
 import subprocess
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from sidecar.cotenant.errors import CommandError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 FILE_VARIABLE: Final = "OPENCLAW_SIDECAR_SESSION_FILE"
 MAX_OUTPUT_BYTES: Final = 16 << 20

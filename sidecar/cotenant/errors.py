@@ -1,13 +1,9 @@
 """What can go wrong with a write from outside. Each message says what, where and what to do, in one line."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 from sidecar.core.errors import SidecarError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class CotenantError(SidecarError):

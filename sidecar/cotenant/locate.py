@@ -1,17 +1,13 @@
 """Which session file a person means: by path, by id, or by session key."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from sidecar.cotenant.errors import SessionNameError
 from sidecar.watch.tree import Kind, is_inside, is_plain, is_sessions_directory, kind_of, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def locate(session: str, state_dir: Path) -> Path:

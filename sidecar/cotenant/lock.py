@@ -17,16 +17,14 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from sidecar.cotenant.errors import LockHeldError, WriteFailedError
 from sidecar.watch.identity import executable_of, start_ticks
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 RETRY_SECONDS: Final = 0.05
 _PREFIX: Final = "OPENCLAW_SESSION_WRITE_LOCK_"

@@ -6,8 +6,6 @@ stale, reason *non-openclaw-owner*. So a lock of any other program protects noth
 word there: an option of the interpreter's that means nothing to it.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

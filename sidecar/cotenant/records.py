@@ -4,23 +4,17 @@ As the gateway's ``appendSessionTranscriptMessage`` does, a record without a par
 conversation; what else a record has stays as it was printed, to the byte.
 """
 
-from __future__ import annotations
-
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
-from sidecar.core.custody.lineage import HEADER, LEAF, off_path, path_to_root
+from sidecar.core.custody.lineage import HEADER, LEAF, Record, off_path, path_to_root
 from sidecar.cotenant.errors import RecordsError
 from sidecar.watch.records import parse_records
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sidecar.core.custody.lineage import Record
 
 _MESSAGE: Final = "message"
 _OWN: Final = ("type", "id", "parentId", "timestamp")

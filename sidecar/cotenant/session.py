@@ -4,16 +4,18 @@ Each change is announced before its first byte, and the file is on the disk befo
 written whole is taken back, as long as nobody wrote behind it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import stat
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from sidecar.core.custody.lineage import Record
 from sidecar.core.facts.change import Operation
+from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.cotenant.announcer import Announces, Report
 from sidecar.cotenant.change import Change
 from sidecar.cotenant.errors import (
     CotenantError,
@@ -22,18 +24,9 @@ from sidecar.cotenant.errors import (
     SessionFileError,
     WriteFailedError,
 )
-from sidecar.cotenant.lock import acquire
+from sidecar.cotenant.lock import Hold, LockTimes, acquire
 from sidecar.watch.reading import MAX_FILE_BYTES, fingerprint_of
 from sidecar.watch.records import parse_records
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from sidecar.core.custody.lineage import Record
-    from sidecar.core.facts.fingerprint import Fingerprint
-    from sidecar.cotenant.announcer import Announces, Report
-    from sidecar.cotenant.lock import Hold, LockTimes
 
 
 class LockedSession:

@@ -1,30 +1,24 @@
 """`openclaw-sidecar write`: from COMMAND to the session, step by step."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.cotenant.announcer import Announcer, Announces
 from sidecar.cotenant.change import Change
 from sidecar.cotenant.command import edit, output_of
 from sidecar.cotenant.errors import RecordsError
 from sidecar.cotenant.interrupts import Interrupts
+from sidecar.cotenant.lock import LockTimes
 from sidecar.cotenant.records import check_edited, complete, split_records
-from sidecar.cotenant.session import locked
+from sidecar.cotenant.session import LockedSession, locked
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from sidecar.cotenant.lock import LockTimes
-    from sidecar.cotenant.session import LockedSession
-
-    Work = Callable[[LockedSession, Interrupts], tuple[Change, tuple[str, ...]]]
+Work = Callable[[LockedSession, Interrupts], tuple[Change, tuple[str, ...]]]
 
 MAX_EDIT_SECONDS: Final = 30.0
 """How long COMMAND may edit, or half of the time that others wait for the lock."""

@@ -1,21 +1,17 @@
 """A sidecar as a process of its own, as operators run it."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
 import signal
 import sys
 import urllib.request
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.demo.logs import LogFile
 from sidecar.demo.running import Program
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
 
 _POLL_SECONDS: Final = 0.02
 _FETCH_SECONDS: Final = 10.0

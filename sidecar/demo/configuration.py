@@ -1,18 +1,13 @@
 """The gateway's configuration: one slow model, nothing that a session on loopback does not need."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
 
 from sidecar.demo.model import MODEL_ID
+from sidecar.demo.packages import GatewayPackage
 from sidecar.demo.plugins import no_plugins
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from sidecar.demo.packages import GatewayPackage
 
 TOKEN: Final = "loopback-only"  # noqa: S105 - the gateway listens on loopback, and only for as long as the rig lives
 

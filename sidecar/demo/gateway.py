@@ -1,7 +1,5 @@
 """The real gateway as a process."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import math
@@ -9,21 +7,18 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from pathlib import Path
+from typing import Any, ClassVar, Final
 
 from sidecar.demo.configuration import TOKEN, startup_environment, write_configuration
 from sidecar.demo.errors import GatewayNotRunningError, SessionUnknownError, StartError
 from sidecar.demo.logs import LogFile
 from sidecar.demo.loopback import HOST, post
+from sidecar.demo.packages import GatewayPackage
 from sidecar.demo.plugins import PLUGIN_LIST, REFRESH, copy_whole, kept_plugin_list
 from sidecar.demo.running import Program, signal_group
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from sidecar.demo.packages import GatewayPackage
 
 READY_LINE: Final = "[gateway] ready"
 

@@ -1,17 +1,12 @@
 """A log file that another process writes and that one can wait on."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from inotify_simple import INotify, flags
 
 from sidecar.demo.errors import LineMissingError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)

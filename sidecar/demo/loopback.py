@@ -1,23 +1,17 @@
 """HTTP on loopback: a server on a free port, and a client for one request."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import h11
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi import Response as Reply
 
 from sidecar.demo.running import Running
 from sidecar.web.server import WebServer
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from fastapi import Request
-    from fastapi import Response as Reply
 
 HOST: Final = "127.0.0.1"
 

@@ -1,7 +1,5 @@
 """``openclaw-sidecar demo``: the main job, visibly."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import shlex
@@ -10,20 +8,17 @@ import sys
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.demo.companion import Companion, command
 from sidecar.demo.errors import NpmFailedError, NpmMissingError, RigError
-from sidecar.demo.packages import default_cache_dir, ensure_gateway
+from sidecar.demo.packages import GatewayPackage, default_cache_dir, ensure_gateway
 from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from sidecar.demo.scenes import Scene, Stage, guarded_scene, takeover_scene, unpatched_scene
 from sidecar.demo.stages import RealStage
 from sidecar.demo.standin import StandIn
 from sidecar.preload import preload_path
-
-if TYPE_CHECKING:
-    from sidecar.demo.packages import GatewayPackage
 
 VERSION: Final = "2026.5.18"
 """The release of the report that began it."""

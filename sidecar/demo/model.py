@@ -1,23 +1,18 @@
 """A slow model: an OpenAI-compatible server that answers when it is told to."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from sidecar.demo.errors import ToolMissingError
 from sidecar.demo.loopback import LoopbackServer
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from fastapi import Request
 
 MODEL_ID: Final = "slow"
 

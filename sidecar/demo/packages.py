@@ -1,7 +1,5 @@
 """Gateways as npm publishes them, installed once into a cache directory."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os
@@ -9,15 +7,13 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.demo.errors import NpmFailedError, NpmMissingError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 NODE_VERSION: Final = "24.15.0"
 LATER_NODE_VERSION: Final = "24.16.0"

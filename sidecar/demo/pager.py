@@ -1,19 +1,14 @@
 """Who is paged: an HTTP server that receives what Apprise posts to a ``json://`` address."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fastapi import Request
 from fastapi.responses import Response
 
 from sidecar.demo.loopback import LoopbackServer
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from fastapi import Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,20 +5,14 @@ has none. Without it 2026.5.18 to 2026.5.22 look through some ninety directories
 seconds of each turn, and minutes after the start of 2026.5.22. (2026.5.28 and later are as fast without.)
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from sidecar.demo.packages import release_month
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sidecar.demo.packages import GatewayPackage
+from sidecar.demo.packages import GatewayPackage, release_month
 
 PLUGIN_LIST: Final = Path("plugins", "installs.json")
 """Where it is, below the state directory."""

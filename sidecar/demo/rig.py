@@ -1,24 +1,16 @@
 """A real gateway together with its model and an operator's client."""
 
-from __future__ import annotations
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+from typing import Any
 
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
-
-from sidecar.demo.gateway import Gateway
+from sidecar.demo.gateway import Gateway, TurnResult
 from sidecar.demo.model import SlowModel
+from sidecar.demo.packages import GatewayPackage
 from sidecar.demo.rpc import GatewayClient
 from sidecar.demo.running import Running
-from sidecar.demo.window import open_window
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
-
-    from sidecar.demo.gateway import TurnResult
-    from sidecar.demo.packages import GatewayPackage
-    from sidecar.demo.window import OpenWindow
+from sidecar.demo.window import OpenWindow, open_window
 
 WARM_UP_KEY = "agent:main:warm-up"
 WARM_UP_SECONDS = 240.0

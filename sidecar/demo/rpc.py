@@ -1,7 +1,5 @@
 """The gateway's RPC over its WebSocket, as an operator's client speaks it."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import uuid

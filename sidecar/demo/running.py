@@ -1,20 +1,15 @@
 """What is started and stopped: as a context manager, and as a process."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar, Self
+from pathlib import Path
+from typing import ClassVar, Self
 
 from sidecar.demo.errors import StartError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
-    from pathlib import Path
-
-    from sidecar.demo.logs import LogFile
+from sidecar.demo.logs import LogFile
 
 
 class Running:

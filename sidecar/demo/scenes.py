@@ -1,13 +1,10 @@
 """The three scenes of the demonstration, on a real gateway or on its stand-in."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
-if TYPE_CHECKING:
-    from sidecar.demo.companion import Companion
-    from sidecar.demo.pager import PageReceiver
+from sidecar.demo.companion import Companion
+from sidecar.demo.pager import PageReceiver
 
 COTENANT_ON_UNPATCHED: Final = "co-tenant write, gateway as published"
 COTENANT_ON_GUARDED: Final = "the same write, with the sidecar"

@@ -1,21 +1,17 @@
 """A session file on stage: its records, and another process that writes to it."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from sidecar.core.custody.lineage import HEADER, LEAF, path_to_root
 from sidecar.demo.errors import ForeignActError
 from sidecar.watch.records import read_records
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _APPEND: Final = "import sys; open(sys.argv[1], 'ab', buffering=0).write(sys.stdin.buffer.read())"
 

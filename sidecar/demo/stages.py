@@ -1,17 +1,11 @@
 """The real gateway as a stage for the demonstration."""
 
-from __future__ import annotations
+from pathlib import Path
 
-from typing import TYPE_CHECKING
-
+from sidecar.demo.gateway import TurnResult
+from sidecar.demo.rig import Rig
 from sidecar.demo.scenes import Played
 from sidecar.demo.sessionfile import append_as_stranger, lost_records
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sidecar.demo.gateway import TurnResult
-    from sidecar.demo.rig import Rig
 
 ANSWER = "All quiet."
 

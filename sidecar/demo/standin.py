@@ -4,16 +4,16 @@ It is a model: it keeps a session file, a fence and a lock as OpenClaw 2026.5.18
 sidecar. What it shows is the sidecar's side of the story; it proves nothing about OpenClaw.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import os
 import time
 import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from sidecar.demo.scenes import Played
 from sidecar.demo.sessionfile import append_as_stranger, lost_records, record_line
@@ -21,10 +21,6 @@ from sidecar.watch.reading import fingerprint_of
 from sidecar.watch.records import read_records
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_sidecar, encode
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
 ASK_SECONDS: Final = 0.25
 RUN: Final = wire.WireWriter(kind="user_turn", run="run-1")

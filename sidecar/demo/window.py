@@ -1,22 +1,16 @@
 """A turn that waits for its model: the time in which somebody else's write costs the turn."""
 
-from __future__ import annotations
-
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from sidecar.demo.errors import TurnEndedError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from sidecar.demo.gateway import Gateway, TurnResult
-    from sidecar.demo.model import ModelCall, SlowModel
-
+from sidecar.demo.gateway import Gateway, TurnResult
+from sidecar.demo.model import ModelCall, SlowModel
 
 _FIRST_TO_TAKE_IT_AGAIN: Final = "2026.5.22"
 _FIRST_WITHOUT_FILES: Final = "2026.8"

@@ -1,19 +1,14 @@
 """Reports of changes: whose they are, and which begin and end make one call."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.wire import messages as wire
 from sidecar.wire.codec import WireError
-
-if TYPE_CHECKING:
-    from sidecar.wire import messages as wire
-
 
 MAX_WRITERS: Final = 256
 """Writers of one link that are remembered, so that a report by one of them makes no new value."""

@@ -1,13 +1,8 @@
 """What can go wrong when the socket is opened."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sidecar.core.errors import SidecarError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class SocketError(SidecarError, OSError):

@@ -1,7 +1,5 @@
 """Cuts what arrives on a link into lines."""
 
-from __future__ import annotations
-
 
 class LineReader:
     """Keeps the beginning of a line until the rest of it arrives.

@@ -1,11 +1,6 @@
 """The sockets of linked processes: the one list of them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sidecar.link.session import LinkSession
+from sidecar.link.session import LinkSession
 
 
 class OpenLinks:

@@ -1,7 +1,5 @@
 """Who is on the other end of a Unix socket, as the kernel says (unix(7), SO_PEERCRED)."""
 
-from __future__ import annotations
-
 import socket
 import struct
 from dataclasses import dataclass

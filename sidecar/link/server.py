@@ -1,25 +1,20 @@
 """The socket on which gateways link."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import errno
 import os
 import socket
 import stat
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from sidecar.faults import NO_FAULTS, Faults
 from sidecar.link.errors import SocketBlockedError, SocketTakenError
+from sidecar.link.open_links import OpenLinks
 from sidecar.link.peer import Peer
 from sidecar.link.session import LinkHandler, LinkSession
 from sidecar.wire.messages import MAX_LINE_BYTES
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sidecar.link.open_links import OpenLinks
 
 _PRIVATE_UMASK: Final = 0o177
 _CONNECT_SECONDS: Final = 1.0

@@ -8,24 +8,20 @@ import fcntl
 import itertools
 import termios
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
+from sidecar.core.decisions import Command
 from sidecar.core.errors import FingerprintError
 from sidecar.core.facts.gateway import Adapter, Gateway, Role
+from sidecar.faults import Faults
 from sidecar.link.changes import Speaker
 from sidecar.link.lines import LineReader
-from sidecar.link.translate import Translator, message_of
+from sidecar.link.peer import Peer
+from sidecar.link.translate import Heard, Translator, message_of
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import WireError, decode_from_gateway, encode, negotiated
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from sidecar.core.decisions import Command
-    from sidecar.faults import Faults
-    from sidecar.link.peer import Peer
-    from sidecar.link.translate import Heard
 
 MAX_UNSENT_BYTES: Final = 1 << 20
 """A gateway that does not read its commands is cut off, rather than kept in memory."""

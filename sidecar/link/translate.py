@@ -3,9 +3,7 @@
 Nobody else knows both. `Translator` takes one link's messages, `message_of` gives what is sent back.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import Any, Final, assert_never
 
 from sidecar.core import decisions as de
 from sidecar.core import events as ev
@@ -13,12 +11,9 @@ from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Run
 from sidecar.core.questions import CheckAsked, Question, TurnStopped, WaitAsked
 from sidecar.core.reports import AdapterFound, LockFailed, PreloadTrouble, Report, WriteFailed
-from sidecar.link.changes import ChangeReader, Writers
+from sidecar.link.changes import ChangeReader, Speaker, Writers
 from sidecar.wire import messages as wire
 from sidecar.words import sentence
-
-if TYPE_CHECKING:
-    from sidecar.link.changes import Speaker
 
 Heard = ev.Event | Question | Report
 """What a message of a link means."""

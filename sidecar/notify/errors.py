@@ -1,7 +1,5 @@
 """What can go wrong with notifications. No message shows more of a URL than its service: the rest may be secret."""
 
-from __future__ import annotations
-
 from sidecar.core.errors import SidecarError
 
 

@@ -9,28 +9,22 @@ is on disk, nobody can know it, and the page is sent once more: twice is better 
 destination that takes a page and does not say so.
 """
 
-from __future__ import annotations
-
 import asyncio
 import platform
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import structlog
 
 from sidecar.core.errors import SidecarError
 from sidecar.job import Job
+from sidecar.notify.destination import Destination
 from sidecar.notify.errors import DeliveryError
-from sidecar.notify.text import page_text
+from sidecar.notify.text import PageText, page_text
 from sidecar.status import PageStatus, Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from sidecar.notify.destination import Destination
-    from sidecar.notify.text import PageText
-    from sidecar.store.incidents import IncidentStore
-    from sidecar.store.stored import NewPage, PageKey
+from sidecar.store.incidents import IncidentStore
+from sidecar.store.stored import NewPage, PageKey
 
 INTERVALS_SECONDS: Final = (10.0, 20.0, 40.0, 80.0, 160.0)
 """Waits between the attempts: six of them in a little over five minutes."""

@@ -1,19 +1,14 @@
 """What a page says. It is read on a telephone at night: what happened, what it cost, and the first command."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from sidecar.core.verdict.incident import Subject
+from sidecar.core.verdict.incident import Incident, Subject
 from sidecar.notify import words
 from sidecar.store.printable import one_line
 from sidecar.store.public import iso_utc
 from sidecar.words import EVIDENCE, sentence
-
-if TYPE_CHECKING:
-    from sidecar.core.verdict.incident import Incident
 
 _MAX_RANGES: Final = 5
 _RUNBOOKS: Final = {

@@ -1,18 +1,13 @@
 """An incident in words for people who do not know ours: who, where, what it cost."""
 
-from __future__ import annotations
+from typing import Final
 
-from typing import TYPE_CHECKING, Final
-
-from sidecar.core.verdict.incident import Outcome
+from sidecar.core.facts.process import Process
+from sidecar.core.verdict.incident import Incident, Outcome, UnexplainedRange, WriterShare
 from sidecar.core.verdict.judge import Verdict
 from sidecar.store.printable import one_line
 from sidecar.store.public import iso_utc
 from sidecar.words import outcome, sentence
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.process import Process
-    from sidecar.core.verdict.incident import Incident, UnexplainedRange, WriterShare
 
 _MAX_NAMED: Final = 4
 _MS_PER_SECOND: Final = 1_000

@@ -4,21 +4,17 @@ Only what is needed: directories are marked, and of each event on a file in them
 of this kind gives the process id of others only with CAP_SYS_ADMIN in the initial user namespace, and 0 without it.
 """
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from sidecar.core.errors import SidecarError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 NO_PIDFD: Final = -1
 """Instead of a pidfd: the process is gone already, or the kernel gives none (before 5.15)."""

@@ -1,7 +1,5 @@
 """What the file system of a state directory can't report (proc(5), mountinfo)."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

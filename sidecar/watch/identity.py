@@ -1,7 +1,5 @@
 """Who a process is, from /proc, read at once: it may be gone a moment later, and its id another's."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

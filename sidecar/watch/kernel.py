@@ -1,7 +1,5 @@
 """Kernel evidence: which process touched which session file, after a canary has proven that the kernel tells."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import errno
@@ -10,8 +8,9 @@ import select
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from sidecar.core.errors import SidecarError
 from sidecar.core.facts.process import Act, Process
@@ -19,9 +18,6 @@ from sidecar.faults import NO_FAULTS, Faults
 from sidecar.watch.fanotify import NO_PIDFD, Fanotify, FanotifyError, Handle, Mask, Raw
 from sidecar.watch.identity import identify
 from sidecar.watch.tree import Kind, is_plain, kind_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 CANARY_SECONDS: Final = 10.0
 """How long the child that proves the evidence may take."""

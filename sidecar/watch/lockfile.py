@@ -1,15 +1,11 @@
 """What a session's lock file says (written by the gateway; read on MODIFY, for it is empty when created)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Annotated, Final
+from pathlib import Path
+from typing import Annotated, Final
 
 import msgspec
 
 from sidecar.watch.reading import open_without_waiting
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SUFFIX: Final = ".lock"
 _MAX_BYTES: Final = 4096

@@ -4,17 +4,13 @@ A file's directory is watched (inotify(7)), as the file itself is another one af
 moment after the last event, so that an editor that removes and writes anew is seen once, when it is done.
 """
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
 
 import structlog
 from inotify_simple import INotify, flags
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
 
 SETTLE_SECONDS: Final = 0.1
 """How long after the last event the handler is called."""

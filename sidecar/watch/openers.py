@@ -1,7 +1,5 @@
 """Who has a file open for writing now, from /proc: a hint for people, and no evidence. Needs no privilege."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

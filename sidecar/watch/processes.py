@@ -1,17 +1,12 @@
 """Who a pid is, and which gateways of a state directory run here."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.watch.identity import executable_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 _STATE_DIR: Final = b"OPENCLAW_STATE_DIR="
 

@@ -1,19 +1,15 @@
 """Reading a session file so that the result belongs to one fingerprint."""
 
-from __future__ import annotations
-
 import os
 import stat
 from io import BufferedReader, FileIO
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from sidecar.core.facts.content import BytesContent, Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MAX_FILE_BYTES: Final = 256 << 20
 """Larger session files are not read; their changes stay unattributed."""

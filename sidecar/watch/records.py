@@ -1,17 +1,13 @@
 """The shape of a session file's records, for the check of a history (rule 3). No text is kept."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from sidecar.core.custody.lineage import Record
 from sidecar.watch.reading import open_without_waiting
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
 
 
 class _Line(msgspec.Struct, frozen=True, rename="camel"):

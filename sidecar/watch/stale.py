@@ -3,13 +3,12 @@
 The sidecar only says so: the gateway removes such a file itself when it next wants the lock (rule 4).
 """
 
-from __future__ import annotations
-
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -17,9 +16,6 @@ from sidecar.watch.identity import start_ticks
 from sidecar.watch.lockfile import SUFFIX
 from sidecar.watch.processes import is_alive
 from sidecar.watch.reading import open_without_waiting
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 STALE_SECONDS: Final = 30 * 60
 """The gateway's OPENCLAW_SESSION_WRITE_LOCK_STALE_MS, where nobody set another."""

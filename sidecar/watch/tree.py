@@ -1,14 +1,10 @@
 """Which files below a state directory are session files."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from pathlib import Path
+from typing import Final
 
 AGENTS: Final = "agents"
 SESSIONS: Final = "sessions"

@@ -1,15 +1,14 @@
 """The inotify side (inotify(7)): which session and lock files change, in one ordered queue."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import errno
 import fcntl
 import termios
 from array import array
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 from inotify_simple import INotify, flags
@@ -27,9 +26,6 @@ from sidecar.watch.tree import (
     kind_of,
     subdirectories,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 log = structlog.get_logger("sidecar.watch")
 

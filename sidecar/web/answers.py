@@ -1,19 +1,14 @@
 """The shapes of the API's answers."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from fastapi.responses import JSONResponse
 
+from sidecar.status import Status
 from sidecar.store.printable import clean_json
 from sidecar.store.public import iso_utc
-
-if TYPE_CHECKING:
-    from http import HTTPStatus
-
-    from sidecar.status import Status
 
 
 def status_json(status: Status) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """The routes. Each answers from the service's status or from the store, but one that takes announcements."""
 
-from __future__ import annotations
-
 import time
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import Annotated, Protocol
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,21 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from sidecar import __version__
+from sidecar.core.custody.files.chain import Chain
 from sidecar.core.errors import SidecarError
 from sidecar.core.verdict.judge import Verdict
+from sidecar.status import Status
 from sidecar.store.custody_json import chain_json
 from sidecar.store.public import incident_json
+from sidecar.store.reader import IncidentReader
 from sidecar.store.since import SinceError, parse_since
 from sidecar.web.answers import problem, status_json
-from sidecar.web.hooks import add_hooks
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.core.custody.files.chain import Chain
-    from sidecar.status import Status
-    from sidecar.store.reader import IncidentReader
-    from sidecar.web.hooks import HookDesk
+from sidecar.web.hooks import HookDesk, add_hooks
 
 
 class CustodySource(Protocol):

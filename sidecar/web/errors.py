@@ -1,7 +1,5 @@
 """What can go wrong when the API's port is opened."""
 
-from __future__ import annotations
-
 from sidecar.core.errors import SidecarError
 
 

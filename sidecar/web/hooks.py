@@ -1,12 +1,10 @@
 """``POST /v1/hooks``: tools that can't be wrapped announce what they write to a session."""
 
-from __future__ import annotations
-
 import hmac
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal, Protocol
 
-from fastapi import FastAPI, Request  # noqa: TC002 - FastAPI reads the annotations of a route
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 

@@ -1,23 +1,18 @@
 """Serves the API inside the sidecar's event loop."""
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import ipaddress
 import socket
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from sidecar.web.errors import HttpBindError, HttpPortTakenError
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from fastapi import FastAPI
 
 BACKLOG: Final = 128
 TICK_SECONDS: Final = 1.0
