@@ -30,9 +30,9 @@ function start(from) {
       hello: () => ({ openclaw: version }),
       connected: (again) => {
         link.send("adapter", adapter);
-        if (again) safely("reconnect", repeat);
+        if (again) safely("reconnect", () => repeat(true));
       },
-      missed: () => safely("reconnect", repeatAccount),
+      missed: () => safely("reconnect", () => repeat(false)),
       disconnected: () => fences?.forgetApprovals(),
     },
     (message) => fitted?.whenActive(() => safely("command", () => fences.onCommand(message))),
@@ -43,16 +43,13 @@ function start(from) {
   link.connect();
 }
 
-/** Another link: what was said on the one before it may be lost on whoever listens now. Windows come last. */
-function repeat() {
+/**
+ * What was said before may be lost on whoever listens now: on another link, or on this one when reports were dropped.
+ * Then its holds are not said again: who has heard of one would count it twice. Windows come last.
+ */
+function repeat(again) {
   repeatChanges();
-  repeatHolds((type, fields) => link.send(type, fields));
-  fences?.repeat();
-}
-
-/** Reports were dropped on this link. Its holds are not said again: who has heard of one would count it twice. */
-function repeatAccount() {
-  repeatChanges();
+  if (again) repeatHolds((type, fields) => link.send(type, fields));
   fences?.repeat();
 }
 
@@ -84,14 +81,17 @@ function installFence(points) {
   install?.set(rememberManager(install.get()));
 }
 
-/** The session of a run is handed to this function: its session manager is the one to teach. */
+/** The session manager of the present run is the one to teach. `find` looks it up: the run may come to another one. */
+function remember(find) {
+  const run = currentRun();
+  if (run) run.manager = find;
+  nameCompactions(find());
+}
+
+/** The session of a run is handed to this function. */
 function rememberManager(original) {
   return function installSessionEventWriteLock(params, ...rest) {
-    safely("fence", () => {
-      const run = currentRun();
-      if (run && params?.session) run.manager = () => params.session.sessionManager;
-      nameCompactions(params?.session?.sessionManager);
-    });
+    safely("fence", () => params?.session && remember(() => params.session.sessionManager));
     const result = original.call(this, params, ...rest);
     safely("append", () => {
       if (isGuarded(params?.session)) return;
@@ -105,11 +105,7 @@ function rememberManager(original) {
 function rememberGuarded(original) {
   return function guardSessionManager(...args) {
     const manager = original.apply(this, args);
-    safely("fence", () => {
-      const run = currentRun();
-      if (run) run.manager = () => manager;
-      nameCompactions(manager);
-    });
+    safely("fence", () => remember(() => manager));
     return manager;
   };
 }

@@ -42,18 +42,13 @@ def open_writer(path: Path) -> sqlite3.Connection:
     fresh = _create(path)
     if not fresh:
         open_reader(path, before_writing=True).close()
-    with reading(path):
-        connection = _connect(path, "rw")
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            # NORMAL would lose the last commits with the power; rule 6 wants the intent on disk before the action.
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            if fresh:
-                _make_tables(connection)
-        except BaseException:
-            connection.close()
-            raise
+    with _connected(path, "rw") as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # NORMAL would lose the last commits with the power; rule 6 wants the intent on disk before the action.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        if fresh:
+            _make_tables(connection)
     return connection
 
 
@@ -77,13 +72,8 @@ def open_reader(path: Path, *, before_writing: bool = False) -> sqlite3.Connecti
         raise StoreUnreadableError(path, "is not a regular file")
     if not os.access(path, os.R_OK):
         raise StoreUnreadableError(path, "is not readable for this user")
-    with reading(path):
-        connection = _connect(path, "ro")
-        try:
-            _check(connection, path, size, before_writing=before_writing)
-        except BaseException:
-            connection.close()
-            raise
+    with _connected(path, "ro") as connection:
+        _check(connection, path, size, before_writing=before_writing)
     return connection
 
 
@@ -148,17 +138,12 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.
         StoreCorruptError: The file turned out to be damaged.
     """
     try:
-        connection.execute("BEGIN IMMEDIATE")
-        yield connection
-        connection.execute("COMMIT")
+        with _whole(connection):
+            yield connection
+    except sqlite3.OperationalError as error:
+        raise StoreWriteError(path, str(error)) from error
     except sqlite3.Error as error:
-        _roll_back(connection)
-        if isinstance(error, sqlite3.OperationalError):
-            raise StoreWriteError(path, str(error)) from error
         raise StoreCorruptError(path, str(error)) from error
-    except BaseException:
-        _roll_back(connection)
-        raise
 
 
 @contextmanager
@@ -195,15 +180,23 @@ def _create(path: Path) -> bool:
     return True
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    # Threads share the connection under a lock of ours, which sqlite3 cannot know.
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=_BUSY_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-    )
+@contextmanager
+def _connected(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    """A connection, which stays open unless the block fails."""
+    with reading(path):
+        # Threads share the connection under a lock of ours, which sqlite3 cannot know.
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
 
 
 def _check(connection: sqlite3.Connection, path: Path, size: int, *, before_writing: bool) -> None:
@@ -223,22 +216,25 @@ def _check(connection: sqlite3.Connection, path: Path, size: int, *, before_writ
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with _whole(connection):
         for statement in TABLES:
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+@contextmanager
+def _whole(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
         connection.execute("COMMIT")
     except BaseException:
-        _roll_back(connection)
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
         raise
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
 
 
 def _reason(error: OSError) -> str:

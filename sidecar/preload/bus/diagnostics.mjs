@@ -1,7 +1,7 @@
 // The gateway's diagnostics bus: model calls, runs, session states and stalls, with the ids of the gateway's own trace.
 // Only the fields named here leave the process; there is text in others.
 import { safely } from "../guard.mjs";
-import { sessionHash } from "../writers/redact.mjs";
+import { sessionHash, text } from "../writers/redact.mjs";
 import { consequenceOf } from "./gatewaylog.mjs";
 import { placeOf } from "./otel_bridge.mjs";
 
@@ -22,10 +22,6 @@ const WANTED = [
 ];
 
 let attached;
-
-function text(value) {
-  return typeof value === "string" ? value.slice(0, 120) : "";
-}
 
 function count(value) {
   return Number.isSafeInteger(value) && value >= 0 ? value : 0;

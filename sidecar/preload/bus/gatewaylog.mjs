@@ -1,7 +1,7 @@
 // Lines of the gateway's own log that mean a user was affected. They come over the diagnostics bus as text; only what
 // class a line is of, ids, numbers and the path of a session file leave the process.
 import { sessionPath } from "../paths.mjs";
-import { sessionHash } from "../writers/redact.mjs";
+import { sessionHash, text } from "../writers/redact.mjs";
 
 const TAKEOVER = "session file changed while embedded prompt lock was released";
 const LANE = /^lane task error: lane=(\S+) durationMs=(\d{1,15}) error="/;
@@ -47,10 +47,9 @@ function candidateFailed(attributes) {
 /** What a line of the log comes to, as the wire has it; undefined for the many that are none of ours. */
 export function consequenceOf({ level, message, attributes, trace }) {
   if (!LOUD.has(level) || typeof message !== "string") return undefined;
-  const text = message.slice(0, MAX_TEXT);
-  const found = laneTaskError(text) ?? recoveryNone(text) ?? candidateFailed(attributes);
+  const line = message.slice(0, MAX_TEXT);
+  const found = laneTaskError(line) ?? recoveryNone(line) ?? candidateFailed(attributes);
   if (!found) return undefined;
-  const fields = { ...found, trace: trace?.traceId };
-  for (const key of ["run", "trace"]) fields[key] = typeof fields[key] === "string" ? fields[key].slice(0, 120) : "";
+  const fields = { ...found, run: text(found.run), trace: text(trace?.traceId) };
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value));
 }

@@ -2,13 +2,14 @@
 // ids of the OpenTelemetry SDK's making; to hang spans below those, the two must be brought together. The plugin starts
 // the span of a run while the event that tells of the run is dispatched, and with the event's own time.
 import { safely } from "../guard.mjs";
+import { Remembered } from "../writers/redact.mjs";
 
 const API = Symbol.for("opentelemetry.js.api.1"); // where @opentelemetry/api keeps what is registered in a process
 const TRACER = "openclaw";
 const RUN = "openclaw.run";
 const MAX_RUNS = 1024;
 
-const exported = new Map(); // span id on the bus -> what is exported for it
+const exported = new Remembered(MAX_RUNS); // span id on the bus -> what is exported for it
 let watched;
 let told; // the last run that the bus told of
 let made; // the last run's span that the plugin made
@@ -41,7 +42,6 @@ function join() {
   if (!told?.span || !made || told.at !== made.at) return;
   const { traceId, spanId, traceFlags } = made.context;
   if (/^0*$/.test(traceId) || /^0*$/.test(spanId)) return; // nobody exports
-  if (exported.size >= MAX_RUNS) exported.delete(exported.keys().next().value);
   exported.set(told.span, { traceId, spanId, sampled: (traceFlags & 1) === 1 });
   told = undefined;
   made = undefined;

@@ -4,6 +4,13 @@ import { Refusal } from "../guard.mjs";
 import { sessionPath } from "../paths.mjs";
 import { isTeachable, recordsSince, reloadKeepingUnsaved, savingOf, teach, unknownTo } from "./session_manager.mjs";
 
+/** The run's session manager, which is to be taught. */
+function managerOf(state) {
+  const manager = state.run?.manager?.();
+  if (!isTeachable(manager, state.file, sessionPath)) throw new Refusal("the run's session manager is not known");
+  return manager;
+}
+
 /**
  * Releases without a reload (2026.5.18 to 6.8): the comparison is answered with "same" for the approved step; the
  * controller records the new fingerprint itself after its next write. The run's session manager must learn the records.
@@ -14,8 +21,7 @@ export const swap = {
   needs: ["readSessionFileFingerprint", "sameSessionFileFingerprint"],
   adjust: (params) => params,
   prepare(state, fence, current) {
-    const manager = state.run?.manager?.();
-    if (!isTeachable(manager, state.file, sessionPath)) throw new Refusal("the run's session manager is not known");
+    const manager = managerOf(state);
     if (manager.flushed === false) savingOf(manager); // throws where that is not known: better refused than doubled
     const records = recordsSince(state.file, fence, current);
     return { manager, records, ids: unknownTo(manager, records).map((record) => record.id) };
@@ -55,9 +61,7 @@ export const publish = {
     if (typeof state.params?.reloadPromptReleasedSessionFile !== "function") {
       throw new Refusal("this controller offers no reload");
     }
-    if (!isTeachable(state.run?.manager?.(), state.file, sessionPath)) {
-      throw new Refusal("the run's session manager is not known");
-    }
+    managerOf(state);
     const records = recordsSince(state.file, fence, current);
     return { ids: records.filter((r) => typeof r.id === "string" && r.type !== "session").map((r) => r.id) };
   },

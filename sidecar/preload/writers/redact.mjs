@@ -18,6 +18,11 @@ export function nameOf(value) {
   return TOKEN.test(value) ? value : `sha256:${digest(value)}`;
 }
 
+/** A text that OpenClaw itself makes, such as an id; empty for what is none. */
+export function text(value) {
+  return typeof value === "string" ? value.slice(0, 120) : "";
+}
+
 /** Session keys leave the process hashed only. */
 export function sessionHash(key) {
   return typeof key === "string" && key ? digest(key) : "";

@@ -5,7 +5,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 
 import { safely } from "../guard.mjs";
-import { Remembered, nameOf, sessionHash } from "./redact.mjs";
+import { Remembered, nameOf, sessionHash, text } from "./redact.mjs";
 import { identify } from "./run_names.mjs";
 
 const storage = new AsyncLocalStorage();
@@ -182,9 +182,5 @@ export function nameCompactions(manager) {
 }
 
 const COMPACTS = Symbol("openclaw-sidecar.compacts");
-
-function text(value) {
-  return typeof value === "string" ? value.slice(0, 120) : "";
-}
 
 export const AUTHOR_POINTS = Object.keys(AUTHORS);

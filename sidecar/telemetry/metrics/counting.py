@@ -17,6 +17,7 @@ from sidecar.telemetry.names.names import Label
 if TYPE_CHECKING:
     from sidecar.core.facts.writer import Writer
     from sidecar.telemetry.metrics.agents import Agents
+    from sidecar.telemetry.metrics.instrument import Instrument
     from sidecar.telemetry.metrics.meters import Meters
     from sidecar.telemetry.names.runs import RunTraces
 
@@ -28,6 +29,7 @@ BY_WRITER: Final = {Label.WRITER_KIND: values(WriterKind)}
 BY_AGENT: Final[Mapping[Label, frozenset[str] | None]] = {Label.AGENT: None}
 
 P = ParamSpec("P")
+F = TypeVar("F")
 S = TypeVar("S", bound="Guarded")
 
 
@@ -80,6 +82,11 @@ class Counting:
 
 Handlers = Mapping[type, Callable[[Counting, Any], None]]
 """How a fact of each type is counted."""
+
+
+def by(fact: type[F], metric: Instrument, label: Label, value: Callable[[F], str]) -> Handlers:
+    """Each fact of a type counts once, under this value of the metric's one label."""
+    return {fact: lambda into, found: into.meters.add(metric, labels={label: value(found)})}
 
 
 _WRITER_KINDS: Final[Mapping[WriterKind, Mapping[Label, str]]] = {

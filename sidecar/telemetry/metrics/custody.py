@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.facts.loss import Loss
 from sidecar.core.outcomes import CustodyLost
-from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Counting, Guarded, Handlers, guarded
+from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Guarded, by, guarded
 from sidecar.telemetry.metrics.instrument import counter, values
 from sidecar.telemetry.names.names import Label
 
@@ -23,11 +23,7 @@ CUSTODY_UNKNOWN = counter(
 )
 
 
-def _lost(into: Counting, outcome: CustodyLost) -> None:
-    into.meters.add(CUSTODY_LOSSES, labels={Label.REASON: outcome.loss.value})
-
-
-HANDLERS: Final[Handlers] = {CustodyLost: _lost}
+HANDLERS: Final = by(CustodyLost, CUSTODY_LOSSES, Label.REASON, lambda lost: lost.loss.value)
 
 
 class LossCounts(Guarded):

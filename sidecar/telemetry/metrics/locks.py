@@ -7,7 +7,16 @@ from typing import Final
 from sidecar.core.events import LockReleased, LockTaken
 from sidecar.core.outcomes import LockTimeout, LockTimeoutSettled
 from sidecar.core.reports import LockFailed
-from sidecar.telemetry.metrics.counting import BY_WRITER, NS_PER_SECOND, Counting, Guarded, Handlers, guarded, kind_of
+from sidecar.telemetry.metrics.counting import (
+    BY_WRITER,
+    NS_PER_SECOND,
+    Counting,
+    Guarded,
+    Handlers,
+    by,
+    guarded,
+    kind_of,
+)
 from sidecar.telemetry.metrics.instrument import LOCK_BUCKETS, counter, histogram, values
 from sidecar.telemetry.names.labels import StaleLock
 from sidecar.telemetry.names.names import Label
@@ -44,19 +53,11 @@ def _released(into: Counting, event: LockReleased) -> None:
     into.meters.record(LOCK_HOLD, event.held_ns / NS_PER_SECOND, kind_of(event.writer), where)
 
 
-def _failed(into: Counting, report: LockFailed) -> None:
-    into.meters.add(LOCK_FAILURES, labels={Label.REASON: report.reason})
-
-
-def _settled(into: Counting, outcome: LockTimeoutSettled) -> None:
-    into.meters.add(LOCK_TIMEOUTS, labels={Label.OUTCOME: outcome.result.value})
-
-
 HANDLERS: Final[Handlers] = {
     LockTaken: _taken,
     LockReleased: _released,
-    LockFailed: _failed,
-    LockTimeoutSettled: _settled,
+    **by(LockFailed, LOCK_FAILURES, Label.REASON, lambda report: report.reason),
+    **by(LockTimeoutSettled, LOCK_TIMEOUTS, Label.OUTCOME, lambda outcome: outcome.result.value),
 }
 
 

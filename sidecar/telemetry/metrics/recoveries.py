@@ -15,7 +15,7 @@ from sidecar.core.outcomes import (
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.verdict.incident import Outcome
 from sidecar.core.verdict.judge import Verdict
-from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Counting, Guarded, Handlers, guarded
+from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Counting, Guarded, Handlers, by, guarded
 from sidecar.telemetry.metrics.instrument import LATENCY_BUCKETS, counter, histogram, values
 from sidecar.telemetry.names.labels import NONE
 from sidecar.telemetry.names.names import Label
@@ -69,10 +69,6 @@ def _incident(into: Counting, outcome: IncidentChanged) -> None:
         into.meters.add(RECOVERIES, labels={Label.OUTCOME: incident.recovery.outcome.value})
 
 
-def _withheld(into: Counting, outcome: RecoveryWithheld) -> None:
-    into.meters.add(RECOVERY_HOLDS, labels={Label.REASON: outcome.hold.value})
-
-
 def _answered(into: Counting, outcome: RecoveryAnswered) -> None:
     answer = outcome.answer
     way = {Label.WAY: "pushed" if answer.pushed else "asked"}
@@ -83,20 +79,12 @@ def _answered(into: Counting, outcome: RecoveryAnswered) -> None:
         into.meters.record(RECOVERY_LATENCY, answer.latency_ns / NS_PER_SECOND, way, where)
 
 
-def _turn_lost(into: Counting, outcome: TurnLost) -> None:
-    into.meters.add(TURNS_LOST, labels={Label.VERDICT: outcome.verdict.value if outcome.verdict else NONE})
-
-
-def _takeover(into: Counting, outcome: TakeoverReported) -> None:
-    into.meters.add(TAKEOVERS, labels={Label.SOURCE: outcome.source.value})
-
-
 HANDLERS: Final[Handlers] = {
     IncidentChanged: _incident,
-    RecoveryWithheld: _withheld,
+    **by(RecoveryWithheld, RECOVERY_HOLDS, Label.REASON, lambda withheld: withheld.hold.value),
     RecoveryAnswered: _answered,
-    TurnLost: _turn_lost,
-    TakeoverReported: _takeover,
+    **by(TurnLost, TURNS_LOST, Label.VERDICT, lambda lost: lost.verdict.value if lost.verdict else NONE),
+    **by(TakeoverReported, TAKEOVERS, Label.SOURCE, lambda takeover: takeover.source.value),
 }
 
 
