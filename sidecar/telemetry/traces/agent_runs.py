@@ -13,8 +13,7 @@ from sidecar.core.facts.bounded import Bounded
 from sidecar.core.outcomes import Ending
 from sidecar.telemetry.names.attributes import Attributes, error_type, of_gateway, sentence, token
 from sidecar.telemetry.names.names import Attribute, Span
-from sidecar.telemetry.names.traceref import TraceRef
-from sidecar.telemetry.traces.model_calls import provider_name
+from sidecar.telemetry.traces.model_calls import duration_ns, own_ids, provider_name
 from sidecar.telemetry.traces.span import SpanFact
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ STARTED: Final = "run.started"
 COMPLETED: Final = "run.completed"
 _BOUNDS: Final = frozenset({STARTED, COMPLETED})
 
-_NS_PER_MS: Final = 1_000_000
 _LOST: Final = frozenset({"error", "aborted"})
 
 
@@ -44,7 +42,7 @@ class AgentRuns:
 
     def diagnostic(self, message: Diagnostic, gateway: Gateway) -> SpanFact | None:
         """Take in an event of the bus; a run that ended with it comes back as a span, unless the gateway exports it."""
-        if message.event not in _BOUNDS or message.exported or _ids(message) is None:
+        if message.event not in _BOUNDS or message.exported or own_ids(message) is None:
             return None
         key = (gateway.link, message.span)
         if message.event == STARTED:
@@ -52,8 +50,7 @@ class AgentRuns:
             return None
         begun = self._open.pop(key)
         end_ns = message.at_ns
-        duration_ns = int(max(0.0, min(message.duration_ms, 1e12)) * _NS_PER_MS)
-        start_ns = begun[0].at_ns if begun else end_ns - duration_ns
+        start_ns = begun[0].at_ns if begun else end_ns - duration_ns(message)
         error = error_type(message.error) if message.state in _LOST else ""
         return _span(message, gateway, start_ns, end_ns, error, "the run failed" if error else "")
 
@@ -64,11 +61,6 @@ class AgentRuns:
     def flush(self, at_ns: int) -> list[SpanFact]:
         """All runs, at the end of the sidecar."""
         return [_broken(run, at_ns, Ending.SIDECAR_STOPPED) for run in self._open.take()]
-
-
-def _ids(message: Diagnostic) -> TraceRef | None:
-    ids = TraceRef.parse(message.trace, message.span)
-    return ids if ids is not None and ids.span_id else None
 
 
 def _broken(run: tuple[Diagnostic, Gateway], at_ns: int, ending: Ending) -> SpanFact:
@@ -93,5 +85,5 @@ def _span(  # noqa: PLR0917 - what a span is made of
         attributes={**{key: value for key, value in known.items() if value}, **of_gateway(gateway)},
         error=error,
         description=description,
-        ids=_ids(message),
+        ids=own_ids(message),
     )

@@ -69,8 +69,8 @@ class ModelCalls:
         if report.event not in _ENDS:
             return None
         begun = self._open.pop((gateway.link, report.call))
-        start_ns = begun[0].at_ns if begun else report.at_ns - _duration_ns(report)
-        where = place(report) or (place(begun[0]) if begun else None)
+        start_ns = begun[0].at_ns if begun else report.at_ns - duration_ns(report)
+        where = _place(report) or (_place(begun[0]) if begun else None)
         return CallEnded(report, gateway, start_ns, report.at_ns, Ending.ENDED, where)
 
     def lost(self, link: str, at_ns: int, ending: Ending) -> list[CallEnded]:
@@ -88,7 +88,7 @@ def call_span(call: CallEnded) -> SpanFact:
     attributes = _attributes(report, call.gateway)
     error = "" if call.ending is Ending.ENDED else call.ending.value
     if call.ending is Ending.ENDED:
-        attributes[Attribute.CALL_DURATION] = (_duration_ns(report) or call.end_ns - call.start_ns) / 1e9
+        attributes[Attribute.CALL_DURATION] = (duration_ns(report) or call.end_ns - call.start_ns) / 1e9
         error = error_type(report.error) if report.event == ERROR else ""
     return SpanFact(
         name=Span.CHAT,
@@ -97,7 +97,7 @@ def call_span(call: CallEnded) -> SpanFact:
         end_ns=call.end_ns,
         attributes=attributes,
         client=True,
-        ids=None if report.exported else _own_ids(report),
+        ids=None if report.exported else own_ids(report),
         error=error,
         description=sentence(call.ending) or ("the model call failed" if error else ""),
     )
@@ -108,11 +108,12 @@ def provider_name(provider: str) -> str:
     return PROVIDERS.get(provider, token(provider))
 
 
-def _duration_ns(message: Diagnostic) -> int:
+def duration_ns(message: Diagnostic) -> int:
+    """By the gateway's account; 0 when it gave none."""
     return int(max(0.0, min(message.duration_ms, 1e12)) * _NS_PER_MS)
 
 
-def place(message: Diagnostic) -> TraceRef | None:
+def _place(message: Diagnostic) -> TraceRef | None:
     """The event's own span is the call in the gateway's eyes; the run's span is its parent."""
     sampled = not message.unsampled if message.exported else None
     where = TraceRef.parse(message.trace, message.parent, sampled=sampled)
@@ -121,11 +122,11 @@ def place(message: Diagnostic) -> TraceRef | None:
 
 def _broken(call: tuple[Diagnostic, Gateway], at_ns: int, ending: Ending) -> CallEnded:
     report, gateway = call
-    return CallEnded(report, gateway, report.at_ns, at_ns, ending, place(report))
+    return CallEnded(report, gateway, report.at_ns, at_ns, ending, _place(report))
 
 
-def _own_ids(message: Diagnostic) -> TraceRef | None:
-    """What the gateway tells the provider that its parent is (W3C traceparent)."""
+def own_ids(message: Diagnostic) -> TraceRef | None:
+    """The event's own span: what the gateway tells a provider that its parent is (W3C traceparent)."""
     ids = TraceRef.parse(message.trace, message.span)
     return ids if ids is not None and ids.span_id else None
 
