@@ -82,36 +82,53 @@ _OWNER: Final = "process.getuid(), process.getgid()"
 _WRONLY: Final = "fs.constants.O_WRONLY"
 _CUT: Final = "fs.constants.O_TRUNC"
 
+_IN_EACH_WAY: Final = (
+    ("appendFile", 'file, "ab"', AB),
+    ("appendFile", 'file, "ff00", "hex"', append(b"\xff\x00")),
+    ("writeFile", 'file, "whole\\n"', rewrite(b"whole\n")),
+    ("writeFile", 'file, "ab", { flag: "a" }', AB),
+    ("truncate", "file", cut(0)),
+    ("rename", "beside, file", rewrite(BESIDE)),
+    ("rename", "file, beside", REMOVE),
+    ("copyFile", "beside, file", rewrite(BESIDE)),
+    ("cp", "beside, file", rewrite(BESIDE)),
+    ("unlink", "file", REMOVE),
+    ("rm", "file", REMOVE),
+    ("link", "file, `${beside}.2`", TOUCH),
+    ("utimes", "file, 1, 2", TOUCH),
+    ("lutimes", "file, 1, 2", TOUCH),
+    ("chmod", "file, 0o600", TOUCH),
+    ("chown", f"file, {_OWNER}", TOUCH),
+    ("lchown", f"file, {_OWNER}", TOUCH),
+)
+"""Function, arguments and change of what node:fs has synchronously, with a callback and as a promise."""
+
+_EACH_WAY: Final = tuple(
+    made
+    for name, arguments, change in _IN_EACH_WAY
+    for made in (
+        case(f"fs.{name}Sync({arguments})", change),
+        called(f"fs.{name}({arguments}, cb)", change),
+        case(f"await fsp.{name}({arguments})", change),
+    )
+)
+
 _BY_NAME: Final = (
     case('fs.appendFileSync(file, "é\\n")', append("é\n".encode())),
-    case('fs.appendFileSync(file, "ff00", "hex")', append(b"\xff\x00")),
     case('fs.appendFileSync(file, "é", { encoding: "latin1" })', append(b"\xe9")),
     case('fs.appendFileSync(file, Buffer.from("xab").subarray(1))', AB),
     case("fs.appendFileSync(file, new DataView(new ArrayBuffer(2)))", append(b"\0\0")),
-    case('fs.writeFileSync(file, "whole\\n")', rewrite(b"whole\n")),
     case('fs.writeFileSync(file, "")', EMPTIED),
-    case('fs.writeFileSync(file, "ab", { flag: "a" })', AB),
     case('fs.writeFileSync(file, "ab", { flag: "sa" })', AB),
     case(f'fs.writeFileSync(file, "ab", {{ flag: {_WRONLY} | fs.constants.O_APPEND }})', AB),
     case('fs.unlinkSync(file); fs.writeFileSync(file, "ab", { flag: "xw" })', REMOVE, rewrite(b"ab")),
     case('fs.unlinkSync(file); fs.appendFileSync(file, "ab")', REMOVE, append(b"ab", 0)),
-    case("fs.truncateSync(file)", cut(0)),
     case("fs.truncateSync(file, -3)", cut(0)),
     case('fs.truncateSync(file, 0); fs.appendFileSync(file, "ab")', cut(0), append(b"ab", 0)),
-    case("fs.renameSync(beside, file)", rewrite(BESIDE)),
-    case("fs.renameSync(file, beside)", REMOVE),
     case("fs.renameSync(file, file)", rewrite(BEFORE)),
-    case("fs.copyFileSync(beside, file)", rewrite(BESIDE)),
     case("fs.copyFileSync(file, beside)"),
-    case("fs.cpSync(beside, file)", rewrite(BESIDE)),
-    case("fs.unlinkSync(file)", REMOVE),
-    case("fs.rmSync(file)", REMOVE),
     case("fs.rmSync(file, { force: true })", REMOVE),
-    case("fs.linkSync(file, `${beside}.2`)", TOUCH),
     case("fs.unlinkSync(file); fs.linkSync(beside, file)", REMOVE, rewrite(BESIDE)),
-    case("fs.utimesSync(file, 1, 2); fs.lutimesSync(file, 1, 2)", TOUCH, TOUCH),
-    case("fs.chmodSync(file, 0o600)", TOUCH),
-    case(f"fs.chownSync(file, {_OWNER}); fs.lchownSync(file, {_OWNER})", TOUCH, TOUCH),
 )
 
 _BY_DESCRIPTOR: Final = (
@@ -140,10 +157,6 @@ _BY_DESCRIPTOR: Final = (
 )
 
 _BY_CALLBACK: Final = (
-    called('fs.appendFile(file, "ab", cb)', AB),
-    called('fs.appendFile(file, "ff", "hex", cb)', append(b"\xff")),
-    called('fs.writeFile(file, "whole", cb)', rewrite(b"whole")),
-    called('fs.writeFile(file, "ab", { flag: "a" }, cb)', AB),
     opened_called('"a"', 'fs.write(fd, "ab", cb)', AB),
     opened_called('"a"', 'fs.write(fd, Buffer.from("xabx"), 1, 2, 0, cb)', AB),
     opened_called('"a"', 'fs.writev(fd, [Buffer.from("ab")], cb)', AB),
@@ -152,39 +165,10 @@ _BY_CALLBACK: Final = (
     opened_called('"r+"', "fs.ftruncate(fd, 0, cb)", cut(0)),
     opened_called('"r+"', "fs.fchmod(fd, 0o600, cb)", TOUCH),
     opened_called('"r+"', "fs.futimes(fd, 1, 2, cb)", TOUCH),
-    called("fs.truncate(file, cb)", cut(0)),
     called("fs.truncate(file, 0, cb)", cut(0)),
-    called("fs.rename(beside, file, cb)", rewrite(BESIDE)),
-    called("fs.rename(file, beside, cb)", REMOVE),
-    called("fs.copyFile(beside, file, cb)", rewrite(BESIDE)),
-    called("fs.cp(beside, file, cb)", rewrite(BESIDE)),
-    called("fs.unlink(file, cb)", REMOVE),
-    called("fs.rm(file, cb)", REMOVE),
-    called("fs.link(file, `${beside}.2`, cb)", TOUCH),
-    called("fs.utimes(file, 1, 2, cb)", TOUCH),
-    called("fs.lutimes(file, 1, 2, cb)", TOUCH),
-    called("fs.chmod(file, 0o600, cb)", TOUCH),
     case('await promisify(fs.appendFile)(file, "ab")', AB),
     opened('"a"', 'if ((await promisify(fs.write)(fd, Buffer.from("ab"))).bytesWritten !== 2) throw "lost"', AB),
     called('fs.rm(file, () => { fs.writeFileSync(file, "ab"); cb(); })', REMOVE, rewrite(b"ab")),
-)
-
-_BY_PROMISE: Final = (
-    case('await fsp.appendFile(file, "ab")', AB),
-    case('await fsp.appendFile(file, "ff", "hex")', append(b"\xff")),
-    case('await fsp.writeFile(file, "whole")', rewrite(b"whole")),
-    case('await fsp.writeFile(file, "ab", { flag: "a" })', AB),
-    case("await fsp.truncate(file)", cut(0)),
-    case("await fsp.rename(beside, file)", rewrite(BESIDE)),
-    case("await fsp.rename(file, beside)", REMOVE),
-    case("await fsp.copyFile(beside, file)", rewrite(BESIDE)),
-    case("await fsp.cp(beside, file)", rewrite(BESIDE)),
-    case("await fsp.unlink(file)", REMOVE),
-    case("await fsp.rm(file)", REMOVE),
-    case("await fsp.link(file, `${beside}.2`)", TOUCH),
-    case("await fsp.utimes(file, 1, 2); await fsp.lutimes(file, 1, 2)", TOUCH, TOUCH),
-    case(f"await fsp.chmod(file, 0o600); await fsp.chown(file, {_OWNER})", TOUCH, TOUCH),
-    case(f"await fsp.lchown(file, {_OWNER})", TOUCH),
 )
 
 _BY_HANDLE: Final = (
@@ -218,7 +202,7 @@ _BY_STREAM: Final = (
     case('await pipeline(Readable.from(["ab"]), fs.createWriteStream(file, { flags: "a" }))', AB),
 )
 
-SEQUENTIAL: Final = (*_BY_NAME, *_BY_DESCRIPTOR, *_BY_CALLBACK, *_BY_PROMISE, *_BY_HANDLE, *_BY_STREAM)
+SEQUENTIAL: Final = (*_EACH_WAY, *_BY_NAME, *_BY_DESCRIPTOR, *_BY_CALLBACK, *_BY_HANDLE, *_BY_STREAM)
 """One call at a time, with bytes whose place is known."""
 
 UNTELLABLE: Final = (

@@ -36,6 +36,13 @@ def begin(gateway: Gateway, sidecar: Sidecar, before: str = "") -> None:
     sidecar.sync()
 
 
+def begin_approved(gateway: Gateway, sidecar: Sidecar) -> None:
+    """A run that waits for its model while a co-tenant's record is approved."""
+    begin(gateway, sidecar)
+    gateway.do("await coTenant()")
+    push(sidecar, gateway)
+
+
 def end(gateway: Gateway, sidecar: Sidecar, ids: str = '["answer"]', before: str = "") -> None:
     """The run writes and ends; it is never stopped."""
     assert gateway.do(f"return await endUnwatched({ids}, () => {{ {before} }})") == "answered"
@@ -99,9 +106,7 @@ def test_without_an_approval_nothing_is_touched(gateway: Gateway, sidecar: Sidec
 
 
 def test_an_approval_that_is_taken_back_touches_nothing(gateway: Gateway, sidecar: Sidecar) -> None:
-    begin(gateway, sidecar)
-    gateway.do("await coTenant()")
-    push(sidecar, gateway)
+    begin_approved(gateway, sidecar)
     sidecar.link.say(
         wire.Refuse(window=sidecar.said("fence.set")[-1]["window"], ask="", verdict="", reason="taken back")
     )
@@ -120,9 +125,7 @@ def test_an_approval_of_another_step_touches_nothing(gateway: Gateway, sidecar: 
 
 
 def test_a_byte_behind_the_approved_state_leaves_all_untouched(gateway: Gateway, sidecar: Sidecar) -> None:
-    begin(gateway, sidecar)
-    gateway.do("await coTenant()")
-    push(sidecar, gateway)
+    begin_approved(gateway, sidecar)
     gateway.do(STRANGER)
     end(gateway, sidecar)
     assert_untouched(gateway, sidecar)
@@ -142,9 +145,7 @@ def test_a_sidecar_that_only_looks_has_nothing_touched(gateway: Gateway, sidecar
 
 
 def test_a_link_that_is_lost_takes_the_approval_with_it(gateway: Gateway, sidecar: Sidecar) -> None:
-    begin(gateway, sidecar)
-    gateway.do("await coTenant()")
-    push(sidecar, gateway)
+    begin_approved(gateway, sidecar)
     sidecar.hang_up(sidecar.connections[-1])
     sidecar.wait_for(lambda: sidecar.said("hello"), "another link")
     end(gateway, sidecar)
@@ -161,9 +162,7 @@ def test_what_can_not_be_learnt_is_refused_and_the_run_goes_on(gateway: Gateway,
 
 
 def test_a_branch_that_is_made_on_purpose_stays_one(gateway: Gateway, sidecar: Sidecar) -> None:
-    begin(gateway, sidecar)
-    gateway.do("await coTenant()")
-    push(sidecar, gateway)
+    begin_approved(gateway, sidecar)
     end(gateway, sidecar, before="g.manager.leafId = null")
     assert lineage(gateway) == ["answer"]
     assert sidecar.said("applied") == []
@@ -171,9 +170,7 @@ def test_a_branch_that_is_made_on_purpose_stays_one(gateway: Gateway, sidecar: S
 
 def test_another_writer_with_this_manager_takes_nothing_in(gateway: Gateway, sidecar: Sidecar) -> None:
     """Only the run itself goes on from what it has learnt."""
-    begin(gateway, sidecar)
-    gateway.do("await coTenant()")
-    push(sidecar, gateway)
+    begin_approved(gateway, sidecar)
     gateway.do("g.manager.append('other')")
     sidecar.sync()
     assert sidecar.said("applied") == []
@@ -181,9 +178,7 @@ def test_another_writer_with_this_manager_takes_nothing_in(gateway: Gateway, sid
 
 
 def test_a_write_within_the_check_is_left_to_the_check(gateway: Gateway, sidecar: Sidecar) -> None:
-    begin(gateway, sidecar)
-    gateway.do("await coTenant()")
-    push(sidecar, gateway)
+    begin_approved(gateway, sidecar)
     assert gateway.do("return await endRun()")["outcome"] == "answered"
     assert lineage(gateway) == ["answer", "note", "first"]
     [told] = sidecar.wait_for_said("applied")
@@ -206,9 +201,7 @@ def test_a_change_without_a_record_needs_nothing(gateway: Gateway, sidecar: Side
 
 def test_a_change_while_the_records_are_read_is_refused_and_nothing_learnt(gateway: Gateway, sidecar: Sidecar) -> None:
     """Rule 2: the file is looked at again ahead of what is done."""
-    begin(gateway, sidecar)
-    gateway.do("await coTenant()")
-    push(sidecar, gateway)
+    begin_approved(gateway, sidecar)
     gateway.do(
         "const { byId } = g.manager; const has = byId.has.bind(byId);"
         f"byId.has = (id) => {{ byId.has = has; {STRANGER}; return has(id); }}"
@@ -235,9 +228,7 @@ def test_an_approval_that_comes_within_the_check_is_left_to_the_check(gateway: G
 
 
 def test_a_session_manager_that_the_run_has_left_has_nothing_taken_in(gateway: Gateway, sidecar: Sidecar) -> None:
-    begin(gateway, sidecar)
-    gateway.do("await coTenant()")
-    push(sidecar, gateway)
+    begin_approved(gateway, sidecar)
     end(
         gateway,
         sidecar,

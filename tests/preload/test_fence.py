@@ -96,6 +96,13 @@ def outcome(sidecar: Sidecar) -> Told:
     return applied
 
 
+def end_stopped(gateway: Gateway, write: str = "") -> Told:
+    """The run ends with the controller's own takeover."""
+    ended: Told = gateway.do(f"return await endRun({write})")
+    assert (ended["outcome"], ended["takeover"]) == ("takeover", True)
+    return ended
+
+
 # What is approved
 
 
@@ -142,7 +149,7 @@ def test_an_approval_that_is_taken_back_has_to_be_asked_for(gateway: Gateway, si
     window = sidecar.said("fence.set")[-1]["window"]
     sidecar.link.say(wire.Refuse(window=window, ask="", verdict="", reason="taken back"))
     sidecar.sync()
-    assert gateway.do("return await endRun()")["outcome"] == "takeover"
+    end_stopped(gateway)
     assert len(sidecar.said("ask")) == 1
     assert sidecar.said("applied") == []
 
@@ -152,7 +159,7 @@ def test_an_approval_that_came_ahead_is_of_no_use_after_a_further_change(gateway
     gateway.do("await coTenant()")
     push(sidecar, gateway)
     gateway.do('await coTenant("other", "note")')
-    assert gateway.do("return await endRun()")["outcome"] == "takeover"
+    end_stopped(gateway)
     assert len(sidecar.said("ask")) == 1
 
 
@@ -163,7 +170,7 @@ def test_an_approval_is_used_once(swap: Gateway, sidecar: Sidecar) -> None:
     push(sidecar, swap)
     swap.do('await g.controller.withSessionWriteLock(async () => g.manager.append("own"))')
     swap.do('await coTenant("other", "own")')
-    assert swap.do("return await endRun()")["outcome"] == "takeover"
+    end_stopped(swap)
 
 
 def test_an_approval_dies_with_its_link(gateway: Gateway, sidecar: Sidecar) -> None:
@@ -173,7 +180,7 @@ def test_an_approval_dies_with_its_link(gateway: Gateway, sidecar: Sidecar) -> N
     sidecar.hang_up(sidecar.link)
     sidecar.wait_for_said("hello")
     sidecar.sync()
-    assert gateway.do("return await endRun()")["outcome"] == "takeover"
+    end_stopped(gateway)
     assert sidecar.said("applied") == []
 
 
@@ -190,8 +197,7 @@ def test_no_question_is_asked_when_nothing_has_changed(gateway: Gateway, sidecar
 def test_a_refusal_leaves_the_decision_to_the_controller(gateway: Gateway, sidecar: Sidecar) -> None:
     sidecar.answer = refusing
     gateway.do("await coTenant()")
-    ended = gateway.do("return await endRun()")
-    assert (ended["outcome"], ended["takeover"]) == ("takeover", True)
+    end_stopped(gateway)
     assert [record["id"] for record in gateway.records()] == ["s1", "first", "note"]
     [tripped] = sidecar.wait_for_said("tripped")
     assert tripped["current"] == fingerprint_of(gateway.file).encode() != tripped["fence"]
@@ -202,7 +208,7 @@ def test_a_step_is_refused_when_the_controller_has_another_fence(swap: Gateway, 
     sidecar.answer = approving
     swap.do("const before = await bundle.readSessionFileFingerprint(file); g.before = before; await coTenant()")
     swap.do("g.controller.forgeFence({ ...g.before, mtimeNs: g.before.mtimeNs + 1n })")
-    assert swap.do("return await endRun()")["outcome"] == "takeover"
+    end_stopped(swap)
     assert (outcome(sidecar)["ok"], outcome(sidecar)["reason"]) == (False, "the fence is another one")
     assert swap.do("return g.manager.leafId") == "first", "the session manager was taught what was not taken in"
 
@@ -215,7 +221,7 @@ def test_a_step_is_refused_when_the_file_changed_after_the_approval(gateway: Gat
         globalThis.atComparison = () => { delete globalThis.atComparison; fs.utimesSync(file, 1, 1); };
         """
     )
-    assert gateway.do("return await endRun()")["outcome"] == "takeover"
+    end_stopped(gateway)
     assert (outcome(sidecar)["ok"], outcome(sidecar)["reason"]) == (False, "the file changed after the approval")
 
 
@@ -239,9 +245,7 @@ def test_a_file_that_changes_with_every_approval_is_refused_within_the_bound(
             yield approval(message)
 
     sidecar.answer = meddling
-    ended = gateway.do("return await endRun()")
-    assert ended["outcome"] == "takeover"
-    assert ended["ms"] < BOUND_MS + SLACK_MS
+    assert end_stopped(gateway)["ms"] < BOUND_MS + SLACK_MS
     sidecar.sync()
     assert all(not told["ok"] for told in sidecar.said("applied"))
     assert "foreign" not in gateway.do("return [...g.manager.byId.keys()]")
@@ -493,7 +497,7 @@ def test_a_step_is_refused_when_the_file_changes_while_the_fence_is_moved(swap: 
         g.manager.byId.set = (...args) => { fs.utimesSync(file, 1, 1); return set(...args); };
         """
     )
-    assert swap.do("return await endRun()")["outcome"] == "takeover"
+    end_stopped(swap)
     assert (outcome(sidecar)["ok"], outcome(sidecar)["reason"]) == (False, "the file changed while the fence was moved")
 
 
@@ -512,7 +516,7 @@ def test_a_step_is_refused_when_the_history_can_not_be_continued(
 ) -> None:
     sidecar.answer = approving
     gateway.do(f"await coTenant(); {damage}")
-    assert gateway.do("return await endRun(() => {})")["outcome"] == "takeover"
+    end_stopped(gateway, "() => {}")
     told = outcome(sidecar)
     assert told["ok"] is False
     assert told["reason"] != ""
@@ -531,7 +535,7 @@ def test_rule_7_a_reason_of_a_refusal_holds_no_text_of_others(
 ) -> None:
     sidecar.answer = approving
     swap.do(f"await coTenant(); {damage}")
-    assert swap.do("return await endRun(() => {})")["outcome"] == "takeover"
+    end_stopped(swap, "() => {}")
     sidecar.wait_for_said("applied")
     sidecar.sync()
     assert any(told["reason"].startswith(reason) for told in sidecar.said("applied"))
@@ -543,7 +547,7 @@ def test_more_than_some_megabytes_are_not_read_while_the_gateway_waits(swap: Gat
     sidecar.answer = approving
     record = '{ type: "message", id: "long", parentId: "first", text: "x".repeat(5 << 20) }'
     swap.do(f'fs.appendFileSync(file, JSON.stringify({record}) + "\\n")')
-    assert swap.do("return await endRun(() => {})")["outcome"] == "takeover"
+    end_stopped(swap, "() => {}")
     assert outcome(sidecar)["reason"] == "there is too much to be read again in time"
 
 
@@ -553,15 +557,13 @@ def test_more_than_some_megabytes_are_not_read_while_the_gateway_waits(swap: Gat
 def test_a_sidecar_that_never_answers_costs_the_bound_and_no_more(gateway: Gateway) -> None:
     gateway.wait_at_most(BOUND_MS)
     gateway.do("await coTenant()")
-    ended = gateway.do("return await endRun()")
-    assert ended["outcome"] == "takeover"
-    assert BOUND_MS - 5 <= ended["ms"] < BOUND_MS + SLACK_MS
+    assert BOUND_MS - 5 <= end_stopped(gateway)["ms"] < BOUND_MS + SLACK_MS
 
 
 def test_an_answer_that_comes_too_late_moves_nothing(swap: Gateway, sidecar: Sidecar) -> None:
     swap.wait_at_most(BOUND_MS)
     swap.do("await coTenant()")
-    assert swap.do("return await endRun()")["outcome"] == "takeover"
+    end_stopped(swap)
     sidecar.link.say(approval(sidecar.said("ask")[0]))
     sidecar.sync()
     assert swap.do("return g.controller.hasSessionTakeover()") is True
@@ -606,9 +608,7 @@ def test_a_link_that_breaks_while_a_question_waits_ends_the_wait(swap: Gateway, 
 
     sidecar.answer = breaking
     swap.do("await coTenant()")
-    ended = swap.do("return await endRun()")
-    assert ended["outcome"] == "takeover"
-    assert ended["ms"] < PATIENT_MS / 2
+    assert end_stopped(swap)["ms"] < PATIENT_MS / 2
 
 
 def wrong_answers(ask: Told) -> dict[str, tuple[Answer, ...]]:
@@ -659,9 +659,7 @@ def test_nonsense_never_changes_the_decision(swap: Gateway, sidecar: Sidecar, na
 
     sidecar.answer = talking
     swap.do("await coTenant()")
-    ended = swap.do("return await endRun()")
-    assert (ended["outcome"], ended["takeover"]) == ("takeover", True)
-    assert ended["ms"] < BOUND_MS + SLACK_MS
+    assert end_stopped(swap)["ms"] < BOUND_MS + SLACK_MS
     assert [record["id"] for record in swap.records()] == ["s1", "first", "note"]
     assert all(not told["ok"] for told in sidecar.said("applied"))
     if name in UNFINISHED:
@@ -674,7 +672,7 @@ def test_an_approval_without_a_difference_changes_nothing(swap: Gateway, sidecar
     push(sidecar, swap)
     assert swap.do('await g.controller.withSessionWriteLock(async () => g.manager.append("own")); return 1') == 1
     swap.do('await coTenant("note", "own")')
-    assert swap.do("return await endRun()")["outcome"] == "takeover"
+    end_stopped(swap)
     assert sidecar.said("applied") == []
 
 

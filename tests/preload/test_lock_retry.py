@@ -62,6 +62,16 @@ def link(pair: Pair, answer: Callable[[Connection, Told], Iterable[Answer]]) -> 
     return gateway, sidecar
 
 
+def end_held(gateway: Gateway, sidecar: Sidecar) -> Told:
+    """The run ends while a co-tenant keeps the lock, by the controller's own error."""
+    ended: Told = gateway.do(f"{HELD} return await endRun()")
+    gateway.do("await g.lock.release()")
+    sidecar.sync()
+    assert "SessionWriteLockTimeoutError" in ended["outcome"]
+    assert ended["takeover"] is True
+    return ended
+
+
 def test_a_run_that_may_wait_has_the_lock_in_the_end_and_no_takeover(either: Pair) -> None:
     gateway, sidecar = link(either, answers(yes))
     fence = fingerprint_of(gateway.file).encode()
@@ -92,11 +102,7 @@ def test_a_co_tenant_may_write_meanwhile_and_its_record_is_on_the_line_of_histor
 
 def test_a_lock_that_is_never_given_back_is_waited_for_a_bounded_number_of_times(either: Pair) -> None:
     gateway, sidecar = link(either, answers(yes))
-    ended = gateway.do(f"{HELD} return await endRun()")
-    assert "SessionWriteLockTimeoutError" in ended["outcome"]
-    assert ended["takeover"] is True
-    gateway.do("await g.lock.release()")
-    sidecar.sync()
+    end_held(gateway, sidecar)
     assert len(sidecar.said("ask.lock")) == MAX_QUESTIONS
     [waited] = sidecar.said("lock.waited")
     assert (waited.get("ok", False), waited["tries"]) == (False, MAX_QUESTIONS)
@@ -104,32 +110,21 @@ def test_a_lock_that_is_never_given_back_is_waited_for_a_bounded_number_of_times
 
 def test_a_refusal_gives_the_controller_the_very_error(either: Pair) -> None:
     gateway, sidecar = link(either, answers(no))
-    ended = gateway.do(f"{HELD} return await endRun()")
-    assert "SessionWriteLockTimeoutError" in ended["outcome"]
-    assert ended["takeover"] is True
-    gateway.do("await g.lock.release()")
-    sidecar.sync()
+    end_held(gateway, sidecar)
     assert len(sidecar.said("ask.lock")) == 1
     assert sidecar.said("lock.waited") == []
 
 
 def test_a_sidecar_that_never_answers_costs_the_bound_and_no_more(either: Pair) -> None:
-    gateway, _ = link(either, answers(lambda _message: ()))
+    gateway, sidecar = link(either, answers(lambda _message: ()))
     gateway.wait_at_most(BOUND_MS)
-    ended = gateway.do(f"{HELD} return await endRun()")
-    gateway.do("await g.lock.release()")
-    assert ended["takeover"] is True
-    assert BOUND_MS - 5 <= ended["ms"] < 20 + BOUND_MS + SLACK_MS
+    assert BOUND_MS - 5 <= end_held(gateway, sidecar)["ms"] < 20 + BOUND_MS + SLACK_MS
 
 
 def test_a_sidecar_that_does_not_know_the_question_is_not_asked(either: Pair) -> None:
     """An older one: it would take the question for malformed, and cut the link."""
     gateway, sidecar = link(either, answers(yes, WELCOME))
-    ended = gateway.do(f"{HELD} return await endRun()")
-    gateway.do("await g.lock.release()")
-    assert ended["takeover"] is True
-    assert ended["ms"] < PATIENT_MS / 2
-    sidecar.sync()
+    assert end_held(gateway, sidecar)["ms"] < PATIENT_MS / 2
     assert sidecar.said("ask.lock") == []
 
 
@@ -148,12 +143,9 @@ def test_nonsense_is_no_word_to_wait(older: Pair, nonsense: dict[str, Any]) -> N
         fields = {"t": "wait", "window": message["window"], "ask": message["ask"], **nonsense}
         yield str(fields).replace("'", '"').encode() + b"\n"
 
-    gateway, _ = link(older, answers(talk))
+    gateway, sidecar = link(older, answers(talk))
     gateway.wait_at_most(BOUND_MS)
-    ended = gateway.do(f"{HELD} return await endRun()")
-    gateway.do("await g.lock.release()")
-    assert "SessionWriteLockTimeoutError" in ended["outcome"]
-    assert ended["takeover"] is True
+    end_held(gateway, sidecar)
 
 
 def test_another_error_of_the_lock_is_no_timeout(older: Pair) -> None:

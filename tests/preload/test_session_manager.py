@@ -109,8 +109,9 @@ def assert_one_line(file: Path, texts: list[str]) -> None:
     assert [entry["parentId"] for entry in entries] == [None, *(entry["id"] for entry in entries[:-1])]
 
 
-def assert_known(pi: Evaluator, texts: list[str]) -> None:
-    """The manager knows what a manager that opens the file now would know, and the model will see all of it."""
+def assert_known(pi: Evaluator, file: Path, texts: list[str]) -> None:
+    """The file is one line; the manager knows what one that opens it now would know, and the model sees all of it."""
+    assert_one_line(file, texts)
     assert pi.do("return shape(manager)") == pi.do("return shape(open(file))")
     assert pi.do("return texts(manager)") == texts
 
@@ -123,8 +124,7 @@ def test_a_saved_session_learns_what_co_tenants_appended(either: Evaluator, file
         note(file, name)
     assert either.do("return teach()") == names
     either.do("say('assistant', 'answer'); say('user', 'more')")
-    assert_one_line(file, ["hi", "ho", *names, "answer", "more"])
-    assert_known(either, ["hi", "ho", *names, "answer", "more"])
+    assert_known(either, file, ["hi", "ho", *names, "answer", "more"])
 
 
 def test_a_session_learns_again_and_again(either: Evaluator, file: Path) -> None:
@@ -132,8 +132,7 @@ def test_a_session_learns_again_and_again(either: Evaluator, file: Path) -> None
     for number in range(3):
         note(file, f"n{number}")
         either.do(f"teach(); say('assistant', 'a{number}'); fence = fingerprintOf(file)")
-    assert_one_line(file, ["hi", "ho", "n0", "a0", "n1", "a1", "n2", "a2"])
-    assert_known(either, ["hi", "ho", "n0", "a0", "n1", "a1", "n2", "a2"])
+    assert_known(either, file, ["hi", "ho", "n0", "a0", "n1", "a1", "n2", "a2"])
 
 
 def test_what_the_session_knows_already_is_not_learnt_twice(either: Evaluator, file: Path) -> None:
@@ -145,8 +144,7 @@ def test_what_the_session_knows_already_is_not_learnt_twice(either: Evaluator, f
     copy.replace(file)
     assert either.do("return teach()") == ["n0"]
     either.do("say('assistant', 'answer')")
-    assert_one_line(file, ["hi", "ho", "n0", "answer"])
-    assert_known(either, ["hi", "ho", "n0", "answer"])
+    assert_known(either, file, ["hi", "ho", "n0", "answer"])
 
 
 @pytest.mark.parametrize("empty", [False, True], ids=["absent", "empty"])
@@ -166,8 +164,7 @@ def test_a_first_turn_goes_behind_what_co_tenants_began_the_file_with(
     either.do("say('assistant', 'answer')")
     assert_one_line(file, ["n0", "n1", "hi", "answer"])
     either.do("say('user', 'more'); say('assistant', 'again')")
-    assert_one_line(file, ["n0", "n1", "hi", "answer", "more", "again"])
-    assert_known(either, ["n0", "n1", "hi", "answer", "more", "again"])
+    assert_known(either, file, ["n0", "n1", "hi", "answer", "more", "again"])
 
 
 def test_a_first_turn_learns_several_times_before_it_is_saved(either: Evaluator, file: Path) -> None:
@@ -180,16 +177,14 @@ def test_a_first_turn_learns_several_times_before_it_is_saved(either: Evaluator,
     assert_one_line(file, ["n0", "n1", "n2", "hi", "answer"])
     note(file, "n3")
     either.do("teach(); say('assistant', 'again')")
-    assert_one_line(file, ["n0", "n1", "n2", "hi", "answer", "n3", "again"])
-    assert_known(either, ["n0", "n1", "n2", "hi", "answer", "n3", "again"])
+    assert_known(either, file, ["n0", "n1", "n2", "hi", "answer", "n3", "again"])
 
 
 def test_a_first_turn_without_a_word_of_its_own_goes_on_from_the_co_tenants(either: Evaluator, file: Path) -> None:
     either.do(f"begin({str(file)!r})")
     note(file, "n0")
     either.do("teach(); say('user', 'hi'); say('assistant', 'answer')")
-    assert_one_line(file, ["n0", "hi", "answer"])
-    assert_known(either, ["n0", "hi", "answer"])
+    assert_known(either, file, ["n0", "hi", "answer"])
 
 
 @pytest.mark.parametrize(
@@ -235,8 +230,7 @@ def test_a_reload_keeps_what_a_first_turn_has_not_saved(later: Evaluator, file: 
     later.do("history.reloadKeepingUnsaved(manager, () => manager.setSessionFile(file)); say('assistant', 'answer')")
     assert_one_line(file, ["n0", "n1", "hi", "answer"])
     later.do("say('user', 'more'); say('assistant', 'again')")
-    assert_one_line(file, ["n0", "n1", "hi", "answer", "more", "again"])
-    assert_known(later, ["n0", "n1", "hi", "answer", "more", "again"])
+    assert_known(later, file, ["n0", "n1", "hi", "answer", "more", "again"])
 
 
 def test_several_reloads_keep_what_a_first_turn_has_not_saved(later: Evaluator, file: Path) -> None:
@@ -245,8 +239,7 @@ def test_several_reloads_keep_what_a_first_turn_has_not_saved(later: Evaluator, 
         note(file, f"n{number}")
         later.do("history.reloadKeepingUnsaved(manager, () => manager.setSessionFile(file))")
     later.do("say('assistant', 'answer')")
-    assert_one_line(file, ["n0", "n1", "n2", "hi", "answer"])
-    assert_known(later, ["n0", "n1", "n2", "hi", "answer"])
+    assert_known(later, file, ["n0", "n1", "n2", "hi", "answer"])
 
 
 def test_a_reload_of_a_saved_session_is_a_reload(later: Evaluator, file: Path) -> None:
@@ -256,8 +249,7 @@ def test_a_reload_of_a_saved_session_is_a_reload(later: Evaluator, file: Path) -
         later.do("return history.reloadKeepingUnsaved(manager, () => { manager.setSessionFile(file); return 7; })") == 7
     )
     later.do("say('assistant', 'answer')")
-    assert_one_line(file, ["hi", "ho", "n0", "answer"])
-    assert_known(later, ["hi", "ho", "n0", "answer"])
+    assert_known(later, file, ["hi", "ho", "n0", "answer"])
 
 
 # The releases whose runs do not come to their check
@@ -276,8 +268,7 @@ def test_pis_own_entries_go_on_from_what_is_learnt_as_they_are_appended(pi: Eval
     pi.do("say('user', 'more')")
     note(file, "n2")
     pi.do("say('assistant', 'again')")
-    assert_one_line(file, ["n0", "hi", "answer", "n1", "more", "n2", "again"])
-    assert_known(pi, ["n0", "hi", "answer", "n1", "more", "n2", "again"])
+    assert_known(pi, file, ["n0", "hi", "answer", "n1", "more", "n2", "again"])
 
 
 def test_a_branch_with_a_summary_is_left_where_it_was_made(pi: Evaluator, file: Path) -> None:

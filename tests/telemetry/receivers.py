@@ -34,23 +34,11 @@ class Received:
 
     @property
     def spans(self) -> list[Span]:
-        return [
-            span
-            for request in self.traces
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
+        return _within(self.traces, "resource_spans", "scope_spans", "spans")
 
     @property
     def records(self) -> list[LogRecord]:
-        return [
-            record
-            for request in self.logs
-            for resource in request.resource_logs
-            for scope in resource.scope_logs
-            for record in scope.log_records
-        ]
+        return _within(self.logs, "resource_logs", "scope_logs", "log_records")
 
     @property
     def resource(self) -> dict[str, str]:
@@ -59,13 +47,14 @@ class Received:
 
     @property
     def metric_names(self) -> set[str]:
-        return {
-            metric.name
-            for request in self.metrics
-            for resource in request.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        }
+        return {metric.name for metric in _within(self.metrics, "resource_metrics", "scope_metrics", "metrics")}
+
+
+def _within(messages: list[Any], *fields: str) -> list[Any]:
+    """All that these fields, one within the other, hold."""
+    for field_name in fields:
+        messages = [inner for message in messages for inner in getattr(message, field_name)]
+    return messages
 
 
 @contextmanager

@@ -5,7 +5,8 @@ import logging
 import threading
 import tracemalloc
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from time import monotonic
 
 import pytest
@@ -25,6 +26,17 @@ PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 DEAD = "http://127.0.0.1:9"
 EXPORT_SECONDS = 60
 """How long an export may take that is not cut short."""
+
+
+def told_over_http(monkeypatch: pytest.MonkeyPatch) -> tuple[Received, Telemetry]:
+    """What a backend got of one turn, and the telemetry that has sent it and stopped."""
+    with http_backend() as received:
+        monkeypatch.setenv(ENDPOINT, received.endpoint)
+        monkeypatch.setenv(PROTOCOL, "http/protobuf")
+        telemetry = Telemetry()
+        turn(telemetry)
+        telemetry.shutdown()
+    return received, telemetry
 
 
 def turn(telemetry: Telemetry, number: int = 0) -> None:
@@ -74,12 +86,7 @@ def test_spans_and_metrics_reach_a_real_backend(
 def test_the_environment_names_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SERVICE_NAME", "sidecar-of-host-7")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod,service.version=9")
-    with http_backend() as received:
-        monkeypatch.setenv(ENDPOINT, received.endpoint)
-        monkeypatch.setenv(PROTOCOL, "http/protobuf")
-        telemetry = Telemetry()
-        turn(telemetry)
-        telemetry.shutdown()
+    received, _ = told_over_http(monkeypatch)
     expected = {"service.name": "sidecar-of-host-7", "service.version": "9", "deployment.environment.name": "prod"}
     assert expected.items() <= received.resource.items()
 
@@ -121,12 +128,7 @@ def test_a_value_that_the_exporter_refuses_is_one_clear_line(monkeypatch: pytest
 
 
 def test_a_backend_that_takes_everything_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    with http_backend() as received:
-        monkeypatch.setenv(ENDPOINT, received.endpoint)
-        monkeypatch.setenv(PROTOCOL, "http/protobuf")
-        telemetry = Telemetry()
-        turn(telemetry)
-        telemetry.shutdown()
+    _, telemetry = told_over_http(monkeypatch)
     traces = telemetry.exports["traces"]
     assert (traces.failed, traces.waiting, traces.dropped, traces.failing) == (0, 0, 0, False)
     assert traces.delivered > 0
@@ -147,31 +149,22 @@ def test_without_a_backend_nothing_is_built_or_queued() -> None:
     assert telemetry.last_error == ""
 
 
+@pytest.mark.parametrize("backend", [partial(nullcontext, DEAD), silent_backend], ids=["gone", "silent"])
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
-def test_a_dead_collector_does_not_delay_the_end(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ENDPOINT, DEAD)
-    monkeypatch.setenv(PROTOCOL, protocol)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", str(EXPORT_SECONDS))
-    telemetry = Telemetry()
-    for number in range(20):
-        turn(telemetry, number)
-    began = monotonic()
-    telemetry.shutdown(0.5)
-    assert monotonic() - began < EXPORT_SECONDS / 2
-    assert telemetry.last_error == ""
-
-
-@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
-def test_a_collector_that_says_nothing_does_not_delay_the_end(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with silent_backend() as endpoint:
+def test_a_collector_that_does_not_answer_does_not_delay_the_end(
+    protocol: str, backend: Callable[[], AbstractContextManager[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with backend() as endpoint:
         monkeypatch.setenv(ENDPOINT, endpoint)
         monkeypatch.setenv(PROTOCOL, protocol)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", str(EXPORT_SECONDS))
         telemetry = Telemetry()
-        turn(telemetry)
+        for number in range(20):
+            turn(telemetry, number)
         began = monotonic()
         telemetry.shutdown(0.5)
         assert monotonic() - began < EXPORT_SECONDS / 2
+        assert telemetry.last_error == ""
 
 
 def test_a_dead_collector_costs_bounded_memory_and_shows_in_the_scrape(
