@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
@@ -79,20 +79,15 @@ class IncidentStore(IncidentReader):
         """
         self._clock = clock
         self._write_lock = threading.Lock()
-        self._held = lock_store(path)
-        try:
+        self.path = path
+        with ExitStack() as opened:
+            self._held = lock_store(path)
+            opened.callback(os.close, self._held)
             self._write = open_writer(path)
-        except BaseException:
-            os.close(self._held)
-            raise
-        try:
-            self.path = path
+            opened.callback(self._write.close)
             self.left_open = self._close_left_open()
             super().__init__(path)
-        except BaseException:
-            self._write.close()
-            os.close(self._held)
-            raise
+            opened.pop_all()
 
     def close(self) -> None:
         """Let go of the file. What was saved is on the disk already."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import platform
-from asyncio import AbstractEventLoop, get_running_loop
-from concurrent.futures import Future
+from asyncio import AbstractEventLoop, get_running_loop, run_coroutine_threadsafe
 from math import inf
 from threading import get_ident
 from time import monotonic
@@ -208,16 +207,11 @@ class StatusGauges:
         """The status may rest on things of the service's thread, such as a database connection."""
         if self._loop is None or get_ident() == self._owner:
             return self._now()
-        answer: Future[Mapping[Instrument, Iterable[Reading]]] = Future()
 
-        def ask() -> None:
-            try:
-                answer.set_result(self._now())
-            except Exception as error:  # noqa: BLE001 - raised where it was asked
-                answer.set_exception(error)
+        async def now() -> Mapping[Instrument, Iterable[Reading]]:
+            return self._now()
 
-        self._loop.call_soon_threadsafe(ask)
-        return answer.result(_WAIT_SECONDS)
+        return run_coroutine_threadsafe(now(), self._loop).result(_WAIT_SECONDS)
 
 
 def _running_loop() -> AbstractEventLoop | None:
