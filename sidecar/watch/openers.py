@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Final
 
 BOUND_SECONDS: Final = 0.01
-"""A search ends after so long, whatever it has found: the event loop waits for it."""
+"""A search ends after so much work of its own, whatever it has found: the event loop waits for it.
+
+That is processor time: on a busy machine the wait for a processor would use it up before the first process is asked.
+"""
 
 _PROC: Final = Path("/proc")
 _ACCESS_MODE: Final = 0o3
@@ -14,11 +17,11 @@ _ACCESS_MODE: Final = 0o3
 
 def open_for_writing(file: Path, bound_seconds: float = BOUND_SECONDS) -> list[int]:
     """Pids of the processes that we may look at and that have the file open for writing; the newest are asked first."""
-    until = time.monotonic() + bound_seconds
+    until = time.thread_time() + bound_seconds
     found: list[int] = []
     pids = sorted((int(name) for name in os.listdir(_PROC) if name.isdecimal()), reverse=True)  # noqa: PTH208 - names only
     for pid in pids:
-        if time.monotonic() > until:
+        if time.thread_time() > until:
             break
         if pid != os.getpid() and _writes(pid, str(file)):
             found.append(pid)

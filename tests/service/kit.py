@@ -13,7 +13,6 @@ from sidecar.wire import messages as wire
 from tests.driver.kit import HEADER, Gateway
 from tests.link.kit import AT
 
-_POLL_SECONDS: Final = 0.02
 _SECOND: Final = 1_000_000_000
 
 
@@ -78,17 +77,3 @@ class Turning:
 
     def step(self, seconds: float) -> None:
         self.now = replace(self.now, real=self.now.real + int(seconds * _SECOND))
-
-
-async def opened_incident(sidecar: Companion, file: Path, timeout_seconds: float = 15.0) -> dict[str, Any]:
-    """Wait until a session has an incident, ended or not, and return the newest.
-
-    Raises:
-        TimeoutError: There is none in time.
-    """
-    async with asyncio.timeout(timeout_seconds):
-        while True:
-            found = await sidecar.incidents(file.name)
-            if found:
-                return found[0]
-            await asyncio.sleep(_POLL_SECONDS)

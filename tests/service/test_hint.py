@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import pytest
 
+from sidecar.demo.companion import Companion
 from sidecar.wire import messages as wire
 from tests.driver.kit import foreign_append
-from tests.service.kit import Place, opened_incident
+from tests.service.kit import Place
 
 HOLDER: Final = "import sys; f = open(sys.argv[1], 'ab'); print(flush=True); sys.stdin.read()"
 
@@ -35,6 +36,13 @@ def hints(incident: dict[str, Any]) -> list[str]:
     return [moment["detail"] for moment in incident["timeline"] if moment["what"] == "hint"]
 
 
+async def looked_at(sidecar: Companion, file: Path, *, held: bool) -> None:
+    """Wait until the sidecar has looked by itself: what the gateway says may have opened the incident first."""
+    async with asyncio.timeout(60):
+        while not any(hints(found) or not held for found in await sidecar.incidents(file.name)):  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(0.02)
+
+
 async def window(place: Place, *, foreign: bool, held: bool) -> tuple[dict[str, Any], int, str]:
     """One window with a change: its incident, the pid that had the file open, and what ``explain`` says."""
     async with place.companion() as sidecar, held_open(place.file) if held else nullcontext(0) as pid:
@@ -46,7 +54,7 @@ async def window(place: Place, *, foreign: bool, held: bool) -> tuple[dict[str, 
                 foreign_append(place.file)
             else:
                 gateway.append(place.file, "note")
-            await opened_incident(sidecar, place.file)  # nobody asked: the sidecar looks by itself
+            await looked_at(sidecar, place.file, held=held)
             if foreign:
                 gateway.trip(place.file, fence)
             else:
