@@ -30,6 +30,19 @@ TAG: Final = "openclaw-sidecar"
 _FILL: Final = 60
 _NEEDLESS: Final = frozenset({"auto", "auto_count", "auto_min", "footer"})
 _MENU: Final = "inControlsMenu"
+_DEFAULTS: Final = {
+    "transparent": False,
+    "repeatDirection": "h",
+    "instant": False,
+    "colorMode": "value",
+    "justifyMode": "auto",
+    "percentChangeColorMode": "standard",
+    "showPercentChange": False,
+    "textMode": "auto",
+    "wideLayout": True,
+}
+"""What Grafana takes where a panel or a query does not say."""
+_OF_A_DATA_LINK: Final = ("title", "url", "targetBlank")
 _WIDE: Final = 24
 _Styled = timeseries.Panel | stat.Panel | table.Panel | builders.Panel
 
@@ -77,8 +90,17 @@ def render(board: Board) -> str:
 
 
 def _without_needless(found: dict[str, object]) -> dict[str, object]:
-    """Without defaults that the SDK writes and Grafana's schema does not have, or not everywhere."""
-    return {key: value for key, value in found.items() if key not in _NEEDLESS and value != _MENU}
+    """Without defaults that the SDK writes and Grafana does not need, or its schema does not have everywhere.
+
+    The SDK has no type for the links of panels and fields, and writes them with all that a dashboard's own links have.
+    """
+    if found.get("type") == "link":
+        return {key: found[key] for key in _OF_A_DATA_LINK}
+    return {
+        key: value
+        for key, value in found.items()
+        if key not in _NEEDLESS and value != _MENU and not (key in _DEFAULTS and value == _DEFAULTS[key])
+    }
 
 
 def explore(traceql: str) -> str:
@@ -187,9 +209,7 @@ def _number(panel: Number) -> stat.Panel:
     made = (
         stat.Panel()
         .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]))
-        .color_mode(common.BigValueColorMode.VALUE)
         .graph_mode(common.BigValueGraphMode.NONE)
-        .text_mode(common.BigValueTextMode.AUTO)
     )
     if panel.words:
         options = {

@@ -2,7 +2,8 @@
 
 They are other types than those that the JSON was made with, and those of panels' options come with them. Strings stand
 for enums in JSON, so `Plain` makes enums into their strings. Keys that a data source brings are no part of the schema:
-of the query of an annotation only what every query has is checked.
+of the query of an annotation only what every query has is checked. A panel's own links are data links, as the newer
+schema says; the classic one types them as the links of a dashboard. Of a stat's options, the panel's own have defaults.
 """
 
 import copy
@@ -20,14 +21,18 @@ from tests.dashboards.grafana import FILES, load, panels
 
 PACKAGES: Final = {"@grafana/schema": "12.3.0", "typescript": "5.9.3"}
 OWN_KEYS: Final = {"expr", "legendFormat"}
-RAW: Final = "./node_modules/@grafana/schema/dist/types/raw/composable"
+NPM_TYPES: Final = "./node_modules/@grafana/schema/dist/types"
+RAW: Final = f"{NPM_TYPES}/raw/composable"
+SCHEMA: Final = f"{NPM_TYPES}/schema"
 HEAD: Final = f"""
-import type {{ Dashboard }} from '@grafana/schema';
+import type {{ Dashboard, SingleStatBaseOptions }} from '@grafana/schema';
 import type {{ Options as timeseries, FieldConfig as timeseriesField }}
   from '{RAW}/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen';
-import type {{ Options as stat }} from '{RAW}/stat/panelcfg/x/StatPanelCfg_types.gen';
+import type {{ DataLink as link }} from '{SCHEMA}/dashboard/v2beta1/types.spec.gen';
+import type {{ Options as StatOptions }} from '{RAW}/stat/panelcfg/x/StatPanelCfg_types.gen';
 import type {{ Options as table, FieldConfig as tableField }} from '{RAW}/table/panelcfg/x/TablePanelCfg_types.gen';
 import type {{ TempoQuery as tempo }} from '{RAW}/tempo/dataquery/x/TempoDataQuery_types.gen';
+type stat = Partial<StatOptions> & SingleStatBaseOptions;
 type Plain<T> = T extends string ? `${{T}}` : T extends number | boolean | null | undefined ? T
   : T extends Array<infer E> ? Array<Plain<E>> : unknown extends T ? unknown
   : T extends object ? {{ [K in keyof T]: Plain<T[K]> }} : T;
@@ -59,7 +64,9 @@ def _statements(board: dict[str, Any]) -> str:
     known = copy.deepcopy(board)
     for annotation in known["annotations"]["list"]:
         annotation["target"] = {k: v for k, v in annotation["target"].items() if k not in OWN_KEYS}
-    lines = [_constant("board", "Dashboard", known)]
+    links = [link for panel in panels(known) for link in panel.pop("links")]
+    links += [link for panel in panels(board) for link in panel["fieldConfig"]["defaults"].get("links", [])]
+    lines = [_constant("board", "Dashboard", known), _constant("links", "Array<link>", links)]
     for panel in panels(board):
         number = panel["id"]
         if panel["type"] == "traces":
@@ -101,6 +108,7 @@ def test_the_check_finds_what_is_wrong(types: Path) -> None:
     board = load(FILES[0])
     board["panels"][1]["gridPos"]["w"] = "wide"
     board["panels"][2]["titel"] = "misspelt"
+    board["panels"][1]["links"][0]["blank"] = True
     board["templating"]["list"][0]["type"] = "guess"
 
     found = _complaints(types, "wrong", board)
@@ -108,3 +116,4 @@ def test_the_check_finds_what_is_wrong(types: Path) -> None:
     assert "Type 'string' is not assignable to type 'number'" in found
     assert "'guess'" in found or '"guess"' in found
     assert "titel" in found
+    assert "blank" in found

@@ -4,7 +4,8 @@ It needs nothing but Python, so that `.ci/run` can begin with it while the envir
 
     python3 tests/servers/gobuild.py
 
-Everything is kept below `.cache/go`. The versions and their hashes are in `otel/go.mod` and `otel/go.sum`.
+Everything is kept below `.cache/go`. The versions and their hashes are in `otel/go.mod` and `otel/go.sum`. The
+latter has the modules of `go.mod` and no others: `go mod tidy` adds what only their tests need, and no build reads.
 """
 
 import fcntl
