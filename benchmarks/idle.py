@@ -35,20 +35,21 @@ async def _one(count: int) -> dict[str, Any]:
             (sessions / f"{number:08x}-5f0e-4a7e-9c55-3d1f20b7c8aa.jsonl").write_bytes(b'{"type":"session"}\n')
         async with Companion(work / "state", work, work / "link.sock") as sidecar:
             process = psutil.Process(sidecar.pid)
-            start = _cpu_seconds(process)
+            start = cpu_seconds(process)
             await asyncio.sleep(FIRST_SECONDS - (time.time() - process.create_time()))
-            first, began = _cpu_seconds(process), time.monotonic()
+            first, began = cpu_seconds(process), time.monotonic()
             await asyncio.sleep(AFTER_SECONDS)
-            after = (_cpu_seconds(process) - first) / (time.monotonic() - began)
+            after = (cpu_seconds(process) - first) / (time.monotonic() - began)
             return {
                 "session_files": count,
-                "start_cpu_seconds": round(start, 2),
+                "startcpu_seconds": round(start, 2),
                 "first_30_s": f"{first / FIRST_SECONDS:.2%}",
                 "after": f"{after:.2%}",
                 "rss_mb": round(process.memory_info().rss / 1e6, 1),
             }
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
+def cpu_seconds(process: psutil.Process) -> float:
+    """What a process has spent until now."""
     times = process.cpu_times()
     return float(times.user + times.system)

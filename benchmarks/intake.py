@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final
 
 import psutil
 
+from benchmarks.idle import cpu_seconds
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.demo.companion import Companion
 from sidecar.watch.reading import fingerprint_of
@@ -101,10 +102,10 @@ def _feed(
         _say(link, [next(made) for _ in range(WARM_UP)])
         _await_taken_in(link, answers, voice)
         batch = b"".join(encode(next(made)) for _ in range(MESSAGES))
-        before = _cpu_seconds(process)
+        before = cpu_seconds(process)
         link.sendall(batch)
         _await_taken_in(link, answers, voice)
-        spent = _cpu_seconds(process) - before
+        spent = cpu_seconds(process) - before
         _say(link, [wire.Bye(**voice.next())])
     return MESSAGES / spent
 
@@ -125,11 +126,6 @@ def _await_taken_in(link: socket.socket, answers: BinaryIO, voice: _Voice) -> No
         elif isinstance(answer, wire.Refuse | wire.Approve) and answer.ask == "end":
             break
     _say(link, [wire.FenceClosed(**voice.next(), window="end")])
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _locks(voice: _Voice, sessions: Sequence[_Session], count: int) -> Iterator[wire.GatewayMessage]:

@@ -33,7 +33,9 @@ _MENU: Final = "inControlsMenu"
 _DEFAULTS: Final = {
     "transparent": False,
     "repeatDirection": "h",
+    "exemplar": False,
     "instant": False,
+    "range": False,
     "colorMode": "value",
     "justifyMode": "auto",
     "percentChangeColorMode": "standard",
