@@ -8,7 +8,6 @@ import inspect
 import json
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,8 +19,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from sidecar.demo.companion import Companion
-from sidecar.demo.errors import NpmFailedError, NpmMissingError
-from sidecar.demo.packages import GatewayPackage, default_cache_dir, ensure_gateway
+from sidecar.demo.packages import GatewayPackage
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
 from tests.e2e.answers import TRIES, TurnNotAnsweredError, some_answer_was_late
@@ -223,31 +221,6 @@ def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
 def version(request: pytest.FixtureRequest) -> str:
     """The release of the gateway."""
     return str(request.param)
-
-
-@pytest.fixture(scope="session")
-def packages(request: pytest.FixtureRequest) -> Callable[[str], GatewayPackage]:
-    """Releases from the cache, or from npm. Without npm the tests are skipped, but on CI that is an error."""
-    plugins = request.config.pluginmanager
-    capture, terminal = plugins.getplugin("capturemanager"), plugins.getplugin("terminalreporter")
-
-    def show(line: str) -> None:
-        if terminal is None:  # in a worker, whose standard error is the run's own
-            print(line, file=sys.__stderr__)
-            return
-        with capture.global_and_fixture_disabled():
-            terminal.ensure_newline()
-            terminal.write_line(line)
-
-    def ensure(version: str) -> GatewayPackage:
-        try:
-            return ensure_gateway(version, default_cache_dir(), show)
-        except (NpmMissingError, NpmFailedError) as error:
-            if os.environ.get("CI") == "true":
-                raise
-            pytest.skip(f"no gateway to test with: {error}")
-
-    return ensure
 
 
 @pytest.fixture(scope="session")

@@ -1,52 +1,13 @@
 """Node, the preload in it, and the other end of its socket."""
 
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import pytest
 
-from sidecar.demo.errors import NpmFailedError, NpmMissingError
-from sidecar.demo.packages import GatewayPackage, default_cache_dir, ensure_gateway
 from tests.preload.kit import Gateway, Sidecar, socket_directory
-
-GATEWAY_VERSION = "2026.5.18"
-
-
-@pytest.fixture(scope="session")
-def packages(request: pytest.FixtureRequest) -> Callable[[str], GatewayPackage]:
-    """Installed gateways, for their Node and their session managers. Without npm a skip, but on CI an error."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-
-    def show(line: str) -> None:
-        with capture.global_and_fixture_disabled():
-            sys.stdout.write(f"\n{line}")
-            sys.stdout.flush()
-
-    def ensure(version: str) -> GatewayPackage:
-        try:
-            return ensure_gateway(version, default_cache_dir(), show)
-        except (NpmMissingError, NpmFailedError) as error:
-            if os.environ.get("CI") == "true":
-                raise
-            pytest.skip(f"no Node to run the preload in: {error}")
-
-    return ensure
-
-
-@pytest.fixture(scope="session")
-def package(packages: Callable[[str], GatewayPackage]) -> GatewayPackage:
-    """The oldest supported gateway."""
-    return packages(GATEWAY_VERSION)
-
-
-@pytest.fixture(scope="session")
-def node(package: GatewayPackage) -> Path:
-    """The Node that gateways run on."""
-    return package.node
 
 
 @pytest.fixture
@@ -115,5 +76,5 @@ def linked(node: Path, directory: Path, model: str) -> Iterator[Pair]:
         Sidecar(sockets / "s.sock") as sidecar,
         Gateway(node, directory, sidecar.path, model=model) as gateway,
     ):
-        sidecar.wait_for(lambda: [m for m in sidecar.said("adapter") if m["adapter"] != "pending"], "the adapter")
+        sidecar.wait_for_adapter()
         yield Pair(gateway, sidecar)

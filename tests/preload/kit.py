@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 from sidecar.preload import preload_path
 from sidecar.wire.codec import decode_from_gateway, encode
-from sidecar.wire.messages import PROTOCOL, GatewayMessage, SidecarMessage, Sync, Welcome
+from sidecar.wire.messages import PROTOCOL, Approve, GatewayMessage, SidecarMessage, Sync, Welcome
 
 PATIENCE_SECONDS: Final = 90.0
 """How long a test waits for what must come; it takes milliseconds."""
@@ -260,6 +260,17 @@ class Sidecar:
         )
         return found
 
+    def wait_for_adapter(self, *wanted: str) -> Told:
+        """Wait until an adapter is told, one of these; without any, one that is not pending."""
+
+        def told() -> list[Told]:
+            return [
+                m for m in self.said("adapter") if (m["adapter"] in wanted if wanted else m["adapter"] != "pending")
+            ]
+
+        found: Told = self.wait_for(told, f"the adapter {wanted}")[0]
+        return found
+
     def wait_for_end(self, number: int = 0) -> Connection:
         """Wait until a link is gone."""
         self.wait_for(lambda: len(self.connections) > number and self.connections[number].closed, "the link's end")
@@ -343,6 +354,19 @@ def welcome(_connection: Connection, message: Told) -> Iterable[Answer]:
     """The answer to a hello."""
     if message["t"] == "hello":
         yield WELCOME
+
+
+def approval(ask: Told, /, **other: str) -> Approve:
+    """The yes that fits a question, or one that differs from it."""
+    fitting = {name: ask[name] for name in ("window", "fence", "current", "ask")}
+    return Approve(**{**fitting, **other})
+
+
+def approving(connection: Connection, message: Told) -> Iterable[Answer]:
+    """Yes to everything."""
+    yield from welcome(connection, message)
+    if message["t"] == "ask":
+        yield approval(message)
 
 
 def unwatched_model() -> str:

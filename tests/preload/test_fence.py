@@ -27,21 +27,10 @@ from tests.preload.kit import (
     Gateway,
     Sidecar,
     Told,
+    approval,
+    approving,
     welcome,
 )
-
-
-def approving(_connection: Connection, message: Told) -> Iterable[Answer]:
-    """Yes to everything."""
-    yield from welcome(_connection, message)
-    if message["t"] == "ask":
-        yield approval(message)
-
-
-def approval(ask: Told, /, **other: str) -> wire.Approve:
-    """The yes that fits a question, or one that differs from it."""
-    fitting = {name: ask[name] for name in ("window", "fence", "current", "ask")}
-    return wire.Approve(**{**fitting, **other})
 
 
 def refusing(_connection: Connection, message: Told) -> Iterable[Answer]:

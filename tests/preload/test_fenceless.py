@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from tests.preload.kit import EVALUATE, PRELOAD, Evaluator, Node, Sidecar, Told, clean_environment
+from tests.preload.kit import EVALUATE, PRELOAD, Evaluator, Node, Sidecar, clean_environment
 
 BUS: Final = """
 const KEY = Symbol.for("openclaw.diagnosticEvents.state.v1");
@@ -58,11 +58,6 @@ def openclaw(node: Path, tmp_path: Path, sidecar: Sidecar) -> Iterator[OpenClaw]
         yield opened
 
 
-def _adapter(sidecar: Sidecar, name: str) -> Told:
-    found: list[Told] = sidecar.wait_for(lambda: [m for m in sidecar.said("adapter") if m["adapter"] == name], name)
-    return found[0]
-
-
 def test_a_process_with_only_the_bus_is_not_linked(openclaw: OpenClaw, sidecar: Sidecar) -> None:
     """Every command of OpenClaw loads the bus."""
     openclaw.do("await load('bus')")
@@ -73,14 +68,14 @@ def test_a_process_with_only_the_bus_is_not_linked(openclaw: OpenClaw, sidecar: 
 def test_a_gateway_is_linked_before_its_first_turn(openclaw: OpenClaw, sidecar: Sidecar) -> None:
     openclaw.do("await load('bus'); await load('loop')")
     assert sidecar.wait_for_said("hello")[0]["openclaw"] == "2026.9.6"
-    assert _adapter(sidecar, "pending")["reason"]
+    assert sidecar.wait_for_adapter("pending")["reason"]
 
 
 def test_the_first_event_on_the_bus_links_whatever_process_it_is(openclaw: OpenClaw, sidecar: Sidecar) -> None:
     openclaw.do("(await load('bus')).emit({ type: 'session.state', state: 'processing' })")
     sidecar.wait_for_said("hello")
     assert sidecar.wait_for_said("diag")[0]["event"] == "session.state"
-    assert _adapter(sidecar, "pending")
+    assert sidecar.wait_for_adapter("pending")
     assert sidecar.said("adapter")[-1]["adapter"] == "pending", "a fence may still come"
 
 
@@ -99,13 +94,13 @@ def test_events_that_are_not_wanted_are_not_asked_for(openclaw: OpenClaw, sideca
 
 def test_a_model_call_without_a_fence_says_that_there_is_none(openclaw: OpenClaw, sidecar: Sidecar) -> None:
     openclaw.do(f"await load('loop'); (await load('bus')).emit({CALL})")
-    assert "nothing to recover" in _adapter(sidecar, "none")["reason"]
+    assert "nothing to recover" in sidecar.wait_for_adapter("none")["reason"]
     assert [m["event"] for m in sidecar.wait_for_said("diag")] == ["model.call.started"]
 
 
 def test_a_bundle_whose_runs_set_no_fence_has_none(openclaw: OpenClaw, sidecar: Sidecar) -> None:
     openclaw.do("await load('run')")
-    assert "nothing to recover" in _adapter(sidecar, "none")["reason"]
+    assert "nothing to recover" in sidecar.wait_for_adapter("none")["reason"]
 
 
 def test_a_fence_under_other_names_is_unknown(openclaw: OpenClaw, sidecar: Sidecar) -> None:

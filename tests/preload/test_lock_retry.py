@@ -11,7 +11,18 @@ import pytest
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from tests.preload.conftest import Pair
-from tests.preload.kit import BOUND_MS, PATIENT_MS, SLACK_MS, WELCOME, Answer, Connection, Gateway, Sidecar, Told
+from tests.preload.kit import (
+    BOUND_MS,
+    PATIENT_MS,
+    SLACK_MS,
+    WELCOME,
+    Answer,
+    Connection,
+    Gateway,
+    Sidecar,
+    Told,
+    approval,
+)
 
 MAX_QUESTIONS: Final = 5
 ANSWERING: Final = wire.Welcome(protocol=wire.PROTOCOL, sidecar="0", mode="recover", answers=wire.ANSWERS)
@@ -31,8 +42,7 @@ def answers(
         if message["t"] == "ask.lock":
             yield from make(message)
         if message["t"] == "ask":
-            fitting = {name: message[name] for name in ("window", "fence", "current", "ask")}
-            yield wire.Approve(**fitting)
+            yield approval(message)
 
     return answer
 

@@ -285,7 +285,7 @@ def test_a_release_that_no_adapter_fits_is_left_untouched(start: Start, sidecar:
     gateway = start(model="unknown")
     source = gateway.do("return bundle.createEmbeddedAttemptSessionLockController.toString()")
     assert "{ params, hasSessionTakeover: () => false }" in source
-    sidecar.wait_for(lambda: [m for m in sidecar.said("adapter") if m["adapter"] == "unknown"], "the adapter")
+    sidecar.wait_for_adapter("unknown")
 
 
 @pytest.mark.parametrize(("model", "reloads"), [("swap", False), ("publish", True)])
@@ -295,7 +295,7 @@ def test_the_adapter_that_fits_is_told_on_every_link(
     start(model=model)
     for _ in range(2):
         sidecar.renew(forget=False)
-        sidecar.wait_for(lambda: [m for m in sidecar.said("adapter") if m["adapter"] != "pending"], "the adapter")
+        sidecar.wait_for_adapter()
         found = [m for m in sidecar.link.messages if isinstance(m, wire.AdapterFound)][-1]
         assert (found.adapter, found.reload) == (model, reloads)
         sidecar.hang_up(sidecar.link)
@@ -312,7 +312,7 @@ def fill(gateway: Gateway) -> None:
 def test_a_sidecar_that_does_not_read_blocks_nothing_and_is_told_of_the_loss(start: Start, sidecar: Sidecar) -> None:
     """The queue is bounded: what does not fit is counted, and no number of the sequence is missing."""
     gateway = start()
-    sidecar.wait_for(lambda: [m for m in sidecar.said("adapter") if m["adapter"] != "pending"], "the adapter")
+    sidecar.wait_for_adapter()
     sidecar.sync()
     reading = sidecar.pause()
     fill(gateway)
@@ -330,7 +330,7 @@ def test_a_sidecar_that_does_not_read_blocks_nothing_and_is_told_of_the_loss(sta
 def test_what_began_while_reports_were_dropped_is_told_behind_word_of_the_loss(start: Start, sidecar: Sidecar) -> None:
     """A write whose begin nobody has heard looks like a stranger's until it returns."""
     gateway = start()
-    sidecar.wait_for(lambda: [m for m in sidecar.said("adapter") if m["adapter"] != "pending"], "the adapter")
+    sidecar.wait_for_adapter()
     gateway.do("g.lock = await bundle.acquireSessionWriteLock({ sessionFile: file.replace('.j', '2.j') })")
     [held] = sidecar.wait_for_said("lock.taken")
     reading = sidecar.pause()

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -11,35 +10,24 @@ import pytest
 from inotify_simple import INotify, flags
 
 from sidecar.preload import preload_path
-from sidecar.wire import messages as wire
 from tests.preload.conftest import Start
-from tests.preload.kit import (
-    BOUND_MS,
-    MODELS,
-    PATIENCE_SECONDS,
-    Answer,
-    Connection,
-    Gateway,
-    Sidecar,
-    Told,
-    clean_environment,
-    welcome,
-)
+from tests.preload.kit import BOUND_MS, MODELS, PATIENCE_SECONDS, Gateway, Sidecar, approving, clean_environment
 
 RELEASE: Final = "async releaseForPrompt() {"
 SLOW: Final = "await new Promise((later) => setTimeout(later, 300));"
 MODEL_NAMES: Final = ("swap", "publish")
 
 
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """A directory for the temporary files of a process."""
+    made = tmp_path / "tmp"
+    made.mkdir()
+    return made
+
+
 def _adapters(sidecar: Sidecar) -> list[str]:
     return [message["adapter"] for message in sidecar.said("adapter")]
-
-
-def _wait_for_adapter(sidecar: Sidecar, *wanted: str) -> Told:
-    found: list[Told] = sidecar.wait_for(
-        lambda: [m for m in sidecar.said("adapter") if m["adapter"] in wanted], f"the adapter {wanted}"
-    )
-    return found[0]
 
 
 def _edited(directory: Path, model: str, old: str, new: str) -> str:
@@ -55,17 +43,10 @@ def _is_wrapped(gateway: Gateway) -> bool:
     return bool(gateway.do("return String(bundle.createEmbeddedAttemptSessionLockController).includes('fences')"))
 
 
-def approving(connection: Connection, message: Told) -> Iterable[Answer]:
-    """Yes to everything."""
-    yield from welcome(connection, message)
-    if message["t"] == "ask":
-        yield wire.Approve(**{name: message[name] for name in ("window", "fence", "current", "ask")})
-
-
 @pytest.mark.parametrize("model", MODEL_NAMES)
 def test_an_adapter_is_pending_until_it_is_checked(start: Start, sidecar: Sidecar, model: str) -> None:
     gateway = start(model=model)
-    _wait_for_adapter(sidecar, model)
+    sidecar.wait_for_adapter(model)
     assert _is_wrapped(gateway)
     assert _adapters(sidecar)[-1] == model
     assert set(_adapters(sidecar)) <= {"pending", model}
@@ -74,12 +55,10 @@ def test_an_adapter_is_pending_until_it_is_checked(start: Start, sidecar: Sideca
 
 @pytest.mark.parametrize("model", MODEL_NAMES)
 def test_a_check_leaves_nothing_behind_and_tells_nothing_of_itself(
-    start: Start, sidecar: Sidecar, tmp_path: Path, model: str
+    start: Start, sidecar: Sidecar, temporary: Path, model: str
 ) -> None:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
     gateway = start(model=model, TMPDIR=str(temporary))
-    _wait_for_adapter(sidecar, model)
+    sidecar.wait_for_adapter(model)
     sidecar.sync()
     assert list(temporary.iterdir()) == []
     assert {message["t"] for message in sidecar.told} <= {"hello", "adapter", "synced"}
@@ -91,7 +70,7 @@ def test_a_controller_that_behaves_otherwise_gets_its_functions_back(
     start: Start, sidecar: Sidecar, tmp_path: Path, model: str
 ) -> None:
     gateway = start(model=_edited(tmp_path, model, RELEASE, f"{RELEASE} throw new Error('not today');"))
-    told = _wait_for_adapter(sidecar, "unknown")
+    told = sidecar.wait_for_adapter("unknown")
     assert told["reason"] == f"the adapter {model} failed its self-check: stock: not today"
     assert not told["reload"]
     assert not _is_wrapped(gateway)
@@ -102,7 +81,7 @@ def test_without_the_adapter_an_approval_changes_nothing(start: Start, sidecar: 
     """A method that only the check calls is broken: runs go on as they do without the preload."""
     broken = "async acquireForCleanup() { return {};"
     gateway = start(model=_edited(tmp_path, "swap", "async acquireForCleanup() {", broken))
-    _wait_for_adapter(sidecar, "unknown")
+    sidecar.wait_for_adapter("unknown")
     sidecar.answer = approving
     gateway.do("await startRun()")
     gateway.do("await coTenant()")
@@ -113,7 +92,7 @@ def test_without_the_adapter_an_approval_changes_nothing(start: Start, sidecar: 
 def test_what_hangs_is_given_up(start: Start, sidecar: Sidecar, tmp_path: Path) -> None:
     gateway = start(model=_edited(tmp_path, "swap", RELEASE, f"{RELEASE} await new Promise(() => {{}});"))
     assert gateway.do("return 1") == 1, "the gateway waits for the check"
-    told = _wait_for_adapter(sidecar, "unknown")
+    told = sidecar.wait_for_adapter("unknown")
     assert told["reason"].endswith("no end after 5 s")
 
 
@@ -131,7 +110,7 @@ def test_a_question_does_not_get_its_answer_before_the_check_has_passed(
     assert ended["outcome"] == "takeover"
     assert "swap" not in _adapters(sidecar)
     assert sidecar.said("ask") == sidecar.said("applied") == []
-    assert _wait_for_adapter(sidecar, "swap")["reason"] == ""
+    assert sidecar.wait_for_adapter("swap")["reason"] == ""
 
 
 ENDS: Final = {"exit": "process.exit(0)", "SIGTERM": "", "SIGKILL": ""}
@@ -139,12 +118,11 @@ ENDS: Final = {"exit": "process.exit(0)", "SIGTERM": "", "SIGKILL": ""}
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_program_that_ends_in_the_middle_of_the_check_leaves_nothing_behind(
-    node: Path, tmp_path: Path, end: str
+    node: Path, tmp_path: Path, temporary: Path, end: str
 ) -> None:
     """A command that is done, a gateway that is stopped while it starts, one that is killed."""
-    bundle, temporary = tmp_path / "dist" / "edited.mjs", tmp_path / "tmp"
+    bundle = tmp_path / "dist" / "edited.mjs"
     bundle.parent.mkdir()
-    temporary.mkdir()
     for part in MODELS.glob("*.mjs"):
         (bundle.parent / part.name).write_text(part.read_text())
     middle = f"console.log(file); {ENDS[end]}; await new Promise((later) => setTimeout(later, 60_000));"
@@ -166,20 +144,16 @@ def test_a_program_that_ends_in_the_middle_of_the_check_leaves_nothing_behind(
     assert list(temporary.iterdir()) == []
 
 
-def test_a_check_leaves_no_file_open(start: Start, sidecar: Sidecar, tmp_path: Path) -> None:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
+def test_a_check_leaves_no_file_open(start: Start, sidecar: Sidecar, temporary: Path) -> None:
     gateway = start(TMPDIR=str(temporary))
-    _wait_for_adapter(sidecar, "swap")
+    sidecar.wait_for_adapter("swap")
     opened = [str(fd.readlink()) for fd in Path(f"/proc/{gateway.process.pid}/fd").iterdir()]
     assert opened
     assert [name for name in opened if name.startswith(str(temporary))] == []
 
 
-def test_the_files_of_a_check_never_have_a_name(start: Start, sidecar: Sidecar, tmp_path: Path) -> None:
+def test_the_files_of_a_check_never_have_a_name(start: Start, sidecar: Sidecar, temporary: Path) -> None:
     """Between making a file and taking its name away, a process can be killed too."""
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
     try:
         os.close(os.open(temporary, os.O_TMPFILE | os.O_RDWR))
     except OSError as error:
@@ -187,5 +161,5 @@ def test_the_files_of_a_check_never_have_a_name(start: Start, sidecar: Sidecar, 
     with INotify() as names:
         names.add_watch(temporary, flags.CREATE)
         start(TMPDIR=str(temporary))
-        _wait_for_adapter(sidecar, "swap")
+        sidecar.wait_for_adapter("swap")
         assert names.read(timeout=0) == []

@@ -24,6 +24,7 @@ from tests.preload.kit import (
     Node,
     Sidecar,
     Told,
+    approval,
     clean_environment,
     welcome,
 )
@@ -67,7 +68,7 @@ def full(start: Start, sidecar: Sidecar, tmp_path: Path) -> Gateway:
     def once(connection: Connection, message: Told) -> Iterable[Answer]:
         yield from welcome(connection, message)
         if message["t"] == "ask" and answers.pop(0):
-            yield wire.Approve(**{k: message[k] for k in ("window", "fence", "current", "ask")})
+            yield approval(message)
         if message["t"] == "ask.lock":
             yield wire.Wait(window=message["window"], ask=message["ask"])
 

@@ -11,7 +11,10 @@ from tests.preload.conftest import Pair
 from tests.preload.kit import Gateway, Sidecar
 
 KEY: Final = "agent:main:main"
-BUS: Final = 'Symbol.for("openclaw.diagnosticEvents.state.v1")'
+BUS: Final = """
+  const bus = { listeners: new Set() };
+  globalThis[Symbol.for("openclaw.diagnosticEvents.state.v1")] = bus;
+"""
 
 
 @pytest.fixture
@@ -167,8 +170,7 @@ def test_a_lock_of_something_else_is_not_told(gateway: Gateway, sidecar: Sidecar
 def test_the_bus_is_heard_and_only_known_fields_of_known_events_leave(gateway: Gateway, sidecar: Sidecar) -> None:
     gateway.do(
         f"""
-        const bus = {{ listeners: new Set() }};
-        globalThis[{BUS}] = bus;
+        {BUS}
         {in_run("runId: 'r'", "g.bus = bus")};
         const tell = (event) => {{ for (const listener of bus.listeners) listener(event, {{}}); }};
         tell({{ type: "model.call.started", runId: "r", provider: "p", model: "m", prompt: "SECRET" }});
@@ -198,8 +200,7 @@ def test_the_bus_is_heard_and_only_known_fields_of_known_events_leave(gateway: G
 def test_a_run_takes_part_in_the_gateways_own_trace(gateway: Gateway, sidecar: Sidecar, event: str, span: str) -> None:
     gateway.do(
         f"""
-        const bus = {{ listeners: new Set() }};
-        globalThis[{BUS}] = bus;
+        {BUS}
         await startRun();
         const trace = {{ traceId: "ab".repeat(16), spanId: "cd".repeat(8), parentSpanId: "ef".repeat(8) }};
         for (const listener of bus.listeners) listener({{ type: "{event}", runId: "run-1", trace }});
@@ -215,8 +216,7 @@ def test_cached_tokens_count_as_input(gateway: Gateway, sidecar: Sidecar) -> Non
     """As the gen_ai conventions want it."""
     gateway.do(
         f"""
-        const bus = {{ listeners: new Set() }};
-        globalThis[{BUS}] = bus;
+        {BUS}
         await startRun();
         for (const usage of [{{ input: 3, cacheRead: 5, cacheWrite: 2, output: 4 }}, {{ promptTokens: 11, input: 3 }}])
           for (const listener of bus.listeners) listener({{ type: "model.call.completed", usage }});

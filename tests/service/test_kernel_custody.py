@@ -6,11 +6,8 @@ from pathlib import Path
 from sidecar.demo.companion import Companion
 from tests.driver.kit import foreign_append
 from tests.kernel import require_kernel_evidence
-from tests.preload.conftest import node, package, packages
 from tests.preload.kit import Gateway
 from tests.service.kit import Place
-
-__all__ = ["node", "package", "packages"]
 
 
 async def test_ranges_have_the_grade_of_the_evidence_and_keep_it_over_a_restart(place: Place, node: Path) -> None:

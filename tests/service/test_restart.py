@@ -9,11 +9,8 @@ import pytest
 
 from sidecar.demo.companion import Companion
 from tests.driver.kit import foreign_append
-from tests.preload.conftest import node, package, packages
 from tests.preload.kit import Gateway
 from tests.service.kit import Place
-
-__all__ = ["node", "package", "packages"]
 
 BOTH = (("swap", "foreign"), ("publish", "co-tenant"))
 EXPECTED = {"co-tenant": ("answered", "co_tenant"), "foreign": ("takeover", "external")}
