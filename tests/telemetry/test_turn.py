@@ -1,14 +1,12 @@
 """The tree of spans that a turn leaves, with the real core deciding."""
 
-import hashlib
-
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from sidecar.core import events as ev
 from sidecar.core.decisions import Approve
-from sidecar.core.facts.change import Change, Operation
+from sidecar.core.facts.change import Operation
 from sidecar.core.facts.content import BytesContent, Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.value import replace
@@ -32,20 +30,8 @@ def snapshot(data: bytes, ctime: int = 0) -> Snapshot:
 
 
 def appended(at_ns: int, writer: Writer, data: bytes, before: bytes) -> ev.FileChanged:
-    change = Change(
-        change_id=f"c{at_ns}",
-        operation=Operation.APPEND,
-        writer=writer,
-        at_ns=at_ns,
-        length=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        offset=len(before),
-        before=fp_of(before),
-        after=fp_of(before + data, 1),
-        link=GATEWAY.link,
-        began=1,
-        ended=2,
-    )
+    change = kit.reported(Operation.APPEND, writer, data, change_id=f"c{at_ns}", span=(1, 2), offset=len(before))
+    change = replace(change, at_ns=at_ns, before=fp_of(before), after=fp_of(before + data, 1))
     return ev.FileChanged(file=FILE, change=change)
 
 
