@@ -1,17 +1,12 @@
 """Whether a sidecar can start with its settings. The rooms check the rest when they open what is theirs."""
 
-from __future__ import annotations
-
 import os
 import stat
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from sidecar.config.errors import SocketPathError, StateDirError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sidecar.config.settings import Settings
+from sidecar.config.settings import Settings
 
 SUN_PATH_BYTES: Final = 107
 """The kernel's room for the path of a Unix socket: 108 bytes with the NUL at its end."""

@@ -1,14 +1,10 @@
 """What can be wrong with the configuration. Each message says what, where and what to do, in one line."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 from sidecar.core.errors import SidecarError
 from sidecar.store.printable import one_line
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class ConfigError(SidecarError, ValueError):

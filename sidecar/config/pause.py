@@ -1,18 +1,14 @@
 """A pause as it is kept in the data directory: the command writes it, the sidecar reads it, restarts do not end it."""
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from sidecar.core.errors import SidecarError
 from sidecar.core.policy.blocked import Pause
 from sidecar.store.printable import clean, one_line
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PAUSE_NAME: Final = "pause.json"
 MAX_REASON: Final = 500

@@ -1,18 +1,19 @@
 """A policy from its TOML file, or every reason why not, each with its line."""
 
-from __future__ import annotations
-
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from sidecar.config.errors import ConfigError
-from sidecar.config.policyfile import PolicyFile, RulePart
-from sidecar.config.positions import TomlError, near, read_toml
+from sidecar.config.policyfile import LimitPart, PolicyFile, RulePart
+from sidecar.config.positions import Path as KeyPath
+from sidecar.config.positions import Positions, TomlError, near, read_toml
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.policy.budget import MAX_PERIOD_NS, Limit, Limits
@@ -23,14 +24,6 @@ from sidecar.core.policy.storm import StormLimit
 from sidecar.store.printable import one_line
 from sidecar.store.reader import session_hash
 from sidecar.store.since import duration_ns
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from sidecar.config.policyfile import LimitPart
-    from sidecar.config.positions import Path as KeyPath
-    from sidecar.config.positions import Positions
 
 MAX_BYTES: Final = 1 << 20
 """No policy is larger; what is, was named by mistake."""

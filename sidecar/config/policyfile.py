@@ -1,7 +1,5 @@
 """The shape of a policy file. The JSON Schema for editors is made from these types."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
+from typing import Any, Final
 
 Path = tuple[str | int, ...]
 """Keys and indexes from the top, as in ``("rule", 0, "kinds")``."""

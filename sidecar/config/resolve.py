@@ -1,9 +1,9 @@
 """Flags over environment over file over defaults."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from sidecar.config.settings import (
     HTTP_HOST,
@@ -19,10 +19,6 @@ from sidecar.config.settings import (
 from sidecar.config.toml import from_toml
 from sidecar.config.values import Given, from_environment
 from sidecar.core.policy.policy import Mode
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 KINDS: Final[dict[str, type]] = {
     "state_dir": str,

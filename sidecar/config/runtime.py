@@ -1,13 +1,9 @@
 """Where the running sidecar can be asked: a small file in its data directory, which the CLI reads."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import msgspec
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RUNTIME_NAME: Final = "runtime.json"
 

@@ -1,19 +1,15 @@
 """The settings of a sidecar, resolved."""
 
-from __future__ import annotations
-
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.config.token import TOKEN_NAME
 from sidecar.core.policy.policy import Mode
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SOCKET_NAME: Final = "openclaw-sidecar.sock"
 """In the state directory, where the preload looks for it by itself."""

@@ -1,16 +1,12 @@
 """The hooks token: a file, so that it can be made, changed and mounted without a restart."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import stat
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from sidecar.config.errors import TokenError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TOKEN_NAME: Final = "hooks.token"  # noqa: S105 - the name of a file
 MIN_CHARACTERS: Final = 32

@@ -1,17 +1,13 @@
 """Settings from a TOML file."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
 
 from sidecar.config.errors import ConfigError
 from sidecar.config.positions import TomlError, near, read_toml
 from sidecar.config.values import Given
 from sidecar.store.printable import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 _KINDS: Final = {str: "a string", bool: "true or false", tuple: "an array of strings"}
 

@@ -1,17 +1,13 @@
 """One setting as it was given, and its text made into a value."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from sidecar.config.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _ON: Final = frozenset({"1", "true", "yes", "on"})
 _OFF: Final = frozenset({"0", "false", "no", "off"})

@@ -1,10 +1,9 @@
 """Custody reports in the store, so that the names of writers outlive a restart."""
 
-from __future__ import annotations
-
 import json
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Final
+import sqlite3
+from pathlib import Path, PurePath
+from typing import Final
 
 from sidecar.core.custody.files.chain import Gap, KeptChain
 from sidecar.core.custody.files.manifest import Manifest, Segment
@@ -12,13 +11,8 @@ from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer
 from sidecar.store import codec
 from sidecar.store.database import Reader, understood
+from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import column, session_hash
-
-if TYPE_CHECKING:
-    import sqlite3
-    from pathlib import Path
-
-    from sidecar.store.incidents import IncidentStore
 
 MAX_CHAINS: Final = 2000
 """Files whose chain is kept, the last ones written to."""

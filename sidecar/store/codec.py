@@ -3,8 +3,6 @@
 Other programs get the form of `sidecar.store.public`, not this one.
 """
 
-from __future__ import annotations
-
 import json
 from typing import TypeVar
 

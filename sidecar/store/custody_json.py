@@ -1,14 +1,10 @@
 """The public JSON of a chain of custody: what the API and the CLI give to other programs."""
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
+from sidecar.core.custody.files.chain import Chain
 from sidecar.store.printable import clean_json
 from sidecar.store.public import fields_json, iso_utc, reason_json
-
-if TYPE_CHECKING:
-    from sidecar.core.custody.files.chain import Chain
 
 
 def chain_json(chain: Chain, *, watched: bool = True) -> dict[str, Any]:

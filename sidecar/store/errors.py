@@ -1,14 +1,10 @@
 """What can go wrong with the store. Each message names the file and what to do about it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 from sidecar.core.errors import SidecarError
 from sidecar.store.printable import one_line
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class StoreError(SidecarError):

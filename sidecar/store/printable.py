@@ -1,7 +1,5 @@
 """Text from outside, made safe to show: file names hold any byte, and terminals obey some of them."""
 
-from __future__ import annotations
-
 import unicodedata
 from typing import Any, Final
 

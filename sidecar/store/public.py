@@ -1,19 +1,15 @@
 """The public JSON of an incident: what the API and the CLI give to other programs."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
+from sidecar.core.facts.reasons import Reason
+from sidecar.core.policy.budget import BudgetUse
 from sidecar.store.printable import clean_json
+from sidecar.store.stored import PageRecord, StoredIncident
 from sidecar.words import detail, sentence
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.reasons import Reason
-    from sidecar.core.policy.budget import BudgetUse
-    from sidecar.store.stored import PageRecord, StoredIncident
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -1,20 +1,16 @@
 """Reading the store, beside the sidecar that writes it or without one."""
 
-from __future__ import annotations
-
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.core.facts.reasons import Reason
+from sidecar.core.replay.recording import Recording
 from sidecar.core.verdict.incident import Incident, Outcome, Subject
 from sidecar.core.verdict.judge import Verdict
 from sidecar.store.codec import decode
 from sidecar.store.database import Reader, understood
 from sidecar.store.stored import DuePage, OutcomeChange, PageKey, PageRecord, StoredIncident
 from sidecar.store.tapes import unpack
-
-if TYPE_CHECKING:
-    from sidecar.core.replay.recording import Recording
 
 _SELECT: Final = "SELECT i.id, i.body FROM incidents AS i"
 _PAGES: Final = """

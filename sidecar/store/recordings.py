@@ -1,21 +1,16 @@
 """Recordings of windows: on disk beside their incident, and as files without names for other people."""
 
-from __future__ import annotations
-
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, Final
+import sqlite3
+from typing import Any, Final
 
 from sidecar.core.errors import SidecarError
 from sidecar.core.replay.recording import NotRecordedError, Recording
 from sidecar.core.replay.replay import compare, facts, replay
+from sidecar.core.verdict.incident import Incident
 from sidecar.store.printable import one_line
 from sidecar.store.tapes import decode, encode, pack
-
-if TYPE_CHECKING:
-    import sqlite3
-
-    from sidecar.core.verdict.incident import Incident
 
 FORMAT: Final = "openclaw-sidecar incident 1"
 """What an exported file says of itself."""

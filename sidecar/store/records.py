@@ -1,19 +1,13 @@
 """All that one event leaves behind, on disk in one commit."""
 
-from __future__ import annotations
+from collections.abc import Callable, Iterable, Sequence
+from typing import assert_never
 
-from typing import TYPE_CHECKING, assert_never
-
-from sidecar.core.decisions import KeepChains, KeepRecording, SaveIncident
+from sidecar.core.decisions import KeepChains, KeepRecording, Record, SaveIncident
+from sidecar.store.chains import ChainStore
+from sidecar.store.incidents import IncidentStore
 from sidecar.store.recordings import put_recording
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from sidecar.core.decisions import Record
-    from sidecar.store.chains import ChainStore
-    from sidecar.store.incidents import IncidentStore
-    from sidecar.store.stored import NewPage
+from sidecar.store.stored import NewPage
 
 
 class RecordStore:

@@ -1,7 +1,5 @@
 """The tables. The database's ``user_version`` says which schema it has."""
 
-from __future__ import annotations
-
 from typing import Final
 
 APPLICATION_ID: Final = 0x0C1A_51DE

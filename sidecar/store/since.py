@@ -1,7 +1,5 @@
 """Points in time as people write them: ``2h``, ``2026-06-01``, ``2026-06-01T12:00:00Z``."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Final

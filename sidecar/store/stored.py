@@ -1,14 +1,11 @@
 """What the store gives back: an incident together with what became of its pages."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from sidecar.core.facts.reasons import Reason
-    from sidecar.core.verdict.incident import Incident, Outcome, Subject
-    from sidecar.core.verdict.judge import Verdict
+from sidecar.core.facts.reasons import Reason
+from sidecar.core.verdict.incident import Incident, Outcome, Subject
+from sidecar.core.verdict.judge import Verdict
 
 
 class PageKey(NamedTuple):

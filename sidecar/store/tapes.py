@@ -1,10 +1,9 @@
 """A recording as plain values, and as bytes."""
 
-from __future__ import annotations
-
 import json
 import zlib
-from typing import TYPE_CHECKING, Any, Final, get_args
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -12,9 +11,6 @@ from sidecar.core.events import Event
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.replay.recording import Recording
 from sidecar.store.codec import build
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 _FAST: Final = 1
 """Level of compression. Digests are most of a recording: the default level takes five times as long for 4 % (2,000 of

@@ -1,17 +1,19 @@
 """The one entry to telemetry. Its own errors are counted and never reach the caller."""
 
-from __future__ import annotations
-
 import time
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final
 
 import structlog
 from prometheus_client.exposition import choose_encoder
 
 from sidecar.core import events as ev
-from sidecar.core.outcomes import Ending, IncidentChanged
-from sidecar.status import Problem
+from sidecar.core.engine import Engine
+from sidecar.core.facts.gateway import Gateway
+from sidecar.core.outcomes import AnyOutcome, Ending, IncidentChanged
+from sidecar.core.reports import Diagnostic, LockFailed
+from sidecar.status import ExportStatus, Problem, Status
 from sidecar.telemetry.logs.incidents import IncidentLog
 from sidecar.telemetry.logs.setup import LINES
 from sidecar.telemetry.metrics.catalogue import INSTRUMENTS
@@ -21,6 +23,7 @@ from sidecar.telemetry.metrics.custody import CustodyTime, LossCounts
 from sidecar.telemetry.metrics.export import QUEUE_ITEMS, ExportCounts
 from sidecar.telemetry.metrics.gateways import count_log_line
 from sidecar.telemetry.metrics.gauges import StatusGauges
+from sidecar.telemetry.metrics.instrument import Instrument
 from sidecar.telemetry.metrics.link import InputCounts
 from sidecar.telemetry.metrics.locks import LockFileCounts
 from sidecar.telemetry.metrics.meters import Meters
@@ -31,23 +34,12 @@ from sidecar.telemetry.metrics.stalls import SESSIONS_STALLED, Stalls
 from sidecar.telemetry.names.labels import Queue, Signal
 from sidecar.telemetry.names.names import Label
 from sidecar.telemetry.names.runs import RunTraces
+from sidecar.telemetry.names.traceref import TraceRef
 from sidecar.telemetry.otlp.pipeline import Pipeline, open_pipeline
 from sidecar.telemetry.traces.model_calls import ModelCalls
 from sidecar.telemetry.traces.placement import Placement
 from sidecar.telemetry.traces.span import SpanWriter
 from sidecar.telemetry.traces.tracer import Tracer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from contextlib import AbstractContextManager
-
-    from sidecar.core.engine import Engine
-    from sidecar.core.facts.gateway import Gateway
-    from sidecar.core.outcomes import AnyOutcome
-    from sidecar.core.reports import Diagnostic, LockFailed
-    from sidecar.status import ExportStatus, Status
-    from sidecar.telemetry.metrics.instrument import Instrument
-    from sidecar.telemetry.names.traceref import TraceRef
 
 _NO_TRACE: Final = nullcontext()
 _OF_RUNS: Final = (ev.FenceSet, ev.VerdictAsked, ev.TurnTripped)

@@ -3,24 +3,17 @@
 The record names what was found by ids and closed words; the incident's sentences stay in the store.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
-from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 
-from sidecar.core.verdict.incident import Outcome
+from sidecar.core.verdict.incident import Incident, Outcome
 from sidecar.core.verdict.judge import Verdict
 from sidecar.telemetry.names.attributes import of_gateway, of_incident, of_run
 from sidecar.telemetry.names.names import Attribute
+from sidecar.telemetry.names.traceref import TraceRef
 from sidecar.telemetry.traces.span import encodable
-
-if TYPE_CHECKING:
-    from opentelemetry._logs import Logger
-
-    from sidecar.core.verdict.incident import Incident
-    from sidecar.telemetry.names.traceref import TraceRef
 
 EVENT_NAME: Final = "openclaw.session.incident"
 

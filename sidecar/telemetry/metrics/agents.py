@@ -1,7 +1,5 @@
 """The label `agent`: the agents that own session files, as many as a label may have."""
 
-from __future__ import annotations
-
 import re
 from threading import Lock
 from typing import Final

@@ -1,7 +1,5 @@
 """Every metric there is, as the families declare them."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from sidecar.telemetry.metrics import (

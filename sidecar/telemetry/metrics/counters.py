@@ -1,17 +1,12 @@
 """Passes each event and outcome to the metric family that counts it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.telemetry.metrics import custody, gateways, locks, recoveries, windows
 from sidecar.telemetry.metrics.agents import Agents
-from sidecar.telemetry.metrics.counting import Counting
-
-if TYPE_CHECKING:
-    from sidecar.telemetry.metrics.counting import Handlers
-    from sidecar.telemetry.metrics.meters import Meters
-    from sidecar.telemetry.names.runs import RunTraces
+from sidecar.telemetry.metrics.counting import Counting, Handlers
+from sidecar.telemetry.metrics.meters import Meters
+from sidecar.telemetry.names.runs import RunTraces
 
 _HANDLERS: Final[Handlers] = {
     **locks.HANDLERS,

@@ -9,20 +9,18 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from opentelemetry.context import get_value, set_value
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics._internal.aggregation import _ExplicitBucketHistogramAggregation
 from opentelemetry.sdk.metrics._internal.exemplar import Exemplar
+from opentelemetry.sdk.metrics._internal.measurement import Measurement
 from opentelemetry.sdk.metrics.export import AggregationTemporality, HistogramDataPoint
 from opentelemetry.sdk.metrics.view import Aggregation
 
 from sidecar.core.facts.value import Value
 from sidecar.telemetry.names.traceref import TraceRef
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics._internal.measurement import Measurement
 
 _KEY: Final = "openclaw-sidecar-distribution"
 _SAMPLED: Final = TraceRef(1, 1).context()

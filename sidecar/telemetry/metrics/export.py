@@ -1,7 +1,5 @@
 """Metrics of telemetry itself: spans made, exports, drops, errors."""
 
-from __future__ import annotations
-
 from sidecar.telemetry.metrics.counting import Guarded, guarded
 from sidecar.telemetry.metrics.instrument import counter, gauge, values
 from sidecar.telemetry.names.labels import OtlpDrop, Queue, Signal

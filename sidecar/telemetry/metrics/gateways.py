@@ -1,20 +1,16 @@
 """What gateways say of themselves: model calls and lines of their log."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.core.outcomes import Ending
+from sidecar.core.reports import Diagnostic
+from sidecar.telemetry.metrics.counting import Counting, Handlers
 from sidecar.telemetry.metrics.instrument import Instrument, Kind, counter, histogram, values
+from sidecar.telemetry.metrics.meters import Meters
 from sidecar.telemetry.names.labels import PROVIDERS
 from sidecar.telemetry.names.names import Label, Span
 from sidecar.telemetry.names.traceref import TraceRef
 from sidecar.telemetry.traces import model_calls
-
-if TYPE_CHECKING:
-    from sidecar.core.reports import Diagnostic
-    from sidecar.telemetry.metrics.counting import Counting, Handlers
-    from sidecar.telemetry.metrics.meters import Meters
 
 _LOG: Final = "log."
 _TAKEOVER: Final = "takeover"

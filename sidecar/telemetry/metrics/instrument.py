@@ -1,17 +1,13 @@
 """What a metric is: how it is measured, its unit, and the closed sets of its labels (rule 8)."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import prod
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.telemetry.names.labels import NONE, OTHER
 from sidecar.telemetry.names.names import SCOPE, Label
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 MAX_ZEROED: Final = 16
 """A counter with at most so many label sets starts with all of them at 0, so that its first increase shows."""

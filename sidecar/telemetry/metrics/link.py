@@ -1,7 +1,5 @@
 """What comes in from preloads and elsewhere."""
 
-from __future__ import annotations
-
 from sidecar.telemetry.metrics.counting import Guarded, guarded
 from sidecar.telemetry.metrics.instrument import counter, values
 from sidecar.telemetry.names.labels import Rejection

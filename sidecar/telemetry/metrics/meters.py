@@ -6,19 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
-from opentelemetry.metrics import Observation
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk.metrics.view import View
 
 from sidecar.telemetry.metrics.distribution import Distribution, DistributionAggregation
 from sidecar.telemetry.metrics.instrument import Instrument, Kind, counter
-
-if TYPE_CHECKING:
-    from opentelemetry.metrics import CallbackOptions, Meter
-
-    from sidecar.telemetry.names.names import Label
-    from sidecar.telemetry.names.traceref import TraceRef
+from sidecar.telemetry.names.names import Label
+from sidecar.telemetry.names.traceref import TraceRef
 
 MAX_SERIES: Final = 2_000
 """Time series in Prometheus' count: a label set of a histogram takes one for each bucket and three more."""

@@ -3,28 +3,20 @@
 OpenMetrics has a place for exemplars on the buckets of a histogram. The classic text format does not show them.
 """
 
-from __future__ import annotations
-
 import json
 import re
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from os import environ
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from opentelemetry.sdk.resources import Resource
 from prometheus_client import metrics_core as families
 from prometheus_client.samples import Exemplar
 
-from sidecar.telemetry.metrics.distribution import Distribution
-from sidecar.telemetry.metrics.instrument import Kind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from opentelemetry.sdk.resources import Resource
-
-    from sidecar.telemetry.metrics.distribution import Example
-    from sidecar.telemetry.metrics.instrument import Instrument
-    from sidecar.telemetry.metrics.meters import Meters, Series
+from sidecar.telemetry.metrics.distribution import Distribution, Example
+from sidecar.telemetry.metrics.instrument import Instrument, Kind
+from sidecar.telemetry.metrics.meters import Meters, Series
 
 _NS_PER_SECOND: Final = 1_000_000_000
 _UNITS: Final = {"s": "seconds", "By": "bytes", "1": ""}

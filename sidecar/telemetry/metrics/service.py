@@ -1,7 +1,5 @@
 """The sidecar's own work: its loop, its policy file, its pages, its log."""
 
-from __future__ import annotations
-
 from sidecar.telemetry.metrics.counting import Guarded, guarded
 from sidecar.telemetry.metrics.instrument import LATENCY_BUCKETS, counter, histogram, values
 from sidecar.telemetry.names.labels import PageOutcome, PolicyLoad

@@ -6,19 +6,15 @@ gateway. A stalled session that goes on within the same state says nothing any m
 last word of it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.core.facts.bounded import Bounded
+from sidecar.core.reports import Diagnostic
 from sidecar.telemetry.metrics.instrument import counter, gauge, values
+from sidecar.telemetry.metrics.meters import Meters
 from sidecar.telemetry.names.labels import Stall
 from sidecar.telemetry.names.names import Label
-
-if TYPE_CHECKING:
-    from sidecar.core.reports import Diagnostic
-    from sidecar.telemetry.metrics.meters import Meters
 
 STALLS = counter(
     "session.stalls",

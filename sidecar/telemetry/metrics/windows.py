@@ -1,7 +1,5 @@
 """Windows, and the changes in them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Final
 

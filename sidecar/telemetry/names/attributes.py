@@ -1,19 +1,15 @@
 """Attributes of the core's values. Only ids, kinds, numbers and paths become attributes (rule 7)."""
 
-from __future__ import annotations
-
 import hashlib
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sidecar.core.facts.gateway import Gateway, Run
+from sidecar.core.facts.writer import Writer
 from sidecar.core.outcomes import Ending
+from sidecar.core.verdict.incident import Incident
 from sidecar.telemetry.names.names import Attribute
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.gateway import Gateway, Run
-    from sidecar.core.facts.writer import Writer
-    from sidecar.core.verdict.incident import Incident
-    from sidecar.telemetry.names.traceref import AttributeValue
+from sidecar.telemetry.names.traceref import AttributeValue
 
 Attributes = dict[Attribute, "AttributeValue"]
 

@@ -1,7 +1,5 @@
 """The closed sets that labels of metrics are taken from, where the core has no enum for them."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Final
 

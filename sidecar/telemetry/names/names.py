@@ -6,8 +6,6 @@ namespace ``openclaw.``, which the gateway's own plugin uses too; the two never 
 with the conventions marks its module as private; a test compares them.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Final
 

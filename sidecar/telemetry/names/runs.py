@@ -1,15 +1,11 @@
 """Which trace a run is in, as far as its gateway has told."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.core.facts.bounded import Bounded
+from sidecar.core.facts.gateway import Run
+from sidecar.core.reports import Diagnostic
 from sidecar.telemetry.names.traceref import TraceRef
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.gateway import Run
-    from sidecar.core.reports import Diagnostic
 
 MAX_RUNS: Final = 4_096
 """Runs whose trace is remembered."""

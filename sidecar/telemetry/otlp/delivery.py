@@ -3,26 +3,19 @@
 The SDK's force_flush says True while every export fails, so the results are counted where they come back.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk._logs import ReadWriteLogRecord
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 from sidecar.status import ExportStatus
+from sidecar.telemetry.metrics.export import ExportCounts
 from sidecar.telemetry.names.labels import OtlpDrop, Signal
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk._logs import ReadWriteLogRecord
-    from opentelemetry.sdk._logs.export import LogRecordExporter
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.export import SpanExporter
-
-    from sidecar.telemetry.metrics.export import ExportCounts
 
 _Exporter = TypeVar("_Exporter")
 

@@ -4,24 +4,27 @@ No provider is made global, so that two of them can live in one process (tests d
 processor: nothing is built and nothing is queued.
 """
 
-from __future__ import annotations
-
 import socket
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import import_module
 from os import environ
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry._logs import Logger
+from opentelemetry.metrics import Meter, NoOpMeterProvider
 from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.trace import Tracer
 
 from sidecar import __version__
 from sidecar.core.errors import SidecarError
@@ -31,17 +34,6 @@ from sidecar.telemetry.names import names
 from sidecar.telemetry.names.labels import Signal
 from sidecar.telemetry.otlp.delivery import Deliveries, QueuedLogProcessor, QueuedSpanProcessor, counted
 from sidecar.telemetry.traces.span import PinnedIds
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from opentelemetry._logs import Logger
-    from opentelemetry.metrics import Meter
-    from opentelemetry.sdk._logs.export import LogRecordExporter
-    from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
-    from opentelemetry.sdk.trace import SpanProcessor
-    from opentelemetry.sdk.trace.export import SpanExporter
-    from opentelemetry.trace import Tracer
 
 QUEUE_SIZE: Final = 2_048
 """Spans or log records that wait for a backend, unless OTEL_BSP_MAX_QUEUE_SIZE or OTEL_BLRP_MAX_QUEUE_SIZE says so."""

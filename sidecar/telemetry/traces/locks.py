@@ -1,18 +1,13 @@
 """Spans of session locks: one for each hold that is over, and for each failed attempt."""
 
-from __future__ import annotations
+from typing import Final
 
-from typing import TYPE_CHECKING, Final
-
-from sidecar.core.outcomes import Ending
+from sidecar.core.facts.writer import Writer
+from sidecar.core.outcomes import Ending, HoldEnded
+from sidecar.core.reports import LockFailed
 from sidecar.telemetry.names.attributes import Attributes, error_type, of_writer, sentence, token
 from sidecar.telemetry.names.names import Attribute, Moment, Span
 from sidecar.telemetry.traces.span import SpanFact, SpanMoment
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.writer import Writer
-    from sidecar.core.outcomes import HoldEnded
-    from sidecar.core.reports import LockFailed
 
 NS_PER_SECOND: Final = 1_000_000_000
 

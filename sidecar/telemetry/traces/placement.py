@@ -5,18 +5,14 @@ at all when an operator has switched diagnostics off. A finished span of a run t
 after a while it goes to a trace that is made from the run's id, so that the spans of one run stay together.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sidecar.telemetry.names.runs import RunTraces
 from sidecar.telemetry.names.traceref import TraceRef
-
-if TYPE_CHECKING:
-    from sidecar.telemetry.names.runs import RunTraces
-    from sidecar.telemetry.traces.span import SpanFact, SpanWriter
+from sidecar.telemetry.traces.span import SpanFact, SpanWriter
 
 MAX_WAITING: Final = 1_024
 """Spans that wait; beyond that the longest waiting one stops waiting."""

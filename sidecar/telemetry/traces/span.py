@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.trace import (
+    Span,
     SpanKind,
     Status,
     StatusCode,
+    Tracer,
     set_span_in_context,
 )
 
+from sidecar.telemetry.names import names
 from sidecar.telemetry.names.names import Attribute
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from opentelemetry.sdk.trace.sampling import Sampler
-    from opentelemetry.trace import Span, Tracer
-
-    from sidecar.telemetry.names import names
-    from sidecar.telemetry.names.traceref import AttributeValue, TraceRef
-
+from sidecar.telemetry.names.traceref import AttributeValue, TraceRef
 
 _MAX_INT: Final = (1 << 63) - 1
 _MAX_TEXT: Final = 512

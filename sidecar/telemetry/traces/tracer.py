@@ -4,28 +4,22 @@ Nothing is measured here. Every time is the gateway's or comes with an event; on
 no time of its own, is read from the clock that both processes share.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from sidecar.core import events as ev
 from sidecar.core import outcomes as out
+from sidecar.core.facts.gateway import Gateway
+from sidecar.core.facts.writer import Writer
+from sidecar.core.reports import Diagnostic, LockFailed
+from sidecar.telemetry.names.names import Span
 from sidecar.telemetry.names.traceref import TraceRef
 from sidecar.telemetry.traces.agent_runs import AgentRuns
 from sidecar.telemetry.traces.locks import failed_span, hold_span
 from sidecar.telemetry.traces.model_calls import CallEnded, call_span
-from sidecar.telemetry.traces.windows import Windows
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.core.facts.gateway import Gateway
-    from sidecar.core.facts.writer import Writer
-    from sidecar.core.reports import Diagnostic, LockFailed
-    from sidecar.telemetry.names.names import Span
-    from sidecar.telemetry.traces.placement import Placement
-    from sidecar.telemetry.traces.span import SpanFact
-    from sidecar.telemetry.traces.windows import WindowSpan
+from sidecar.telemetry.traces.placement import Placement
+from sidecar.telemetry.traces.span import SpanFact
+from sidecar.telemetry.traces.windows import Windows, WindowSpan
 
 _PATIENCE_NS: Final = 60 * 1_000_000_000
 """After so long an ended window becomes spans although its history was never read."""

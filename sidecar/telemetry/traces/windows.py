@@ -4,27 +4,22 @@ A window becomes spans only when it is over and its incident is final: then its 
 recovery. The core says when that is.
 """
 
-from __future__ import annotations
-
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sidecar.core import outcomes as out
 from sidecar.core.facts.bounded import Bounded
+from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.outcomes import Ending
+from sidecar.core.verdict.incident import Incident
 from sidecar.core.verdict.judge import Verdict
 from sidecar.telemetry.names.attributes import Attributes, of_gateway, of_incident, of_run, of_writer, sentence, token
 from sidecar.telemetry.names.labels import NONE
 from sidecar.telemetry.names.names import Attribute, Moment, Span
 from sidecar.telemetry.traces.span import SpanFact, SpanMoment
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.core import outcomes as out
-    from sidecar.core.facts.gateway import Run
-    from sidecar.core.verdict.incident import Incident
 
 MAX_WINDOWS: Final = 512
 MAX_MOMENTS: Final = 128
