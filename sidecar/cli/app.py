@@ -25,6 +25,7 @@ from sidecar.cli.replaying import print_replay, replay_file, say_why_not
 from sidecar.cli.report import print_report
 from sidecar.cli.write import is_well, print_written, write_session
 from sidecar.config.resolve import Flags, resolve
+from sidecar.config.settings import Settings
 from sidecar.store.errors import StoreMissingError
 from sidecar.store.incidents import DATABASE_NAME
 from sidecar.store.public import incident_json
@@ -94,16 +95,9 @@ def run(
 
 
 @app.command()
-def hook(
-    *,
-    form: options.Format = HookFormat.PATH,
-    state_dir: options.StateDir = None,
-    socket: options.Socket = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> int:
+@options.settings_from("state_dir", "socket", "config")
+def hook(*, form: options.Format = HookFormat.PATH, settings: Settings, as_json: options.Json = False) -> int:
     """Print where the preload is, or the lines to add to a gateway."""
-    settings = resolve(Flags(state_dir=state_dir, socket=socket, config=config), os.environ)
     made = Hook(preload_path(), settings)
     text = made.text(form)
     body = {"path": str(made.preload), "node_option": made.node_option, "format": form.value, "text": text}
@@ -112,40 +106,33 @@ def hook(
 
 
 @app.command()
-def status(
-    *,
-    state_dir: options.StateDir = None,
-    data_dir: options.DataDir = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> int:
+@options.settings_from(*options.OF_A_READER)
+def status(*, settings: Settings, as_json: options.Json = False) -> int:
     """Show how the running sidecar is, and what to mend.
 
     Exit code 1 when there is something to mend, or none runs.
     """
-    answer = ask(options.settings_for_reading(state_dir, data_dir, config))
+    answer = ask(settings)
     body = {"running": answer.running, "problems": list(answer.problems)} | answer.status
     show(body, partial(print_report, answer), as_json=as_json)
     return 1 if answer.problems else 0
 
 
 @app.command()
+@options.settings_from(*options.OF_A_READER)
 def incidents(
     *,
     session: options.Session = None,
     since: options.Since = None,
     verdict: options.OneVerdict = None,
     limit: options.Limit = 100,
-    state_dir: options.StateDir = None,
-    data_dir: options.DataDir = None,
-    config: options.Config = None,
+    settings: Settings,
     as_json: options.Json = False,
 ) -> int:
     """List incidents, newest first.
 
     Works with the sidecar down.
     """
-    settings = options.settings_for_reading(state_dir, data_dir, config)
     since_ns = None if since is None else parse_since(since, time.time_ns())
     wanted = None if session is None else options.session_name(session)
     try:
@@ -160,39 +147,30 @@ def incidents(
 
 
 @app.command()
-def explain(
-    *,
-    incident_id: options.IncidentId,
-    state_dir: options.StateDir = None,
-    data_dir: options.DataDir = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> int:
+@options.settings_from(*options.OF_A_READER)
+def explain(*, incident_id: options.IncidentId, settings: Settings, as_json: options.Json = False) -> int:
     """Tell the story of one incident.
 
     What happened, to whom, what was done and why, the timeline, who wrote, and what to do. Works with the sidecar down.
     """
-    settings = options.settings_for_reading(state_dir, data_dir, config)
     stored = kept(settings, incident_id)
     show(incident_json(stored), partial(print_story, stored), as_json=as_json)
     return 0
 
 
 @app.command()
+@options.settings_from(*options.OF_A_READER)
 def export(
     *,
     incident_id: options.IncidentId,
     paths: options.Paths = False,
-    state_dir: options.StateDir = None,
-    data_dir: options.DataDir = None,
-    config: options.Config = None,
+    settings: Settings,
     _as_json: options.OnlyJson = False,
 ) -> int:
     """Print an incident as JSON to be given away: the events that led to it, with digests in place of bytes.
 
     Paths are hashed, session keys were before. Works with the sidecar down.
     """
-    settings = options.settings_for_reading(state_dir, data_dir, config)
     stored = kept(settings, incident_id)
     with IncidentReader(settings.data_dir / DATABASE_NAME) as reader:
         recording = reader.recording(stored.incident.incident_id)
@@ -214,70 +192,45 @@ def replay(*, file: options.ExportedFile, as_json: options.Json = False) -> int:
 
 
 @app.command()
-def custody(
-    *,
-    session: options.SessionName,
-    state_dir: options.StateDir = None,
-    data_dir: options.DataDir = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> int:
+@options.settings_from(*options.OF_A_READER)
+def custody(*, session: options.SessionName, settings: Settings, as_json: options.Json = False) -> int:
     """Show who wrote which bytes of a session file.
 
     Each range with its writer, time, digest and grade of evidence. With the sidecar down: what the last one kept.
     """
-    body = custody_of(options.settings_for_reading(state_dir, data_dir, config), session)
+    body = custody_of(settings, session)
     show(body, partial(print_custody, body), as_json=as_json)
     return 0
 
 
 @app.command()
-def verify(
-    *,
-    session: options.SessionName,
-    state_dir: options.StateDir = None,
-    data_dir: options.DataDir = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> int:
+@options.settings_from(*options.OF_A_READER)
+def verify(*, session: options.SessionName, settings: Settings, as_json: options.Json = False) -> int:
     """Read a session file again and say whether it is what its chain of custody says, to the byte.
 
     Exit code 1 when it differs, with the offset, or could not be read; 2 when no session file has that name.
     """
-    body = custody_of(options.settings_for_reading(state_dir, data_dir, config), session)
+    body = custody_of(settings, session)
     without_ranges = {name: value for name, value in body.items() if name != "ranges"}
     show(without_ranges, partial(print_verified, body), as_json=as_json)
     return 0 if body["verified"]["same"] else 1
 
 
 @app.command()
-def pause(
-    *,
-    length: options.For,
-    reason: options.Reason,
-    state_dir: options.StateDir = None,
-    data_dir: options.DataDir = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> int:
+@options.settings_from(*options.OF_A_READER)
+def pause(*, length: options.For, reason: options.Reason, settings: Settings, as_json: options.Json = False) -> int:
     """Stop recovery for a while; verdicts and telemetry go on.
 
     Kept over restarts. Works with the sidecar down.
     """
-    settings = options.settings_for_reading(state_dir, data_dir, config)
     return pause_recovery(settings, length, reason, as_json=as_json)
 
 
 @app.command()
-def resume(
-    *,
-    state_dir: options.StateDir = None,
-    data_dir: options.DataDir = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> int:
+@options.settings_from(*options.OF_A_READER)
+def resume(*, settings: Settings, as_json: options.Json = False) -> int:
     """End a pause."""
-    return resume_recovery(options.settings_for_reading(state_dir, data_dir, config), as_json=as_json)
+    return resume_recovery(settings, as_json=as_json)
 
 
 @app.command()
@@ -292,6 +245,7 @@ def doctor(*, gateway: options.Gateway, node: options.NodeProgram = "node", as_j
 
 
 @app.command()
+@options.settings_from("state_dir", "socket", "config")
 def write(
     *,
     session: options.SessionArgument,
@@ -299,9 +253,7 @@ def write(
     name: options.WriterName = None,
     edit: options.Edit = False,
     without_sidecar: options.WithoutSidecar = False,
-    state_dir: options.StateDir = None,
-    socket: options.Socket = None,
-    config: options.Config = None,
+    settings: Settings,
     as_json: options.Json = False,
 ) -> int:
     """Append what COMMAND prints to a session, as a co-tenant.
@@ -311,7 +263,6 @@ def write(
     there is no sidecar or the lock was not had; nothing is written then, unless standard error says otherwise. Exit
     code 1 also when it was written and standard error says what to look at.
     """
-    settings = resolve(Flags(state_dir=state_dir, socket=socket, config=config), os.environ)
     order, written = write_session(settings, session, command, name=name, editing=edit, announced=not without_sidecar)
     print_written(order, written, as_json=as_json)
     return 0 if is_well(order, written) else 1

@@ -29,7 +29,6 @@ class SessionError(SidecarError):
     """A name stands for no session file, or for several."""
 
     def __init__(self, session: str, reason: str) -> None:
-        """Name it, and say why."""
         super().__init__(f"session {one_line(session)!r}: {one_line(reason)}")
 
 
@@ -37,7 +36,6 @@ class NoAnswerError(SidecarError):
     """The sidecar runs, and does not answer this question."""
 
     def __init__(self, reason: str) -> None:
-        """Say what came instead."""
         super().__init__(f"the sidecar gave no answer: {one_line(reason)}; look at its log")
 
 

@@ -24,7 +24,6 @@ class PreloadMissingError(SidecarError, FileNotFoundError):
     """The installation lacks the preload."""
 
     def __init__(self, path: Path) -> None:
-        """Name the place that it should be in."""
         super().__init__(f"preload {one_line(str(path))}: is not there; install openclaw-sidecar again")
 
 
@@ -32,7 +31,6 @@ class PreloadPathError(SidecarError, ValueError):
     """Node.js would refuse to load the preload from where it is, and so the gateway would not start."""
 
     def __init__(self, path: Path) -> None:
-        """Name the path and the way out."""
         super().__init__(
             f"preload {one_line(str(path))}: Node.js loads no module from a path with a backslash, or one that is not"
             " UTF-8; install openclaw-sidecar in another directory"

@@ -6,6 +6,7 @@ import typer
 
 from sidecar.cli import options
 from sidecar.cli.output import print_json, print_note, print_raw
+from sidecar.config.settings import Settings
 from sidecar.config.token import make_token, read_token
 
 app = typer.Typer(help="For tools that announce their writes over HTTP (POST /v1/hooks).", rich_markup_mode=None)
@@ -17,19 +18,17 @@ def _common() -> None:
 
 
 @app.command()
+@options.settings_from(*options.OF_A_READER)
 def token(
     *,
     rotate: Annotated[bool, typer.Option("--rotate", help="Make a new one; the old one ends at once.")] = False,
-    state_dir: options.StateDir = None,
-    data_dir: options.DataDir = None,
-    config: options.Config = None,
+    settings: Settings,
     as_json: options.Json = False,
 ) -> int:
     """Print the token, making it if there is none. The running sidecar takes it at once.
 
     It is kept in a file: hooks.token in the data directory, or where OPENCLAW_SIDECAR_HOOKS_TOKEN_FILE says.
     """
-    settings = options.settings_for_reading(state_dir, data_dir, config)
     path = settings.hooks_token_file
     found = None if rotate else read_token(path)
     secret = found or make_token(path)

@@ -1,15 +1,17 @@
 """The options that several commands share."""
 
 import os
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 from typer.models import OptionInfo
 
 from sidecar.cli.hook import HookFormat
 from sidecar.config.resolve import Flags, resolve
-from sidecar.config.settings import Settings
 from sidecar.core.verdict.judge import Verdict
 
 
@@ -113,15 +115,39 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 OnlyJson = Annotated[bool, typer.Option("--json", help="Taken as everywhere; JSON is what it prints anyway.")]
 
 
-def settings_for_reading(
-    state_dir: str | None, data_dir: str | None, config: str | None, policy: str | None = None
-) -> Settings:
-    """The settings of a command that looks at what a sidecar has written.
+_SETTINGS: Final = {
+    "state_dir": StateDir,
+    "data_dir": DataDir,
+    "socket": Socket,
+    "policy": Policy,
+    "config": Config,
+}
+OF_A_READER: Final = ("state_dir", "data_dir", "config")
+"""The settings of a command that looks at what a sidecar has written."""
 
-    Raises:
-        ConfigError: A setting cannot be used.
+
+def settings_from(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Has a command called with its ``settings``: the shell is offered the options of these names in their place.
+
+    The command raises ConfigError when a setting can't be used.
     """
-    return resolve(Flags(state_dir=state_dir, data_dir=data_dir, config=config, policy=policy), os.environ)
+
+    def with_options(command: Callable[..., int]) -> Callable[..., int]:
+        @wraps(command)
+        def run(**given: Any) -> int:  # noqa: ANN401 - what the shell gives to any command
+            flags = Flags(**{name: given.pop(name) for name in names})
+            return command(settings=resolve(flags, os.environ), **given)
+
+        offered: list[Parameter] = []
+        for own in signature(command).parameters.values():
+            if own.name == "settings":
+                offered += [Parameter(name, own.kind, default=None, annotation=_SETTINGS[name]) for name in names]
+            else:
+                offered.append(own)
+        run.__signature__ = Signature(offered)  # type: ignore[attr-defined] # typer reads it
+        return run
+
+    return with_options
 
 
 def session_name(text: str) -> str:

@@ -11,6 +11,7 @@ from sidecar.cli.listing import kept
 from sidecar.cli.output import print_fields, print_json, print_line, print_raw, print_rows, show
 from sidecar.config.policy import PolicyError, read_policy
 from sidecar.config.policyfile import json_schema
+from sidecar.config.settings import Settings
 from sidecar.core.facts.reasons import Reason
 from sidecar.core.policy.policy import Policy
 from sidecar.core.verdict.incident import Incident
@@ -72,20 +73,12 @@ def schema(*, _as_json: options.OnlyJson = False) -> int:
 
 
 @policy_app.command()
-def explain(
-    *,
-    incident_id: options.IncidentId,
-    policy: options.Policy = None,
-    state_dir: options.StateDir = None,
-    data_dir: options.DataDir = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> int:
+@options.settings_from("policy", *options.OF_A_READER)
+def explain(*, incident_id: options.IncidentId, settings: Settings, as_json: options.Json = False) -> int:
     """Say which rule decided about each writer of an incident, then and now, and what would change the end.
 
     Works with the sidecar down.
     """
-    settings = options.settings_for_reading(state_dir, data_dir, config, policy)
     stored = kept(settings, incident_id)
     in_force = Policy() if settings.policy is None else read_policy(settings.policy)
     found = reconsider(stored.incident, in_force)

@@ -31,13 +31,8 @@ class CommandError(CotenantError):
         super().__init__(f"{what}; nothing was written")
 
 
-class RecordsError(CotenantError, ValueError):
+class RecordsError(CommandError, ValueError):
     """What COMMAND gave is no run of whole records that continues the one line of history."""
-
-    exit_code = 1
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what}; nothing was written")
 
 
 class SessionFileError(CotenantError, OSError):

@@ -12,7 +12,6 @@ class Interrupts:
     """Notes signals; whoever may end in order asks `check`."""
 
     def __init__(self) -> None:
-        """None so far."""
         self._came = False
 
     @contextmanager

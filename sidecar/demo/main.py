@@ -37,7 +37,7 @@ def run_demo(*, once: bool, as_json: bool) -> int:
         0 when everything went as promised, 1 otherwise.
     """
     try:
-        return asyncio.run(_Demo(once=once, as_json=as_json).run())
+        return asyncio.run(_play(once=once, as_json=as_json))
     except RigError as error:
         _say(f"the demonstration failed: {error}")
         return 1
@@ -45,44 +45,39 @@ def run_demo(*, once: bool, as_json: bool) -> int:
         return 0
 
 
-class _Demo:
-    def __init__(self, *, once: bool, as_json: bool) -> None:
-        self._once = once
-        self._as_json = as_json
-
-    async def run(self) -> int:
-        package = await asyncio.to_thread(_package)
-        async with AsyncExitStack() as stack:
-            # Short, because a socket's path has 108 bytes at most.
-            work_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ocs-")))
-            pager = await stack.enter_async_context(PageReceiver())
-            socket = work_dir / "sidecar.sock"
-            plain, guarded, state_dir = await _stages(stack, package, work_dir, socket)
-            sidecar = Companion(state_dir, work_dir / "sidecar", socket, ("--notify", pager.url))
-            sidecar.log.path.parent.mkdir(parents=True, exist_ok=True)
-            await stack.enter_async_context(sidecar)
-            if isinstance(guarded, Rig):
-                await sidecar.wait_linked(guarded.gateway.pid)
-                stage: Stage = RealStage(guarded)
-            else:
-                await stack.enter_async_context(guarded.linked())
-                stage = guarded
-            unpatched: Stage = RealStage(plain) if isinstance(plain, Rig) else plain
-            scenes = []
-            for play in (
-                unpatched_scene(unpatched),
-                guarded_scene(stage, sidecar, pager),
-                takeover_scene(stage, sidecar, pager),
-            ):
-                scenes.append(await play)
-                _say(_line(scenes[-1]))
-            _say("", "The page, as on-call received it:", *(f"  | {line}" for line in _page_lines(pager)))
-            _look_around(sidecar, scenes)
-            if not self._once:
-                await _until_told(sidecar)
-            if self._as_json:
-                print(json.dumps(_summary(package, sidecar, scenes)), flush=True)  # noqa: T201 - the summary asked for
-        return 0 if all(scene.expected for scene in scenes) else 1
+async def _play(*, once: bool, as_json: bool) -> int:
+    package = await asyncio.to_thread(_package)
+    async with AsyncExitStack() as stack:
+        # Short, because a socket's path has 108 bytes at most.
+        work_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ocs-")))
+        pager = await stack.enter_async_context(PageReceiver())
+        socket = work_dir / "sidecar.sock"
+        plain, guarded, state_dir = await _stages(stack, package, work_dir, socket)
+        sidecar = Companion(state_dir, work_dir / "sidecar", socket, ("--notify", pager.url))
+        sidecar.log.path.parent.mkdir(parents=True, exist_ok=True)
+        await stack.enter_async_context(sidecar)
+        if isinstance(guarded, Rig):
+            await sidecar.wait_linked(guarded.gateway.pid)
+            stage: Stage = RealStage(guarded)
+        else:
+            await stack.enter_async_context(guarded.linked())
+            stage = guarded
+        unpatched: Stage = RealStage(plain) if isinstance(plain, Rig) else plain
+        scenes = []
+        for play in (
+            unpatched_scene(unpatched),
+            guarded_scene(stage, sidecar, pager),
+            takeover_scene(stage, sidecar, pager),
+        ):
+            scenes.append(await play)
+            _say(_line(scenes[-1]))
+        _say("", "The page, as on-call received it:", *(f"  | {line}" for line in _page_lines(pager)))
+        _look_around(sidecar, scenes)
+        if not once:
+            await _until_told(sidecar)
+        if as_json:
+            print(json.dumps(_summary(package, sidecar, scenes)), flush=True)  # noqa: T201 - the summary asked for
+    return 0 if all(scene.expected for scene in scenes) else 1
 
 
 def _package() -> GatewayPackage | None:

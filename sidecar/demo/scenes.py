@@ -60,11 +60,9 @@ class Stage(Protocol):
 
     async def cotenant(self, session_key: str) -> Played:
         """A turn in whose model call a co-tenant writes."""
-        ...
 
     async def foreign(self, session_key: str) -> Played:
         """A turn in whose model call another process writes."""
-        ...
 
 
 async def unpatched_scene(stage: Stage) -> Scene:

@@ -10,8 +10,7 @@ from sidecar import __version__
 from sidecar.core.engine import Engine
 from sidecar.core.facts.gateway import Adapter, Role
 from sidecar.job import Job
-from sidecar.link.open_links import OpenLinks
-from sidecar.link.session import LinkSession
+from sidecar.link.session import LinkSession, OpenLinks
 from sidecar.status import GatewayStatus, Problem
 from sidecar.watch.processes import GatewayProcess, gateways_of, is_alive
 from sidecar.watch.tree import printable

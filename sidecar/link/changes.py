@@ -37,7 +37,6 @@ class Writers:
     """Tells the writers of one link's reports."""
 
     def __init__(self, speaker: Speaker) -> None:
-        """None was told of yet."""
         self._speaker = speaker
         self._known: dict[wire.WireWriter, Writer] = {}
 

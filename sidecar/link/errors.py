@@ -13,7 +13,6 @@ class SocketTakenError(SocketError):
     """Another sidecar answers on the socket."""
 
     def __init__(self, path: Path) -> None:
-        """Name the socket and the way out."""
         super().__init__(
             f"socket {path} belongs to a sidecar that is running; stop it, or give this one another --socket"
         )
@@ -23,5 +22,4 @@ class SocketBlockedError(SocketError):
     """Something that is no socket lies at the socket's path, or the directory does not let us create one."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        """Name the path, the reason and the way out."""
         super().__init__(f"can't open the link socket {path}: {reason}; move it away, or give another --socket")

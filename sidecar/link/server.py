@@ -11,9 +11,8 @@ from typing import Final
 
 from sidecar.faults import NO_FAULTS, Faults
 from sidecar.link.errors import SocketBlockedError, SocketTakenError
-from sidecar.link.open_links import OpenLinks
 from sidecar.link.peer import Peer
-from sidecar.link.session import LinkHandler, LinkSession
+from sidecar.link.session import LinkHandler, LinkSession, OpenLinks
 from sidecar.wire.messages import MAX_LINE_BYTES
 
 _PRIVATE_UMASK: Final = 0o177

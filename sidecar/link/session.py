@@ -64,7 +64,6 @@ class LinkHandler(Protocol):
 
     def link_opened(self, session: LinkSession) -> None:
         """A hello was accepted."""
-        ...
 
     def link_heard(self, session: LinkSession, heard: tuple[Heard, ...]) -> Awaitable[None] | None:
         """A message arrived, in order: what it means.
@@ -72,35 +71,44 @@ class LinkHandler(Protocol):
         Returns:
             What to wait for before the next message of this link; None when there is nothing to wait for.
         """
-        ...
 
     def link_read(self, messages: int) -> None:
         """So many messages of a link have been taken in since the last time."""
-        ...
 
     def link_gap(self, session: LinkSession, missing: int) -> None:
         """Messages are missing from the sequence, or the gateway had to drop some."""
-        ...
 
     def link_rejected(self, session: LinkSession, reason: str, text: str) -> None:
         """Input was refused; ``reason`` is a short stable word, ``text`` a line for people."""
-        ...
 
     def link_closed(self, session: LinkSession, *, clean: bool) -> None:
         """A link that had been opened is gone."""
-        ...
 
 
-class LinkList(Protocol):
-    """The list of open links."""
+class OpenLinks:
+    """The links whose hello was accepted and that are not closed, oldest first.
+
+    What is known of the process at the other end is in the core's list of gateways.
+    """
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, LinkSession] = {}
 
     def add(self, session: LinkSession) -> None:
         """A hello was accepted."""
-        ...
+        self._sessions[session.name] = session
 
     def remove(self, session: LinkSession) -> None:
-        """The link is closed."""
-        ...
+        """A link is closed."""
+        self._sessions.pop(session.name, None)
+
+    def any(self) -> bool:
+        """At least one is open."""
+        return bool(self._sessions)
+
+    def open_sessions(self) -> tuple[LinkSession, ...]:
+        """All of them."""
+        return tuple(self._sessions.values())
 
 
 @dataclass(eq=False)
@@ -123,7 +131,7 @@ class LinkSession:
     writer: asyncio.StreamWriter
     peer: Peer
     handler: LinkHandler
-    links: LinkList
+    links: OpenLinks
     version: str
     mode: str
     faults: Faults

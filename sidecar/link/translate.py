@@ -30,7 +30,6 @@ class Translator:
     """Understands the messages of one link."""
 
     def __init__(self, link: str, speaker: Speaker) -> None:
-        """No call is under way, and no adapter is known."""
         self._link = link
         self._writers = Writers(speaker)
         self._changes = ChangeReader(link, speaker, self._writers)
@@ -105,7 +104,6 @@ def message_of(command: de.Command) -> wire.SidecarMessage:
 
 
 def _lock_taken(message: wire.LockTaken, writers: Writers, link: str) -> ev.LockTaken:
-    """A lock that was acquired."""
     return ev.LockTaken(
         link=link,
         file=message.file,
@@ -117,7 +115,6 @@ def _lock_taken(message: wire.LockTaken, writers: Writers, link: str) -> ev.Lock
 
 
 def _lock_released(message: wire.LockReleased, writers: Writers, link: str) -> ev.LockReleased:
-    """A lock that was given back."""
     return ev.LockReleased(
         link=link,
         file=message.file,
@@ -130,12 +127,10 @@ def _lock_released(message: wire.LockReleased, writers: Writers, link: str) -> e
 
 
 def _fence_set(message: wire.FenceSet, link: str) -> ev.FenceSet:
-    """A fence that was set or moved."""
     return ev.FenceSet(**_at_fence(message, link))
 
 
 def _applied(message: wire.Applied) -> ev.RecoveryApplied:
-    """A command that was obeyed or refused."""
     return ev.RecoveryApplied(
         window=message.window,
         applied=message.ok,
@@ -150,7 +145,6 @@ def _applied(message: wire.Applied) -> ev.RecoveryApplied:
 
 
 def _lock_failed(message: wire.LockFailed, writers: Writers) -> LockFailed:
-    """A lock that was not acquired."""
     return LockFailed(
         file=message.file,
         writer=writers.of(message.writer),
@@ -181,12 +175,10 @@ def _answer_late(message: wire.Applied) -> ev.AnswerLate:
 
 
 def _lock_waited(message: wire.LockWaited) -> ev.LockWaitEnded:
-    """The end of a wait that was allowed to go on."""
     return ev.LockWaitEnded(window=message.window, had=message.ok, waited_ns=int(message.waited), at_ns=int(message.at))
 
 
 def _question(message: wire.Ask | wire.LockAsked | wire.Tripped, link: str) -> Question:
-    """What somebody waits for."""
     at_fence = _at_fence(message, link)
     match message:
         case wire.Ask():
@@ -212,7 +204,6 @@ def _at_fence(message: wire.FenceSet | wire.Ask | wire.LockAsked | wire.Tripped,
 
 
 def _run_of(message: wire.WireRun) -> Run:
-    """The run of a window."""
     return Run(
         run_id=message.run,
         kind=message.kind,

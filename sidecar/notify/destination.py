@@ -33,12 +33,10 @@ class Destination(Protocol):
     @property
     def key(self) -> str:
         """Names it in the store, the same after a restart, without its secrets."""
-        ...
 
     @property
     def label(self) -> str:
         """Names it for people, without its secrets."""
-        ...
 
     def send(self, text: PageText) -> None:
         """Deliver; blocks until the destination has taken it.
@@ -46,7 +44,6 @@ class Destination(Protocol):
         Raises:
             DeliveryError: It did not.
         """
-        ...
 
 
 class AppriseDestination:

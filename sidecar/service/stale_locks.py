@@ -11,7 +11,7 @@ import structlog
 from sidecar.core.facts.gateway import Role
 from sidecar.core.windows.lock_table import LockTable
 from sidecar.job import Job
-from sidecar.link.open_links import OpenLinks
+from sidecar.link.session import OpenLinks
 from sidecar.watch.stale import LockFile, inspect_lock
 from sidecar.watch.watcher import Watcher
 

@@ -24,8 +24,8 @@ from sidecar.intake.kernel import KernelIntake
 from sidecar.intake.link import LinkIntake
 from sidecar.intake.losses import Losses
 from sidecar.intake.sensors import Sensors
-from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
+from sidecar.link.session import OpenLinks
 from sidecar.notify.destination import destinations_of
 from sidecar.notify.pager import Pager
 from sidecar.service.custody import CustodyDesk

@@ -7,14 +7,11 @@ from typing import Final
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
 
-_REMOTE: Final = (
-    "changes that are made on another machine come without any event: they are seen when a gateway asks, or within a"
-    " minute"
+_UNSEEN: Final = (
+    "changes that are made {} come without any event: they are seen when a gateway asks, or within a minute"
 )
-_BEHIND: Final = (
-    "changes that are made behind the mount come without any event: they are seen when a gateway asks, or within a"
-    " minute"
-)
+_REMOTE: Final = _UNSEEN.format("on another machine")
+_BEHIND: Final = _UNSEEN.format("behind the mount")
 _LAYERED: Final = (
     "changes that are made in a layer itself, from outside the container, come without any event; keep the state"
     " directory on a volume"

@@ -47,19 +47,15 @@ class KernelHandler(Protocol):
 
     def process_seen(self, path: Path, process: Process, act: Act) -> None:
         """A process touched a session file."""
-        ...
 
     def kernel_listening(self, directory: Path) -> None:
         """What is done in this directory is heard from now on."""
-        ...
 
     def kernel_overflowed(self) -> None:
         """The kernel's queue was full: sightings are lost."""
-        ...
 
     def kernel_heard(self) -> None:
         """The queue is empty."""
-        ...
 
 
 class KernelWatch:
@@ -173,7 +169,6 @@ class KernelWatch:
 
 
 def _place(state_dir: Path, own: Iterable[Path]) -> Path:
-    """Where the canary sings."""
     device = state_dir.stat().st_dev
     for directory in own:
         if directory.is_dir() and directory.stat().st_dev == device:

@@ -59,39 +59,30 @@ class WatchHandler(Protocol):
 
     def directory_watched(self, path: Path) -> None:
         """A sessions directory is watched from now on; told ahead of what is in it, and possibly again."""
-        ...
 
     def directory_gone(self, path: Path) -> None:
         """A sessions directory is watched no more: it is gone, or has another name."""
-        ...
 
     def directory_renamed(self, path: Path) -> None:
         """A directory, with files that are known, has another name now or is elsewhere; told ahead of their end."""
-        ...
 
     def file_found(self, path: Path) -> None:
         """A session file was there when the watch began."""
-        ...
 
     def file_touched(self, path: Path) -> None:
         """Something happened to a session file; a burst may be told once."""
-        ...
 
     def lock_seen(self, path: Path, pid: int) -> None:
         """A lock file names its holder. ``path`` is the session file."""
-        ...
 
     def lock_gone(self, path: Path) -> None:
         """A lock file is gone. ``path`` is the session file."""
-        ...
 
     def watch_overflowed(self, problem: str) -> None:
         """Events are lost; ``problem`` says why, for people. Everything is looked at anew."""
-        ...
 
     def name_refused(self, path: Path, code: str, reason: str) -> None:
         """A name is left alone, or can't be followed all the way; told once for each."""
-        ...
 
 
 class Watcher:

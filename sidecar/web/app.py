@@ -29,11 +29,9 @@ class CustodySource(Protocol):
 
     def files(self, session: str) -> tuple[str, ...]:
         """The session files that go by this name."""
-        ...
 
     async def chain(self, file: str) -> Chain:
         """The chain of that file, held against what it is now."""
-        ...
 
 
 class Wanted(BaseModel):

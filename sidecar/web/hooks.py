@@ -73,19 +73,15 @@ class HookDesk(Protocol):
 
     def token(self) -> str:
         """The secret that callers must know; read anew each time. Raises `HookRefused` when there is none."""
-        ...
 
     def begin(self, begin: HookBegin) -> dict[str, Any]:
         """A write comes; the answer to the caller. Raises `HookRefused`."""
-        ...
 
     def end(self, end: HookEnd) -> dict[str, Any]:
         """It has been made; the answer to the caller. Raises `HookRefused`."""
-        ...
 
     def rejected(self, detail: str) -> None:
         """A call was refused."""
-        ...
 
 
 def add_hooks(app: FastAPI, desk: HookDesk) -> None:

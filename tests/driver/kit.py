@@ -29,8 +29,8 @@ from sidecar.driver.driver import Driver
 from sidecar.driver.questions import SYNC_SECONDS
 from sidecar.intake.gateways import KnownGateways
 from sidecar.intake.link import LinkIntake
-from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
+from sidecar.link.session import OpenLinks
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
 from tests.link.kit import AT, Client

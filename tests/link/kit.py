@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.core import events as ev
-from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
-from sidecar.link.session import LinkSession
+from sidecar.link.session import LinkSession, OpenLinks
 from sidecar.link.translate import Heard
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_sidecar, encode

@@ -15,9 +15,9 @@ from typing import Final
 import pytest
 
 from sidecar.link.errors import SocketBlockedError, SocketError, SocketTakenError
-from sidecar.link.open_links import OpenLinks
 from sidecar.link.peer import Peer
 from sidecar.link.server import LinkServer
+from sidecar.link.session import OpenLinks
 from sidecar.wire import messages as wire
 from tests.link.kit import Closed, Recorder, Rejected, serving
 
