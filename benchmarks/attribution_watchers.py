@@ -151,8 +151,7 @@ async def _running(tool: str, directory: Path, output: Path) -> AsyncIterator[No
         async with asyncio.timeout(_READY_SECONDS):
             while not await asyncio.to_thread(_has_begun, output):
                 if process.returncode is not None:
-                    message = f"{tool} ended with {process.returncode}"
-                    raise RuntimeError(message)
+                    raise RuntimeError(f"{tool} ended with {process.returncode}")
                 await asyncio.sleep(0.05)
         yield
     finally:

@@ -1,7 +1,5 @@
 """Write the dashboards' JSON, or with ``--check`` say which files differ from it."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Final

@@ -1,7 +1,5 @@
 """What a dashboard is made of, in our words; `dashboards.render` turns it into Grafana's."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final

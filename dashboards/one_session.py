@@ -1,7 +1,5 @@
 """What happened to this session?"""
 
-from __future__ import annotations
-
 from typing import Final
 
 from dashboards.content import BAD, WARN, Board, Chart, Query, Row, Spans, Timeline, increase, now, quantile

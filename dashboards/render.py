@@ -3,27 +3,22 @@
 The classic schema (v1) is written, which every Grafana from 10 on imports; the SDK's builder warns that there is a v2.
 """
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 from urllib.parse import quote
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.builders import prometheus, stat, table, tempo, timeseries
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.tempo import SearchTableType
 
 from dashboards.content import GOOD, Board, Chart, Number, Panel, Source, Spans, Timeline
 from sidecar.json_layout import layout
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from grafana_foundation_sdk.cog.builder import Builder
 
 SESSION_UID: Final = "openclaw-one-session"
 TAG: Final = "openclaw-sidecar"

@@ -1,7 +1,5 @@
 """Is the sidecar there, does it see everything, does it answer in time, does it tell?"""
 
-from __future__ import annotations
-
 from typing import Final
 
 from dashboards.content import BAD, GOOD, WARN, Board, Chart, Number, Query, Row, increase, now, per_second, quantile

@@ -88,14 +88,12 @@ def get(address: str, path: str, query: Mapping[str, str]) -> tuple[int, dict[st
     finally:
         connection.close()
     if not isinstance(body, dict):
-        message = "the answer is no object"
-        raise http.client.HTTPException(message)
+        raise http.client.HTTPException("the answer is no object")
     return answer.status, body
 
 
 def _status(runtime: Runtime) -> dict[str, Any]:
     code, status = get(runtime.http, "/v1/status", {})
     if code != http.client.OK:
-        message = f"HTTP {code}"
-        raise http.client.HTTPException(message)
+        raise http.client.HTTPException(f"HTTP {code}")
     return status

@@ -39,8 +39,7 @@ def pause(settings: Settings, length: str, reason: str, *, as_json: bool) -> int
         message = f"--for: {one_line(length[:40])!r} is no length of time; give one such as 30m, 2h or 1d, at most 31d"
         raise PauseUsageError(message)
     if not reason.strip():
-        message = "--reason: is empty; say why, for those who find the sidecar paused"
-        raise PauseUsageError(message)
+        raise PauseUsageError("--reason: is empty; say why, for those who find the sidecar paused")
     now_ns = time.time_ns()
     wanted = Pause(reason.strip(), now_ns, now_ns + duration_ns(length))
     write_pause(settings.data_dir, wanted)

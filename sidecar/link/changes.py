@@ -78,11 +78,9 @@ class ChangeReader:
         """
         operation = _OPERATIONS.get(message.op)
         if operation is None:
-            error = f"unknown operation {message.op!r} of change {message.change}"
-            raise WireError(error)
+            raise WireError(f"unknown operation {message.op!r} of change {message.change}")
         if self._speaker.declared and operation is Operation.REMOVE:
-            error = f"a co-tenant outside of OpenClaw may not remove a session file: change {message.change}"
-            raise WireError(error)
+            raise WireError(f"a co-tenant outside of OpenClaw may not remove a session file: change {message.change}")
         if message.phase == "end" and message.change in self._under_way:
             begun = self._under_way.pop(message.change)
             finished = begun.finish(
@@ -91,8 +89,7 @@ class ChangeReader:
             # A call that failed without a trace ends as one that changed no byte.
             return replace(finished, operation=operation)
         if message.phase not in {"begin", "end", "done"}:
-            error = f"unknown phase {message.phase!r} of change {message.change}"
-            raise WireError(error)
+            raise WireError(f"unknown phase {message.phase!r} of change {message.change}")
         change = Change(
             change_id=message.change,
             operation=operation,

@@ -191,7 +191,7 @@ def _question(message: wire.Ask | wire.LockAsked | wire.Tripped, link: str) -> Q
             assert_never(message)
 
 
-def _at_fence(message: wire.FenceSet | wire.Ask | wire.LockAsked | wire.Tripped, link: str) -> dict[str, Any]:
+def _at_fence(message: wire.AtFence, link: str) -> dict[str, Any]:
     """What every word of a run and its fence says."""
     return {
         "link": link,

@@ -37,8 +37,7 @@ def build(kind: type[_T], value: object) -> _T:
     try:
         return msgspec.convert(value, kind, dec_hook=_content)
     except msgspec.ValidationError as error:
-        message = f"{kind.__name__}: {str(error).replace('`$', f'`{kind.__name__}')}"
-        raise ValueError(message) from error
+        raise ValueError(f"{kind.__name__}: {str(error).replace('`$', f'`{kind.__name__}')}") from error
 
 
 def _content(kind: type, value: object) -> RecordedContent:

@@ -68,6 +68,5 @@ def _events(rows: Iterable[Any]) -> Iterator[Event]:
     for number, row in enumerate(rows):
         kind = _EVENTS.get(row["event"])
         if kind is None:
-            message = f"events[{number}]: there is no event {row['event']!r}"
-            raise ValueError(message)
+            raise ValueError(f"events[{number}]: there is no event {row['event']!r}")
         yield build(kind, {name: value for name, value in row.items() if name != "event"})

@@ -51,10 +51,8 @@ def decode_from_sidecar(line: bytes) -> SidecarMessage:
 
 def _checked(decoder: msgspec.json.Decoder[_T], line: bytes) -> _T:
     if len(line) > MAX_LINE_BYTES:
-        message = f"message of {len(line)} bytes, at most {MAX_LINE_BYTES} are accepted"
-        raise WireError(message)
+        raise WireError(f"message of {len(line)} bytes, at most {MAX_LINE_BYTES} are accepted")
     try:
         return decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        message = f"no message of this protocol: {error}"
-        raise WireError(message) from error
+        raise WireError(f"no message of this protocol: {error}") from error

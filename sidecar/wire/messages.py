@@ -151,13 +151,17 @@ class Changed(FromGateway, kw_only=True, frozen=True, tag="change"):
     failed: bool = False
 
 
-class FenceSet(FromGateway, kw_only=True, frozen=True, tag="fence.set"):
-    """A run recorded ``fence`` as the fingerprint of its window."""
+class AtFence(FromGateway, kw_only=True, frozen=True):
+    """Base of what is said of a run and its fence."""
 
     window: Id
     file: str
     fence: Fp
     run: WireRun
+
+
+class FenceSet(AtFence, kw_only=True, frozen=True, tag="fence.set"):
+    """A run recorded ``fence`` as the fingerprint of its window."""
 
 
 class FenceClosed(FromGateway, kw_only=True, frozen=True, tag="fence.closed"):
@@ -167,29 +171,21 @@ class FenceClosed(FromGateway, kw_only=True, frozen=True, tag="fence.closed"):
     takeover: bool = False
 
 
-class Ask(FromGateway, kw_only=True, frozen=True, tag="ask"):
+class Ask(AtFence, kw_only=True, frozen=True, tag="ask"):
     """The run holds the lock, stands at its check and sees a difference: may it go on?"""
 
     ask: Id
-    window: Id
-    file: str
-    fence: Fp
     current: Fp
-    run: WireRun
 
 
-class LockAsked(FromGateway, kw_only=True, frozen=True, tag="ask.lock"):
+class LockAsked(AtFence, kw_only=True, frozen=True, tag="ask.lock"):
     """A fenced run did not get the session lock in ``waited`` nanoseconds: may it wait on?
 
     Only asked where `Welcome.answers` names it.
     """
 
     ask: Id
-    window: Id
-    file: str
-    fence: Fp
     waited: Ns
-    run: WireRun
 
 
 class LockWaited(FromGateway, kw_only=True, frozen=True, tag="lock.waited"):
@@ -219,14 +215,10 @@ class Applied(FromGateway, kw_only=True, frozen=True, tag="applied"):
     records: tuple[Id, ...] = ()
 
 
-class Tripped(FromGateway, kw_only=True, frozen=True, tag="tripped"):
+class Tripped(AtFence, kw_only=True, frozen=True, tag="tripped"):
     """The gateway's own fence stopped the turn."""
 
-    window: Id
-    file: str
-    fence: Fp
     current: Fp
-    run: WireRun
 
 
 class Diagnostic(reports.Diagnostic, kw_only=True, frozen=True, tag_field="t", tag="diag", omit_defaults=True):

@@ -3,8 +3,6 @@
 A fake, because the real one is an outside service. Everything on the gateway's side of it is the published channel.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from itertools import count

@@ -1,20 +1,16 @@
 """Writers that the gateway knows nothing of: each act is done by a process of its own."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sidecar.demo.errors import ForeignActError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 TIMEOUT_SECONDS = 30.0
 

@@ -1,19 +1,14 @@
 """A real gateway together with a real sidecar and the person who is paged."""
 
-from __future__ import annotations
-
 import asyncio
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sidecar.demo.companion import Companion
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sidecar.demo.pager import Page, PageReceiver
-    from sidecar.demo.rig import Rig
+from sidecar.demo.pager import Page, PageReceiver
+from sidecar.demo.rig import Rig
 
 _POLL_SECONDS: Final = 0.02
 

@@ -4,19 +4,15 @@
 the file but not on the line is lost to the conversation.
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from sidecar.core.custody import lineage
 from sidecar.core.custody.lineage import HEADER, LEAF
 from sidecar.watch.records import parse_records
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,6 @@ Usage: ``intruder.py VERB SESSION_FILE [TEXT]``. It imports nothing of this pack
 the sidecar but a stranger with a pid of its own, as an editor or a sync tool would be.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

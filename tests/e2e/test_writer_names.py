@@ -5,8 +5,6 @@ what never does (heartbeats wait for an idle session, and so on) is itself the r
 docs/writers.md has the table.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json

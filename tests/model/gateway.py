@@ -204,8 +204,7 @@ class Gateway(Actors):
         # A touch in the very moment of the move costs the turn, as it would without us; else it must not.
         excused = world.stranger and (self.foreign is not Foreign.TOUCH or bool(reason))
         if run.waited and run.whole and not excused:
-            message = f"a turn among co-tenants only was lost ({reason or 'refused'})"
-            raise WrongError(message)
+            raise WrongError(f"a turn among co-tenants only was lost ({reason or 'refused'})")
         world.say("tripped", number, run.fence, world.fingerprint)
         world.say("event", ev.FenceClosed(window=window_of(number), takeover=True, at_ns=AT))
         world.move(number, At.OVER)

@@ -217,8 +217,7 @@ class Sidecar(Gateway):
             # A call whose begin was lost can't be told from a stranger until it returns.
             excused = world.lost and self.cast.loose
             if accused and not excused and not (world.stranger and self.foreign is not Foreign.TOUCH):
-                message = "a stranger is accused where there was none"
-                raise WrongError(message)
+                raise WrongError("a stranger is accused where there was none")
             if accused:
                 self.outcomes.add(("accused", b""))
 

@@ -171,8 +171,7 @@ def on_fuse(place: Place) -> Iterator[Path]:
     """The state directory is a FUSE mount (bindfs); gives the directory behind it."""
     if shutil.which("bindfs") is None:
         if os.environ.get("CI") == "true":
-            message = "bindfs was not found on PATH: .ci/install"
-            raise FileNotFoundError(message)
+            raise FileNotFoundError("bindfs was not found on PATH: .ci/install")
         pytest.skip("bindfs was not found on PATH (Debian, Ubuntu: apt-get install bindfs)")
     behind, state = place.root / "behind", place.root / "state"
     state.rename(behind)

@@ -173,8 +173,7 @@ class Reason(Value, frozen=True):
         """Refuse parameters that the code does not have."""
         names = tuple(name for name, _value in self.parameters)
         if names != self.code.parameters:
-            message = f"reason {self.code.value}: expected parameters {self.code.parameters}, found {names}"
-            raise ValueError(message)
+            raise ValueError(f"reason {self.code.value}: expected parameters {self.code.parameters}, found {names}")
 
     @classmethod
     def of(cls, code: ReasonCode, *details: Reason, **parameters: Parameter) -> Reason:
@@ -184,8 +183,7 @@ class Reason(Value, frozen=True):
             ValueError: The parameters are not those of the code.
         """
         if parameters.keys() != set(code.parameters):
-            message = f"reason {code.value}: expected parameters {code.parameters}, found {tuple(parameters)}"
-            raise ValueError(message)
+            raise ValueError(f"reason {code.value}: expected parameters {code.parameters}, found {tuple(parameters)}")
         return cls(code, tuple((name, parameters[name]) for name in code.parameters), details)
 
     def also(self, *details: Reason) -> Reason:

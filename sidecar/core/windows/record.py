@@ -177,8 +177,7 @@ class Record:
     def snapshot(self) -> Incident:
         """The incident with the timeline as it is now."""
         if self.incident is None:
-            message = f"window {self.window_id} has no incident"
-            raise AssertionError(message)
+            raise AssertionError(f"window {self.window_id} has no incident")
         self.incident = replace(self.incident, timeline=tuple(self.moments))
         return self.incident
 
