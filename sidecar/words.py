@@ -8,11 +8,10 @@ from typing import Any, Final
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.reasons import ReasonCode as Code
+from sidecar.core.facts.units import NS_PER_MS, NS_PER_SECOND
 from sidecar.core.verdict.incident import Incident, Moment, Outcome
 from sidecar.core.verdict.judge import Verdict
 
-_NS_PER_MS: Final = 1_000_000
-_NS_PER_SECOND: Final = 1_000_000_000
 _UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 _DID: Final = {
@@ -254,26 +253,26 @@ def outcome(incident: Incident) -> str:
 
 def span(length_ns: int) -> str:
     """A length of time for people, in the largest unit that gives a whole number."""
-    seconds = length_ns // _NS_PER_SECOND
+    seconds = length_ns // NS_PER_SECOND
     for unit, name in _UNITS:
         if seconds >= unit and seconds % unit == 0:
             return f"{seconds // unit} {name}"
-    return f"{length_ns / _NS_PER_SECOND:g} s"
+    return f"{length_ns / NS_PER_SECOND:g} s"
 
 
 def seconds(length_ns: int) -> str:
     """A length of time for people, to a tenth of a second."""
-    return f"{length_ns / _NS_PER_SECOND:.1f} s"
+    return f"{length_ns / NS_PER_SECOND:.1f} s"
 
 
 def utc(at_ns: int) -> str:
     """A time for people, to the second."""
-    return datetime.fromtimestamp(at_ns // _NS_PER_SECOND, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(at_ns // NS_PER_SECOND, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _clock(at_ns: int) -> str:
     """A time of the day, UTC, to the millisecond."""
-    return datetime.fromtimestamp(at_ns / _NS_PER_SECOND, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
+    return datetime.fromtimestamp(at_ns / NS_PER_SECOND, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 def _place(written: str) -> str:
@@ -287,7 +286,7 @@ _FORMS: Final[Mapping[str, Callable[[Any], str]]] = {
     "did": lambda did: _DID[did],
     "known": lambda exe: exe or "unknown",
     "may": lambda may: _MAY[may],
-    "ms": lambda length_ns: f"{length_ns / _NS_PER_MS:.0f} ms",
+    "ms": lambda length_ns: f"{length_ns / NS_PER_MS:.0f} ms",
     "next": lambda free_at_ns: f"; the next may come at {utc(free_at_ns)}" if free_at_ns else "",
     "places": lambda ranges: ", ".join(_place(item) for item in ranges),
     "seconds": seconds,

@@ -1,17 +1,14 @@
 """An incident as a story that a person understands without knowing the code."""
 
-from typing import Final
-
 from sidecar.cli.advice import advice
 from sidecar.cli.output import print_fields, print_line, print_raw, print_rows
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.verdict.incident import Incident
 from sidecar.notify import words
 from sidecar.store.public import iso_utc
 from sidecar.store.stored import PageRecord, StoredIncident
 from sidecar.words import EVIDENCE, change, detail, outcome, sentence
-
-_NS_PER_SECOND: Final = 1_000_000_000
 
 
 def print_story(stored: StoredIncident) -> None:
@@ -123,7 +120,7 @@ def _print_record(stored: StoredIncident) -> None:
 
 
 def _after(at_ns: int, start_ns: int) -> str:
-    return f"{(at_ns - start_ns) / _NS_PER_SECOND:+.3f}"
+    return f"{(at_ns - start_ns) / NS_PER_SECOND:+.3f}"
 
 
 def _section(title: str) -> None:

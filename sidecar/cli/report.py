@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from sidecar.cli.asking import Answer
 from sidecar.cli.output import print_fields, print_line, print_note, print_rows
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.store.public import iso_utc
 
-_NS_PER_SECOND: Final = 1_000_000_000
 _UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -34,7 +34,7 @@ def print_report(answer: Answer) -> None:
 
 def _fields(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     watch, pages = status.get("watch", {}), status.get("pages", {})
-    seconds = max(0, time.time_ns() - status.get("started_at_ns", time.time_ns())) // _NS_PER_SECOND
+    seconds = max(0, time.time_ns() - status.get("started_at_ns", time.time_ns())) // NS_PER_SECOND
     return [
         ("Running for", _span(seconds)),
         ("Mode", _text(status, "mode")),

@@ -10,13 +10,13 @@ from sidecar.cli.output import print_json, print_note, print_raw
 from sidecar.config.errors import ConfigError
 from sidecar.config.settings import Settings
 from sidecar.core.facts.change import Operation
+from sidecar.core.facts.units import NS_PER_MS
 from sidecar.cotenant.locate import locate
 from sidecar.cotenant.lock import LockTimes
 from sidecar.cotenant.owner import become_respected
 from sidecar.cotenant.write import Order, Written, append_output, edit_session
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_NS_PER_MS = 1_000_000
 
 
 def write_session(
@@ -83,8 +83,8 @@ def _facts(order: Order, written: Written) -> dict[str, Any]:
         "records": list(written.records),
         "announced": written.announced,
         "lock_kept": written.lock_kept,
-        "lock_wait_ms": round(written.waited_ns / _NS_PER_MS, 3),
-        "lock_held_ms": round(written.held_ns / _NS_PER_MS, 3),
+        "lock_wait_ms": round(written.waited_ns / NS_PER_MS, 3),
+        "lock_held_ms": round(written.held_ns / NS_PER_MS, 3),
     }
 
 

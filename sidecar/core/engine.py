@@ -5,7 +5,7 @@ Nothing happens without an event; the same events in the same order give the sam
 """
 
 from collections.abc import Iterable
-from typing import Final, assert_never
+from typing import assert_never
 
 from sidecar.core import events as ev
 from sidecar.core.custody.files.ledger import Ledger
@@ -21,6 +21,7 @@ from sidecar.core.errors import IllegalStepError
 from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.units import NS_PER_MS
 from sidecar.core.facts.writer import Writer
 from sidecar.core.outcomes import AnyOutcome, CustodyLost, Ending, HoldEnded
 from sidecar.core.policy.budget import Spent
@@ -38,8 +39,6 @@ from sidecar.core.windows.lost_turns import LostTurns
 from sidecar.core.windows.registry import Registry
 from sidecar.core.windows.window import Window
 from sidecar.core.windows.without_preload import ChangesWithoutPreload
-
-_NS_PER_MS: Final = 1_000_000
 
 
 class Engine:
@@ -264,7 +263,7 @@ class Engine:
         self.registry.locks.taken(event)
         for window in self.registry.windows_on(event.file):
             window.note(
-                event.at_ns, "lock taken", f"by {event.writer.label()} after {event.wait_ns / _NS_PER_MS:.1f} ms"
+                event.at_ns, "lock taken", f"by {event.writer.label()} after {event.wait_ns / NS_PER_MS:.1f} ms"
             )
         return []
 
@@ -273,7 +272,7 @@ class Engine:
         wanted = False
         for window in self.registry.windows_on(event.file):
             window.note(
-                event.at_ns, "lock released", f"by {event.writer.label()} after {event.held_ns / _NS_PER_MS:.1f} ms"
+                event.at_ns, "lock released", f"by {event.writer.label()} after {event.held_ns / NS_PER_MS:.1f} ms"
             )
             wanted = wanted or (event.after != window.fence and not event.writer.is_of(window.run.run_id))
         return [ReadFile(file=event.file, settle=True)] if wanted else []

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.cotenant.errors import LockHeldError, WriteFailedError
 from sidecar.watch.identity import executable_of, start_ticks
 
@@ -30,7 +31,6 @@ RETRY_SECONDS: Final = 0.05
 _PREFIX: Final = "OPENCLAW_SESSION_WRITE_LOCK_"
 _ACQUIRE_MS: Final = 60_000
 _MAX_HOLD_MS: Final = 300_000
-_NS: Final = 1_000_000_000
 _MAX_SAFE: Final = (1 << 53) - 1
 
 
@@ -108,7 +108,7 @@ def acquire(session_file: Path, times: LockTimes, check: Callable[[], None] = la
         try:
             raw, identity = _make(path, times)
         except FileExistsError:
-            waited = (time.monotonic_ns() - asked) / _NS
+            waited = (time.monotonic_ns() - asked) / NS_PER_SECOND
             if waited >= times.acquire_seconds:
                 raise LockHeldError(path, *_holder(path, waited)) from None
             time.sleep(min(RETRY_SECONDS, max(0.0, times.acquire_seconds - waited)))

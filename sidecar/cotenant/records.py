@@ -13,13 +13,12 @@ from typing import Final
 import msgspec
 
 from sidecar.core.custody.lineage import HEADER, LEAF, Record, off_path, path_to_root
+from sidecar.core.facts.units import NS_PER_MS, NS_PER_SECOND
 from sidecar.cotenant.errors import RecordsError
 from sidecar.watch.records import parse_records
 
 _MESSAGE: Final = "message"
 _OWN: Final = ("type", "id", "parentId", "timestamp")
-_NS_PER_MS: Final = 1_000_000
-_NS: Final = 1_000_000_000
 _Fields = dict[str, msgspec.Raw]
 
 
@@ -148,7 +147,9 @@ def _text(fields: _Fields, name: str, number: int) -> str:
 
 
 def _line(fields: _Fields, kind: str, own: str, parent: str | None, now_ns: int) -> bytes:
-    moment = datetime.fromtimestamp(now_ns / _NS, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = (
+        datetime.fromtimestamp(now_ns / NS_PER_SECOND, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
     made: dict[str, object] = {
         "type": kind,
         "id": own,
@@ -170,4 +171,4 @@ def _message(fields: _Fields, now_ns: int) -> object:
         raise RecordsError("a record of type message has no message with a role") from None
     if not role:
         raise RecordsError("a record of type message has no message with a role")
-    return message if "timestamp" in message else message | {"timestamp": now_ns // _NS_PER_MS}
+    return message if "timestamp" in message else message | {"timestamp": now_ns // NS_PER_MS}

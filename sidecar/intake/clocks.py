@@ -18,8 +18,6 @@ STEP_NS: Final = 250_000_000
 CLOCKS_SECONDS: Final = 5
 """How often the clocks are looked at. They are looked at ahead of each answer, too."""
 
-_NS_PER_SECOND: Final = 1_000_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class Reading:

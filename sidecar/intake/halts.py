@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from sidecar.core.events import Event, SidecarHalted
-from sidecar.core.verdict.incident import NS_PER_SECOND
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.status import HaltStatus, Problem
 from sidecar.store.public import iso_utc
 

@@ -9,6 +9,7 @@ from sidecar.core import decisions as de
 from sidecar.core import events as ev
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Run
+from sidecar.core.facts.units import NS_PER_MS
 from sidecar.core.questions import CheckAsked, Question, TurnStopped, WaitAsked
 from sidecar.core.reports import AdapterFound, LockFailed, PreloadTrouble, Report, WriteFailed
 from sidecar.link.changes import ChangeReader, Speaker, Writers
@@ -23,7 +24,6 @@ MAX_REASON: Final = 300
 
 _LOG: Final = "log."
 _TAKEOVER: Final = "takeover"
-_NS_PER_MS: Final = 1_000_000
 
 
 class Translator:
@@ -161,7 +161,7 @@ def _turn_told(message: wire.Diagnostic) -> ev.GatewayLogged:
         run_id=message.run,
         session=message.session,
         what=message.event.removeprefix(_LOG).replace("_", " "),
-        waited_ns=int(max(0.0, min(message.duration_ms, 1e12)) * _NS_PER_MS),
+        waited_ns=int(max(0.0, min(message.duration_ms, 1e12)) * NS_PER_MS),
         at_ns=int(message.at),
         takeover=message.reason == _TAKEOVER,
     )

@@ -9,6 +9,7 @@ from typing import Final
 from sidecar.core import events as ev
 from sidecar.core.custody.files.chain import Chain
 from sidecar.core.engine import Engine
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.driver.driver import Driver
 from sidecar.job import Job
 from sidecar.store.chains import ChainStore
@@ -20,8 +21,6 @@ KEEP_SECONDS: Final = 10
 
 WATCHED_SECONDS: Final = 60
 """How often it is noted that files are being watched, if nothing else is written."""
-
-_NS_PER_SECOND: Final = 1_000_000_000
 
 
 @dataclass(eq=False, slots=True)
@@ -74,7 +73,7 @@ class CustodyDesk:
 
     def _note_watch(self) -> None:
         now_ns = self._now_ns()
-        if now_ns - self._noted_ns >= WATCHED_SECONDS * _NS_PER_SECOND:
+        if now_ns - self._noted_ns >= WATCHED_SECONDS * NS_PER_SECOND:
             self._noted_ns = now_ns
             self._chains.watching(now_ns)
 

@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from sidecar.core.facts.gateway import Role
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.windows.lock_table import LockTable
 from sidecar.job import Job
 from sidecar.link.session import OpenLinks
@@ -16,7 +17,6 @@ from sidecar.watch.stale import LockFile, inspect_lock
 from sidecar.watch.watcher import Watcher
 
 SWEEP_SECONDS: Final = 30
-_NS_PER_SECOND: Final = 1_000_000_000
 
 log = structlog.get_logger("sidecar.locks")
 
@@ -60,7 +60,7 @@ class StaleLocks:
                 log.warning("lock_stale", file=str(session), pid=lock.pid, reasons=list(lock.reasons), age_seconds=age)
 
     def _inspected(self) -> list[tuple[Path, LockFile]]:
-        now_seconds = self._now_ns() / _NS_PER_SECOND
+        now_seconds = self._now_ns() / NS_PER_SECOND
         found = []
         for session in sorted(self._watcher.locked):
             lock = inspect_lock(session, now_seconds, partial(self._may_hold, session))
@@ -77,7 +77,7 @@ class StaleLocks:
         links = [s for s in self._links.open_sessions() if s.pid == pid and s.role is Role.GATEWAY]
         if not links or any(s.gaps or s.lost for s in links):
             return True
-        if any(s.hello is None or int(s.hello.at) / _NS_PER_SECOND > made_seconds for s in links):
+        if any(s.hello is None or int(s.hello.at) / NS_PER_SECOND > made_seconds for s in links):
             return True
         reported = f"{session.parent.resolve()}/{session.name}"
         return self._locks.is_held(reported, {s.name for s in links})

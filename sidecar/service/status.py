@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from sidecar import __version__
 from sidecar.config.settings import Settings
 from sidecar.core.engine import Engine
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.policy.budget import BudgetUse
-from sidecar.core.verdict.incident import NS_PER_SECOND
 from sidecar.driver.driver import Driver
 from sidecar.intake.gateways import KnownGateways
 from sidecar.intake.halts import Halts

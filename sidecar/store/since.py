@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sidecar.core.errors import SidecarError
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.store.printable import one_line
 
 _DURATION: Final = re.compile(r"\d{1,9}[smhdw]", re.ASCII)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NS_PER_SECOND: Final = 1_000_000_000
 
 
 class SinceError(SidecarError, ValueError):
@@ -25,7 +25,7 @@ class SinceError(SidecarError, ValueError):
 
 def duration_ns(text: str) -> int:
     """A length of time such as ``30s``, which has been checked."""
-    return int(text[:-1]) * _SECONDS[text[-1]] * _NS_PER_SECOND
+    return int(text[:-1]) * _SECONDS[text[-1]] * NS_PER_SECOND
 
 
 def parse_since(text: str, now_ns: int) -> int:

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.facts.writer import Writer, WriterKind
-from sidecar.core.verdict.incident import NS_PER_SECOND, Incident, Outcome, Recovery, WriterShare, incident_id
+from sidecar.core.verdict.incident import Incident, Outcome, Recovery, WriterShare, incident_id
 from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import fenced
 

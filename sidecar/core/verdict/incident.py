@@ -11,14 +11,13 @@ from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.facts.value import Value, replace
 from sidecar.core.facts.version import Version
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.policy.budget import BudgetUse
 from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.judge import Verdict
-
-NS_PER_SECOND: Final = 1_000_000_000
 
 TAKEN_IN: Final = "+taken-in"
 """Stands behind a window's id where a step is meant that its fence has left behind."""

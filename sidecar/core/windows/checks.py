@@ -8,6 +8,7 @@ from sidecar.core.decisions import Decision, Refuse, SaveIncident
 from sidecar.core.events import CommandWithheld, LineageChecked, RecoveryApplied, TurnTripped, VerdictAsked
 from sidecar.core.facts.change import Operation
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.units import NS_PER_MS
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.version import Reading
 from sidecar.core.outcomes import RecoveryAnswered, WindowSettled
@@ -18,7 +19,6 @@ from sidecar.core.windows.late_answers import LateAnswers
 from sidecar.core.windows.registry import Registry
 from sidecar.core.windows.window import Window
 
-_NS_PER_MS: Final = 1_000_000
 _MAX_NAMED: Final = 4
 
 
@@ -133,7 +133,7 @@ class Checks:
         window.note(event.at_ns, "recovery applied", "ahead of the check" if event.pushed else "at the check")
         window.records.extend(event.records)
         known = window.recovery(
-            Outcome.APPLIED, self._decider.mode, window.incident.reason, event.latency_ns / _NS_PER_MS
+            Outcome.APPLIED, self._decider.mode, window.incident.reason, event.latency_ns / NS_PER_MS
         )
         return saved(window.amend(known.counted(pushed=event.pushed)))
 

@@ -10,7 +10,8 @@ from typing import Final
 from sidecar.core.decisions import Decision
 from sidecar.core.events import AnswerLate, SidecarHalted
 from sidecar.core.facts.reasons import Reason, ReasonCode
-from sidecar.core.verdict.incident import NS_PER_SECOND, Outcome
+from sidecar.core.facts.units import NS_PER_MS, NS_PER_SECOND
+from sidecar.core.verdict.incident import Outcome
 from sidecar.core.windows.decide import Decider, saved, withdraw
 from sidecar.core.windows.lost_turns import LostTurns
 from sidecar.core.windows.registry import Registry
@@ -18,8 +19,6 @@ from sidecar.core.windows.window import LateAnswer, Window
 
 CAUSE_NS: Final = NS_PER_SECOND
 """A halt that ended so short a time before the sidecar heard that nobody waits is the cause of it."""
-
-_NS_PER_MS: Final = 1_000_000
 
 
 @dataclass(eq=False, slots=True)
@@ -49,7 +48,7 @@ class LateAnswers:
             return []
         if window.late is not None and window.late.ask == event.ask:
             return self._came(window, window.late, event)
-        waited = f"{event.waited_ns / _NS_PER_MS:.0f} ms"
+        waited = f"{event.waited_ns / NS_PER_MS:.0f} ms"
         reason = Reason.of(ReasonCode.ANSWERED_TOO_LATE, self._why(event), waited_ns=event.waited_ns)
         window.late = LateAnswer(event.ask, event.waited_ns, reason)
         window.note(event.at_ns, "no answer in time", f"the gateway went on after {waited}")

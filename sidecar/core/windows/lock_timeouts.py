@@ -1,11 +1,11 @@
 """A run that does not get the session lock in time: whether it may wait on, and what comes of it."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from sidecar.core.decisions import AnswerWait, Decision, SaveIncident
 from sidecar.core.events import LockTimedOut, LockWaitEnded
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.facts.value import replace
 from sidecar.core.outcomes import LockTimeout, LockTimeoutSettled
 from sidecar.core.policy.rules import AccessRequest, Permission
@@ -14,8 +14,6 @@ from sidecar.core.windows.decide import UNHEARD, Decider, heard_ns, saved
 from sidecar.core.windows.late_answers import LateAnswers
 from sidecar.core.windows.registry import Registry
 from sidecar.core.windows.window import Window
-
-_NS_PER_SECOND: Final = 1_000_000_000
 
 
 @dataclass(eq=False, slots=True)
@@ -77,7 +75,7 @@ class LockTimeouts:
         window = self._registry.windows.get(event.window)
         if window is None or window.incident is None:
             return []
-        waited = f"{event.waited_ns / _NS_PER_SECOND:.1f} s"
+        waited = f"{event.waited_ns / NS_PER_SECOND:.1f} s"
         known = window.incident.recovery
         if event.had:
             window.note(event.at_ns, "lock had after all", f"{waited} after it was first asked for")

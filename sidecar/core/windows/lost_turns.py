@@ -5,6 +5,7 @@ from typing import Final
 
 from sidecar.core.decisions import Decision, SaveIncident
 from sidecar.core.events import GatewayLogged
+from sidecar.core.facts.units import NS_PER_MS, NS_PER_SECOND
 from sidecar.core.facts.value import replace
 from sidecar.core.windows.window import Window
 
@@ -12,9 +13,6 @@ MAX_WINDOWS: Final = 256
 
 PATIENCE_NS: Final = 120 * 1_000_000_000
 """After so long a line of the log is about something else."""
-
-_NS_PER_MS: Final = 1_000_000
-_NS_PER_SECOND: Final = 1_000_000_000
 
 
 class LostTurns:
@@ -50,7 +48,7 @@ class LostTurns:
         if incident is None:
             window.note(event.at_ns, event.what, _waited(event))
             return []
-        waited_ms = max(incident.waited_ms, event.waited_ns / _NS_PER_MS)
+        waited_ms = max(incident.waited_ms, event.waited_ns / NS_PER_MS)
         known = (incident.incident_id, event.what)
         if known in self._said and waited_ms == incident.waited_ms:
             return []
@@ -74,4 +72,4 @@ def _is_about(event: GatewayLogged, window: Window) -> bool:
 
 
 def _waited(event: GatewayLogged) -> str:
-    return f"after {event.waited_ns / _NS_PER_SECOND:.1f} s" if event.waited_ns else ""
+    return f"after {event.waited_ns / NS_PER_SECOND:.1f} s" if event.waited_ns else ""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sidecar.telemetry.metrics.meters import Meters
     from sidecar.telemetry.names.runs import RunTraces
 
-NS_PER_SECOND: Final = 1_000_000_000
 
 ERRORS = counter("telemetry.errors", "{error}", "Errors inside telemetry that were kept from the service.")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.outcomes import CustodyLost
-from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Guarded, by, guarded
+from sidecar.telemetry.metrics.counting import Guarded, by, guarded
 from sidecar.telemetry.metrics.instrument import counter, values
 from sidecar.telemetry.names.names import Label
 

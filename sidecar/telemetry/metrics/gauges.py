@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar import __version__
 from sidecar.core.facts.gateway import Adapter
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.policy.budget import Scope
 from sidecar.core.policy.policy import Mode
-from sidecar.telemetry.metrics.counting import NS_PER_SECOND
 from sidecar.telemetry.metrics.instrument import Instrument, gauge, values
 from sidecar.telemetry.names.labels import NONE, Queue
 from sidecar.telemetry.names.names import Label

@@ -5,18 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from sidecar.core.events import LockReleased, LockTaken
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.outcomes import LockTimeout, LockTimeoutSettled
 from sidecar.core.reports import LockFailed
-from sidecar.telemetry.metrics.counting import (
-    BY_WRITER,
-    NS_PER_SECOND,
-    Counting,
-    Guarded,
-    Handlers,
-    by,
-    guarded,
-    kind_of,
-)
+from sidecar.telemetry.metrics.counting import BY_WRITER, Counting, Guarded, Handlers, by, guarded, kind_of
 from sidecar.telemetry.metrics.instrument import LOCK_BUCKETS, counter, histogram, values
 from sidecar.telemetry.names.labels import StaleLock
 from sidecar.telemetry.names.names import Label

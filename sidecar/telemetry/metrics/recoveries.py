@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.outcomes import (
     IncidentChanged,
     RecoveryAnswered,
@@ -15,7 +16,7 @@ from sidecar.core.outcomes import (
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.verdict.incident import Outcome
 from sidecar.core.verdict.judge import Verdict
-from sidecar.telemetry.metrics.counting import NS_PER_SECOND, Counting, Guarded, Handlers, by, guarded
+from sidecar.telemetry.metrics.counting import Counting, Guarded, Handlers, by, guarded
 from sidecar.telemetry.metrics.instrument import LATENCY_BUCKETS, counter, histogram, values
 from sidecar.telemetry.names.labels import NONE
 from sidecar.telemetry.names.names import Label

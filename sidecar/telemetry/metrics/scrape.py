@@ -14,11 +14,11 @@ from opentelemetry.sdk.resources import Resource
 from prometheus_client import metrics_core as families
 from prometheus_client.samples import Exemplar
 
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.telemetry.metrics.distribution import Distribution, Example
 from sidecar.telemetry.metrics.instrument import Instrument, Kind
 from sidecar.telemetry.metrics.meters import Meters, Series
 
-_NS_PER_SECOND: Final = 1_000_000_000
 _UNITS: Final = {"s": "seconds", "By": "bytes", "1": ""}
 """A unit in braces says what is counted, and is no part of the name."""
 _FAMILIES: Final[Mapping[Kind, type[Any]]] = {
@@ -68,7 +68,7 @@ def _buckets(distribution: Distribution) -> Iterator[tuple[str, int] | tuple[str
 
 
 def _exemplar(measured: Example) -> Exemplar:
-    return Exemplar(measured.where.log_fields(), measured.value, measured.at_ns / _NS_PER_SECOND)
+    return Exemplar(measured.where.log_fields(), measured.value, measured.at_ns / NS_PER_SECOND)
 
 
 def _label(name: str) -> str:

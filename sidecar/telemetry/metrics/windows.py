@@ -5,10 +5,11 @@ from typing import Final
 
 from sidecar.core.events import FileChanged
 from sidecar.core.facts.change import Operation
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.outcomes import ChangesJudged, Ending, UnexplainedFound, WindowEnded
 from sidecar.core.verdict.judge import Verdict
-from sidecar.telemetry.metrics.counting import BY_AGENT, BY_WRITER, NS_PER_SECOND, Counting, Handlers, kind_of
+from sidecar.telemetry.metrics.counting import BY_AGENT, BY_WRITER, Counting, Handlers, kind_of
 from sidecar.telemetry.metrics.instrument import LOCK_BUCKETS, counter, histogram, values
 from sidecar.telemetry.names.labels import NONE
 from sidecar.telemetry.names.names import Label

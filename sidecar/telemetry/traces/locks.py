@@ -1,15 +1,12 @@
 """Spans of session locks: one for each hold that is over, and for each failed attempt."""
 
-from typing import Final
-
+from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.facts.writer import Writer
 from sidecar.core.outcomes import Ending, HoldEnded
 from sidecar.core.reports import LockFailed
 from sidecar.telemetry.names.attributes import Attributes, error_type, of_writer, sentence, token
 from sidecar.telemetry.names.names import Attribute, Moment, Span
 from sidecar.telemetry.traces.span import SpanFact, SpanMoment
-
-NS_PER_SECOND: Final = 1_000_000_000
 
 
 def hold_span(hold: HoldEnded) -> SpanFact:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.facts.bounded import Bounded
+from sidecar.core.facts.units import NS_PER_MS
 from sidecar.core.facts.value import Value
 from sidecar.core.outcomes import Ending
 from sidecar.telemetry.names.attributes import Attributes, error_type, of_gateway, sentence, token
@@ -25,8 +26,6 @@ STARTED: Final = "model.call.started"
 COMPLETED: Final = "model.call.completed"
 ERROR: Final = "model.call.error"
 _ENDS: Final = frozenset({COMPLETED, ERROR})
-
-_NS_PER_MS: Final = 1_000_000
 
 
 class CallEnded(Value, frozen=True):
@@ -110,7 +109,7 @@ def provider_name(provider: str) -> str:
 
 def duration_ns(message: Diagnostic) -> int:
     """By the gateway's account; 0 when it gave none."""
-    return int(max(0.0, min(message.duration_ms, 1e12)) * _NS_PER_MS)
+    return int(max(0.0, min(message.duration_ms, 1e12)) * NS_PER_MS)
 
 
 def _place(message: Diagnostic) -> TraceRef | None:
