@@ -1,7 +1,5 @@
 """The part that runs inside the gateway: ES modules without dependencies, shipped as package data."""
 
-from __future__ import annotations
-
 from importlib.resources import files
 from pathlib import Path
 

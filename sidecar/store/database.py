@@ -1,14 +1,14 @@
 """Opening the SQLite file, or making it; what is not ours is refused and not touched."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import sqlite3
 import threading
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, Self
+from pathlib import Path
+from typing import Any, Final, Self
 
 from sidecar.store.errors import (
     StoreCorruptError,
@@ -19,10 +19,6 @@ from sidecar.store.errors import (
     StoreWriteError,
 )
 from sidecar.store.schema import APPLICATION_ID, TABLES, VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 _BUSY_SECONDS: Final = 5.0
 """How long a statement waits for SQLite's own locks. Only a checkpoint or an operator's shell ever holds one."""

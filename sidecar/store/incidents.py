@@ -1,12 +1,12 @@
 """The store of a running sidecar: every incident, on disk before anything is done about it (design: rule 6)."""
 
-from __future__ import annotations
-
 import os
+import sqlite3
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Final
+from pathlib import Path, PurePath
+from typing import Final
 
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
@@ -17,11 +17,6 @@ from sidecar.store.database import lock_store, open_writer, transaction, underst
 from sidecar.store.printable import clean
 from sidecar.store.reader import IncidentReader, column
 from sidecar.store.stored import NewPage, PageKey
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 DATABASE_NAME: Final = "sidecar.db"
 """The file in the data directory."""

@@ -1,7 +1,5 @@
 """Lines to messages and back."""
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 import msgspec

@@ -6,8 +6,6 @@ is lost custody. Times (``at``) are nanoseconds since the epoch in decimal, fing
 No message carries transcript text, and session keys are hashed before they leave the gateway (rule 7).
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Final
 
 import msgspec

@@ -1,7 +1,5 @@
 """The JSON Schema of the wire."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

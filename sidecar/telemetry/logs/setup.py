@@ -4,20 +4,15 @@ Lines of other libraries (uvicorn, apscheduler, OpenTelemetry) go the same way. 
 variables: these may hold text of a transcript.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections import Counter
+from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import Final, TextIO
 
 import structlog
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 CHATTER_SECONDS: Final = 60.0
 """OpenTelemetry repeats itself while a collector is down: each of its lines is shown at most once in this time."""

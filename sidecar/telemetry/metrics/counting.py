@@ -1,26 +1,19 @@
 """Base of the metric families: meters, exemplars, and a guard that keeps errors from the service."""
 
-from __future__ import annotations
-
 import functools
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from sidecar.core.facts.writer import WriterKind
-from sidecar.telemetry.metrics.instrument import counter, values
+from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.telemetry.metrics.agents import Agents
+from sidecar.telemetry.metrics.instrument import Instrument, counter, values
+from sidecar.telemetry.metrics.meters import Meters
 from sidecar.telemetry.names.names import Label
-
-if TYPE_CHECKING:
-    from sidecar.core.facts.writer import Writer
-    from sidecar.telemetry.metrics.agents import Agents
-    from sidecar.telemetry.metrics.instrument import Instrument
-    from sidecar.telemetry.metrics.meters import Meters
-    from sidecar.telemetry.names.runs import RunTraces
-
+from sidecar.telemetry.names.runs import RunTraces
 
 ERRORS = counter("telemetry.errors", "{error}", "Errors inside telemetry that were kept from the service.")
 

@@ -1,20 +1,15 @@
 """Custody: how often it is lost, and for how long."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.outcomes import CustodyLost
 from sidecar.telemetry.metrics.counting import Guarded, by, guarded
 from sidecar.telemetry.metrics.instrument import counter, values
+from sidecar.telemetry.metrics.meters import Meters
 from sidecar.telemetry.names.names import Label
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.telemetry.metrics.meters import Meters
 
 CUSTODY_LOSSES = counter(
     "custody.losses", "{loss}", "Times that custody became unknown, by class of reason.", {Label.REASON: values(Loss)}

@@ -1,27 +1,22 @@
 """Gauges, read from the sidecar's status at the moment of a collection."""
 
-from __future__ import annotations
-
 import platform
 from asyncio import AbstractEventLoop, get_running_loop, run_coroutine_threadsafe
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from threading import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar import __version__
 from sidecar.core.facts.gateway import Adapter
 from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.policy.budget import Scope
 from sidecar.core.policy.policy import Mode
+from sidecar.status import GatewayStatus, Status
 from sidecar.telemetry.metrics.instrument import Instrument, gauge, values
 from sidecar.telemetry.names.labels import NONE, Queue
 from sidecar.telemetry.names.names import Label
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from sidecar.status import GatewayStatus, Status
 
 _FRESH_SECONDS: Final = 0.1
 """One collection reads a dozen gauges: they share one status."""

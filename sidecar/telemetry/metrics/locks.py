@@ -1,7 +1,5 @@
 """Session locks: how long writers wait for them and hold them, and what goes wrong."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from sidecar.core.events import LockReleased, LockTaken

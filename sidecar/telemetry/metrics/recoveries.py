@@ -1,7 +1,5 @@
 """Incidents, what was done about them, and the turns that were lost."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from sidecar.core.facts.units import NS_PER_SECOND

@@ -5,22 +5,17 @@ so; without that plugin nobody would, and a backend would show children of a par
 written here, with the ids that the gateway's diagnostics events give it, as the root of its trace.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from sidecar.core.facts.bounded import Bounded
+from sidecar.core.facts.gateway import Gateway
 from sidecar.core.outcomes import Ending
+from sidecar.core.reports import Diagnostic
 from sidecar.telemetry.names.attributes import Attributes, error_type, of_gateway, sentence, token
 from sidecar.telemetry.names.names import Attribute, Span
 from sidecar.telemetry.traces.model_calls import duration_ns, own_ids, provider_name
 from sidecar.telemetry.traces.span import SpanFact
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.core.facts.gateway import Gateway
-    from sidecar.core.reports import Diagnostic
 
 MAX_RUNS: Final = 1_024
 

@@ -1,24 +1,19 @@
 """Model calls, by the gen_ai conventions, from the gateway's diagnostics events."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from sidecar.core.facts.bounded import Bounded
+from sidecar.core.facts.gateway import Gateway
 from sidecar.core.facts.units import NS_PER_MS
 from sidecar.core.facts.value import Value
 from sidecar.core.outcomes import Ending
+from sidecar.core.reports import Diagnostic
 from sidecar.telemetry.names.attributes import Attributes, error_type, of_gateway, sentence, token
 from sidecar.telemetry.names.labels import PROVIDERS
 from sidecar.telemetry.names.names import Attribute, Span
 from sidecar.telemetry.names.traceref import TraceRef
 from sidecar.telemetry.traces.span import SpanFact
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.core.facts.gateway import Gateway
-    from sidecar.core.reports import Diagnostic
 
 MAX_CALLS: Final = 1_024
 
