@@ -20,9 +20,11 @@ from _pytest.runner import runtestprotocol
 
 from sidecar.demo.companion import Companion
 from sidecar.demo.packages import GatewayPackage
+from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
 from tests.e2e.answers import TRIES, TurnNotAnsweredError, some_answer_was_late
+from tests.e2e.guard import Guard, guarded
 
 _NAMED = os.environ.get("OPENCLAW_SIDECAR_TEST_VERSIONS", "").split()
 VERSIONS = tuple(_NAMED or ("2026.5.18", "2026.7.35"))
@@ -257,3 +259,28 @@ def session_key(request: pytest.FixtureRequest) -> str:
     number = request.node.stash.get(TRY, 1)
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
     return f"agent:main:{name[:80]}" + (f"-{number}" if number > 1 else "")
+
+
+@pytest.fixture(scope="session")
+def pager(runner: asyncio.Runner) -> Iterator[PageReceiver]:
+    """The person who is paged."""
+    opened = PageReceiver()
+    runner.run(opened.__aenter__())
+    yield opened
+    runner.run(opened.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="module")
+def shared_guard(
+    runner: asyncio.Runner, hooked: Rig, pager: PageReceiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Guard]:
+    """A gateway with the preload, and a sidecar that recovers; one for all tests of a module and release."""
+    yield from guarded(runner, hooked, pager, tmp_path_factory.mktemp("sidecar"))
+
+
+@pytest.fixture
+def guard(runner: asyncio.Runner, shared_guard: Guard) -> Guard:
+    """The shared one, running, with no page so far."""
+    runner.run(shared_guard.ensure_running())
+    shared_guard.begin()
+    return shared_guard

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,3 +121,17 @@ class Guard:
             if target.is_relative_to(directory) and access & (os.O_WRONLY | os.O_RDWR):
                 found.append(str(target))
         return found
+
+
+def guarded(
+    runner: asyncio.Runner, rig: Rig, pager: PageReceiver, work_dir: Path, *options: str, linked: bool = True
+) -> Iterator[Guard]:
+    """A running sidecar beside a rig, stopped behind the ``yield``: the body of a fixture."""
+    socket = Path(rig.env.get("OPENCLAW_SIDECAR_SOCKET", rig.work_dir / "sidecar.sock"))
+    guard = Guard(rig, pager, work_dir, socket, options)
+    runner.run(guard.start(linked=linked))
+    guard.begin()
+    try:
+        yield guard
+    finally:
+        runner.run(guard.stop())

@@ -5,14 +5,12 @@ import json
 import os
 import urllib.request
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sidecar.demo.companion import command
-from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from tests.e2e.answers import assert_answered
 from tests.e2e.guard import Guard
@@ -25,35 +23,6 @@ LOCK_KEPT_FROM = "2026.5.22"
 """From here on a run takes the lock again as soon as the request is on its way, before the model has answered."""
 
 WAITING_SECONDS = 15.0
-
-
-@pytest.fixture(scope="session")
-def pager(runner: asyncio.Runner) -> Iterator[PageReceiver]:
-    """The person who is paged."""
-    opened = PageReceiver()
-    runner.run(opened.__aenter__())
-    yield opened
-    runner.run(opened.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
-def shared_guard(
-    runner: asyncio.Runner, hooked: Rig, pager: PageReceiver, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Guard]:
-    """A gateway with the preload, and a sidecar that recovers."""
-    socket = Path(hooked.env["OPENCLAW_SIDECAR_SOCKET"])
-    opened = Guard(hooked, pager, tmp_path_factory.mktemp("sidecar"), socket)
-    runner.run(opened.start())
-    yield opened
-    runner.run(opened.stop())
-
-
-@pytest.fixture
-def guard(runner: asyncio.Runner, shared_guard: Guard) -> Guard:
-    """The shared one, running, with no page so far."""
-    runner.run(shared_guard.ensure_running())
-    shared_guard.begin()
-    return shared_guard
 
 
 async def _run(guard: Guard, script: str, *arguments: str, **env: str) -> tuple[int, str, str]:

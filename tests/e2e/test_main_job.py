@@ -18,7 +18,7 @@ from sidecar.demo.rig import Rig
 from sidecar.demo.window import OpenWindow
 from tests.e2e.answers import assert_answered
 from tests.e2e.foreign import ForeignVerb, act, armed_append
-from tests.e2e.guard import Guard
+from tests.e2e.guard import Guard, guarded
 from tests.e2e.history import off_path, read_records
 from tests.kernel import require_kernel_evidence
 
@@ -42,49 +42,11 @@ may = "nothing"
 """
 
 
-@pytest.fixture(scope="session")
-def pager(runner: asyncio.Runner) -> Iterator[PageReceiver]:
-    """The person who is paged."""
-    opened = PageReceiver()
-    runner.run(opened.__aenter__())
-    yield opened
-    runner.run(opened.__aexit__(None, None, None))
-
-
-def _guarded(
-    runner: asyncio.Runner, rig: Rig, pager: PageReceiver, work_dir: Path, *options: str, linked: bool = True
-) -> Iterator[Guard]:
-    socket = Path(rig.env.get("OPENCLAW_SIDECAR_SOCKET", rig.work_dir / "sidecar.sock"))
-    guard = Guard(rig, pager, work_dir, socket, options)
-    runner.run(guard.start(linked=linked))
-    guard.begin()
-    try:
-        yield guard
-    finally:
-        runner.run(guard.stop())
-
-
-@pytest.fixture(scope="module")
-def shared_guard(
-    runner: asyncio.Runner, hooked: Rig, pager: PageReceiver, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Guard]:
-    """A gateway with the preload, and a sidecar that recovers; one for all tests of a release."""
-    yield from _guarded(runner, hooked, pager, tmp_path_factory.mktemp("sidecar"))
-
-
-@pytest.fixture
-def guard(runner: asyncio.Runner, shared_guard: Guard) -> Guard:
-    """The shared one, running, with no page so far."""
-    runner.run(shared_guard.ensure_running())
-    shared_guard.begin()
-    return shared_guard
-
-
 @pytest.fixture
 def observer(runner: asyncio.Runner, shared_guard: Guard, tmp_path: Path) -> Iterator[Guard]:
     """A gateway with the preload, and a sidecar that only looks."""
     runner.run(shared_guard.stop())
-    yield from _guarded(runner, shared_guard.rig, shared_guard.pager, tmp_path, "--observe")
+    yield from guarded(runner, shared_guard.rig, shared_guard.pager, tmp_path, "--observe")
 
 
 @pytest.fixture
@@ -99,7 +61,7 @@ def policy_file(tmp_path: Path, session_key: str) -> Path:
 def ruled(runner: asyncio.Runner, shared_guard: Guard, tmp_path: Path, policy_file: Path) -> Iterator[Guard]:
     """A gateway with the preload, and a sidecar with that policy."""
     runner.run(shared_guard.stop())
-    yield from _guarded(runner, shared_guard.rig, shared_guard.pager, tmp_path, "--policy", str(policy_file))
+    yield from guarded(runner, shared_guard.rig, shared_guard.pager, tmp_path, "--policy", str(policy_file))
 
 
 @pytest.fixture
@@ -109,13 +71,13 @@ def seeing(runner: asyncio.Runner, shared_guard: Guard, tmp_path: Path) -> Itera
     path.write_text(_BY_KERNEL)
     runner.run(shared_guard.stop())
     options = ("--who", "kernel", "--policy", str(path))
-    yield from _guarded(runner, shared_guard.rig, shared_guard.pager, tmp_path, *options)
+    yield from guarded(runner, shared_guard.rig, shared_guard.pager, tmp_path, *options)
 
 
 @pytest.fixture
 def bystander(runner: asyncio.Runner, stock: Rig, pager: PageReceiver, tmp_path: Path) -> Iterator[Guard]:
     """A gateway without the preload, and a sidecar beside it."""
-    yield from _guarded(runner, stock, pager, tmp_path, linked=False)
+    yield from guarded(runner, stock, pager, tmp_path, linked=False)
 
 
 async def _command(rig: Rig, session_key: str) -> None:

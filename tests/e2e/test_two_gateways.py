@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from sidecar.demo.gateway import Gateway
-from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from sidecar.demo.rpc import GatewayClient
 from tests.e2e.answers import assert_answered
@@ -17,20 +16,6 @@ from tests.e2e.history import off_path, read_records
 
 ANSWER = "The answer."
 MOST_NOTES = 40
-
-
-@pytest.fixture
-def guard(runner: asyncio.Runner, hooked: Rig, tmp_path: Path) -> Iterator[Guard]:
-    """The first gateway, and a sidecar."""
-    pager = PageReceiver()
-    runner.run(pager.__aenter__())
-    opened = Guard(hooked, pager, tmp_path, hooked.work_dir / "sidecar.sock")
-    runner.run(opened.start())
-    try:
-        yield opened
-    finally:
-        runner.run(opened.stop())
-        runner.run(pager.__aexit__(None, None, None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,12 @@ Runs only with 2026.5.22 in OPENCLAW_SIDECAR_TEST_VERSIONS (`make test-releases`
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from tests.e2e.answers import assert_answered
 from tests.e2e.foreign import ForeignVerb, act
@@ -32,32 +31,6 @@ def unwatched(version: str) -> None:
     """Such a release; a skip for any other, before a gateway is started for it."""
     if version != UNWATCHED:
         pytest.skip("this release's runs come to their fence: test_main_job.py")
-
-
-@pytest.fixture(scope="module")
-def shared_guard(
-    unwatched: None,
-    runner: asyncio.Runner,
-    hooked: Rig,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Guard]:
-    """A gateway with the preload, and a sidecar; one for all tests."""
-    pager = PageReceiver()
-    runner.run(pager.__aenter__())
-    guard = Guard(hooked, pager, tmp_path_factory.mktemp("sidecar"), hooked.work_dir / "sidecar.sock")
-    runner.run(guard.start())
-    try:
-        yield guard
-    finally:
-        runner.run(guard.stop())
-        runner.run(pager.__aexit__(None, None, None))
-
-
-@pytest.fixture
-def guard(shared_guard: Guard) -> Guard:
-    """The shared one, with no page so far."""
-    shared_guard.begin()
-    return shared_guard
 
 
 async def _command(rig: Rig, session_key: str) -> None:

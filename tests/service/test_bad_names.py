@@ -1,6 +1,5 @@
 """Strange things in a sessions directory, against a real sidecar: one clear line each, counted, nothing else lost."""
 
-import asyncio
 import os
 import tempfile
 from collections.abc import Iterator
@@ -40,7 +39,7 @@ STRANGE = {
 
 @pytest.mark.parametrize("what", STRANGE)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_strange_session_file_is_told_once_and_counted(place: Path, what: str, when: str) -> None:
+async def test_a_strange_session_file_is_told_once_and_counted(place: Path, what: str, when: str) -> None:
     code, name = STRANGE[what]
     sessions = _sessions(place)
 
@@ -51,49 +50,38 @@ def test_a_strange_session_file_is_told_once_and_counted(place: Path, what: str,
         else:
             (sessions / name).write_text("once upon a time\n" if code == "not_jsonl" else "{}\n")
 
-    async def watch() -> None:
-        if when == "before":
+    if when == "before":
+        make()
+    async with _companion(place) as sidecar:
+        if when == "after":
             make()
-        async with _companion(place) as sidecar:
-            if when == "after":
-                make()
-            status = await sidecar.wait_for(lambda s: s["rejected"].get(code, 0) > 0)
-            (sessions / "fine.jsonl").touch()
-            assert status["rejected"] == {code: 1}
-            assert status["ready"]
-            lines = [line for line in sidecar.log.lines() if '"rejected"' in line]
-            assert len(lines) == 1
-            assert f'"{code}"' in lines[0]
-            assert f'reason="{code}"' in await sidecar.metrics()
-
-    asyncio.run(watch())
+        status = await sidecar.wait_for(lambda s: s["rejected"].get(code, 0) > 0)
+        (sessions / "fine.jsonl").touch()
+        assert status["rejected"] == {code: 1}
+        assert status["ready"]
+        lines = [line for line in sidecar.log.lines() if '"rejected"' in line]
+        assert len(lines) == 1
+        assert f'"{code}"' in lines[0]
+        assert f'reason="{code}"' in await sidecar.metrics()
 
 
-def test_a_second_sidecar_on_the_same_socket_is_refused_and_the_first_goes_on(place: Path) -> None:
+async def test_a_second_sidecar_on_the_same_socket_is_refused_and_the_first_goes_on(place: Path) -> None:
     _sessions(place)
-
-    async def two() -> None:
-        async with _companion(place) as first:
-            second = Companion(place / "state", place / "second", place / "s.sock")
-            (place / "second").mkdir()
-            with pytest.raises(StartError, match="belongs to a sidecar that is running") as refused:
-                await second.start()
-            assert "ended with status 3" in str(refused.value)
-            assert (await first.status())["ready"]
-
-    asyncio.run(two())
+    async with _companion(place) as first:
+        second = Companion(place / "state", place / "second", place / "s.sock")
+        (place / "second").mkdir()
+        with pytest.raises(StartError, match="belongs to a sidecar that is running") as refused:
+            await second.start()
+        assert "ended with status 3" in str(refused.value)
+        assert (await first.status())["ready"]
 
 
-def test_a_stale_socket_is_taken_over_after_a_kill(place: Path) -> None:
+async def test_a_stale_socket_is_taken_over_after_a_kill(place: Path) -> None:
     _sessions(place)
-
-    async def again() -> None:
-        first = _companion(place)
-        (place / "sidecar").mkdir()
-        await first.start()
-        await first.kill()
-        assert (place / "s.sock").exists()
-        async with _companion(place) as second:
-            assert (await second.status())["ready"]
-
-    asyncio.run(again())
+    first = _companion(place)
+    (place / "sidecar").mkdir()
+    await first.start()
+    await first.kill()
+    assert (place / "s.sock").exists()
+    async with _companion(place) as second:
+        assert (await second.status())["ready"]

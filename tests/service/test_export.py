@@ -23,36 +23,33 @@ async def run(place: Place, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("what", ["a co-tenant's write", "a foreign write"])
-def test_an_incident_is_exported_without_names_and_comes_out_the_same(place: Place, what: str) -> None:
-    async def story() -> None:
-        async with place.companion() as sidecar:
-            gateway = await place.gateway(sidecar)
-            fence = gateway.fence(place.file)
-            if what == "a co-tenant's write":
-                gateway.append(place.file, "note")
-            else:
-                foreign_append(place.file)
-            gateway.ask(place.file, fence)
-            answer = await gateway.answer()
-            if isinstance(answer, wire.Approve):
-                gateway.applied(place.file, fence, "note")
-                gateway.fence(place.file)
-            else:
-                gateway.trip(place.file, fence)
-            gateway.end(takeover=not isinstance(answer, wire.Approve))
-            incident = await sidecar.closed_incident(place.file.name)
-            data = ("--data-dir", str(sidecar.data_dir))
-            code, out = await run(place, "export", *data, incident["id"])
-            assert code == 0
-            body = json.loads(out)
-            assert body["replays"], body["why_not"]
-            for secret in (str(place.root), place.file.name, "note", "foreign"):
-                assert secret not in json.dumps(body["recording"])
-            path = place.root / "case.json"
-            path.write_text(out, encoding="utf-8")
-            code, out = await run(place, "replay", "--json", str(path))
-            assert (code, json.loads(out)["verdict"]) == (0, incident["verdict"])
-            assert (await run(place, "export", *data, "nothing"))[0] == 1
-            await gateway.hang_up()
-
-    asyncio.run(story())
+async def test_an_incident_is_exported_without_names_and_comes_out_the_same(place: Place, what: str) -> None:
+    async with place.companion() as sidecar:
+        gateway = await place.gateway(sidecar)
+        fence = gateway.fence(place.file)
+        if what == "a co-tenant's write":
+            gateway.append(place.file, "note")
+        else:
+            foreign_append(place.file)
+        gateway.ask(place.file, fence)
+        answer = await gateway.answer()
+        if isinstance(answer, wire.Approve):
+            gateway.applied(place.file, fence, "note")
+            gateway.fence(place.file)
+        else:
+            gateway.trip(place.file, fence)
+        gateway.end(takeover=not isinstance(answer, wire.Approve))
+        incident = await sidecar.closed_incident(place.file.name)
+        data = ("--data-dir", str(sidecar.data_dir))
+        code, out = await run(place, "export", *data, incident["id"])
+        assert code == 0
+        body = json.loads(out)
+        assert body["replays"], body["why_not"]
+        for secret in (str(place.root), place.file.name, "note", "foreign"):
+            assert secret not in json.dumps(body["recording"])
+        path = place.root / "case.json"
+        path.write_text(out, encoding="utf-8")
+        code, out = await run(place, "replay", "--json", str(path))
+        assert (code, json.loads(out)["verdict"]) == (0, incident["verdict"])
+        assert (await run(place, "export", *data, "nothing"))[0] == 1
+        await gateway.hang_up()

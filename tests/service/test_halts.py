@@ -15,54 +15,42 @@ NOON = 1_764_331_200_000_000_000
 SECOND = 1_000_000_000
 
 
-def test_a_process_that_does_not_run_is_halted_and_that_is_known_ahead_of_what_waited_meanwhile() -> None:
+async def test_a_process_that_does_not_run_is_halted_and_that_is_known_ahead_of_what_waited_meanwhile() -> None:
     halts: list[float] = []
-
-    async def live() -> None:
-        lag = LoopLag(lambda _seconds: None, halts.append, lambda: True)
-        lag.start()
-        await asyncio.sleep(0)
-        time.sleep(loop_lag.BEAT_SECONDS + HALT_SECONDS + 0.1)  # noqa: ASYNC251 - to hold the loop is the point
-        lag.check()
-        lag.stop()
-        lag.check()
-
-    asyncio.run(live())
+    lag = LoopLag(lambda _seconds: None, halts.append, lambda: True)
+    lag.start()
+    await asyncio.sleep(0)
+    time.sleep(loop_lag.BEAT_SECONDS + HALT_SECONDS + 0.1)  # noqa: ASYNC251 - to hold the loop is the point
+    lag.check()
+    lag.stop()
+    lag.check()
     [seconds] = halts
     assert seconds >= HALT_SECONDS
 
 
-def test_a_process_that_computes_is_not_halted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_computes_is_not_halted(monkeypatch: pytest.MonkeyPatch) -> None:
     worked = iter([0.0, 0.5])
     monkeypatch.setattr(time, "thread_time", lambda: next(worked, 0.5))
     halts: list[float] = []
-
-    async def live() -> None:
-        lag = LoopLag(lambda _seconds: None, halts.append, lambda: True)
-        lag.start()
-        loop = asyncio.get_running_loop()
-        later = loop.time() + 0.5
-        monkeypatch.setattr(loop, "time", lambda: later)
-        lag.check()
-        lag.stop()
-
-    asyncio.run(live())
+    lag = LoopLag(lambda _seconds: None, halts.append, lambda: True)
+    lag.start()
+    loop = asyncio.get_running_loop()
+    later = loop.time() + 0.5
+    monkeypatch.setattr(loop, "time", lambda: later)
+    lag.check()
+    lag.stop()
     assert halts == []
 
 
 @pytest.mark.parametrize(("linked", "seconds"), [(True, loop_lag.BEAT_SECONDS), (False, loop_lag.IDLE_BEAT_SECONDS)])
-def test_the_loop_is_looked_at_less_often_while_no_gateway_is_linked(
+async def test_the_loop_is_looked_at_less_often_while_no_gateway_is_linked(
     monkeypatch: pytest.MonkeyPatch, *, linked: bool, seconds: float
 ) -> None:
     due: list[float] = []
-
-    async def live() -> None:
-        loop = asyncio.get_running_loop()
-        monkeypatch.setattr(loop, "time", lambda: 0.0)
-        monkeypatch.setattr(loop, "call_at", lambda when, _beat: due.append(when))
-        LoopLag(lambda _seconds: None, lambda _seconds: None, lambda: linked).start()
-
-    asyncio.run(live())
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "time", lambda: 0.0)
+    monkeypatch.setattr(loop, "call_at", lambda when, _beat: due.append(when))
+    LoopLag(lambda _seconds: None, lambda _seconds: None, lambda: linked).start()
     assert due == [seconds]
 
 

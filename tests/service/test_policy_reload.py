@@ -90,47 +90,41 @@ def data_dir(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_changed_file_comes_into_force_and_a_bad_one_does_not(file: Path, data_dir: Path) -> None:
-    async def edit() -> None:
-        async with Desk(file, data_dir) as desk:
-            denied = desk.book.policy
-            assert (desk.book.status().rules, desk.book.status().good) == (1, True)
+async def test_a_changed_file_comes_into_force_and_a_bad_one_does_not(file: Path, data_dir: Path) -> None:
+    async with Desk(file, data_dir) as desk:
+        denied = desk.book.policy
+        assert (desk.book.status().rules, desk.book.status().good) == (1, True)
 
-            put(file, BAD)
-            await asyncio.wait_for(desk.counts.refused.wait(), SOON)
-            assert desk.book.policy == denied
-            assert desk.book.status().error.startswith(f"{file}:4: rule[0].may: 'nothin' is none of nothing")
-            [problem] = desk.book.problems(kernel=False)
-            assert problem.code == "policy_refused"
-            assert f"{denied.digest} stays in force" in problem.what
+        put(file, BAD)
+        await asyncio.wait_for(desk.counts.refused.wait(), SOON)
+        assert desk.book.policy == denied
+        assert desk.book.status().error.startswith(f"{file}:4: rule[0].may: 'nothin' is none of nothing")
+        [problem] = desk.book.problems(kernel=False)
+        assert problem.code == "policy_refused"
+        assert f"{denied.digest} stays in force" in problem.what
 
-            desk.now_ns = 5_000
-            rename_onto(file, ALLOW)
-            event = await desk.next()
-            assert isinstance(event, ev.PolicyChanged)
-            assert (event.policy, event.at_ns) == (desk.book.policy, 5_000)
-            assert event.policy != denied
-            assert (desk.book.status().good, desk.book.status().loaded_at_ns) == (True, 5_000)
-            assert list(desk.book.problems(kernel=False)) == []
-            assert desk.counts.loads == [PolicyLoad.LOADED, PolicyLoad.REFUSED, PolicyLoad.LOADED]
-
-    asyncio.run(edit())
+        desk.now_ns = 5_000
+        rename_onto(file, ALLOW)
+        event = await desk.next()
+        assert isinstance(event, ev.PolicyChanged)
+        assert (event.policy, event.at_ns) == (desk.book.policy, 5_000)
+        assert event.policy != denied
+        assert (desk.book.status().good, desk.book.status().loaded_at_ns) == (True, 5_000)
+        assert list(desk.book.problems(kernel=False)) == []
+        assert desk.counts.loads == [PolicyLoad.LOADED, PolicyLoad.REFUSED, PolicyLoad.LOADED]
 
 
-def test_a_file_that_is_taken_away_leaves_its_policy_in_force(file: Path, data_dir: Path) -> None:
-    async def remove() -> None:
-        async with Desk(file, data_dir) as desk:
-            before = desk.book.policy
-            take_away(file)
-            desk.book.look()
-            assert desk.book.policy == before
-            assert "No such file or directory" in desk.book.status().error
-            put(file, DENY)
-            desk.book.look()
-            assert desk.book.status().good
-            assert desk.told.empty(), "the same policy is no change"
-
-    asyncio.run(remove())
+async def test_a_file_that_is_taken_away_leaves_its_policy_in_force(file: Path, data_dir: Path) -> None:
+    async with Desk(file, data_dir) as desk:
+        before = desk.book.policy
+        take_away(file)
+        desk.book.look()
+        assert desk.book.policy == before
+        assert "No such file or directory" in desk.book.status().error
+        put(file, DENY)
+        desk.book.look()
+        assert desk.book.status().good
+        assert desk.told.empty(), "the same policy is no change"
 
 
 def test_the_same_bad_file_is_refused_once(file: Path, data_dir: Path) -> None:
@@ -155,42 +149,34 @@ def test_there_is_no_start_with_a_bad_file(file: Path, data_dir: Path) -> None:
         Desk(file, data_dir)
 
 
-def test_a_pause_is_told_as_it_comes_and_goes_and_is_there_after_a_restart(data_dir: Path) -> None:
+async def test_a_pause_is_told_as_it_comes_and_goes_and_is_there_after_a_restart(data_dir: Path) -> None:
     wanted = Pause("upgrade", 1_000, 9_000)
-
-    async def come_and_go() -> None:
-        async with Desk(None, data_dir) as desk:
-            write_pause(data_dir, wanted)
-            assert (await desk.next()).pause == wanted
-            status = desk.book.pause_status()
-            assert status is not None
-            assert (status.reason, status.until_ns) == ("upgrade", 9_000)
-        async with Desk(None, data_dir) as again:
-            assert (await again.next()).pause == wanted
-            again.now_ns = 9_000
-            assert again.book.pause_status() is None
-            assert remove_pause(data_dir)
-            assert (await again.next()).pause is None
-        assert not remove_pause(data_dir)
-
-    asyncio.run(come_and_go())
+    async with Desk(None, data_dir) as desk:
+        write_pause(data_dir, wanted)
+        assert (await desk.next()).pause == wanted
+        status = desk.book.pause_status()
+        assert status is not None
+        assert (status.reason, status.until_ns) == ("upgrade", 9_000)
+    async with Desk(None, data_dir) as again:
+        assert (await again.next()).pause == wanted
+        again.now_ns = 9_000
+        assert again.book.pause_status() is None
+        assert remove_pause(data_dir)
+        assert (await again.next()).pause is None
+    assert not remove_pause(data_dir)
 
 
-def test_a_pause_that_can_not_be_read_is_a_pause(data_dir: Path) -> None:
+async def test_a_pause_that_can_not_be_read_is_a_pause(data_dir: Path) -> None:
     (data_dir / PAUSE_NAME).write_text("{")
-
-    async def read() -> None:
-        async with Desk(None, data_dir) as desk:
-            assert (await desk.next()).pause.active(1 << 62)
-            [problem] = desk.book.problems(kernel=False)
-            assert problem.code == "pause_unreadable"
-            desk.book.look()
-            assert desk.told.empty()
-            remove_pause(data_dir)
-            assert (await desk.next()).pause is None
-            assert list(desk.book.problems(kernel=False)) == []
-
-    asyncio.run(read())
+    async with Desk(None, data_dir) as desk:
+        assert (await desk.next()).pause.active(1 << 62)
+        [problem] = desk.book.problems(kernel=False)
+        assert problem.code == "pause_unreadable"
+        desk.book.look()
+        assert desk.told.empty()
+        remove_pause(data_dir)
+        assert (await desk.next()).pause is None
+        assert list(desk.book.problems(kernel=False)) == []
 
 
 def test_a_pause_file_is_for_its_user_only_and_holds_what_was_written(data_dir: Path) -> None:
@@ -223,73 +209,61 @@ def test_the_files_are_looked_at_now_and_then_whatever_inotify_says(file: Path, 
     assert desk.counts.loads == [PolicyLoad.LOADED, PolicyLoad.REFUSED]
 
 
-def test_a_running_sidecar_takes_a_policy_on_a_signal_and_refuses_a_bad_one(place: Path) -> None:
+async def test_a_running_sidecar_takes_a_policy_on_a_signal_and_refuses_a_bad_one(place: Path) -> None:
     """Through a link into another directory, which inotify does not see."""
     target, link = place / "policies" / "policy.toml", place / "policy.toml"
     link.symlink_to(target)
+    options = ("--policy", str(link))
+    async with Companion(place / "state", place / "sidecar", place / "s.sock", options) as sidecar:
+        before = (await sidecar.status())["policy"]
+        assert (before["rules"], before["good"]) == (1, True)
 
-    async def signal_it() -> None:
-        options = ("--policy", str(link))
-        async with Companion(place / "state", place / "sidecar", place / "s.sock", options) as sidecar:
-            before = (await sidecar.status())["policy"]
-            assert (before["rules"], before["good"]) == (1, True)
+        target.write_text(BAD)
+        os.kill(sidecar.pid, signal.SIGHUP)
+        status = await sidecar.wait_for(lambda s: not s["policy"]["good"])
+        assert status["policy"]["digest"] == before["digest"]
+        assert [p["code"] for p in status["problems"]] == ["policy_refused"]
+        metrics = await sidecar.metrics()
+        assert 'openclaw_sidecar_policy_loads_total{outcome="refused"} 1.0' in metrics
+        assert "openclaw_sidecar_policy_reload_successful 0.0" in metrics
+        [line] = [line for line in sidecar.log.lines() if '"policy_refused"' in line]
+        assert f"{link}:4: rule[0].may: " in line
 
-            target.write_text(BAD)
-            os.kill(sidecar.pid, signal.SIGHUP)
-            status = await sidecar.wait_for(lambda s: not s["policy"]["good"])
-            assert status["policy"]["digest"] == before["digest"]
-            assert [p["code"] for p in status["problems"]] == ["policy_refused"]
-            metrics = await sidecar.metrics()
-            assert 'openclaw_sidecar_policy_loads_total{outcome="refused"} 1.0' in metrics
-            assert "openclaw_sidecar_policy_reload_successful 0.0" in metrics
-            [line] = [line for line in sidecar.log.lines() if '"policy_refused"' in line]
-            assert f"{link}:4: rule[0].may: " in line
-
-            target.write_text(ALLOW)
-            os.kill(sidecar.pid, signal.SIGHUP)
-            status = await sidecar.wait_for(lambda s: s["policy"]["good"])
-            assert status["policy"]["digest"] != before["digest"]
-            assert status["problems"] == []
-            metrics = await sidecar.metrics()
-            assert 'openclaw_sidecar_policy_loads_total{outcome="loaded"} 2.0' in metrics
-            assert 'openclaw_sidecar_policy_info{source="file"} 1.0' in metrics
-
-    asyncio.run(signal_it())
+        target.write_text(ALLOW)
+        os.kill(sidecar.pid, signal.SIGHUP)
+        status = await sidecar.wait_for(lambda s: s["policy"]["good"])
+        assert status["policy"]["digest"] != before["digest"]
+        assert status["problems"] == []
+        metrics = await sidecar.metrics()
+        assert 'openclaw_sidecar_policy_loads_total{outcome="loaded"} 2.0' in metrics
+        assert 'openclaw_sidecar_policy_info{source="file"} 1.0' in metrics
 
 
-def test_a_sidecar_does_not_start_with_a_bad_policy_and_says_where_it_is_bad(place: Path) -> None:
+async def test_a_sidecar_does_not_start_with_a_bad_policy_and_says_where_it_is_bad(place: Path) -> None:
     path = place / "policies" / "policy.toml"
     path.write_text(BAD)
-
-    async def start() -> None:
-        sidecar = Companion(place / "state", place / "sidecar", place / "s.sock", ("--policy", str(path)))
-        with pytest.raises(StartError, match="ended with status 3") as refused:
-            await sidecar.start()
-        assert f"{path}:4: rule[0].may: 'nothin' is none of" in str(refused.value)
-
-    asyncio.run(start())
+    sidecar = Companion(place / "state", place / "sidecar", place / "s.sock", ("--policy", str(path)))
+    with pytest.raises(StartError, match="ended with status 3") as refused:
+        await sidecar.start()
+    assert f"{path}:4: rule[0].may: 'nothin' is none of" in str(refused.value)
 
 
-def test_budgets_and_pause_of_a_running_sidecar_are_in_its_status_and_metrics(place: Path) -> None:
+async def test_budgets_and_pause_of_a_running_sidecar_are_in_its_status_and_metrics(place: Path) -> None:
     path = place / "policies" / "policy.toml"
     path.write_text('[budget]\nsession = { recoveries = 3, per = "1h" }\ngateway = { recoveries = 9, per = "1d" }\n')
-
-    async def look() -> None:
-        options = ("--policy", str(path))
-        async with Companion(place / "state", place / "sidecar", place / "s.sock", options) as sidecar:
-            status = await sidecar.status()
-            assert status["budgets"] == [
-                {"scope": "session", "limit": 3, "period_seconds": 3600.0, "left": 3},
-                {"scope": "gateway", "limit": 9, "period_seconds": 86_400.0, "left": 9},
-            ]
-            write_pause(sidecar.data_dir, Pause("upgrade", status["started_at_ns"], status["started_at_ns"] * 2))
-            status = await sidecar.wait_for(lambda s: s["pause"] is not None)
-            assert status["pause"]["reason"] == "upgrade"
-            metrics = await sidecar.metrics()
-            assert 'openclaw_sidecar_recovery_budget_remaining{scope="session"} 3.0' in metrics
-            assert 'openclaw_sidecar_recovery_budget_limit{scope="gateway"} 9.0' in metrics
-            assert "openclaw_sidecar_paused 1.0" in metrics
-            remove_pause(sidecar.data_dir)
-            await sidecar.wait_for(lambda s: s["pause"] is None)
-
-    asyncio.run(look())
+    options = ("--policy", str(path))
+    async with Companion(place / "state", place / "sidecar", place / "s.sock", options) as sidecar:
+        status = await sidecar.status()
+        assert status["budgets"] == [
+            {"scope": "session", "limit": 3, "period_seconds": 3600.0, "left": 3},
+            {"scope": "gateway", "limit": 9, "period_seconds": 86_400.0, "left": 9},
+        ]
+        write_pause(sidecar.data_dir, Pause("upgrade", status["started_at_ns"], status["started_at_ns"] * 2))
+        status = await sidecar.wait_for(lambda s: s["pause"] is not None)
+        assert status["pause"]["reason"] == "upgrade"
+        metrics = await sidecar.metrics()
+        assert 'openclaw_sidecar_recovery_budget_remaining{scope="session"} 3.0' in metrics
+        assert 'openclaw_sidecar_recovery_budget_limit{scope="gateway"} 9.0' in metrics
+        assert "openclaw_sidecar_paused 1.0" in metrics
+        remove_pause(sidecar.data_dir)
+        await sidecar.wait_for(lambda s: s["pause"] is None)
