@@ -1,7 +1,7 @@
 """The sidecar is restarted while a window is open: the real preload in a model of the gateway, the real service."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +16,22 @@ BOTH = (("swap", "foreign"), ("publish", "co-tenant"))
 EXPECTED = {"co-tenant": ("answered", "co_tenant"), "foreign": ("takeover", "external")}
 
 
-@contextmanager
-def linked(place: Place, node: Path, model: str) -> Iterator[tuple[Companion, Gateway]]:
-    """A sidecar that is not started, and a gateway that looks for it."""
+@asynccontextmanager
+async def stopped_in_a_window(place: Place, node: Path, model: str) -> AsyncIterator[tuple[Companion, Gateway]]:
+    """A run waits for its model; the sidecar knew of it, and has been stopped."""
     state, work = place.root / "gateway", place.root / "w"
     state.mkdir()
     work.mkdir()
     socket = place.root / "s.sock"
     with Gateway(node, state, socket, model=model) as gateway:
-        yield Companion(state, work, socket), gateway
-
-
-async def in_a_window(sidecar: Companion, gateway: Gateway) -> None:
-    """A run waits for its model, and the sidecar knows of it."""
-    await sidecar.start()
-    await sidecar.wait_linked(gateway.process.pid)
-    gateway.do("await startRun()")
-    await sidecar.wait_for(lambda status: status["windows"] == 1 and status["custody_unknown"] == 0)
+        sidecar = Companion(state, work, socket)
+        await sidecar.start()
+        await sidecar.wait_linked(gateway.process.pid)
+        gateway.do("await startRun()")
+        await sidecar.wait_for(lambda status: status["windows"] == 1 and status["custody_unknown"] == 0)
+        assert await sidecar.stop() == 0
+        yield sidecar, gateway
+        await sidecar.stop()
 
 
 def write(gateway: Gateway, who: str) -> None:
@@ -54,16 +53,13 @@ async def test_a_check_while_no_sidecar_runs_is_stock_and_stays_so(
     place: Place, node: Path, model: str, who: str
 ) -> None:
     """The turn is lost as it is unpatched. The sidecar that comes back was not there, and makes no incident of it."""
-    with linked(place, node, model) as (sidecar, gateway):
-        await in_a_window(sidecar, gateway)
-        assert await sidecar.stop() == 0
+    async with stopped_in_a_window(place, node, model) as (sidecar, gateway):
         write(gateway, who)
         assert gateway.do("return await endRun()")["outcome"] == "takeover"
         await sidecar.start()
         await sidecar.wait_linked(gateway.process.pid)
         assert await sidecar.incidents() == []
         assert (await sidecar.status())["custody_unknown"] == 0
-        await sidecar.stop()
 
 
 @pytest.mark.parametrize(("model", "who"), BOTH)
@@ -71,9 +67,7 @@ async def test_a_change_from_the_time_without_a_sidecar_is_unattributed_and_stop
     place: Place, node: Path, model: str, who: str
 ) -> None:
     """The window is told again on another link, and the file is not as it was at its fence: nobody knows who wrote."""
-    with linked(place, node, model) as (sidecar, gateway):
-        await in_a_window(sidecar, gateway)
-        assert await sidecar.stop() == 0
+    async with stopped_in_a_window(place, node, model) as (sidecar, gateway):
         write(gateway, who)
         status = await told_again(sidecar, gateway)
         assert status["custody_unknown"] == 1
@@ -83,20 +77,16 @@ async def test_a_change_from_the_time_without_a_sidecar_is_unattributed_and_stop
         assert incident["recovery"]["outcome"] == "refused"
         assert incident["page"]["due"] is False
         assert "what the file held at the fence could not be established" in incident["reason"]
-        await sidecar.stop()
 
 
 @pytest.mark.parametrize(("model", "who"), BOTH)
 async def test_a_window_that_is_as_at_its_fence_is_known_again_after_a_restart(
     place: Place, node: Path, model: str, who: str
 ) -> None:
-    with linked(place, node, model) as (sidecar, gateway):
-        await in_a_window(sidecar, gateway)
-        assert await sidecar.stop() == 0
+    async with stopped_in_a_window(place, node, model) as (sidecar, gateway):
         await told_again(sidecar, gateway)
         await sidecar.wait_for(lambda status: status["custody_unknown"] == 0)
         write(gateway, who)
         ended = gateway.do("return await endRun()")["outcome"]
         incident = await sidecar.closed_incident(gateway.file.name)
         assert (ended, incident["verdict"]) == EXPECTED[who]
-        await sidecar.stop()
