@@ -37,10 +37,10 @@ export function trouble(where, error) {
   }
 }
 
-/** Run `step`; an error in it is reported and swallowed. */
-export function safely(where, step) {
+/** Run `step`, with at most five arguments; an error in it is reported and swallowed. */
+export function safely(where, step, a, b, c, d, e) {
   try {
-    return step();
+    return step(a, b, c, d, e);
   } catch (error) {
     trouble(where, error);
     return undefined;

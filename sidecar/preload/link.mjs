@@ -107,13 +107,13 @@ export class Link {
     socket.on("close", () => safely("link", () => this.#closed()));
   }
 
-  /** Say something. Order is kept; before the first connection a little is kept for it. */
-  send(type, fields) {
+  /** Say something that is so since `at`. Order is kept; before the first connection a little is kept for it. */
+  send(type, fields, at = performance.now()) {
     if (!this.hears) {
       this.#lost += 1;
       return;
     }
-    const message = { type, at: performance.now(), fields };
+    const message = { type, at, fields };
     if (this.#open) this.#say(message);
     else this.#early.push(message);
   }
@@ -206,7 +206,8 @@ export class Link {
       while (this.#unwritten.length > 0) lines += this.#next(lines.length);
     } finally {
       this.#writing = false;
-      if (lines) this.#socket.write(lines);
+      // As bytes: a text that is written stays in memory until the next full collection, with what it is made of.
+      if (lines) this.#socket.write(Buffer.from(lines));
     }
   }
 

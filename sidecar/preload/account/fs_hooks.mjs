@@ -34,12 +34,14 @@ function written(open, bytes, wanted, digest = sha256) {
     return { op: offset === size ? "append" : "write", length: bytes.length, sha256: digest(bytes), offset };
   };
   const actual = (result, report) => {
-    if (bytes === undefined) return {};
+    if (bytes === undefined) return;
     const count = typeof result === "object" && result !== null ? result.bytesWritten : result;
     const wrote = typeof count === "number" ? count : bytes.length;
     if (position === undefined && report.op === "append") open.cursor = report.offset + wrote;
     // A short write leaves less than was asked for.
-    return wrote < report.length ? { length: wrote, sha256: sha256(bytes.subarray(0, wrote)) } : {};
+    if (wrote >= report.length) return;
+    report.length = wrote;
+    report.sha256 = sha256(bytes.subarray(0, wrote));
   };
   // The cursor of an open file is kept also while nobody hears of it.
   return { file: open.file, describe, actual, tracked: open.mode !== "a" };
@@ -112,6 +114,7 @@ const CALLS = {
   fchown: ([target]) => touching(target),
   link: ([from, to]) => [touching(from), replacing(from, to)],
 };
+const TWO_PATHS = new Set([CALLS.rename, CALLS.copyFile, CALLS.cp, CALLS.link]);
 
 function writing([target, data, options], preset) {
   const open = fileOf(target);
@@ -162,9 +165,12 @@ function changing(target, describe) {
   return open && { file: open.file, describe };
 }
 
-/** The changes that a call is; none for most. */
+/** The changes that a call is; none for most, whose path says at once that it is no session file's. */
 function plan(describer, args) {
-  const found = safely("account", () => (isNested() ? undefined : describer(args)));
+  const target = args[0];
+  if (typeof target === "string" && !target.endsWith(".jsonl") && !TWO_PATHS.has(describer)) return NONE;
+  if (isNested()) return NONE;
+  const found = safely("account", describer, args);
   if (!found) return NONE;
   return Array.isArray(found) ? found.filter(Boolean) : [found];
 }
@@ -176,6 +182,7 @@ function wrapSync(owner, name, describer) {
     const changes = plan(describer, args);
     if (changes.length === 0) return original.apply(this, args);
     const call = () => original.apply(this, args);
+    if (changes.length === 1) return watchSync(changes[0], call);
     return changes.reduceRight((inner, change) => () => watchSync(change, inner), call)();
   };
 }
@@ -221,7 +228,7 @@ function opening(target, flags) {
 function wrapOpens() {
   const { openSync, open, closeSync, close } = fs;
   fs.openSync = function (target, flags, ...rest) {
-    const planned = safely("account", () => opening(target, flags));
+    const planned = safely("account", opening, target, flags);
     const call = () => openSync.call(this, target, flags, ...rest);
     const fd = planned?.change ? watchSync(planned.change, call) : call();
     if (planned) safely("account", () => remember(fd, planned.file, planned.mode));
@@ -230,7 +237,7 @@ function wrapOpens() {
   fs.open = function (target, ...rest) {
     const flags = typeof rest[0] === "function" ? "r" : rest[0];
     const callback = rest.at(-1);
-    const planned = typeof callback === "function" ? safely("account", () => opening(target, flags)) : undefined;
+    const planned = typeof callback === "function" ? safely("account", opening, target, flags) : undefined;
     if (!planned) return open.call(this, target, ...rest);
     const opened = (error, fd) => {
       if (!error) safely("account", () => remember(fd, planned.file, planned.mode));
@@ -254,7 +261,7 @@ function wrapHandles() {
   const { open } = fs.promises;
   let patched = false;
   fs.promises.open = function (target, flags, ...rest) {
-    const planned = safely("account", () => opening(target, flags));
+    const planned = safely("account", opening, target, flags);
     if (!planned && patched) return open.call(this, target, flags, ...rest);
     const call = () => open.call(this, target, flags, ...rest);
     const opened = planned?.change ? watchAsync(planned.change, call) : call();

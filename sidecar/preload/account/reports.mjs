@@ -4,9 +4,9 @@
 // Synchronous calls are reported once, after they returned, with the fingerprints around them. Asynchronous ones are
 // announced before the first byte can reach the file, so that at no time bytes are there of which nothing was said.
 //
-// A change is {file, describe, actual, composite, tracked}: `describe(before)` gives the fields of the report ahead of the
-// call, `actual(result, report)` what its result corrects, `composite` says that it calls other watched functions, and
-// `tracked` that what the two learn is needed later, whether or not anybody hears of it now.
+// A change is {file, describe, actual, composite, tracked}: `describe(before)` makes the report ahead of the call, which
+// `actual(result, report)` corrects by its result, `composite` says that it calls other watched functions, and `tracked`
+// that what the two learn is needed later, whether or not anybody hears of it now.
 import { AsyncLocalStorage } from "node:async_hooks";
 
 import { observe } from "../fingerprint.mjs";
@@ -25,10 +25,6 @@ export function reportTo(known) {
   link = known;
 }
 
-function send(type, fields) {
-  link.send(type, fields);
-}
-
 /** A call made now comes from inside a watched one, and is part of it. */
 export function isNested() {
   return depth > 0 || inside.getStore() === true;
@@ -37,7 +33,12 @@ export function isNested() {
 function start({ file, describe }) {
   latest = undefined;
   const before = observe(file);
-  return { file, change: `c${(changes += 1)}`, writer: currentWriter(), before, ...describe(before) };
+  const report = describe(before);
+  report.file = file;
+  report.change = `c${(changes += 1)}`;
+  report.writer = currentWriter();
+  report.before = before;
+  return report;
 }
 
 /** Watch a synchronous call. */
@@ -48,7 +49,7 @@ export function watchSync(change, call) {
     latest = undefined;
     link.lose();
   }
-  const report = heard ? safely("account", () => start(change)) : undefined;
+  const report = heard ? safely("account", start, change) : undefined;
   depth += 1;
   let result;
   let failed = true;
@@ -58,7 +59,7 @@ export function watchSync(change, call) {
     return result;
   } finally {
     depth -= 1;
-    if (report) safely("account", () => finish(change, report, "done", failed, result));
+    if (report) safely("account", finish, change, report, "done", failed, result);
   }
 }
 
@@ -103,7 +104,7 @@ const begun = new Map(); // change -> the report of its begin, for calls that ha
 
 /** What is under way is said again, to whoever has not heard it. */
 export function repeatChanges() {
-  for (const report of begun.values()) send("change", { ...report, phase: "begin" });
+  for (const report of begun.values()) link.send("change", { ...report, phase: "begin" });
 }
 
 let latest; // the report of the change that ended last, where no other has begun since
@@ -145,22 +146,25 @@ function land(file) {
 function begin(change) {
   const report = start(change);
   begun.set(report.change, report);
-  send("change", { ...report, phase: "begin" });
+  link.send("change", { ...report, phase: "begin" });
   takeOff(report.file);
   return report;
 }
 
 function finish(change, report, phase, failed, result) {
-  if (phase === "end") land(report.file);
-  begun.delete(report.change);
-  const message = phase === "done" ? report : { ...report };
+  let message = report;
+  if (phase === "end") {
+    land(report.file);
+    begun.delete(report.change);
+    message = { ...report };
+  }
   message.phase = phase;
   message.after = observe(report.file);
-  if (!failed) Object.assign(message, change.actual?.(result, report));
+  if (!failed) change.actual?.(result, message);
   else if (wroteNothing(message)) Object.assign(message, NOTHING);
   else message.failed = true;
   latest = message;
-  send("change", message);
+  link.send("change", message);
 }
 
 /** Of a call that failed: it is certain that it left no byte. A write in the middle may hide in a clock's tick. */

@@ -25,11 +25,12 @@ class Stay {
   #over;
   #ended;
 
-  constructor(among, file, run) {
+  constructor(among, file, run, since = performance.now()) {
     this.#among = among;
     this.file = file;
     this.run = run;
-    this.since = performance.now();
+    this.since = since;
+    this.kept = false;
     among.add(this);
   }
 
@@ -58,9 +59,9 @@ function others(among, file, run) {
   return [...among].filter((stay) => stay.file === file && stay.run !== run && stay.since > after);
 }
 
-/** Somebody has the lock now, in a run or in none; it ends when the lock is given back. */
-export function enter(file, run) {
-  return new Stay(guests, file, run);
+/** Somebody has the lock since then, in a run or in none; it ends when the lock is given back. */
+export function enter(file, run, since) {
+  return new Stay(guests, file, run, since);
 }
 
 /** A run wants to be alone. Gives what is called when others may come in again. */
@@ -88,7 +89,8 @@ export function admitted(file, run) {
   if (closed.length === 0) return undefined;
   let coming;
   const comes = () => {
-    coming ??= changes(file, true);
+    coming ??= changes(file, performance.now());
+    coming.kept = true;
   };
   for (const { waiting } of closed) waiting.add(comes);
   return {
@@ -100,11 +102,9 @@ export function admitted(file, run) {
   };
 }
 
-/** The lock is asked for, or given back; it ends when it was had, or was not, or was given back. */
-export function changes(file, kept = false) {
-  const stay = new Stay(changing, file);
-  stay.kept = kept;
-  return stay;
+/** The lock is asked for since then, or given back; it ends when it was had, or was not, or was given back. */
+export function changes(file, since) {
+  return new Stay(changing, file, undefined, since);
 }
 
 /**

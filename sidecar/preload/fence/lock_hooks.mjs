@@ -32,27 +32,34 @@ function failure(error) {
  */
 export function wrapLock(original, link) {
   return async function acquireSessionWriteLock(params, ...rest) {
-    const file = safely("lock", () => sessionPath(params?.sessionFile));
-    if (!file) return await original.call(this, params, ...rest);
-    const asked = performance.now();
-    const admission = safely("lock", () => admitted(file, currentRun()));
-    const mayEnter = () => params.allowReentrant === true && link.recovers;
-    const first = admission?.opened ?? safely("lock", () => ahead(file, mayEnter()));
-    const coming = admission ?? safely("lock", () => changes(file));
-    if (first) await first;
+    const visit = safely("lock", visiting, params, link);
+    if (!visit) return await original.call(this, params, ...rest);
+    if (visit.first) await visit.first;
     let lock;
     try {
       lock = await original.call(this, params, ...rest);
     } catch (error) {
+      const { file, asked } = visit;
       safely("lock", () =>
         link.send("lock.failed", { file, writer: currentWriter(), wait: elapsedNs(asked), reason: failure(error) }),
       );
       throw error;
     } finally {
-      coming?.end();
+      visit.coming.end();
     }
-    return safely("lock", () => held(lock, file, asked, link)) ?? lock;
+    return safely("lock", held, lock, visit, link) ?? lock;
   };
+}
+
+/** Somebody asks for the lock of a session file, and waits for what goes `first`. Undefined for any other file. */
+function visiting(params, link) {
+  const file = sessionPath(params?.sessionFile);
+  if (!file) return undefined;
+  const asked = performance.now();
+  const run = currentRun();
+  const admission = admitted(file, run);
+  const first = admission ? admission.opened : ahead(file, params.allowReentrant === true && link.recovers);
+  return { file, run, asked, first, coming: admission ?? changes(file, asked) };
 }
 
 /** What a file is as its lock is given back: as the last change left it, if that was made under the lock. */
@@ -61,26 +68,26 @@ function seen(file, earlier) {
   return last && last !== earlier ? last.after : observe(file);
 }
 
-function held(lock, file, asked, link) {
+function held(lock, { file, run, asked }, link) {
   if (typeof lock?.release !== "function") return lock;
   const hold = `h${(holds += 1)}`;
   const writer = currentWriter();
   const since = performance.now();
-  const guest = enter(file, currentRun());
+  const guest = enter(file, run, since);
   const earlier = latestChange(file);
   let released = false;
   const fields = { file, hold, writer, wait: elapsedNs(asked, since) };
   taken.set(hold, fields);
-  link.send("lock.taken", fields);
+  link.send("lock.taken", fields, since);
   return {
     ...lock,
     async release(...args) {
       const first = !released;
       released = true;
       const heard = first && (link.hears || link.lose());
-      const after = heard ? safely("lock", () => seen(file, earlier)) : undefined;
+      const after = heard ? safely("lock", seen, file, earlier) : undefined;
       taken.delete(hold);
-      const going = safely("lock", () => changes(file));
+      const going = safely("lock", changes, file, performance.now());
       try {
         return await lock.release(...args);
       } finally {
