@@ -34,6 +34,20 @@ async def _sidecar(state_dir: Path) -> AsyncIterator[Companion]:
             yield companion
 
 
+@asynccontextmanager
+async def _waiting(
+    state_dir: Path, session_file: Path
+) -> AsyncIterator[tuple[Companion, asyncio.subprocess.Process, Path]]:
+    """A `write` that waits for a lock which this process holds, and the sidecar that it has linked to."""
+    lock = session_file.with_name("abc.jsonl.lock")
+    lock.write_text(json.dumps({"pid": os.getpid(), "createdAt": "2026-01-01T00:00:00.000Z"}))
+    async with _sidecar(state_dir) as companion:
+        process = await start("write", "abc", "--socket", companion.socket, *PRINT, state_dir=state_dir)
+        while companion.log.text().count("cotenant_linked") < 2:  # noqa: ASYNC110 - a file
+            await asyncio.sleep(0.02)
+        yield companion, process, lock
+
+
 def _locks(state_dir: Path) -> list[Path]:
     return [*state_dir.rglob("*.lock"), *state_dir.rglob("*.new")]
 
@@ -141,13 +155,7 @@ async def test_who_listens_and_is_no_sidecar_is_none(
 async def test_a_sidecar_that_goes_before_the_write_stops_it(state_dir: Path, session_file: Path) -> None:
     """The lock is waited for while the sidecar ends: the bytes could not be announced any more."""
     before = session_file.read_bytes()
-    lock = session_file.with_name("abc.jsonl.lock")
-    lock.write_text(json.dumps({"pid": os.getpid(), "createdAt": "2026-01-01T00:00:00.000Z"}))
-    async with _sidecar(state_dir) as companion:
-        seen = companion.log.size_bytes
-        process = await start("write", "abc", "--socket", companion.socket, *PRINT, state_dir=state_dir)
-        while companion.log.text(seen).count("cotenant_linked") < 2:  # noqa: ASYNC110 - a file
-            await asyncio.sleep(0.02)
+    async with _waiting(state_dir, session_file) as (companion, process, lock):
         await companion.kill()
         lock.unlink()
         _, errors = await process.communicate()
@@ -240,16 +248,10 @@ async def test_a_signal_while_it_waits_ends_it_in_order(
     state_dir: Path, session_file: Path, number: signal.Signals
 ) -> None:
     before = session_file.read_bytes()
-    lock = session_file.with_name("abc.jsonl.lock")
-    lock.write_text(json.dumps({"pid": os.getpid(), "createdAt": "2026-01-01T00:00:00.000Z"}))
-    async with _sidecar(state_dir) as companion:
-        seen = companion.log.size_bytes
-        process = await start("write", "abc", "--socket", companion.socket, *PRINT, state_dir=state_dir)
-        while companion.log.text(seen).count("cotenant_linked") < 2:  # noqa: ASYNC110 - a file
-            await asyncio.sleep(0.02)
+    async with _waiting(state_dir, session_file) as (companion, process, lock):
         process.send_signal(number)
         await process.communicate()
-        lines = [json.loads(line) for line in companion.log.lines(seen)]
+        lines = [json.loads(line) for line in companion.log.lines()]
     assert process.returncode == 130
     assert session_file.read_bytes() == before
     assert [line["clean"] for line in lines if line["event"] == "cotenant_gone"] == [True, True]

@@ -72,7 +72,7 @@ class Stage:
     bot: BotApi
     sidecar: Companion
     received: Received
-    numbers: count[int]
+    numbers: Iterator[int]
     before: set[str]
     """The incidents of earlier tests: some tests share a session."""
 

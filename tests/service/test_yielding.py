@@ -24,37 +24,32 @@ async def turns_of_others(until: asyncio.Event) -> int:
     return count
 
 
-def test_while_many_files_are_looked_at_others_run_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_while_many_files_are_looked_at_others_run_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(yielding, "SLICE_SECONDS", 0.0)
     looked: list[str] = []
-
-    async def reconcile() -> int:
-        files: Any = SimpleNamespace(files={f"{tmp_path}/{n}.jsonl" for n in range(100)})
-        file_intake: Any = SimpleNamespace(look=looked.append)
-        done = asyncio.Event()
-        other = asyncio.create_task(turns_of_others(done))
-        await Reconcile(files, file_intake).look()
-        done.set()
-        return await other
-
-    assert asyncio.run(reconcile()) >= 99
+    files: Any = SimpleNamespace(files={f"{tmp_path}/{n}.jsonl" for n in range(100)})
+    file_intake: Any = SimpleNamespace(look=looked.append)
+    done = asyncio.Event()
+    other = asyncio.create_task(turns_of_others(done))
+    await Reconcile(files, file_intake).look()
+    done.set()
+    assert await other >= 99
     assert len(set(looked)) == 100
 
 
-def test_a_short_job_keeps_the_loop() -> None:
-    async def job() -> int:
-        done = asyncio.Event()
-        other = asyncio.create_task(turns_of_others(done))
-        mine = yielding.TimeSlice(SOON)
-        for _ in range(100):
-            await mine.pause()
-        done.set()
-        return await other
-
-    assert asyncio.run(job()) == 0
+async def test_a_short_job_keeps_the_loop() -> None:
+    done = asyncio.Event()
+    other = asyncio.create_task(turns_of_others(done))
+    mine = yielding.TimeSlice(SOON)
+    for _ in range(100):
+        await mine.pause()
+    done.set()
+    assert await other == 0
 
 
-def test_a_loop_that_was_held_is_measured_and_said_once(
+async def test_a_loop_that_was_held_is_measured_and_said_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(loop_lag, "BEAT_SECONDS", 0.01)
@@ -68,17 +63,14 @@ def test_a_loop_that_was_held_is_measured_and_said_once(
         if sum(seconds > LATE_SECONDS for seconds in late) > 1:
             held.set()
 
-    async def live() -> None:
-        lag = LoopLag(told, lambda _seconds: None, lambda: True)
-        lag.start()
-        while not held.is_set():
-            time.sleep(LATE_SECONDS + 0.05)  # noqa: ASYNC251 - to hold the loop is the point
-            await asyncio.sleep(0.02)
-        lag.stop()
-        count = len(late)
-        await asyncio.sleep(0.03)
-        assert len(late) == count
-
-    asyncio.run(asyncio.wait_for(live(), SOON))
+    lag = LoopLag(told, lambda _seconds: None, lambda: True)
+    lag.start()
+    while not held.is_set():
+        time.sleep(LATE_SECONDS + 0.05)  # noqa: ASYNC251 - to hold the loop is the point
+        await asyncio.sleep(0.02)
+    lag.stop()
+    count = len(late)
+    await asyncio.sleep(0.03)
+    assert len(late) == count
     assert [line["event"] for line in lines] == ["loop_late"]
     assert lines[0]["milliseconds"] >= LATE_SECONDS * 1000
