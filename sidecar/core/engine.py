@@ -10,13 +10,7 @@ from typing import assert_never
 from sidecar.core import events as ev
 from sidecar.core.custody.files.ledger import Ledger
 from sidecar.core.custody.files.ledgers import Ledgers
-from sidecar.core.decisions import (
-    Decision,
-    ReadFile,
-    ReportIllegalStep,
-    Withdraw,
-    once_each,
-)
+from sidecar.core.decisions import Decision, ReadFile, ReportIllegalStep, Withdraw, once_each
 from sidecar.core.errors import IllegalStepError
 from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.loss import Loss

@@ -17,13 +17,7 @@ from sidecar.core.facts.change import Operation
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.cotenant.announcer import Announces, Report
 from sidecar.cotenant.change import Change
-from sidecar.cotenant.errors import (
-    CotenantError,
-    LockHeldError,
-    LockLostError,
-    SessionFileError,
-    WriteFailedError,
-)
+from sidecar.cotenant.errors import CotenantError, LockHeldError, LockLostError, SessionFileError, WriteFailedError
 from sidecar.cotenant.lock import Hold, LockTimes, acquire
 from sidecar.watch.reading import MAX_FILE_BYTES, fingerprint_of
 from sidecar.watch.records import parse_records

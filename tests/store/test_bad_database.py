@@ -7,13 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.core.verdict.incident import Moment
-from sidecar.store.errors import (
-    StoreCorruptError,
-    StoreError,
-    StoreTooNewError,
-    StoreUnreadableError,
-    StoreWriteError,
-)
+from sidecar.store.errors import StoreCorruptError, StoreError, StoreTooNewError, StoreUnreadableError, StoreWriteError
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import IncidentReader
 from sidecar.store.schema import APPLICATION_ID, VERSION

@@ -3,12 +3,7 @@
 import pytest
 from opentelemetry.sdk.metrics import Histogram as SdkHistogram
 from opentelemetry.sdk.metrics import ObservableCounter
-from opentelemetry.sdk.metrics.export import (
-    AggregationTemporality,
-    Histogram,
-    HistogramDataPoint,
-    InMemoryMetricReader,
-)
+from opentelemetry.sdk.metrics.export import AggregationTemporality, Histogram, HistogramDataPoint, InMemoryMetricReader
 from prometheus_client import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
