@@ -31,25 +31,21 @@ export function sizeOf(text) {
   return text === ABSENT ? 0 : Number(text.split(":")[2]);
 }
 
-/** What a path is now, read at once; its text is made when the report that holds it is written, with others. */
+/** What a path is now. Only text and size are kept: of the times, as large numbers, many would wait for their report. */
 export function observe(path) {
   return new Observation(statSync(path, { bigint: true, throwIfNoEntry: false }));
 }
 
 class Observation {
-  #stat;
+  #text;
 
   constructor(stat) {
-    this.#stat = stat;
-  }
-
-  /** In bytes; 0 where there is no file. */
-  get size() {
-    return this.#stat ? Number(this.#stat.size) : 0;
+    this.#text = stat ? text(stat) : ABSENT;
+    this.size = stat ? Number(stat.size) : 0; // in bytes
   }
 
   toJSON() {
-    return this.#stat ? text(this.#stat) : ABSENT;
+    return this.#text;
   }
 }
 
