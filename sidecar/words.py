@@ -30,7 +30,10 @@ _MAY: Final = {
 REASONS: Final[Mapping[Code, str]] = {
     Code.EVERY_BYTE_OWN: "every byte is the run's own",
     Code.EVERY_BYTE_KNOWN: "every byte is the run's own or was written by {writers}",
+    Code.EVERY_ROW_OWN: "every row is the run's own",
+    Code.EVERY_ROW_KNOWN: "every row is the run's own or was written by {writers}",
     Code.SAME_BYTES: "the bytes are the same; only metadata or the inode differs",
+    Code.SAME_ROWS: "the rows are the same",
     Code.FILE_AT_FENCE: "the file is as it was at the fence",
     Code.NO_FILE_THEN_OR_NOW: "there was no file at the fence, and there is none now",
     Code.REMOVED_BY_GATEWAY: "the gateway itself removed or archived the file",
@@ -48,6 +51,7 @@ REASONS: Final[Mapping[Code, str]] = {
         "the file changed unseen before a known writer replaced its bytes, which may have taken the change in"
     ),
     Code.UNEXPLAINED_BYTES: "bytes {ranges:places} were written by nobody in the gateway's unbroken account",
+    Code.UNEXPLAINED_ROWS: "rows {ranges:places} were written by nobody in the gateway's unbroken account",
     Code.UNEXPLAINED_WHILE_WRITING: (
         "bytes {ranges:places} are not explained while a write of the gateway is under way or its place is not known"
     ),
@@ -87,6 +91,10 @@ REASONS: Final[Mapping[Code, str]] = {
     Code.CONDITION_UNKNOWN: "not all that the rule asks for is known",
     Code.EVIDENCE_TOO_WEAK: "recovery refused: the policy asks for evidence of grade {needs}",
     Code.NO_RELOAD: "recovery refused: old bytes were replaced and this release can't make the run reload them",
+    Code.NOT_ONE_LINE: "recovery refused: what was added is not one line from what the run has read",
+    Code.INPUT_UNANSWERED: (
+        "recovery refused: {writers} added input of a user that nobody has answered; no rule allows that (`unanswered`)"
+    ),
     Code.REWRITE_LOST_BYTES: "recovery refused: a rewrite by {writer} left out what {lost} had written",
     Code.UNCHANGED_FORBIDDEN: "the policy forbids recovery",
     Code.TOUCH_UNSEEN: "the policy allows it to some programs or users only, and who touched the file is not known",
@@ -111,7 +119,9 @@ REASONS: Final[Mapping[Code, str]] = {
     Code.GATEWAY_BUDGET_USED: (
         "the budget of this gateway is used up: {used} of {limit} recoveries in {period_ns:span}{free_at_ns:next}"
     ),
+    Code.NOTHING_ASKED: "this release lets a run answer behind newer rows, whoever wrote them",
     Code.NOT_AWAITED: "the gateway did not wait for a command",
+    Code.APPROVED_TOO_LATE: "the run's answer came before the approval had reached the gateway, which waits for none",
     Code.ANSWERED_TOO_LATE: "the answer came too late: the gateway waited {waited_ns:ms} for it",
     Code.SIDECAR_SLOW: "the sidecar was too slow",
     Code.SIDECAR_HALTED: (

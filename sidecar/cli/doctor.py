@@ -24,14 +24,19 @@ _MARK: Final = "openclaw-sidecar-doctor "
 _LOAD_SECONDS: Final = 120.0
 _NODE_SECONDS: Final = 20.0
 _FENCE: Final = re.compile(rb"^(?:async )?function createEmbeddedAttemptSessionLockController\(", re.MULTILINE)
+_QUESTION: Final = re.compile(rb"^function canRebasePreparedAssistantInTransaction\(", re.MULTILINE)
+_ROWS: Final = re.compile(rb"^function appendTranscriptEventInTransaction\(", re.MULTILINE)
 _FENCE_WORDS: Final = b"embedded prompt lock was released"
 _OPENCLAW: Final = re.compile(rb"^(?:async )?function (?:runEmbeddedAttempt|onInternalDiagnosticEvent)\(", re.MULTILINE)
 _OWNED_WRITES: Final = re.compile(rb"^function recordOwnedSessionFileWrite\(", re.MULTILINE)
 _RELOAD: Final = b"reloadPromptReleasedSessionFile"
 
 _NO_FENCE: Final = "this release sets no file fence: there is nothing to recover"
+_WATCHED: Final = "sessions are in a database, and a run may answer behind newer rows: there is nothing to recover"
+_QUESTION_NAMED: Final = "sessions in a database, and a question whether newer rows forbid an answer"
 _OTHER_NAMES: Final = "this release has a fence, but none of its functions has a name that the preload knows"
 _NO_BUNDLE: Final = "nothing of OpenClaw that the preload knows is in the bundle"
+_UNTRIED: Final = {_NO_FENCE: Adapter.NONE, _WATCHED: Adapter.WATCH}
 
 
 class PackageError(SidecarError, ValueError):
@@ -80,12 +85,11 @@ def examine(gateway: str, node: str = "node") -> Finding:
     module, fence = _fence_of(package)
 
     def finding(adapter: str, reason: str, node_version: str = "", tried: str = "", check_ms: int = 0) -> Finding:
-        ok = not reason or adapter == Adapter.NONE
+        ok = not reason or adapter in {Adapter.NONE, Adapter.WATCH}
         return Finding(version, str(package), node_version, fence, adapter, tried, reason, check_ms, ok)
 
     if module is None:
-        adapter = Adapter.NONE if fence == _NO_FENCE else Adapter.UNKNOWN
-        return finding(adapter.value, fence)
+        return finding(_UNTRIED.get(fence, Adapter.UNKNOWN).value, fence)
     program = _program(node)
     node_version = _node_version(program)
     said = _try(program, module)
@@ -122,16 +126,21 @@ def _manifest(package: Path) -> dict[str, Any]:
 
 def _fence_of(package: Path) -> tuple[Path | None, str]:
     """The module that declares the fence, if one does, and the generation of the fence."""
-    words = known = False
+    words = known = rows = False
     for path in _modules(package / "dist"):
         source = path.read_bytes()
         if _FENCE.search(source):
             owned = "a registry of owned writes" if _OWNED_WRITES.search(source) else "no registry of owned writes"
             return path, f"a file fence with {owned} and {'a' if _RELOAD in source else 'no'} reload"
+        if _QUESTION.search(source):
+            return path, _QUESTION_NAMED
+        rows = rows or _ROWS.search(source) is not None
         words = words or _FENCE_WORDS in source
         known = known or _OPENCLAW.search(source) is not None
     if words:
         return None, _OTHER_NAMES
+    if rows:
+        return None, _WATCHED
     return None, _NO_FENCE if known else _NO_BUNDLE
 
 
@@ -224,6 +233,6 @@ def print_finding(finding: Finding, *, as_json: bool) -> None:
 def _result(finding: Finding) -> str:
     if not finding.ok:
         return finding.reason
-    if finding.adapter == Adapter.NONE:
+    if finding.adapter in {Adapter.NONE, Adapter.WATCH}:
         return "recovery is not needed"
     return f"the adapter works (self-check on Node.js {finding.node}: {finding.check_ms} ms)"

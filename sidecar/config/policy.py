@@ -172,6 +172,7 @@ class _Maker:
             files=self._globs(part.files, (*at, "files"), path=True),
             may=part.may,
             needs=None if part.evidence is UNSET else Grade(part.evidence),
+            unanswered=part.unanswered,
             line=self._positions.line(at),
         )
 

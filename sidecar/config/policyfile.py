@@ -93,6 +93,7 @@ class RulePart(_Part, frozen=True, kw_only=True):
     files: Annotated[Patterns, _about("Session files: names, or whole paths.")] = ()
     may: Annotated[Permission, _about("What such a writer may do there: each includes those ahead of it.")]
     evidence: Annotated[Needed, _about("The weakest evidence for that; otherwise the default's.")] | UnsetType = UNSET
+    unanswered: Annotated[bool, _about("Whether it may add input of a user that nobody has answered.")] = False
 
 
 class PolicyFile(_Part, frozen=True, kw_only=True):

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from sidecar.core.custody.files.chain import KeptChain
-from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.value import Value
+from sidecar.core.facts.version import Version
 from sidecar.core.replay.recording import Recording
 from sidecar.core.verdict.incident import Incident
 from sidecar.core.verdict.judge import Verdict
@@ -34,15 +34,18 @@ class SaveIncident(Value, frozen=True, kw_only=True):
 class Approve(Value, frozen=True, kw_only=True):
     """Command the preload to move this window's fence from exactly ``fence`` to exactly ``current``.
 
-    ``ask`` is the question that this answers; empty when it is pushed ahead of one.
+    Attributes:
+        ask: The question that this answers; empty when it is pushed ahead of one.
+        span: Digest of exactly what was added from one to the other, where versions do not tell it; else empty.
     """
 
     link: str
     window: str
     file: str
-    fence: Fingerprint
-    current: Fingerprint
+    fence: Version
+    current: Version
     ask: str = ""
+    span: str = ""
 
 
 class Withdraw(Value, frozen=True, kw_only=True):

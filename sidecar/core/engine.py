@@ -10,11 +10,15 @@ from typing import assert_never
 from sidecar.core import events as ev
 from sidecar.core.custody.files.ledger import Ledger
 from sidecar.core.custody.files.ledgers import Ledgers
+from sidecar.core.custody.rows.account import RowAccount
+from sidecar.core.custody.rows.ledger import RowLedger, RowLedgers
+from sidecar.core.custody.transcripts import Transcripts
 from sidecar.core.decisions import Decision, ReadFile, ReportIllegalStep, Withdraw, once_each
 from sidecar.core.errors import IllegalStepError
 from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.rows import RowChange, RowSnapshot, RowVersion
 from sidecar.core.facts.units import NS_PER_MS
 from sidecar.core.facts.writer import Writer
 from sidecar.core.outcomes import AnyOutcome, CustodyLost, Ending, HoldEnded
@@ -22,6 +26,7 @@ from sidecar.core.policy.budget import Spent
 from sidecar.core.policy.gate import RecoveryGate
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.session_files import SessionFiles
+from sidecar.core.session_rows import SessionRows
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.checks import Checks, refusal
 from sidecar.core.windows.decide import Decider, saved
@@ -40,6 +45,7 @@ class Engine:
 
     Attributes:
         files: What is known of each session file.
+        rows: What is known of each transcript in a database.
         registry: What else is known: the linked processes, the windows.
     """
 
@@ -51,8 +57,8 @@ class Engine:
             mode: Whether commands are given.
             spent: Recoveries of an earlier life, which count in the budgets.
         """
-        ledgers = Ledgers()
-        self.registry = Registry(ledgers)
+        ledgers, row_ledgers = Ledgers(), RowLedgers()
+        self.registry = Registry(Transcripts(ledgers, row_ledgers))
         self._decider = Decider(self.registry, policy, mode, spent)
         self._lost_turns = LostTurns()
         self._late = LateAnswers(self.registry, self._decider, self._lost_turns)
@@ -60,6 +66,7 @@ class Engine:
         self._lock_timeouts = LockTimeouts(self.registry, self._decider, self._late)
         without_preload = ChangesWithoutPreload(self.registry.locks)
         self.files = SessionFiles(ledgers, self.registry, self._decider, self._checks, without_preload)
+        self.rows = SessionRows(row_ledgers, self.registry, self._checks)
 
     @property
     def policy(self) -> Policy:
@@ -151,7 +158,7 @@ class Engine:
         self.registry.outcomes.add(CustodyLost(loss=Loss.ILLEGAL_STEP, windows=(error.window,), at_ns=at_ns))
         return [*decisions, ReportIllegalStep(window=error.window, reason=reason)]
 
-    def _decide(self, event: ev.Event) -> list[Decision]:  # noqa: C901, PLR0911, PLR0912 - one case for each event
+    def _decide(self, event: ev.Event) -> list[Decision]:  # noqa: C901, PLR0911, PLR0912, PLR0915 - one case for each event
         match event:
             case ev.LinkOpened():
                 link_opened(self.registry, event)
@@ -162,11 +169,15 @@ class Engine:
                 self.registry.lose_custody(event.loss, event.reason, event.at_ns, event.file)
                 return []
             case ev.FenceSet():
-                return self.files.fence_set(event)
+                if isinstance(event.fence, RowVersion):
+                    return self.rows.fence_set(event, event.fence)
+                return self.files.fence_set(event, event.fence)
             case ev.FenceClosed():
                 return self._fence_closed(event)
             case ev.FileChanged():
-                return self.files.changed(event)
+                if isinstance(event.change, RowChange):
+                    return self.rows.changed(event, event.change)
+                return self.files.changed(event, event.change)
             case ev.LockTaken():
                 return self._lock_taken(event)
             case ev.LockReleased():
@@ -178,6 +189,8 @@ class Engine:
                 return []
             case ev.FingerprintChanged():
                 return self.files.moved(event)
+            case ev.DatabaseChanged():
+                return self.rows.database_changed(event)
             case ev.KernelListening():
                 self.registry.kernel_log.listening(event.directory, event.at_ns)
                 return []
@@ -190,7 +203,9 @@ class Engine:
                 self.registry.kernel_log.deaf(event.at_ns)
                 return []
             case ev.SnapshotTaken():
-                return self.files.read(event)
+                if isinstance(event.snapshot, RowSnapshot):
+                    return self.rows.read(event, event.snapshot)
+                return self.files.read(event, event.snapshot)
             case ev.VerdictAsked():
                 return self._checks.asked(event)
             case ev.LockTimedOut():
@@ -213,7 +228,10 @@ class Engine:
                 self.files.ledgers[event.chain.file].recall(event.chain, event.reason)
                 return []
             case ev.AccountRecalled():
-                self.files.ledgers[event.file] = Ledger(event.account)
+                if isinstance(event.account, RowAccount):
+                    self.rows.ledgers[event.file] = RowLedger(event.account)
+                else:
+                    self.files.ledgers[event.file] = Ledger(event.account)
                 return []
             case ev.TimePassed():
                 return self.files.time_passed(event)

@@ -2,7 +2,7 @@
 
 from sidecar.core.custody.files.account import FileAccount
 from sidecar.core.custody.files.chain import KeptChain
-from sidecar.core.facts.change import Change
+from sidecar.core.custody.rows.account import RowAccount
 from sidecar.core.facts.content import Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Gateway
@@ -10,6 +10,7 @@ from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.process import Act, Process
 from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.value import Value
+from sidecar.core.facts.version import AnyChange, Reading, Version
 from sidecar.core.facts.writer import Writer
 from sidecar.core.policy.blocked import Pause
 from sidecar.core.policy.policy import Policy
@@ -59,7 +60,7 @@ class FileChanged(Value, frozen=True, kw_only=True):
     """A linked process reported a change, begun or finished."""
 
     file: str
-    change: Change
+    change: AnyChange
 
 
 class LockTaken(Value, frozen=True, kw_only=True):
@@ -110,6 +111,13 @@ class FingerprintChanged(Value, frozen=True, kw_only=True):
     at_ns: int
 
 
+class DatabaseChanged(Value, frozen=True, kw_only=True):
+    """The watch saw that somebody committed to a database, or did anything else to its files."""
+
+    database: str
+    at_ns: int
+
+
 class KernelListening(Value, frozen=True, kw_only=True):
     """The kernel names whoever touches a file in this directory from now on."""
 
@@ -147,7 +155,7 @@ class SnapshotTaken(Value, frozen=True, kw_only=True):
     """
 
     file: str
-    snapshot: Snapshot
+    snapshot: Reading
     at_ns: int
     settled: bool = True
     over: tuple[str, ...] = ()
@@ -239,8 +247,8 @@ class RecoveryApplied(Value, frozen=True, kw_only=True):
 
     window: str
     applied: bool
-    fence: Fingerprint
-    current: Fingerprint
+    fence: Version
+    current: Version
     pushed: bool
     latency_ns: int
     reason: str
@@ -251,7 +259,7 @@ class RecoveryApplied(Value, frozen=True, kw_only=True):
 class TurnTripped(AtFence, frozen=True, kw_only=True):
     """The gateway's own fence stopped the turn. ``unheard`` and ``heard_ns`` as in `VerdictAsked`."""
 
-    snapshot: Snapshot
+    snapshot: Reading
     unheard: bool = False
     heard_ns: int = 0
 
@@ -280,7 +288,7 @@ class AccountRecalled(Value, frozen=True, kw_only=True):
     """What was known of a file when a recorded window opened; told in a replay only."""
 
     file: str
-    account: FileAccount
+    account: FileAccount | RowAccount
     at_ns: int
 
 
@@ -338,7 +346,7 @@ class PauseChanged(Value, frozen=True, kw_only=True):
 _OfLinks = LinkOpened | LinkLost | AccountBroken | FileChanged | GatewayLogged | TimelineNote
 _OfWindows = FenceSet | FenceClosed | VerdictAsked | AnswerLate | CommandWithheld | RecoveryApplied | TurnTripped
 _OfLocks = LockTaken | LockReleased | LockFileSeen | LockFileGone | LockTimedOut | LockWaitEnded
-_OfFiles = FingerprintChanged | SnapshotTaken | LineageChecked | ChainRecalled | AccountRecalled
+_OfFiles = FingerprintChanged | DatabaseChanged | SnapshotTaken | LineageChecked | ChainRecalled | AccountRecalled
 _OfKernel = KernelListening | KernelAccess | KernelDrained | KernelOverflowed
 _OfSidecar = SidecarHalted | TimePassed | PolicyChanged | PauseChanged
 

@@ -7,10 +7,10 @@ and says each thing once; a listener translates and keeps no account of its own.
 from enum import StrEnum
 
 from sidecar.core.events import RecoveryApplied
-from sidecar.core.facts.change import Change
 from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.value import Value
+from sidecar.core.facts.version import AnyChange
 from sidecar.core.facts.writer import Writer
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.verdict.incident import Incident, UnexplainedRange
@@ -126,7 +126,7 @@ class ChangesJudged(Value, frozen=True, kw_only=True):
     file: str
     run: Run
     verdict: Verdict | None
-    changes: tuple[Change, ...]
+    changes: tuple[AnyChange, ...]
 
 
 class UnexplainedFound(Value, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.value import Value
+from sidecar.core.facts.version import Version
 
 
 class AtFence(Value, frozen=True, kw_only=True):
@@ -13,7 +14,7 @@ class AtFence(Value, frozen=True, kw_only=True):
     link: str
     window: str
     file: str
-    fence: Fingerprint
+    fence: Version
     run: Run
     at_ns: int
 
@@ -35,7 +36,7 @@ class WaitAsked(AtFence, frozen=True, kw_only=True):
 class TurnStopped(AtFence, frozen=True, kw_only=True):
     """The gateway's own fence stopped the turn, at a file that was ``current``."""
 
-    current: Fingerprint
+    current: Version
 
 
 Question = CheckAsked | WaitAsked | TurnStopped

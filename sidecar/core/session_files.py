@@ -7,6 +7,7 @@ from sidecar.core import events as ev
 from sidecar.core.custody.files.chain import Chain, beginning, examine
 from sidecar.core.custody.files.ledgers import Ledgers
 from sidecar.core.decisions import Decision, KeepChains, ReadFile, RecallChain
+from sidecar.core.facts.change import Change
 from sidecar.core.facts.content import Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.span import Span
@@ -101,38 +102,37 @@ class SessionFiles:
             return []  # whoever did it spoke for itself, and may be gone by now
         return list(self._without_preload.changed(event, self._registry.linked_pids(), self._decider.mode))
 
-    def fence_set(self, event: ev.FenceSet) -> list[Decision]:
+    def fence_set(self, event: ev.FenceSet, fence: Fingerprint) -> list[Decision]:
         """A run named its fence: the account is carried there by the reports, or the file is read."""
         window = self._registry.windows.get(event.window)
         if window is None:
             window = self._registry.open(event)
-            window.note(event.at_ns, "fence set", f"at {event.fence.size} bytes")
+            window.note(event.at_ns, "fence set", f"at {fence.size} bytes")
             self._registry.outcomes.opened(window)
         else:
             self._registry.own(window, event.link)
-            self._registry.outcomes.moved(window, event.fence.size, event.at_ns)
-            window.note(event.at_ns, "fence moved", f"to {event.fence.size} bytes")
+            self._registry.outcomes.moved(window, fence.size, event.at_ns)
+            window.note(event.at_ns, "fence moved", f"to {fence.size} bytes")
         window.run = event.run
         mark = self._registry.kernel_log.mark()
         begin = self._begin(event.file)
         ledger = self.ledgers[event.file]
         ledger.session = event.run.session or ledger.session
         ledger.expire(event.at_ns)
-        if ledger.advance(event.fence, self._registry.kernel_evidence(event.file, ledger.account)) is not None:
+        if ledger.advance(fence, self._registry.kernel_evidence(event.file, ledger.account)) is not None:
             ledger.account = replace(ledger.account, mark=mark)
-            window.rebase(event.fence, ledger.account)
+            window.rebase(fence, ledger.account)
             # The reports lead here, but none says whose the file is: that takes a reading.
-            unowned = event.fence.exists and ledger.account.uid < 0
+            unowned = fence.exists and ledger.account.uid < 0
             return [*begin, ReadFile(file=event.file)] if unowned else begin
-        window.rebase(event.fence, replace(ledger.account.unread(event.fence, NOT_READ), mark=mark))
+        window.rebase(fence, replace(ledger.account.unread(fence, NOT_READ), mark=mark))
         self._registry.unsettled.add(event.file)
         read: list[Decision] = [*begin, ReadFile(file=event.file)]
         # What the fence has left behind is judged when all reports about it are in.
         return read if window.unjudged is None else [*read, ReadFile(file=event.file, settle=True)]
 
-    def changed(self, event: ev.FileChanged) -> list[Decision]:
+    def changed(self, event: ev.FileChanged, change: Change) -> list[Decision]:
         """A linked process reported a change: the account and each open window take it in."""
-        change = event.change
         begin = self._begin(event.file)
         ledger = self.ledgers[event.file]
         ledger.report(change)
@@ -153,36 +153,36 @@ class SessionFiles:
             return [*begin, ReadFile(file=event.file, settle=True)]
         return begin
 
-    def read(self, event: ev.SnapshotTaken) -> list[Decision]:
+    def read(self, event: ev.SnapshotTaken, snapshot: Snapshot) -> list[Decision]:
         """The file was read: either to establish custody at a fence, or because something changed in a window."""
         decisions: list[Decision] = []
         windows = self._registry.windows_on(event.file)
-        waiting = [w for w in windows if w.may_be_read and w.fence == event.snapshot.fingerprint]
+        waiting = [w for w in windows if w.may_be_read and w.fence == snapshot.fingerprint]
         for window in windows:
-            window.account = window.account.owned(event.snapshot)
+            window.account = window.account.owned(snapshot)
         ledger = self.ledgers[event.file]
         strange: list[Span] = []
         fenced = True
         if event.file in self._registry.unsettled or not event.settled:
             # Nothing can be concluded about other windows: reports of what was read may be on their way.
             self._registry.unsettled.discard(event.file)
-            if not ledger.may_take(event.snapshot, (w.fence for w in windows)):
+            if not ledger.may_take(snapshot, (w.fence for w in windows if isinstance(w.fence, Fingerprint))):
                 return decisions
         else:
             fenced = bool(windows)
-            if ledger.account.head == event.snapshot.fingerprint:
+            if ledger.account.head == snapshot.fingerprint:
                 strange += ledger.strange  # the file is as it was when they were seen
             for window in windows:
-                decisions += self._checks.look_back(window, event.snapshot, event.at_ns)
-                if window.fence != event.snapshot.fingerprint:
+                decisions += self._checks.look_back(window, snapshot, event.at_ns)
+                if window.fence != snapshot.fingerprint:
                     over = window.window_id in event.over or window.state.life is Life.STOPPED
-                    decisions += self._checks.look(window, event.snapshot, event.at_ns, over=over)
+                    decisions += self._checks.look(window, snapshot, event.at_ns, over=over)
                     strange += window.strange
         kernel_evidence, mark = (
             self._registry.kernel_evidence(event.file, ledger.account),
             self._registry.kernel_log.mark(),
         )
-        manifest = ledger.read(event.snapshot, event.at_ns, kernel_evidence, strange, mark=mark, fenced=fenced)
+        manifest = ledger.read(snapshot, event.at_ns, kernel_evidence, strange, mark=mark, fenced=fenced)
         for window in waiting:
             if manifest is not None:
                 window.read(ledger.account)

@@ -18,6 +18,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.facts.content import Snapshot
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
+from sidecar.core.facts.version import Reading
 from sidecar.core.questions import Question
 from sidecar.core.replay.recorder import Recorder
 from sidecar.core.reports import Diagnostic
@@ -29,6 +30,7 @@ from sidecar.driver.questions import Questions
 from sidecar.driver.reads import SyncedReads
 from sidecar.driver.tasks import Tasks
 from sidecar.driver.timeline import timeline_note
+from sidecar.driver.transcripts import TranscriptReader
 from sidecar.driver.window_ends import WindowEnds
 from sidecar.words import sentence
 
@@ -60,8 +62,9 @@ class Driver:
         self._now_ns = now_ns
         self._recorder = Recorder(engine)
         self.journal = Journal(records)
-        self._reads = SyncedReads(links, drain, self._looked)
-        self._lineage = LineageCheck(self.handle, now_ns)
+        self._transcripts = TranscriptReader()
+        self._reads = SyncedReads(links, drain, self._looked, self._transcripts)
+        self._lineage = LineageCheck(self.handle, now_ns, self._transcripts)
         self._tasks = Tasks()
         self._ends = WindowEnds(self.handle, self._tasks.spawn)
         self._questions = Questions(self.handle, engine, links, self._reads, self._ends, self._tasks, listener, now_ns)
@@ -170,6 +173,7 @@ class Driver:
             pass
         await self._reads.stop()
         await self._tasks.stop()
+        self._transcripts.close()
 
     def _carry_out(self, decision: de.Decision) -> None:
         match decision:
@@ -195,6 +199,9 @@ class Driver:
         if file not in self._engine.files.sessions:
             self._recall(file)
         snapshot, heard = await self._reads.patient(file)
+        if not isinstance(snapshot, Snapshot):
+            message = f"no chain of custody is kept of {file}"
+            raise SidecarError(message)
         if not heard:
             snapshot = replace(snapshot, content=None, problem=_UNHEARD)
         return self._engine.files.chain(file, snapshot, self._now_ns())
@@ -214,7 +221,7 @@ class Driver:
             if link.name == command.link:
                 link.command(command)
 
-    def _looked(self, file: str, snapshot: Snapshot) -> None:
+    def _looked(self, file: str, snapshot: Reading) -> None:
         over = self._ends.held | self._left_open()
         windows = tuple(w.window_id for w in self._engine.windows if w.file == file and w.window_id in over)
         self.handle(ev.SnapshotTaken(file=file, snapshot=snapshot, at_ns=self._now_ns(), over=windows))

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from sidecar.core import events as ev
 from sidecar.core.engine import Engine
-from sidecar.core.facts.content import Snapshot
-from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.version import Reading, Version
 from sidecar.core.questions import CheckAsked, Question, TurnStopped, WaitAsked, seen
 from sidecar.driver.ports import Links, Listener
 from sidecar.driver.reads import SyncedReads
 from sidecar.driver.tasks import Tasks
+from sidecar.driver.transcripts import unread
 from sidecar.driver.window_ends import Trip, WindowEnds
 from sidecar.watch.identity import executable_of
 from sidecar.watch.lockfile import SUFFIX, read_lock
@@ -31,7 +31,7 @@ class _Waiting:
     """A run waits for an answer about its window, whose fence was so when it asked."""
 
     window: str
-    fence: Fingerprint | None
+    fence: Version | None
     gave_up: bool = False
 
 
@@ -93,19 +93,19 @@ class Questions:
         snapshot, heard = await self._reads.look(question.file, question.link, SYNC_SECONDS)
         self._tell(self._stopped(question, snapshot, heard=heard))
 
-    def _stopped(self, question: TurnStopped, snapshot: Snapshot | None, *, heard: bool) -> ev.TurnTripped:
-        if snapshot is None or snapshot.fingerprint != question.current:
+    def _stopped(self, question: TurnStopped, snapshot: Reading | None, *, heard: bool) -> ev.TurnTripped:
+        if snapshot is None or snapshot.version != question.current:
             # Neither its bytes nor its kind and owner are what the gateway saw.
             window = self._engine.window(question.window)
-            snapshot = Snapshot(
+            snapshot = unread(
                 question.current,
-                uid=window.account.uid if window is not None else -1,
-                problem="the link was lost while it was looked at"
+                window.account.uid if window is not None else -1,
+                "the link was lost while it was looked at"
                 if snapshot is None
                 else "it has changed since the turn was stopped",
             )
         return seen(ev.TurnTripped, question, snapshot=snapshot, unheard=not heard, heard_ns=self._now_ns())
 
-    def _fence_of(self, name: str) -> Fingerprint | None:
+    def _fence_of(self, name: str) -> Version | None:
         window = self._engine.window(name)
         return None if window is None else window.fence

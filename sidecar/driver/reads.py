@@ -1,18 +1,14 @@
 """Reads a session file so that all reports about the bytes that were read are in."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import structlog
 
-from sidecar.core.facts.content import Snapshot
-from sidecar.core.facts.fingerprint import Fingerprint
-from sidecar.core.facts.value import replace
+from sidecar.core.facts.version import Reading
 from sidecar.driver.ports import Links
-from sidecar.watch.reading import fingerprint_of, take_snapshot
+from sidecar.driver.transcripts import TranscriptReader, without_contents
 
 PATIENT_SECONDS: Final = 1.0
 """How long a look that nobody waits for may wait for links in all."""
@@ -38,31 +34,38 @@ class SyncedReads:
     At most one look that nobody waits for is under way for each file.
     """
 
-    def __init__(self, links: Links, drain: Callable[[], None], seen: Callable[[str, Snapshot], None]) -> None:
+    def __init__(
+        self,
+        links: Links,
+        drain: Callable[[], None],
+        seen: Callable[[str, Reading], None],
+        transcripts: TranscriptReader,
+    ) -> None:
         """No look is under way. ``drain`` takes in what the watch has to say so far.
 
         ``seen`` is told of the file after a look that `settle` asked for, if every link answered and it could be read.
         """
         self._links = links
+        self._transcripts = transcripts
         self._drain = drain
         self._seen = seen
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
 
-    def now(self, file: str) -> Snapshot:
+    def now(self, file: str) -> Reading:
         """Read the file, and wait for nobody."""
         self._drain()
-        return take_snapshot(Path(file))
+        return self._transcripts.now(file)
 
-    async def look(self, file: str, asking: str, bound_seconds: float) -> tuple[Snapshot, bool]:
+    async def look(self, file: str, asking: str, bound_seconds: float) -> tuple[Reading, bool]:
         """Read the file and hear every link but the asking one, whose reports are all in already.
 
         Returns:
             The snapshot, true at the moment of the return, and whether every link answered in time. A file that keeps
             changing gives the last snapshot with a problem instead of content.
         """
-        snapshot = self.now(file)
-        path = Path(file)
+        self._drain()
+        snapshot = await self._transcripts.read(file)
         heard = True
         until = asyncio.get_running_loop().time() + bound_seconds
         for _ in range(_TRIES):
@@ -72,12 +75,12 @@ class SyncedReads:
             left = max(0.0, until - asyncio.get_running_loop().time())
             heard = all(await asyncio.gather(*(link.sync(left) for link in others)))
             self._drain()
-            if _fingerprint(path) == snapshot.fingerprint:
+            if self._transcripts.version(file) == snapshot.version:
                 return snapshot, heard
-            snapshot = take_snapshot(path)
-        return replace(snapshot, content=None, problem="it kept changing while it was looked at"), heard
+            snapshot = await self._transcripts.read(file)
+        return without_contents(snapshot, "it kept changing while it was looked at"), heard
 
-    async def patient(self, file: str) -> tuple[Snapshot, bool]:
+    async def patient(self, file: str) -> tuple[Reading, bool]:
         """A look that nobody waits for; returns as `look`."""
         return await self.look(file, "", PATIENT_SECONDS)
 
@@ -114,9 +117,3 @@ class SyncedReads:
             self._again.discard(file)
             if task is None or not task.cancelled():
                 self.settle(file)
-
-
-def _fingerprint(path: Path) -> Fingerprint | None:
-    with contextlib.suppress(OSError):
-        return fingerprint_of(path)
-    return None

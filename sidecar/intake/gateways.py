@@ -18,7 +18,10 @@ from sidecar.watch.tree import printable
 SEARCH_SECONDS: Final = 30
 """How often we look for gateways without the preload."""
 
-_NOT_NEEDED: Final = "this release has no file fence: recovery is not needed"
+_NOT_NEEDED: Final = {
+    Adapter.NONE: "this release has no file fence: recovery is not needed",
+    Adapter.WATCH: "this release lets a run answer behind newer rows: recovery is not needed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,7 @@ def _linked_status(pid: int, sessions: list[LinkSession]) -> GatewayStatus:
         version=first.hello.openclaw if first.hello else "",
         adapter=adapter.value,
         can_reload=first.adapter.reload if first.adapter else False,
-        reason=_NOT_NEEDED if adapter is Adapter.NONE else reason,
+        reason=_NOT_NEEDED.get(adapter, reason),
         threads=len(sessions),
         messages=sum(s.messages for s in sessions),
         gaps=sum(s.gaps for s in sessions),

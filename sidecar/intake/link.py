@@ -65,8 +65,9 @@ class LinkIntake:
         now_ns: Callable[[], int],
         lost: Losing,
         hear: Callable[[], None],
+        spoken_of: Callable[[str], None],
     ) -> None:
-        """``lost`` is called when reports may be missing, ``hear`` takes in what the kernel has to say so far."""
+        """What may be missing, the kernel's word to be taken in, and transcripts that a run has a fence on are told."""
         self.rejected: Counter[str] = Counter()
         self._driver = driver
         self._known_gateways = known_gateways
@@ -74,6 +75,7 @@ class LinkIntake:
         self._now_ns = now_ns
         self._lost = lost
         self._hear = hear
+        self._spoken_of = spoken_of
 
     def link_opened(self, session: LinkSession) -> None:
         """A gateway said hello."""
@@ -147,6 +149,7 @@ class LinkIntake:
                 self._driver.closed(event)
                 return
             case ev.FenceSet():
+                self._spoken_of(event.file)
                 self._hear()  # what the kernel tells after this came after the fence
             case ev.AnswerLate():
                 event = replace(event, heard_ns=self._now_ns())

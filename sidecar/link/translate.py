@@ -10,9 +10,11 @@ from sidecar.core import events as ev
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.units import NS_PER_MS
+from sidecar.core.facts.version import parse_version
 from sidecar.core.questions import CheckAsked, Question, TurnStopped, WaitAsked
 from sidecar.core.reports import AdapterFound, LockFailed, PreloadTrouble, Report, WriteFailed
 from sidecar.link.changes import ChangeReader, Speaker, Writers
+from sidecar.link.commits import CommitReader
 from sidecar.wire import messages as wire
 from sidecar.words import sentence
 
@@ -33,6 +35,7 @@ class Translator:
         self._link = link
         self._writers = Writers(speaker)
         self._changes = ChangeReader(link, speaker, self._writers)
+        self._commits = CommitReader(link, speaker, self._writers)
         self._adapter: str | None = None
 
     def understand(self, message: wire.GatewayMessage) -> tuple[Heard, ...]:
@@ -54,6 +57,9 @@ class Translator:
                 return (message, _turn_told(message)) if message.event.startswith(_LOG) else (message,)
             case wire.FenceSet():
                 return (_fence_set(message, self._link),)
+            case wire.Committed():
+                change = self._commits.read(message)
+                return () if change is None else (ev.FileChanged(file=message.file, change=change),)
             case _:
                 return self._rare(message)
 
@@ -88,6 +94,7 @@ def message_of(command: de.Command) -> wire.SidecarMessage:
                 fence=command.fence.encode(),
                 current=command.current.encode(),
                 ask=command.ask,
+                span=command.span,
             )
         case de.Withdraw():
             return wire.Refuse(window=command.window, ask="", verdict="", reason="taken back")
@@ -134,8 +141,8 @@ def _applied(message: wire.Applied) -> ev.RecoveryApplied:
     return ev.RecoveryApplied(
         window=message.window,
         applied=message.ok,
-        fence=Fingerprint.parse(message.fence),
-        current=Fingerprint.parse(message.current),
+        fence=parse_version(message.fence),
+        current=parse_version(message.current),
         pushed=message.pushed,
         latency_ns=int(message.latency),
         reason=message.reason,
@@ -186,7 +193,7 @@ def _question(message: wire.Ask | wire.LockAsked | wire.Tripped, link: str) -> Q
         case wire.LockAsked():
             return WaitAsked(ask=message.ask, waited_ns=int(message.waited), **at_fence)
         case wire.Tripped():
-            return TurnStopped(current=Fingerprint.parse(message.current), **at_fence)
+            return TurnStopped(current=parse_version(message.current), **at_fence)
         case _:
             assert_never(message)
 
@@ -197,7 +204,7 @@ def _at_fence(message: wire.AtFence, link: str) -> dict[str, Any]:
         "link": link,
         "window": message.window,
         "file": message.file,
-        "fence": Fingerprint.parse(message.fence),
+        "fence": parse_version(message.fence),
         "run": _run_of(message.run),
         "at_ns": int(message.at),
     }

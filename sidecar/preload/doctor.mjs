@@ -12,11 +12,20 @@ function say(found) {
 
 async function examine(file) {
   const { fit } = await import("./fence/selfcheck.mjs");
+  const { misfit } = await import("./rows/row_selfcheck.mjs");
   let fence;
+  let question;
   globalThis[Symbol.for("openclaw-sidecar.preload")] = (points) => {
     if (points.createEmbeddedAttemptSessionLockController) fence ??= points;
+    question ??= points.canRebasePreparedAssistantInTransaction?.get();
   };
   await import(pathToFileURL(file).href);
+  if (question) {
+    const since = performance.now();
+    const reason = misfit(question);
+    const check_ms = Math.round(performance.now() - since);
+    return { adapter: reason ? "unknown" : "rebase", reload: false, reason: reason ?? "", tried: "rebase", check_ms };
+  }
   if (!fence) return { adapter: "unknown", reload: false, reason: "the module with the fence did not load as one" };
   let found;
   const fitted = fit(fence, NOBODY, (adapter, reload, reason) => {

@@ -8,7 +8,7 @@ import { threadId } from "node:worker_threads";
 import { safely } from "./guard.mjs";
 
 /** Newest and oldest version of the protocol that are spoken here; see sidecar/wire/messages.py. */
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
 const OLDEST = 1;
 export const PRELOAD_VERSION = "0.1.0";
 
@@ -53,6 +53,7 @@ function toJson(fields) {
 
 export class Link {
   #socket = null;
+  #begun = false;
   #open = false;
   #welcome = false;
   #recovers = false;
@@ -96,6 +97,8 @@ export class Link {
   }
 
   connect() {
+    if (this.#begun && this.#socket && !this.#socket.destroyed) return;
+    this.#begun = true;
     const socket = net.connect({ path: this.path });
     socket.unref();
     this.#socket = socket;
@@ -115,7 +118,13 @@ export class Link {
     }
     const message = { type, at, fields };
     if (this.#open) this.#say(message);
-    else this.#early.push(message);
+    else this.#keep(message);
+  }
+
+  /** A worker thread links when it has something to say: most never do. */
+  #keep(message) {
+    this.#early.push(message);
+    if (!this.#begun) this.connect();
   }
 
   /**
@@ -282,7 +291,9 @@ export class Link {
         this.#socket.destroy();
         return;
       case "sync":
-        if (typeof message.sync === "string") this.send("synced", { sync: message.sync });
+        if (typeof message.sync !== "string") return;
+        this.describe.syncing();
+        this.send("synced", { sync: message.sync });
         return;
       case "approve":
       case "refuse":

@@ -17,6 +17,8 @@ const HOOK_POINTS = [
   "resolveSessionFileFenceKey",
   "installSessionEventWriteLock",
   "guardSessionManager",
+  "appendTranscriptEventInTransaction",
+  "canRebasePreparedAssistantInTransaction",
   "runEmbeddedAttempt",
   "runGatewayLoop",
   "appendInjectedAssistantMessageToTranscript",

@@ -1,6 +1,7 @@
 // Puts the parts together, once the first module with a hook point has loaded.
 import fs from "node:fs";
 import path from "node:path";
+import { isMainThread } from "node:worker_threads";
 import { fileURLToPath } from "node:url";
 
 import { watchFileSystem } from "./account/fs_hooks.mjs";
@@ -12,16 +13,22 @@ import { repeatHolds, wrapLock } from "./fence/lock_hooks.mjs";
 import { NO_MATCH, fit } from "./fence/selfcheck.mjs";
 import { onTrouble, safely } from "./guard.mjs";
 import { Link } from "./link.mjs";
+import { misfit } from "./rows/row_selfcheck.mjs";
+import { RowWindows } from "./rows/row_windows.mjs";
+import { hearWorkers, listenToWorkers, tellMain } from "./rows/worker_commits.mjs";
+import { reportChange, watchTransactions } from "./rows/transactions.mjs";
 import { WORK_POINTS, wrapWork } from "./writers/entry_points.mjs";
 import { AUTHOR_POINTS, currentRun, nameCompactions, traceRun, wrapAuthor, wrapRun } from "./writers/writers.mjs";
 
 const NO_FENCE = "this release sets no file fence: there is nothing to recover";
+const ASKS_NOTHING = "this release lets a run answer behind newer rows, whoever wrote them: there is nothing to recover";
 
 let link;
 let version = "";
 let adapter = { adapter: "pending", reload: false, reason: "the modules with the fence are not loaded yet" };
 let fences;
 let fitted; // the fence, with the adapter that is checked or in force
+let rows; // the windows on transcripts in the database, where this release has any
 
 function start(from) {
   version = openclawVersion(from);
@@ -29,18 +36,30 @@ function start(from) {
     {
       hello: () => ({ openclaw: version }),
       connected: (again) => {
-        link.send("adapter", adapter);
+        if (isMainThread) link.send("adapter", adapter);
         if (again) safely("reconnect", () => repeat(true));
       },
+      syncing: () => safely("account", hearWorkers),
       missed: () => safely("reconnect", () => repeat(false)),
-      disconnected: () => fences?.forgetApprovals(),
+      disconnected: () => {
+        fences?.forgetApprovals();
+        rows?.forgetApprovals();
+      },
     },
-    (message) => fitted?.whenActive(() => safely("command", () => fences.onCommand(message))),
+    (message) => command(message),
   );
   onTrouble((where, reason) => link.send("trouble", { where, reason }), () => link.lose());
   watchFileSystem(link);
   process.on("exit", () => safely("exit", () => link.bye()));
-  link.connect();
+  if (isMainThread) link.connect();
+  // When the modules of a worker are loaded it is known where sessions are. With rows most workers have nothing to say,
+  // and are ended without a goodbye.
+  else setImmediate(() => rows ?? link.connect()).unref();
+}
+
+function command(message) {
+  safely("command", () => rows?.onCommand(message));
+  fitted?.whenActive(() => safely("command", () => fences.onCommand(message)));
 }
 
 /**
@@ -51,6 +70,7 @@ function repeat(again) {
   repeatChanges();
   if (again) repeatHolds((type, fields) => link.send(type, fields));
   fences?.repeat();
+  rows?.repeat();
 }
 
 /** The version in the package that a module of its bundle belongs to; only reported, never decided upon. */
@@ -70,7 +90,39 @@ function openclawVersion(url) {
 
 function found(name, reload, reason) {
   adapter = { adapter: name, reload, reason };
-  link.send("adapter", adapter);
+  if (isMainThread) link.send("adapter", adapter);
+}
+
+function foundNoFence() {
+  if (rows) found("watch", false, ASKS_NOTHING);
+  else found("none", false, NO_FENCE);
+}
+
+/** Transcripts are in a database: what this process commits to them is reported, and runs have their windows there. */
+function watchRows() {
+  if (rows) return;
+  rows = new RowWindows(link);
+  watchTransactions((change) => {
+    const { run, ...told } = change;
+    if (!isMainThread) {
+      tellMain(told);
+      return;
+    }
+    reportChange(link, change);
+    rows.committed(change);
+  });
+  if (isMainThread) listenToWorkers((change) => reportChange(link, change));
+}
+
+function installQuestion(point) {
+  watchRows();
+  const reason = misfit(point.get());
+  if (reason) {
+    found("unknown", false, `the gateway's question about newer rows failed its self-check: ${reason}`);
+    return;
+  }
+  point.set(rows.wrapQuestion(point.get()));
+  found("rebase", false, "");
 }
 
 function installFence(points) {
@@ -123,16 +175,21 @@ export function install(points, from, fence) {
     if (functions.acquireSessionWriteLock) {
       points.acquireSessionWriteLock.set(wrapLock(functions.acquireSessionWriteLock, link));
     }
+    if (functions.appendTranscriptEventInTransaction) watchRows();
+    if (functions.canRebasePreparedAssistantInTransaction) installQuestion(points.canRebasePreparedAssistantInTransaction);
     if (functions.createEmbeddedAttemptSessionLockController) installFence(points);
-    else if (functions.runEmbeddedAttempt && !fitted) {
+    else if (functions.runEmbeddedAttempt && !fitted && adapter.adapter !== "rebase") {
       if (fence) found("unknown", false, NO_MATCH);
-      else found("none", false, NO_FENCE);
+      else foundNoFence();
     }
     if (functions.guardSessionManager) {
       points.guardSessionManager.set(rememberGuarded(functions.guardSessionManager));
     }
     if (functions.runEmbeddedAttempt) {
-      const wrapped = wrapRun(functions.runEmbeddedAttempt, (context) => fences?.closeRun(context));
+      const wrapped = wrapRun(functions.runEmbeddedAttempt, (context) => {
+        fences?.closeRun(context);
+        rows?.closeRun(context);
+      });
       points.runEmbeddedAttempt.set(function runEmbeddedAttempt(...args) {
         safely("diagnostics", hear);
         return wrapped.apply(this, args);
@@ -166,7 +223,7 @@ function tell(event, from) {
     start(from);
   }
   // By the time that a model is called, a fence is set: a module that declares it would have been loaded.
-  if (adapter.adapter === "pending" && !fitted && event.type === "model.call.started") found("none", false, NO_FENCE);
+  if (adapter.adapter === "pending" && !fitted && event.type === "model.call.started") foundNoFence();
   if (event.runId) traceRun({ ...event, trace: placeOf(event.trace) });
   link.send("diag", fields);
 }

@@ -98,6 +98,8 @@ def _start_sensors(parts: Parts, stack: AsyncExitStack) -> None:
         log.warning("file_system", kind=file_system.kind, mount=file_system.mount, detail=file_system.blind)
     if settings.simulate_loss:
         log.warning("simulated_loss", share=settings.simulate_loss)
+    parts.databases.watch.start()
+    stack.callback(parts.databases.watch.stop)
     parts.watcher.start()
     stack.callback(parts.watcher.stop)
     stack.callback(parts.file_intake.stop)

@@ -17,6 +17,7 @@ from sidecar.driver.driver import Driver
 from sidecar.faults import Faults
 from sidecar.intake.announcements import Hooks
 from sidecar.intake.clocks import Clocks, Reading, read_clocks
+from sidecar.intake.databases import DatabaseIntake
 from sidecar.intake.files import FileIntake
 from sidecar.intake.gateways import KnownGateways
 from sidecar.intake.halts import Halts
@@ -85,7 +86,10 @@ class Parts:
         )
         clocks = self.clocks = Clocks(losses.lose, read)
         kernel_intake = self.kernel_intake = KernelIntake(driver.handle, now_ns, losses.lose, faults)
-        link_intake = LinkIntake(driver, known_gateways, telemetry, now_ns, losses.lose, kernel_intake.drain)
+        databases = self.databases = DatabaseIntake(driver, now_ns)
+        link_intake = LinkIntake(
+            driver, known_gateways, telemetry, now_ns, losses.lose, kernel_intake.drain, databases.spoken_of
+        )
         file_intake = self.file_intake = FileIntake(
             driver, known_gateways, kernel_intake, now_ns, losses.lose, link_intake.refuse
         )

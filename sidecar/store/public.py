@@ -89,6 +89,7 @@ def reason_json(reason: Reason | None) -> dict[str, Any]:
 def fields_json(value: object) -> dict[str, Any]:
     """All fields of a value; a time ``..at_ns`` becomes ``..at`` in ISO 8601."""
     found: dict[str, Any] = msgspec.to_builtins(value)
+    found.pop("type", None)  # of a version: its fields tell it
     times = {name.removesuffix("_ns"): iso_utc(found.pop(name)) for name in list(found) if name.endswith("at_ns")}
     return found | times
 

@@ -13,7 +13,7 @@ import msgspec
 from sidecar.core import reports
 from sidecar.core.facts.gateway import Role
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Newest version that we speak. A new message, or another meaning of an old one, makes a new version."""
 
 OLDEST: Final = 1
@@ -27,6 +27,14 @@ Fp = Annotated[
     str,
     msgspec.Meta(pattern=r"^(absent|[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}:-?[0-9]{1,20}:-?[0-9]{1,20})$(?!\n)"),
 ]
+Version = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(absent|[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}:-?[0-9]{1,20}:-?[0-9]{1,20}"
+        r"|rows:[^:\n]{0,80}:[0-9]{1,15}:[0-9a-f]{64})$(?!\n)"
+    ),
+]
+"""Of a file, its fingerprint; of rows in a database, the text form of `sidecar.core.facts.rows.RowVersion`."""
 Ns = Annotated[str, msgspec.Meta(pattern=r"^[0-8]?[0-9]{1,18}$(?!\n)")]
 """Below 9 * 10**18, the year 2255: what is kept in SQLite has 63 bits."""
 Sha = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$(?!\n)")]
@@ -149,12 +157,44 @@ class Changed(FromGateway, kw_only=True, frozen=True, tag="change"):
     failed: bool = False
 
 
+class WireRow(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A row as it is now; see `sidecar.core.facts.rows.Row`."""
+
+    seq: Count
+    sha256: Sha
+    size: Count = 0
+    id: Id = ""
+    parent: Id = ""
+    kind: Id = ""
+    role: Id = ""
+    injected: bool = False
+    key: Id = ""
+
+
+class Committed(FromGateway, kw_only=True, frozen=True, tag="rows"):
+    """A transaction that changed a transcript in a database was committed; ``after`` is the transcript's version then.
+
+    ``file`` is the path of the database, ``#`` and the session's id. ``op`` is append, rewrite or remove; ``gone`` has
+    the first and the last place of each run of deleted rows. A change of many rows comes in several messages, all but
+    the last with ``more``.
+    """
+
+    file: str
+    change: Id
+    op: Id
+    after: Version
+    writer: WireWriter
+    rows: tuple[WireRow, ...] = ()
+    gone: tuple[tuple[Count, Count], ...] = ()
+    more: bool = False
+
+
 class AtFence(FromGateway, kw_only=True, frozen=True):
     """Base of what is said of a run and its fence."""
 
     window: Id
     file: str
-    fence: Fp
+    fence: Version
     run: WireRun
 
 
@@ -204,8 +244,8 @@ class Applied(FromGateway, kw_only=True, frozen=True, tag="applied"):
 
     window: Id
     ok: bool
-    fence: Fp
-    current: Fp
+    fence: Version
+    current: Version
     pushed: bool = False
     latency: Ns = "0"
     ask: Id = ""
@@ -216,7 +256,7 @@ class Applied(FromGateway, kw_only=True, frozen=True, tag="applied"):
 class Tripped(AtFence, kw_only=True, frozen=True, tag="tripped"):
     """The gateway's own fence stopped the turn."""
 
-    current: Fp
+    current: Version
 
 
 class Diagnostic(reports.Diagnostic, kw_only=True, frozen=True, tag_field="t", tag="diag", omit_defaults=True):
@@ -277,6 +317,7 @@ GatewayMessage = (
     | LockReleased
     | LockFailed
     | Changed
+    | Committed
     | FenceSet
     | FenceClosed
     | Ask
@@ -315,12 +356,16 @@ class Reject(FromSidecar, kw_only=True, frozen=True, tag="reject"):
 
 
 class Approve(FromSidecar, kw_only=True, frozen=True, tag="approve"):
-    """Compare and set: move the fence of ``window`` from exactly ``fence`` to exactly ``current`` (rule 2)."""
+    """Compare and set: move the fence of ``window`` from exactly ``fence`` to exactly ``current`` (rule 2).
+
+    ``span`` is the digest of exactly the rows in between; empty for files.
+    """
 
     window: Id
-    fence: Fp
-    current: Fp
+    fence: Version
+    current: Version
     ask: Id = ""
+    span: Sha = ""
 
 
 class Refuse(FromSidecar, kw_only=True, frozen=True, tag="refuse"):

@@ -215,6 +215,28 @@ def test_a_release_without_a_fence_needs_nothing_and_no_node(cli: Command, tmp_p
     assert "recovery is not needed" in done.out
 
 
+ROWS: Final = (Path(__file__).parents[1] / "preload" / "models" / "rows.mjs").read_text()
+
+
+def test_the_question_about_newer_rows_is_tried(cli: Command, node: str, tmp_path: Path) -> None:
+    code, found = _examine(cli, _model(tmp_path / "m", ROWS), node)
+    assert (code, found["ok"], found["adapter"], found["tried"]) == (0, True, "rebase", "rebase")
+
+
+def test_a_question_that_is_answered_otherwise_is_a_finding(cli: Command, node: str, tmp_path: Path) -> None:
+    loose = ROWS.replace('row.role !== "user" || row.id === admitted', "true")
+    code, found = _examine(cli, _model(tmp_path / "m", loose), node)
+    assert (code, found["ok"], found["adapter"]) == (1, False, "unknown")
+    assert "behind a user's row" in found["reason"]
+
+
+def test_rows_without_a_question_need_no_recovery(cli: Command, tmp_path: Path) -> None:
+    package = _model(tmp_path / "m", "function appendTranscriptEventInTransaction() {}\n")
+    done = cli("doctor", "--gateway", str(package), "--node", "/nonexistent")
+    assert done.code == 0
+    assert "recovery is not needed" in done.out
+
+
 def test_a_fence_with_other_names_is_a_finding(cli: Command, tmp_path: Path) -> None:
     package = _model(tmp_path / "m", BUNDLE.replace("createEmbeddedAttemptSessionLockController", "makeController"))
     done = cli("doctor", "--gateway", str(package))

@@ -17,6 +17,7 @@ from sidecar.core.facts.gateway import Adapter, Gateway, Run
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import Value, replace
+from sidecar.core.facts.version import Version
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.policy.rules import Permission, Rule
@@ -119,13 +120,13 @@ def reported(
     )
 
 
-def fence_set(fence: Fingerprint, at_ns: int, *, window: str = WINDOW, file: str = FILE, run: Run = RUN) -> ev.FenceSet:
+def fence_set(fence: Version, at_ns: int, *, window: str = WINDOW, file: str = FILE, run: Run = RUN) -> ev.FenceSet:
     """A run of the first link records the file as it is."""
     return ev.FenceSet(link=LINK, window=window, file=file, fence=fence, run=run, at_ns=at_ns)
 
 
 def asked(
-    fence: Fingerprint,
+    fence: Version,
     snapshot: Snapshot,
     at_ns: int,
     *,
@@ -150,7 +151,7 @@ def asked(
 
 
 def tripped(
-    fence: Fingerprint, snapshot: Snapshot, at_ns: int, *, window: str = WINDOW, file: str = FILE, run: Run = RUN
+    fence: Version, snapshot: Snapshot, at_ns: int, *, window: str = WINDOW, file: str = FILE, run: Run = RUN
 ) -> ev.TurnTripped:
     """The gateway's own fence stops a turn of the first link."""
     return ev.TurnTripped(
@@ -159,7 +160,7 @@ def tripped(
 
 
 def timed_out(
-    fence: Fingerprint,
+    fence: Version,
     snapshot: Snapshot,
     at_ns: int,
     *,
@@ -478,7 +479,7 @@ class Bench:
         pid: int = GATEWAY_PID,
         *,
         window: str = WINDOW,
-        fence: Fingerprint | None = None,
+        fence: Version | None = None,
         run: Run = RUN,
         unheard: bool = False,
         ahead_ns: int = 0,
@@ -489,7 +490,7 @@ class Bench:
         event = timed_out(fence, self.disk.snapshot, now_ns, window=window, file=self.file, pid=pid)
         return self.handle(replace(event, link=link, run=run, at_ns=now_ns + ahead_ns, unheard=unheard))
 
-    def _known(self, window: str) -> Fingerprint:
+    def _known(self, window: str) -> Version:
         """The fence of a window that is open."""
         return {w.window_id: w.fence for w in self.engine.windows}[window]
 
@@ -539,7 +540,7 @@ class Bench:
         self,
         window: str = WINDOW,
         *,
-        fence: Fingerprint | None = None,
+        fence: Version | None = None,
         run: Run = RUN,
         link: str = LINK,
         unheard: bool = False,

@@ -323,7 +323,7 @@ async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
         driver.handle(AccountBroken(loss=loss, reason=reason, at_ns=time.time_ns(), file=file))
 
     known_gateways = KnownGateways(engine, links, place)
-    link_intake = LinkIntake(driver, known_gateways, sinks, time.time_ns, lose, lambda: None)
+    link_intake = LinkIntake(driver, known_gateways, sinks, time.time_ns, lose, lambda: None, lambda _transcript: None)
     server = LinkServer(place / "s.sock", link_intake, links, version="1", mode=mode.value)
     await server.start()
     opened = Desk(place / "sessions" / "s.jsonl", place / "s.sock", sinks, engine, driver, links, losses)

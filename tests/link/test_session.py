@@ -151,7 +151,7 @@ async def test_a_first_message_that_is_no_hello_is_refused(path: Path) -> None:
     assert recorder.sessions == []
 
 
-@pytest.mark.parametrize("protocol", [0, 2, -1, 1 << 40])
+@pytest.mark.parametrize("protocol", [0, wire.PROTOCOL + 1, -1, 1 << 40])
 async def test_another_protocol_is_answered_with_a_sentence_that_says_what_to_do(path: Path, protocol: int) -> None:
     async with serving(path) as stage:
         recorder = stage.recorder

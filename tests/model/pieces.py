@@ -5,12 +5,13 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from sidecar.core import events as ev
-from sidecar.core.custody.account import Account
+from sidecar.core.custody.account import AnyAccount
 from sidecar.core.custody.files.account import FileAccount
 from sidecar.core.custody.files.manifest import Manifest
 from sidecar.core.engine import Engine
 from sidecar.core.facts.change import Change
 from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.version import Version
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.life import Behind, Custody
 from tests.core.kit import FILE
@@ -69,10 +70,11 @@ class _Pieces:
     def name(self, name: str) -> None:
         self.shape.append(SWAPPED.get(name, name) if self._swapped else name)
 
-    def fingerprints(self, *values: Fingerprint | None) -> None:
+    def fingerprints(self, *values: Version | None) -> None:
         for value in values:
             self.shape.append(value is not None)
             if value is not None:
+                assert isinstance(value, Fingerprint)
                 self.times.append(value.ctime_ns)
                 self.sizes.append(value.size)
 
@@ -94,7 +96,7 @@ class _Pieces:
     def manifest(self, manifest: Manifest | None) -> None:
         self.data(None if manifest is None else b"".join(bytes_of(s.sha256) for s in manifest.segments))
 
-    def account(self, account: Account) -> None:
+    def account(self, account: AnyAccount) -> None:
         assert isinstance(account, FileAccount)
         self.fingerprints(account.head)
         self.manifest(account.manifest)
@@ -137,6 +139,7 @@ def of_message(code: int, *, swapped: bool) -> Flat:
                     pieces.name(event.window)
                     pieces.plain(event.takeover)
                 case ev.FileChanged():
+                    assert isinstance(event.change, Change)
                     pieces.changes((event.change,))
                 case ev.RecoveryApplied():
                     pieces.name(event.window)
@@ -187,7 +190,7 @@ def of_mind(engine: Engine, *, swapped: bool) -> Mind:
     pieces.plain(bool(registry.unsettled))
     approved: list[int] = []
     for window in sorted(registry.windows.values(), key=lambda w: w.window_id, reverse=swapped):
-        approved.append(window.approved.ctime_ns if window.approved else -1)
+        approved.append(window.approved.ctime_ns if isinstance(window.approved, Fingerprint) else -1)
         incident = window.incident
         pieces.name(window.window_id)
         pieces.plain(incident is not None, incident is not None and incident.verdict is Verdict.EXTERNAL)

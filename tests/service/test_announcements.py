@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.config.token import make_token
 from sidecar.core import events as ev
-from sidecar.core.facts.change import Operation
+from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.writer import WriterKind
 from sidecar.intake import announcements as room
@@ -49,6 +49,10 @@ class Place:
         )
 
     @property
+    def reported(self) -> list[Change]:
+        return [told.change for told in self.changes if isinstance(told.change, Change)]
+
+    @property
     def changes(self) -> list[ev.FileChanged]:
         return [event for event in self.told if isinstance(event, ev.FileChanged)]
 
@@ -83,7 +87,7 @@ async def test_a_range_is_a_declared_write_with_the_files_own_digest(place: Plac
     place.file.write_bytes(OLD + NOTE)
     answer = hooks.end(_end(begun["hook"], (len(OLD), len(NOTE), "")))
 
-    first, last = (report.change for report in place.changes)
+    first, last = place.reported
     assert (first.finished, first.before, first.writer) == (False, before, last.writer)
     assert (last.change_id, last.link, last.operation) == (first.change_id, first.link, Operation.APPEND)
     assert (last.offset, last.length, last.sha256) == (len(OLD), len(NOTE), _sha(NOTE))
@@ -101,7 +105,7 @@ async def test_several_ranges_are_writes_in_order(place: Place) -> None:
     size = len(OLD)
     hooks.end(_end(begun["hook"], (size, len(NOTE), ""), (size + len(NOTE) + 8, len(NOTE), _sha(NOTE))))
 
-    _, one, two = (report.change for report in place.changes)
+    _, one, two = place.reported
     assert one.precedes(two)
     assert (one.offset, two.offset) == (size, size + len(NOTE) + 8)
 

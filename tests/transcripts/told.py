@@ -7,6 +7,7 @@ from sidecar.core import decisions as de
 from sidecar.core import outcomes as oc
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.reasons import Reason
+from sidecar.core.facts.version import Version
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.verdict.incident import Incident
 
@@ -17,9 +18,9 @@ class Labels:
     def __init__(self) -> None:
         self.windows: set[str] = set()
         self.sessions = 0
-        self._labels: dict[Fingerprint, str] = {}
+        self._labels: dict[Version, str] = {}
 
-    def learn(self, fingerprint: Fingerprint) -> str:
+    def learn(self, fingerprint: Version) -> str:
         """The label of a fingerprint: its size, with a prime for each earlier one of that size."""
         if fingerprint not in self._labels:
             size = str(fingerprint.size) if fingerprint.exists else "gone"
@@ -29,9 +30,9 @@ class Labels:
 
     def fingerprint(self, label: str) -> Fingerprint:
         """The fingerprint with this label."""
-        return next(f for f, known in self._labels.items() if known == label)
+        return next(f for f, known in self._labels.items() if known == label and isinstance(f, Fingerprint))
 
-    def step(self, before: Fingerprint, after: Fingerprint) -> str:
+    def step(self, before: Version, after: Version) -> str:
         """From one fingerprint to another."""
         return f"{self.learn(before)} -> {self.learn(after)}"
 

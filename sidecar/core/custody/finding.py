@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence
 from sidecar.core.facts.reasons import Reason
-from sidecar.core.facts.span import Span
+from sidecar.core.facts.span import Span, Unit
 from sidecar.core.facts.value import Value
 from sidecar.core.facts.writer import Writer
 from sidecar.core.policy.rules import Permission
@@ -35,12 +35,14 @@ class Share(Value, frozen=True):
     Attributes:
         size: How much of what is now in the transcript; 0 for a change without contents.
         did: The most that the writer did by its reports.
+        unanswered: Input of a user among it that nobody has answered: an answer of the run would seem to be to it.
     """
 
     writer: Writer
     size: int
     spans: tuple[Span, ...] = ()
     did: Permission = Permission.METADATA
+    unanswered: tuple[Span, ...] = ()
 
 
 class Finding(Value, frozen=True, kw_only=True):
@@ -58,7 +60,9 @@ class Finding(Value, frozen=True, kw_only=True):
         seen_through: The reports lead without a gap up to the last replacement of old contents.
         replaced: Old contents are not where they were.
         overwritten: Whose contents a rewrite by somebody else did away with; None where nobody's.
+        forked: What was added is not one line from what the run has read: it does not come ahead of its answer.
         owner_known: It is known whose the transcript was at the fence.
+        unit: What spans are counted in.
     """
 
     absent: Absence | None = None
@@ -72,5 +76,7 @@ class Finding(Value, frozen=True, kw_only=True):
     seen_through: bool = True
     replaced: bool = False
     overwritten: Reason | None = None
+    forked: bool = False
     owner_known: bool = True
     kernel_evidence: KernelEvidence = NO_KERNEL_EVIDENCE
+    unit: Unit = Unit.BYTES

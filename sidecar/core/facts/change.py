@@ -27,7 +27,7 @@ class Operation(StrEnum):
     """Changes times, mode, owner or links; no byte."""
 
 
-class Change(Value, frozen=True):
+class Change(Value, frozen=True, tag="file"):
     """One reported change.
 
     Attributes:
@@ -61,6 +61,11 @@ class Change(Value, frozen=True):
     def finished(self) -> bool:
         """The call has returned."""
         return self.ended is not None
+
+    @property
+    def written(self) -> int:
+        """Bytes that it wrote: of a truncation, ``length`` is what is left."""
+        return self.length if self.sha256 else 0
 
     def precedes(self, other: Change) -> bool:
         """This call had returned before the other began, so its bytes come first."""

@@ -36,7 +36,7 @@ class BytesContent(Value, frozen=True):
         return hashlib.sha256(memoryview(self.data)[offset : offset + length]).hexdigest()
 
 
-class Snapshot(Value, frozen=True):
+class Snapshot(Value, frozen=True, tag="file"):
     """A file as it was read: the fingerprint was the same before and after the reading.
 
     Attributes:

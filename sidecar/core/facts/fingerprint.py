@@ -13,7 +13,7 @@ _ABSENT_TEXT: Final = "absent"
 _TEXT: Final = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}:-?[0-9]{1,20}:-?[0-9]{1,20}")
 
 
-class Fingerprint(Value, frozen=True):
+class Fingerprint(Value, frozen=True, tag="file"):
     """Identity, size and times of a session file: what the fence records and compares.
 
     Attributes:

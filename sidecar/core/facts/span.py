@@ -1,6 +1,15 @@
 """A part of a transcript: what one writer added in it, or what nobody is known to have added."""
 
+from enum import StrEnum
+
 from sidecar.core.facts.value import Value
+
+
+class Unit(StrEnum):
+    """What a transcript is made of, and a span is counted in."""
+
+    BYTES = "bytes"
+    ROWS = "rows"
 
 
 class Span(Value, frozen=True):

@@ -18,6 +18,8 @@ from sidecar.core.policy.glob import Glob
 DEFAULT_RULE: Final = "default"
 """The name under which the policy's default decides."""
 
+_LEVELS: Final = 3
+
 NEVER_RULE: Final = "never"
 """The name under which the sidecar itself forbids, whatever a policy says (design: rule 1)."""
 
@@ -66,8 +68,9 @@ class AccessRequest(Value, frozen=True, kw_only=True):
     def agent(self) -> str:
         """The agent whose session it is; empty where the path does not tell."""
         parts = self.file.split("/")
-        laid_out = len(parts) > 3 and parts[-2] == "sessions" and parts[-4] == "agents"  # noqa: PLR2004 - agents/ID/sessions/FILE
-        return parts[-3] if laid_out else ""
+        if len(parts) <= _LEVELS or parts[-4] != "agents":  # agents/ID/sessions/FILE, agents/ID/agent/DATABASE
+            return ""
+        return parts[-3] if parts[-2] in {"sessions", "agent"} else ""
 
 
 class Rule(Value, frozen=True, kw_only=True):
@@ -79,6 +82,7 @@ class Rule(Value, frozen=True, kw_only=True):
         agents: Agents whose sessions it is about.
         sessions: Hashes of session keys.
         needs: The weakest evidence for that; None for the policy's default.
+        unanswered: It may add input of a user that nobody has answered: a run's answer behind it will seem to be to it.
         line: Where the file has it; 0 when not from a file.
     """
 
@@ -92,6 +96,7 @@ class Rule(Value, frozen=True, kw_only=True):
     files: tuple[Glob, ...] = ()
     may: Permission
     needs: Grade | None = None
+    unanswered: bool = False
     line: int = 0
 
     def matches(self, request: AccessRequest) -> Match:
@@ -133,6 +138,7 @@ class Ruling(Value, frozen=True):
 
     Attributes:
         needs: The weakest evidence for that.
+        unanswered: It may add input of a user that nobody has answered.
         unknown: What could not be told made a rule apply, or the rules behind it.
     """
 
@@ -140,6 +146,7 @@ class Ruling(Value, frozen=True):
     may: Permission
     needs: Grade
     unknown: bool = False
+    unanswered: bool = False
 
     def allows(self, did: Permission) -> bool:
         """That much is allowed."""
@@ -156,7 +163,7 @@ def decide(rules: Iterable[Rule], default: Ruling, request: AccessRequest) -> Ru
         match = rule.matches(request)
         if match is Match.NO:
             continue
-        ruling = Ruling(rule.name, rule.may, rule.needs or default.needs)
+        ruling = Ruling(rule.name, rule.may, rule.needs or default.needs, unanswered=rule.unanswered)
         if match is Match.YES:
             final = ruling
             break
@@ -165,7 +172,8 @@ def decide(rules: Iterable[Rule], default: Ruling, request: AccessRequest) -> Ru
         return final
     narrowest = min((*bounds, final), key=lambda ruling: ruling.may.strength)
     needs = max((r.needs for r in (*bounds, final)), key=lambda grade: grade.strength)
-    return Ruling(narrowest.rule, narrowest.may, needs, unknown=True)
+    unanswered = all(ruling.unanswered for ruling in (*bounds, final))
+    return Ruling(narrowest.rule, narrowest.may, needs, unknown=True, unanswered=unanswered)
 
 
 def _any_of(globs: tuple[Glob, ...], value: str) -> Match:

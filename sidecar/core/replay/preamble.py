@@ -6,6 +6,7 @@ from sidecar.core import events as ev
 from sidecar.core.custody.kernel_log import KernelLog
 from sidecar.core.engine import Engine
 from sidecar.core.facts.gateway import Gateway
+from sidecar.core.facts.value import replace
 
 
 def preamble(engine: Engine, file: str, at_ns: int) -> Iterator[ev.Event]:
@@ -24,6 +25,9 @@ def preamble(engine: Engine, file: str, at_ns: int) -> Iterator[ev.Event]:
     ledger = engine.files.ledgers.get(file)
     if ledger is not None:
         yield ev.AccountRecalled(file=file, account=ledger.account.recorded(), at_ns=at_ns)
+    row_ledger = engine.rows.ledgers.get(file)
+    if row_ledger is not None:
+        yield ev.AccountRecalled(file=file, account=replace(row_ledger.account, mark=None), at_ns=at_ns)
 
 
 def _heard(log: KernelLog, file: str) -> Iterator[ev.Event]:

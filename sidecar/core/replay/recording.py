@@ -12,6 +12,7 @@ from msgspec import field
 from sidecar.core import events as ev
 from sidecar.core.errors import SidecarError
 from sidecar.core.facts.content import Content, Snapshot
+from sidecar.core.facts.rows import RowSnapshot
 from sidecar.core.facts.value import Value, replace
 from sidecar.core.policy.policy import Mode, Policy
 
@@ -100,8 +101,10 @@ class Recording(Value, frozen=True):
 
 def listening(event: Looked) -> Looked:
     """The same event with content that remembers."""
-    content = event.snapshot.content
-    return event if content is None else replace(event, snapshot=_with(event.snapshot, HeardContent(content)))
+    snapshot = event.snapshot
+    if isinstance(snapshot, RowSnapshot) or snapshot.content is None:
+        return event
+    return replace(event, snapshot=_with(snapshot, HeardContent(snapshot.content)))
 
 
 def sealed(event: Looked | ev.ChainRecalled) -> Looked | ev.ChainRecalled:
@@ -110,16 +113,21 @@ def sealed(event: Looked | ev.ChainRecalled) -> Looked | ev.ChainRecalled:
         chain = event.chain
         manifest = chain.manifest and chain.manifest.without_writers()
         return replace(event, chain=replace(chain, session="", manifest=manifest, gaps=()))
-    content = event.snapshot.content
-    left = content.recorded() if isinstance(content, HeardContent) else None
-    return event if content is None else replace(event, snapshot=_with(event.snapshot, left))
+    snapshot = event.snapshot
+    if isinstance(snapshot, RowSnapshot) or snapshot.content is None:
+        return event
+    left = snapshot.content.recorded() if isinstance(snapshot.content, HeardContent) else None
+    return replace(event, snapshot=_with(snapshot, left))
 
 
 def digests_of(event: ev.Event) -> int:
     """How many digests a sealed event holds."""
-    if isinstance(event, Looked) and isinstance(event.snapshot.content, RecordedContent):
-        return len(event.snapshot.content.digests)
-    return 0
+    if not isinstance(event, Looked):
+        return 0
+    if isinstance(event.snapshot, RowSnapshot):
+        return len(event.snapshot.rows or ())
+    content = event.snapshot.content
+    return len(content.digests) if isinstance(content, RecordedContent) else 0
 
 
 def _with(snapshot: Snapshot, content: Content | None) -> Snapshot:

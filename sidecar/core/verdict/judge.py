@@ -9,10 +9,15 @@ from sidecar.core.custody.kernel_evidence import KernelEvidence
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
-from sidecar.core.facts.span import Span
+from sidecar.core.facts.span import Span, Unit
 from sidecar.core.facts.value import Value, replace
 from sidecar.core.policy.policy import UNCHANGED_RULE, Policy
 from sidecar.core.policy.rules import DEFAULT_RULE, NEVER_RULE, AccessRequest, Permission, Ruling
+
+_OWN: Final = {Unit.BYTES: ReasonCode.EVERY_BYTE_OWN, Unit.ROWS: ReasonCode.EVERY_ROW_OWN}
+_KNOWN: Final = {Unit.BYTES: ReasonCode.EVERY_BYTE_KNOWN, Unit.ROWS: ReasonCode.EVERY_ROW_KNOWN}
+_SAME: Final = {Unit.BYTES: ReasonCode.SAME_BYTES, Unit.ROWS: ReasonCode.SAME_ROWS}
+_UNEXPLAINED: Final = {Unit.BYTES: ReasonCode.UNEXPLAINED_BYTES, Unit.ROWS: ReasonCode.UNEXPLAINED_ROWS}
 
 _MAX_NAMED: Final = 4
 """Processes or ranges that a reason names."""
@@ -140,7 +145,7 @@ def _judge_absent(found: Finding) -> Judgement:
 
 def _judge_unexplained(found: Finding) -> Judgement:
     where = tuple(f"{span.offset}+{span.length}" for span in found.unexplained[:_MAX_NAMED])
-    verdict, code = Verdict.EXTERNAL, ReasonCode.UNEXPLAINED_BYTES
+    verdict, code = Verdict.EXTERNAL, _UNEXPLAINED[found.unit]
     if not found.settled:
         verdict, code = Verdict.UNATTRIBUTED, ReasonCode.UNEXPLAINED_WHILE_WRITING
     return Judgement(verdict, Grade.BYTES, Reason.of(code, ranges=where), found.shares, found.unexplained)
@@ -151,7 +156,7 @@ def _judge_explained(evidence: Evidence, policy: Policy) -> Judgement:
     others = [s for s in found.shares if not evidence.run_id or s.writer.run_id != evidence.run_id]
     if not others and found.shares:
         ruling = Ruling(DEFAULT_RULE, Permission.REWRITE, policy.needs)
-        return _grant(Verdict.OWN, Reason(ReasonCode.EVERY_BYTE_OWN), (ruling,), evidence)
+        return _grant(Verdict.OWN, Reason(_OWN[found.unit]), (ruling,), evidence)
     if not others:
         return _judge_unchanged(evidence, policy)
     ruled = tuple(_rule_on(evidence, share, policy) for share in others)
@@ -172,12 +177,18 @@ def _judge_explained(evidence: Evidence, policy: Policy) -> Judgement:
         rulings.append(
             Ruling("", Permission.REWRITE, policy.needs)
         )  # the run's own bytes ask for the policy's evidence
-    reason = Reason.of(ReasonCode.EVERY_BYTE_KNOWN, writers=names)
-    return replace(_grant(Verdict.CO_TENANT, reason, rulings, evidence), ruled=ruled)
+    reason = Reason.of(_KNOWN[found.unit], writers=names)
+    judgement = replace(_grant(Verdict.CO_TENANT, reason, rulings, evidence), ruled=ruled)
+    waiting = [r for share, r in zip(others, ruled, strict=True) if share.unanswered and not r.ruling.unanswered]
+    if not waiting:
+        return judgement
+    writers = tuple(dict.fromkeys(r.request.writer.label() for r in waiting))
+    reason = judgement.reason.also(Reason.of(ReasonCode.INPUT_UNANSWERED, writers=writers))
+    return replace(judgement, reason=reason, may_recover=False, rule=_names(r.ruling for r in waiting))
 
 
 def _judge_unchanged(evidence: Evidence, policy: Policy) -> Judgement:
-    reason = Reason(ReasonCode.SAME_BYTES)
+    reason = Reason(_SAME[evidence.finding.unit])
     if not evidence.finding.owner_known:
         reason = reason.also(Reason(ReasonCode.OWNER_AT_FENCE_UNKNOWN))
         return Judgement(Verdict.UNATTRIBUTED, Grade.BYTES, reason)
@@ -223,6 +234,9 @@ def _grant(verdict: Verdict, reason: Reason, rulings: Sequence[Ruling], evidence
     elif verdict is not Verdict.OWN and found.replaced and not evidence.can_reload:
         may, rule = False, ""
         reason = reason.also(Reason(ReasonCode.NO_RELOAD))
+    elif found.forked and verdict is not Verdict.OWN:
+        may, rule = False, ""
+        reason = reason.also(Reason(ReasonCode.NOT_ONE_LINE))
     elif found.overwritten is not None:
         may, rule = False, ""
         reason = reason.also(found.overwritten)

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.core.custody.account import Account
+from sidecar.core.custody.account import AnyAccount
 from sidecar.core.decisions import Decision, Refuse, SaveIncident
 from sidecar.core.events import CommandWithheld, LineageChecked, RecoveryApplied, TurnTripped, VerdictAsked
 from sidecar.core.facts.change import Operation
+from sidecar.core.facts.gateway import Adapter
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.units import NS_PER_MS
 from sidecar.core.facts.value import replace
@@ -46,12 +47,15 @@ class Checks:
         judgement = self._decider.observe(window, judgement, reading.version, at_ns)
         if not judgement.may_recover:
             return self._decider.refused(window, judgement)
+        if window.gateway.adapter is Adapter.WATCH:
+            return saved(self._decider.conclude(window, Outcome.NONE, Reason(ReasonCode.NOTHING_ASKED)))
         held = self._decider.held(window, at_ns)
         if held is not None:
             return self._decider.not_attempted(window, held)
         if window.approved == reading.version:
             return []
-        return self._decider.approved(window, reading.version, judgement, at_ns)
+        span = window.account.span_to(reading)
+        return self._decider.approved(window, reading.version, judgement, at_ns, span=span)
 
     def look_back(self, window: Window, reading: Reading, at_ns: int) -> list[Decision]:
         """Judge what the fence has left behind. Nothing can be recovered there, but a takeover is not hidden.
@@ -75,7 +79,7 @@ class Checks:
         apart.close(at_ns)
         return self._decider.recorded(apart, judgement)
 
-    def _judge_left(self, window: Window, left: Account, reading: Reading) -> Judgement:
+    def _judge_left(self, window: Window, left: AnyAccount, reading: Reading) -> Judgement:
         evidence = Evidence(
             window.run.run_id, left.examined(reading), can_reload=False, file=window.file, session=window.run.session
         )
@@ -103,7 +107,7 @@ class Checks:
             return [*self._decider.not_attempted(window, held), refusal(event, judgement.verdict, held.reason)]
         if window.late is not None and window.late.ask == event.ask:
             return self._late.told(window, window.late)
-        return self._decider.approved(window, event.current, judgement, heard_ns(event), event)
+        return self._decider.approved(window, event.current, judgement, heard_ns(event), asked=event)
 
     def withheld(self, event: CommandWithheld) -> list[Decision]:
         """A command was not given: nothing came of the approval, and a gateway that waits hears no."""
@@ -160,6 +164,10 @@ class Checks:
                 self._decider.conclude(window, Outcome.REFUSED, incident.reason)
             due(window, Subject.TAKEOVER)
             return [*taken_back, SaveIncident(incident=window.snapshot())]
+        if outcome is Outcome.APPROVED and window.gateway.adapter is Adapter.REBASE:
+            # The gateway waits for nobody there: what is not approved by then is lost, and the approval came after it.
+            late = self._decider.conclude(window, Outcome.LATE, Reason(ReasonCode.APPROVED_TOO_LATE))
+            return [*taken_back, SaveIncident(incident=late)]
         if outcome in {Outcome.APPROVED, Outcome.APPLIED}:
             return [*taken_back, *self.lost(window)]
         if outcome is Outcome.NONE:

@@ -101,7 +101,9 @@ class Decider:
         current: Version,
         judgement: Judgement,
         at_ns: int,
+        *,
         asked: VerdictAsked | None = None,
+        span: str = "",
     ) -> list[Decision]:
         """The intent goes to disk first (rule 6), and with it that a recovery is counted, once for each fence."""
         spent_at_ns = 0 if window.counted else at_ns
@@ -111,7 +113,13 @@ class Decider:
         intent = self.conclude(window, Outcome.APPROVED, judgement.reason)
         link, ask = (asked.link, asked.ask) if asked else (window.gateway.link, "")
         command = Approve(
-            link=link, window=window.window_id, file=window.file, fence=window.fence, current=current, ask=ask
+            link=link,
+            window=window.window_id,
+            file=window.file,
+            fence=window.fence,
+            current=current,
+            ask=ask,
+            span=span,
         )
         return [SaveIncident(incident=intent, spent_at_ns=spent_at_ns), command]
 

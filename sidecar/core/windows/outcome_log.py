@@ -7,8 +7,8 @@ from typing import Final
 from sidecar.core import outcomes as out
 from sidecar.core.decisions import AnswerWait, Approve, Decision, Refuse, SaveIncident
 from sidecar.core.facts.bounded import Bounded
-from sidecar.core.facts.change import Change
 from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.version import AnyChange
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.verdict.incident import Incident, Outcome
 from sidecar.core.verdict.judge import Verdict
@@ -68,8 +68,8 @@ class OutcomeLog:
     def passed(self, window: Window) -> None:
         """The run went on or is done: what nobody had to judge is its own, or its gateway's fence let it pass."""
         run_id = window.run.run_id
-        own: list[Change] = []
-        others: list[Change] = []
+        own: list[AnyChange] = []
+        others: list[AnyChange] = []
         for change in window.tally.unjudged:
             (own if change.writer.is_of(run_id) else others).append(change)
         self._judged(window, Verdict.OWN, own)
@@ -158,7 +158,7 @@ class OutcomeLog:
         self._unexplained(window, incident, at_ns)
         return new_verdict
 
-    def _judged(self, window: Window, verdict: Verdict | None, changes: list[Change]) -> None:
+    def _judged(self, window: Window, verdict: Verdict | None, changes: list[AnyChange]) -> None:
         if changes:
             self.add(
                 out.ChangesJudged(

@@ -3,15 +3,15 @@
 from collections.abc import Iterable
 from typing import Final
 
-from sidecar.core.custody.account import Account, Accounts
+from sidecar.core.custody.account import Accounts, AnyAccount
 from sidecar.core.custody.kernel_evidence import KernelEvidence
 from sidecar.core.custody.kernel_log import KernelLog
 from sidecar.core.decisions import CheckLineage
-from sidecar.core.facts.change import Change
 from sidecar.core.facts.gateway import Gateway
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.version import AnyChange
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.outcomes import CustodyLost
 from sidecar.core.questions import AtFence
@@ -51,14 +51,14 @@ class Registry:
         """The processes that speak for themselves."""
         return {g.pid for g in self.gateways.values()}
 
-    def knows(self, process: Process, changes: Iterable[Change]) -> bool:
+    def knows(self, process: Process, changes: Iterable[AnyChange]) -> bool:
         """The process is one that speaks, or spoke, for itself, or that declared one of these changes."""
         linked = any(process.may_be(g.pid, g.started_at_ns) for g in self.gateways.values())
         writers = [c.writer for c in changes]
         declared = any(w.kind is WriterKind.DECLARED and process.may_be(w.pid, 0) for w in writers)
         return linked or declared or self.kernel_log.was_linked(process)
 
-    def kernel_evidence(self, file: str, account: Account) -> KernelEvidence:
+    def kernel_evidence(self, file: str, account: AnyAccount) -> KernelEvidence:
         """What the kernel says of the time since the head of an account of this transcript was set."""
         return self.kernel_log.testify(file, account.mark, lambda process: self.knows(process, account.changes))
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from sidecar.core.facts.change import Change
+from sidecar.core.facts.version import AnyChange
 from sidecar.core.verdict.judge import Verdict
 
 
@@ -18,6 +18,6 @@ class Tally:
     """
 
     partial: bool = False
-    unjudged: list[Change] = field(default_factory=list)
+    unjudged: list[AnyChange] = field(default_factory=list)
     verdicts: set[Verdict] = field(default_factory=set)
     ranges: set[tuple[int, int]] = field(default_factory=set)

@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.core.custody.account import Account
-from sidecar.core.facts.change import Change
+from sidecar.core.custody.account import AnyAccount
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import Value
-from sidecar.core.facts.version import Version
+from sidecar.core.facts.version import AnyChange, Version
 from sidecar.core.verdict.incident import Incident
 from sidecar.core.windows.life import Approval, Behind, Custody, State, Step
 from sidecar.core.windows.record import Record
@@ -39,9 +38,9 @@ class Window(Record):
     """
 
     state: State = field(default_factory=State)
-    account: Account = field(kw_only=True)
+    account: AnyAccount = field(kw_only=True)
     approved: Version | None = None
-    unjudged: Account | None = None
+    unjudged: AnyAccount | None = None
     records: list[str] = field(default_factory=list)
     late: LateAnswer | None = None
     tally: Tally = field(default_factory=Tally)
@@ -51,7 +50,7 @@ class Window(Record):
         """A recovery from the present fence is in the budgets."""
         return self.state.approval is not Approval.NONE
 
-    def rebase(self, fence: Version, account: Account) -> None:
+    def rebase(self, fence: Version, account: AnyAccount) -> None:
         """The run recorded a fence; what came before it is settled.
 
         Args:
@@ -67,12 +66,12 @@ class Window(Record):
         self.fence, self.late = fence, None
         self._stand(account)
 
-    def read(self, account: Account) -> None:
+    def read(self, account: AnyAccount) -> None:
         """The transcript was read, and still was as at the fence; ``account`` says what it holds."""
         self._take(Step.READ)
         self._stand(self.account.with_contents_of(account))
 
-    def _stand(self, account: Account) -> None:
+    def _stand(self, account: AnyAccount) -> None:
         self.account = account.at_head
         self.approved = None
         self.settled = self.incident.writers if self.incident else ()
@@ -129,7 +128,7 @@ class Window(Record):
         """The history was searched, or could not be."""
         self._take(Step.HISTORY_READ)
 
-    def report(self, change: Change) -> None:
+    def report(self, change: AnyChange) -> None:
         """Take in a report, unless it is about something that the fence has left behind."""
         if self.unjudged is not None:
             self.unjudged, known = self.unjudged.reported(change)

@@ -49,8 +49,8 @@ def _changed(into: Counting, event: FileChanged) -> None:
         return
     kind = kind_of(change.writer)
     into.meters.add(CHANGES, labels={Label.OPERATION: change.operation.value, **kind})
-    if change.sha256:  # of a truncation, the length is what is left
-        into.meters.add(WRITTEN, change.length, {Label.AGENT: into.agents.of(event.file), **kind})
+    if change.written:
+        into.meters.add(WRITTEN, change.written, {Label.AGENT: into.agents.of(event.file), **kind})
 
 
 def _ended(into: Counting, outcome: WindowEnded) -> None:

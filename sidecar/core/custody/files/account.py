@@ -22,7 +22,7 @@ from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.value import Value, replace
 
 
-class FileAccount(Value, frozen=True):
+class FileAccount(Value, frozen=True, tag="file"):
     """All that a verdict on a session file can rest on, but for the file itself.
 
     Attributes:
@@ -125,6 +125,11 @@ class FileAccount(Value, frozen=True):
     def with_contents_of(self, other: FileAccount) -> FileAccount:
         """Whole, with what another account of the same head knows of the bytes and their owner."""
         return replace(self, manifest=other.manifest, uid=other.uid, broken=None)
+
+    def span_to(self, reading: Snapshot) -> str:
+        """Empty: nobody can set a file's ctime, so a fingerprint tells one state."""
+        del reading
+        return ""
 
     def examined(
         self, reading: Snapshot, kernel_evidence: KernelEvidence = NO_KERNEL_EVIDENCE, gateway_uid: int = -1

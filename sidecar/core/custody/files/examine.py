@@ -17,9 +17,15 @@ from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer
 from sidecar.core.policy.rules import Permission
 
+_Account = Account[Fingerprint, Snapshot, Change]
+
 
 def examine(
-    account: Account, manifest: Manifest | None, snapshot: Snapshot, kernel_evidence: KernelEvidence, gateway_uid: int
+    account: _Account,
+    manifest: Manifest | None,
+    snapshot: Snapshot,
+    kernel_evidence: KernelEvidence,
+    gateway_uid: int,
 ) -> Finding:
     """Hold a file against its account since the fence.
 
@@ -79,7 +85,7 @@ def _permission_of(change: Change) -> Permission:
             return Permission.REWRITE
 
 
-def _absence(fence: Fingerprint, account: Account) -> tuple[Absence, tuple[Writer, ...]]:
+def _absence(fence: Fingerprint, account: _Account) -> tuple[Absence, tuple[Writer, ...]]:
     """What is known of a file that is gone, and the writer that removed it, where that is the gateway."""
     written = [c for c in account.changes if c.operation is not Operation.METADATA]
     doubt = False
@@ -116,7 +122,7 @@ def _came_later(change: Change, removal: Change) -> bool | None:
     return made.ctime_ns > gone.ctime_ns
 
 
-def _another(fence: Fingerprint, account: Account, snapshot: Snapshot) -> Reason | None:
+def _another(fence: Fingerprint, account: _Account, snapshot: Snapshot) -> Reason | None:
     """Why the file is no longer the kind of file it was; None when it is."""
     if not fence.exists and not account.changes:
         return Reason(ReasonCode.CREATED_BY_STRANGER)

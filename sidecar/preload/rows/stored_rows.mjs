@@ -1,0 +1,120 @@
+// The rows of a transcript as the gateway's database stores them, read over the gateway's own open connection. Only
+// digests of them leave the process (rule 7). sidecar/watch/database/reader.py makes the same digests from outside.
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import { createRequire } from "node:module";
+
+const { DatabaseSync } = createRequire(import.meta.url)("node:sqlite");
+const { prepare } = DatabaseSync.prototype; // as it was before anybody wrapped it
+
+// All that says what a row is. A schema may lack the later ones.
+const STORED = ["event_json", "event_zstd", "navigation_json"];
+const IDENTITY = ["event_id", "parent_id", "event_type", "message_idempotency_key"];
+const ABSENT = "absent";
+
+const readers = new WeakMap(); // connection -> Reader
+
+/** The version of a transcript: `rows:GENERATION:SEQ:DIGEST` of its last row; "absent" without rows. */
+export function versionText({ generation, seq, digest }) {
+  return seq < 0 ? ABSENT : `rows:${generation}:${seq}:${digest}`;
+}
+
+/** Place of the last row that a version tells; -1 for "absent". */
+export function seqOf(version) {
+  return version === ABSENT ? -1 : Number(version.split(":")[2]);
+}
+
+/** What ties an approval to exactly these rows, in this order. */
+export function digestOfSpan(rows) {
+  const hash = createHash("sha256");
+  for (const { seq, digest } of rows) hash.update(`${seq}:${digest}\n`);
+  return hash.digest("hex");
+}
+
+/** Digest of all that is stored of a row: each value with its length, so that no two rows give the same text. */
+export function digestOf(row) {
+  const hash = createHash("sha256");
+  for (const column of [...IDENTITY, ...STORED]) {
+    const value = row[column] ?? null;
+    if (value === null) {
+      hash.update("-;");
+      continue;
+    }
+    const bytes = typeof value === "string" ? Buffer.from(value) : value;
+    hash.update(`${bytes.length}:`).update(bytes);
+  }
+  return hash.digest("hex");
+}
+
+/**
+ * A reader of the transcripts in the database of a connection; undefined while that has no table of them.
+ * @throws where the database can't be asked.
+ */
+export function readerOf(db) {
+  const known = readers.get(db);
+  if (known) return known;
+  const columns = prepare.call(db, "PRAGMA table_info(transcript_events)").all();
+  if (columns.length === 0) return undefined;
+  const reader = new Reader(db, new Set(columns.map((column) => column.name)));
+  readers.set(db, reader);
+  return reader;
+}
+
+class Reader {
+  #rows;
+  #tail;
+  #generation;
+
+  constructor(db, columns) {
+    /** Real path of the database. */
+    this.database = fs.realpathSync.native(db.location());
+    const stored = STORED.map((name) => (columns.has(name) ? `e.${name}` : `NULL AS ${name}`));
+    const selected = ["e.seq", ...IDENTITY.map((name) => `i.${name}`), ...stored].join(", ");
+    this.#rows = prepare.call(
+      db,
+      `SELECT ${selected} FROM transcript_events AS e LEFT JOIN transcript_event_identities AS i ` +
+        "ON i.session_id = e.session_id AND i.seq = e.seq " +
+        "WHERE e.session_id = ? AND e.seq BETWEEN ? AND ? ORDER BY e.seq",
+    );
+    this.#tail = prepare.call(db, "SELECT max(seq) AS seq FROM transcript_events WHERE session_id = ?");
+    this.#generation = prepare.call(db, "SELECT generation FROM transcript_rewrite_watermarks WHERE session_id = ?");
+  }
+
+  /** The rows of a session between two places, both included. */
+  rows(session, first, last) {
+    return this.#rows.all(session, first, last).map(described);
+  }
+
+  /** Generation of a session, and place and digest of its last row; the place is -1 without rows. */
+  state(session) {
+    const seq = this.#tail.get(session)?.seq ?? -1;
+    const generation = this.#generation.get(session)?.generation ?? "";
+    return { generation, seq, digest: seq < 0 ? "" : this.rows(session, seq, seq)[0].digest };
+  }
+}
+
+function described(row) {
+  const message = row.event_type === "message" ? messageOf(row) : undefined;
+  const stored = row.event_json ?? row.event_zstd;
+  return {
+    seq: row.seq,
+    id: row.event_id ?? "",
+    parent: row.parent_id ?? "",
+    kind: row.event_type ?? "",
+    role: typeof message?.role === "string" ? message.role : "",
+    injected: message?.provider === "openclaw" && message?.model === "gateway-injected",
+    key: row.message_idempotency_key ? keyDigest(row.message_idempotency_key) : "",
+    size: typeof stored === "string" ? Buffer.byteLength(stored) : (stored?.length ?? 0),
+    digest: digestOf(row),
+  };
+}
+
+/** The key of a user's input and of the gateway's reply to it is the same but for its end. */
+function keyDigest(key) {
+  return createHash("sha256").update(key.replace(/:user$/, "")).digest("hex").slice(0, 16);
+}
+
+/** Of a compressed row, what the gateway itself reads of it without its contents: who speaks, and which model. */
+function messageOf({ event_json: whole, navigation_json: navigation }) {
+  return whole === null ? JSON.parse(navigation).model?.message : JSON.parse(whole).message;
+}

@@ -1,0 +1,104 @@
+"""The inotify side of databases: which of those that gateways write to were changed, by whomever."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+from inotify_simple import INotify, flags
+
+SETTLE_SECONDS: Final = 0.02
+"""A burst of events on one database is told once, so long after its first."""
+
+_SUFFIXES: Final = ("-wal", "-shm", "-journal", "")
+_MASK: Final = (
+    flags.MODIFY | flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO | flags.CLOSE_WRITE | flags.ONLYDIR
+)
+
+log = structlog.get_logger("sidecar.watch")
+
+
+class DatabaseWatch:
+    """Watches the directories of databases. A commit writes to ``-wal``, or to the database itself."""
+
+    def __init__(self, changed: Callable[[str], None]) -> None:
+        """``changed`` is told the path of a database that was changed; nothing is watched yet."""
+        self._changed = changed
+        self._inotify: INotify | None = None
+        self._databases: dict[int, set[str]] = {}
+        self._directories: dict[str, int] = {}
+        self._due: dict[str, asyncio.TimerHandle] = {}
+
+    def start(self) -> None:
+        """Listen to the kernel's queue."""
+        self._inotify = INotify()
+        asyncio.get_running_loop().add_reader(self._inotify.fileno(), self.drain)
+
+    def stop(self) -> None:
+        """Watch nothing any more."""
+        for timer in self._due.values():
+            timer.cancel()
+        if self._inotify is not None:
+            asyncio.get_running_loop().remove_reader(self._inotify.fileno())
+            self._inotify.close()
+            self._inotify = None
+
+    def add(self, database: str) -> None:
+        """Watch this database from now on; nothing happens where it is watched already."""
+        path = Path(database)
+        directory = str(path.parent)
+        known = self._directories.get(directory)
+        if known is not None:
+            self._databases[known].add(path.name)
+            return
+        if self._inotify is None:
+            return
+        try:
+            watched = self._inotify.add_watch(directory, _MASK)
+        except OSError as error:
+            log.warning("database_not_watched", database=database, error=error.strerror or str(error))
+            return
+        self._directories[directory] = watched
+        self._databases.setdefault(watched, set()).add(path.name)
+
+    def drain(self) -> None:
+        """Take in what the kernel has to say so far."""
+        if self._inotify is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            for event in self._inotify.read(timeout=0):
+                if event.mask & flags.Q_OVERFLOW:
+                    self._all()
+                elif event.mask & flags.IGNORED:
+                    self._forget(event.wd)
+                else:
+                    self._touched(event.wd, event.name)
+
+    def _touched(self, watched: int, name: str) -> None:
+        for suffix in _SUFFIXES:
+            database = name.removesuffix(suffix)
+            if name.endswith(suffix) and database in self._databases.get(watched, ()):
+                directory = next(path for path, number in self._directories.items() if number == watched)
+                self._soon(f"{directory}/{database}")
+                return
+
+    def _soon(self, database: str) -> None:
+        if database not in self._due:
+            loop = asyncio.get_running_loop()
+            self._due[database] = loop.call_later(SETTLE_SECONDS, self._tell, database)
+
+    def _tell(self, database: str) -> None:
+        del self._due[database]
+        self._changed(database)
+
+    def _all(self) -> None:
+        for directory, watched in self._directories.items():
+            for name in self._databases[watched]:
+                self._soon(f"{directory}/{name}")
+
+    def _forget(self, watched: int) -> None:
+        """The directory is gone. Whoever speaks of a database in it again has it watched again."""
+        self._directories = {path: number for path, number in self._directories.items() if number != watched}
+        self._databases.pop(watched, None)
