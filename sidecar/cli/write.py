@@ -11,7 +11,7 @@ from sidecar.config.errors import ConfigError
 from sidecar.config.settings import Settings
 from sidecar.core.facts.change import Operation
 from sidecar.core.facts.units import NS_PER_MS
-from sidecar.cotenant.locate import locate
+from sidecar.cotenant.locate import writable
 from sidecar.cotenant.lock import LockTimes
 from sidecar.cotenant.owner import become_respected
 from sidecar.cotenant.write import Order, Written, append_output, edit_session
@@ -29,7 +29,7 @@ def write_session(
         CotenantError: It could not be done; nothing was written, unless the message says otherwise.
     """
     order = Order(
-        session_file=locate(session, settings.state_dir),
+        session_file=writable(session, settings.state_dir),
         name=_name(name, command[0]),
         command=command,
         socket=settings.socket,

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from sidecar.cotenant.errors import SessionNameError
+from sidecar.cotenant.errors import SessionFileError, SessionNameError
+from sidecar.watch.database.place import database_of, holds_sessions
 from sidecar.watch.tree import Kind, is_inside, is_plain, is_sessions_directory, kind_of, printable
 
 
@@ -30,6 +31,25 @@ def locate(session: str, state_dir: Path) -> Path:
         names = ", ".join(str(path) for path in sorted(found))
         raise SessionNameError(f"{printable(session)} names several sessions: {names}; give the path of one")
     return _checked(found.pop(), state_dir)
+
+
+def writable(session: str, state_dir: Path) -> Path:
+    """The session file that a program outside of OpenClaw may write to.
+
+    Raises:
+        SessionNameError: As `locate`.
+        SessionFileError: The agent's sessions are in a database (OpenClaw from 2026.8.1 on): the file is left over, and
+            no gateway reads it.
+    """
+    path = locate(session, state_dir)
+    database = database_of(path)
+    if holds_sessions(database):
+        raise SessionFileError(
+            path,
+            f"the sessions of this agent are in {database}, so no gateway reads this file any more",
+            "have the gateway itself add the record: `chat.inject` of its API",
+        )
+    return path
 
 
 def _by_path(session: str) -> set[Path]:

@@ -25,7 +25,7 @@ from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.cotenant.errors import SessionNameError
-from sidecar.cotenant.locate import locate
+from sidecar.cotenant.locate import writable
 from sidecar.driver.driver import Driver
 from sidecar.watch.identity import executable_of
 from sidecar.watch.reading import fingerprint_of, take_snapshot
@@ -101,7 +101,7 @@ class Hooks:
             what = f"{MAX_OPEN} hooks have begun and not ended; end them, or wait until they expire"
             raise HookRefused(HTTPStatus.TOO_MANY_REQUESTS, what)
         try:
-            file = locate(begin.session, self._state_dir)
+            file = writable(begin.session, self._state_dir)
             before = fingerprint_of(file)
         except (SessionNameError, OSError) as error:
             raise HookRefused(HTTPStatus.BAD_REQUEST, f"session: {error}") from error

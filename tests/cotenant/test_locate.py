@@ -1,12 +1,14 @@
 """Which session file a person means."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from sidecar.cotenant.errors import SessionNameError
-from sidecar.cotenant.locate import locate
+from sidecar.cotenant.errors import SessionFileError, SessionNameError
+from sidecar.cotenant.locate import locate, writable
 
 
 def test_a_path_an_id_a_name_and_a_key_mean_the_same(state_dir: Path, session_file: Path) -> None:
@@ -67,3 +69,32 @@ def test_a_key_can_not_lead_out_of_the_state_directory(state_dir: Path, session_
 
     with pytest.raises(SessionNameError, match="no sidecar watches it"):
         locate("k", state_dir)
+
+
+def _database(session_file: Path, rows: int) -> Path:
+    database = session_file.parent.parent / "agent" / "openclaw-agent.sqlite"
+    database.parent.mkdir()
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE transcript_events (session_id TEXT, seq INTEGER)")
+        connection.executemany("INSERT INTO transcript_events VALUES ('abc', ?)", [(seq,) for seq in range(rows)])
+    return database
+
+
+def test_a_file_that_is_left_over_beside_a_database_is_not_written_to(state_dir: Path, session_file: Path) -> None:
+    database = _database(session_file, 1)
+    with pytest.raises(SessionFileError) as refused:
+        writable("abc", state_dir)
+    assert str(database) in str(refused.value)
+    assert "nothing was written" in str(refused.value)
+    assert "chat.inject" in str(refused.value)
+
+
+def test_a_database_without_sessions_forbids_nothing(state_dir: Path, session_file: Path) -> None:
+    _database(session_file, 0)
+    assert writable("abc", state_dir) == session_file
+
+
+def test_a_database_that_can_not_be_read_forbids_nothing(state_dir: Path, session_file: Path) -> None:
+    database = _database(session_file, 1)
+    database.write_bytes(b"no database")
+    assert writable("abc", state_dir) == session_file

@@ -1,0 +1,28 @@
+"""Where an agent's database is, and whether the agent's sessions are in it."""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+DATABASE: Final = "openclaw-agent.sqlite"
+_BUSY_SECONDS: Final = 1.0
+
+
+def database_of(session_file: Path) -> Path:
+    """The database that the sessions of the same agent are in, if they are in one: ``agents/ID/agent/``."""
+    return session_file.parent.parent / "agent" / DATABASE
+
+
+def holds_sessions(database: Path) -> bool:
+    """Sessions are in this database. False where it is not there, or can't be read."""
+    if not database.is_file():
+        return False
+    uri = f"file:{quote(str(database))}?mode=ro"
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection,
+    ):
+        return connection.execute("SELECT 1 FROM transcript_events LIMIT 1").fetchone() is not None
+    return False
