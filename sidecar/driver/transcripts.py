@@ -62,7 +62,9 @@ class TranscriptReader:
     def _database(self, path: str) -> DatabaseReader:
         known = self._databases.get(path)
         if known is not None:
-            return known
+            if known.is_current:
+                return known
+            self._databases.pop(path).close()
         if len(self._databases) >= MAX_DATABASES:
             self._databases.pop(next(iter(self._databases))).close()
         made = self._databases[path] = DatabaseReader(path)

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.link.running import pytest_pyfunc_call
 from tests.watch.kit import Watch
+
+__all__ = ["pytest_pyfunc_call"]
 
 
 @pytest.fixture

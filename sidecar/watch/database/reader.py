@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -34,10 +35,11 @@ class DatabaseReader:
         """Open it.
 
         Raises:
-            sqlite3.Error: It can't be opened, or has no transcripts.
+            sqlite3.Error: It is no regular file, can't be opened, or has no transcripts.
         """
         self.path = path
         self._lock = Lock()
+        self._identity = _identity(path)
         uri = f"file:{quote(path)}?mode=ro"
         self._connection = sqlite3.connect(
             uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -55,6 +57,11 @@ class DatabaseReader:
             "LEFT JOIN transcript_event_identities AS i ON i.session_id = e.session_id AND i.seq = e.seq "
             "WHERE e.session_id = ? AND e.seq BETWEEN ? AND ? ORDER BY e.seq"
         )
+
+    @property
+    def is_current(self) -> bool:
+        """The path still is of the file that was opened."""
+        return _identity(self.path) == self._identity
 
     def close(self) -> None:
         """Close it."""
@@ -113,6 +120,18 @@ class DatabaseReader:
                 yield
             finally:
                 self._connection.execute("ROLLBACK")  # nothing was written
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Device and inode. To open anything but a regular file could hang."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - as cheap as can be: done for each reading
+    except OSError as error:
+        raise sqlite3.OperationalError(error.strerror or str(error)) from error
+    if not stat.S_ISREG(found.st_mode):
+        message = "it is no regular file"
+        raise sqlite3.OperationalError(message)
+    return found.st_dev, found.st_ino
 
 
 def _digest_of(row: sqlite3.Row) -> str:

@@ -1,0 +1,194 @@
+"""A gateway's database from outside: rows by digest, who holds its locks, and that it was changed."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sidecar.core.facts.rows import RowVersion
+from sidecar.driver.transcripts import TranscriptReader
+from sidecar.watch.database.directory import DatabaseWatch
+from sidecar.watch.database.lock_holders import PROC_LOCKS, LockHolder, WalLock, lock_holders
+from sidecar.watch.database.place import holds_sessions
+from sidecar.watch.database.reader import PART_ROWS, DatabaseReader
+
+EVENT = '{"type": "message", "message": {"role": "user"}}'
+SOON_SECONDS = 30.0
+
+
+def make(path: Path, rows: int = 3, generation: str | None = "g1") -> Path:
+    """A database as 2026.8.1 to 9.5 have it; later ones have more columns."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE transcript_events (session_id, seq INTEGER, event_json, created_at)")
+        connection.execute(
+            "CREATE TABLE transcript_event_identities"
+            " (session_id, event_id, seq INTEGER, event_type, parent_id, message_idempotency_key, created_at)"
+        )
+        connection.execute("CREATE INDEX by_seq ON transcript_event_identities(session_id, seq)")
+        connection.execute("CREATE TABLE transcript_rewrite_watermarks (session_id, generation, updated_at)")
+        if generation is not None:
+            connection.execute("INSERT INTO transcript_rewrite_watermarks VALUES ('s', ?, 0)", (generation,))
+        for seq in range(rows):
+            parent = f"e{seq - 1}" if seq else None
+            connection.execute("INSERT INTO transcript_events VALUES ('s', ?, ?, 0)", (seq, EVENT))
+            connection.execute(
+                "INSERT INTO transcript_event_identities VALUES ('s', ?, ?, 'message', ?, NULL, 0)",
+                (f"e{seq}", seq, parent),
+            )
+    return path
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return make(tmp_path / "openclaw-agent.sqlite")
+
+
+@pytest.fixture
+def reader(database: Path) -> Iterator[DatabaseReader]:
+    opened = DatabaseReader(str(database))
+    yield opened
+    opened.close()
+
+
+def test_a_transcript_is_read_in_order_with_its_version(reader: DatabaseReader) -> None:
+    snapshot = reader.snapshot("s")
+    assert snapshot.rows is not None
+    assert [(r.seq, r.event_id, r.parent_id, r.role) for r in snapshot.rows] == [
+        (0, "e0", "", "user"),
+        (1, "e1", "e0", "user"),
+        (2, "e2", "e1", "user"),
+    ]
+    assert snapshot.version == RowVersion(exists=True, generation="g1", seq=2, digest=snapshot.rows[2].digest)
+    assert snapshot.uid == os.getuid()
+
+
+def test_a_long_transcript_is_read_in_parts(tmp_path: Path) -> None:
+    with closing(DatabaseReader(str(make(tmp_path / "long.sqlite", rows=2 * PART_ROWS + 1)))) as reader:
+        assert [row.seq for row in reader.snapshot("s").rows or ()] == list(range(2 * PART_ROWS + 1))
+
+
+def test_each_stored_column_is_in_the_digest(database: Path, reader: DatabaseReader) -> None:
+    before = reader.snapshot("s").rows or ()
+    changes = (
+        "UPDATE transcript_events SET event_json = event_json || ' ' WHERE seq = 0",
+        "UPDATE transcript_event_identities SET parent_id = 'x' WHERE seq = 1",
+        "UPDATE transcript_event_identities SET message_idempotency_key = 'k' WHERE seq = 2",
+    )
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        for change in changes:
+            connection.execute(change)
+    after = reader.snapshot("s").rows or ()
+    assert all(one.digest != other.digest for one, other in zip(before, after, strict=True))
+
+
+def test_a_session_without_rows_is_absent(reader: DatabaseReader) -> None:
+    snapshot = reader.snapshot("nobody")
+    assert (snapshot.version, snapshot.problem) == (RowVersion.absent(), "")
+
+
+def test_a_message_that_is_no_json_has_no_role(database: Path, reader: DatabaseReader) -> None:
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("UPDATE transcript_events SET event_json = '{' WHERE seq = 1")
+    assert [row.role for row in reader.snapshot("s").rows or ()] == ["user", "", "user"]
+
+
+def test_a_reader_leaves_nothing_locked_and_writes_nothing(database: Path, reader: DatabaseReader) -> None:
+    reader.snapshot("s")
+    shm = Path(f"{database}-shm").stat()
+    held = list(lock_holders(PROC_LOCKS.read_text().splitlines(), shm.st_dev, shm.st_ino))
+    assert {holder.lock for holder in held} <= {WalLock.OPEN}
+    with pytest.raises(sqlite3.OperationalError):
+        reader._connection.execute("DELETE FROM transcript_events")
+
+
+def test_what_is_no_database_is_a_problem_and_hangs_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "text").write_text("no database, but longer than a header of one: " * 10)
+    for name in ("fifo", "text", "none"):
+        transcripts = TranscriptReader()
+        assert transcripts.now(f"{tmp_path / name}#s").problem.startswith("the database can't be read")
+        assert not holds_sessions(tmp_path / name)
+
+
+def test_a_database_that_was_replaced_is_opened_anew(tmp_path: Path, database: Path) -> None:
+    transcripts = TranscriptReader()
+    name = f"{database}#s"
+    assert transcripts.version(name) == transcripts.now(name).version
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{database}{suffix}").unlink(missing_ok=True)
+    make(database, rows=1, generation="g2")
+    version = transcripts.version(name)
+    transcripts.close()
+    assert isinstance(version, RowVersion)
+    assert (version.generation, version.seq) == ("g2", 0)
+
+
+def test_who_holds_the_write_lock_is_named(database: Path) -> None:
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        shm = Path(f"{database}-shm").stat()
+        held = list(lock_holders(PROC_LOCKS.read_text().splitlines(), shm.st_dev, shm.st_ino))
+        assert LockHolder(WalLock.WRITE, os.getpid(), exclusive=True) in held
+        connection.execute("ROLLBACK")
+        held = list(lock_holders(PROC_LOCKS.read_text().splitlines(), shm.st_dev, shm.st_ino))
+    assert WalLock.WRITE not in {holder.lock for holder in held}
+
+
+def test_lines_of_other_files_and_kinds_are_passed_over() -> None:
+    lines = [
+        "1: POSIX  ADVISORY  WRITE 7 08:01:131 120 120",
+        "1: -> POSIX  ADVISORY  WRITE 8 08:01:131 120 120",
+        "2: FLOCK  ADVISORY  WRITE 9 08:01:131 0 EOF",
+        "3: POSIX  ADVISORY  READ  10 08:01:132 128 128",
+        "4: POSIX  ADVISORY  READ  -1 08:01:131 124 125",
+        "nonsense",
+    ]
+    found = list(lock_holders(lines, os.makedev(8, 1), 131))
+    assert found == [
+        LockHolder(WalLock.WRITE, 7, exclusive=True),
+        LockHolder(WalLock.READ1, 0, exclusive=False),
+        LockHolder(WalLock.READ2, 0, exclusive=False),
+    ]
+
+
+async def test_a_commit_is_told_once_for_a_burst_and_other_files_are_not(database: Path, tmp_path: Path) -> None:
+    told: asyncio.Queue[str] = asyncio.Queue()
+    watch = DatabaseWatch(told.put_nowait)
+    watch.start()
+    try:
+        watch.add(str(database))
+        watch.add(str(database))
+        (tmp_path / "other.sqlite").write_text("")
+        with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+            for seq in range(3, 6):
+                connection.execute("INSERT INTO transcript_events VALUES ('s', ?, ?, 0)", (seq, EVENT))
+            async with asyncio.timeout(SOON_SECONDS):
+                assert await told.get() == str(database)
+    finally:
+        watch.stop()
+
+
+async def test_a_database_in_a_directory_that_is_gone_can_be_watched_again(tmp_path: Path) -> None:
+    told: asyncio.Queue[str] = asyncio.Queue()
+    directory = tmp_path / "agent"
+    directory.mkdir()
+    database = directory / "openclaw-agent.sqlite"
+    watch = DatabaseWatch(told.put_nowait)
+    watch.start()
+    try:
+        watch.add(str(database))
+        directory.rmdir()
+        directory.mkdir()
+        async with asyncio.timeout(SOON_SECONDS):
+            while watch._directories:  # noqa: ASYNC110 - the kernel says that the directory is gone
+                await asyncio.sleep(0.01)
+            watch.add(str(database))
+            make(database)
+            assert await told.get() == str(database)
+    finally:
+        watch.stop()
