@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from sidecar.core.facts.gateway import Adapter
+from sidecar.core.facts.reasons import ReasonCode
+from sidecar.core.facts.rows import is_of_rows, parts_of
+from sidecar.core.facts.span import Unit
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Incident, Outcome
@@ -37,10 +40,7 @@ def _about_the_change(incident: Incident) -> Iterator[str]:
     elif outcome is Outcome.INEFFECTIVE:
         yield from _about_no_effect(incident)
     elif outcome is Outcome.LATE:
-        yield (
-            "See why the sidecar did not run in time: a stopped process, too little CPU (the limit of its container), a"
-            " slow disk. `openclaw-sidecar status` says when it did not run."
-        )
+        yield _about_a_late_answer(incident)
     elif outcome in {Outcome.APPROVED, Outcome.APPLIED}:
         yield "See in the gateway whether the turn was answered: the sidecar was not there to see it."
     elif outcome is Outcome.NOT_ATTEMPTED and incident.recovery.mode is Mode.OBSERVE:
@@ -70,7 +70,9 @@ def _about_a_stranger(incident: Incident) -> Iterator[str]:
     for item in incident.unexplained[:3]:
         if item.pid:
             yield f"See what process {item.pid} is: ps -o pid,user,lstart,args -p {item.pid}"
-        if item.length and incident.session_file.isprintable():
+        if item.length and item.unit is Unit.ROWS and incident.session_file.isprintable():
+            yield _rows_query(incident.session_file, item.offset, item.length)
+        elif item.length and incident.session_file.isprintable():
             file = shlex.quote(incident.session_file)
             yield f"See what was written: tail -c +{item.offset + 1} {file} | head -c {item.length}"
     if not any(item.pid for item in incident.unexplained):
@@ -78,10 +80,31 @@ def _about_a_stranger(incident: Incident) -> Iterator[str]:
             "Look for what else works in this directory: sync and backup tools, editors, scripts, another gateway on"
             " the same state directory."
         )
+    if is_of_rows(incident.session_file):
+        yield "If the writer is yours, have it ask the gateway: nobody else may write to its database."
+        return
     yield (
         "If the writer is yours, have it say who it is: the session lock alone explains no byte. Run it under"
         " openclaw-sidecar write, or have it announce itself over HTTP (docs/cotenants.md)."
     )
+
+
+def _about_a_late_answer(incident: Incident) -> str:
+    reason = incident.recovery.reason
+    if reason is not None and reason.code is ReasonCode.APPROVED_TOO_LATE:
+        return "Nothing is wrong: the model answered within milliseconds of the command; the gateway waits for none."
+    return (
+        "See why the sidecar did not run in time: a stopped process, too little CPU (the limit of its container), a"
+        " slow disk. `openclaw-sidecar status` says when it did not run."
+    )
+
+
+def _rows_query(transcript: str, first: int, length: int) -> str:
+    database, session_id = parts_of(transcript)
+    columns = "seq, created_at, length(coalesce(event_json, '')) AS bytes"
+    where = f"session_id = '{session_id}' AND seq BETWEEN {first} AND {first + length - 1}"
+    query = f"SELECT {columns} FROM transcript_events WHERE {where}"  # noqa: S608 - shown to a person, and never run
+    return f"See what is there now: sqlite3 -readonly {shlex.quote(database)} {shlex.quote(query)}"
 
 
 def _about_the_turn(incident: Incident) -> Iterator[str]:

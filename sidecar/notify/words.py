@@ -3,6 +3,7 @@
 from typing import Final
 
 from sidecar.core.facts.process import Process
+from sidecar.core.facts.span import Unit
 from sidecar.core.verdict.incident import Incident, Outcome, UnexplainedRange, WriterShare
 from sidecar.core.verdict.judge import Verdict
 from sidecar.store.printable import one_line
@@ -70,11 +71,7 @@ def writer(share: WriterShare) -> str:
 
 def unexplained(item: UnexplainedRange) -> str:
     """A range that nobody reported."""
-    where = (
-        f"bytes {item.offset} to {item.offset + item.length - 1} ({_bytes(item.length)})"
-        if item.length
-        else f"bytes are missing at {item.offset}"
-    )
+    where = _where(item)
     if not item.pid:
         return where
     if item.processes:
@@ -83,6 +80,18 @@ def unexplained(item: UnexplainedRange) -> str:
         return one_line(f"{where}; the kernel saw at the file: {names}{more}")
     exe = f" ({item.exe})" if item.exe else ""
     return one_line(f"{where}, while process {item.pid}{exe} held the lock")
+
+
+def _where(item: UnexplainedRange) -> str:
+    last = item.offset + item.length - 1
+    if item.unit is Unit.ROWS:
+        if not item.length:
+            return "the transcript has another generation, which the gateway did not give it"
+        rows = f"rows {item.offset} to {last}" if item.length > 1 else f"row {item.offset}"
+        return f"{rows}: added, changed or deleted, and not by the gateway"
+    if not item.length:
+        return f"bytes are missing at {item.offset}"
+    return f"bytes {item.offset} to {last} ({_bytes(item.length)})"
 
 
 def _process(process: Process) -> str:

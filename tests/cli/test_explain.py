@@ -10,9 +10,10 @@ from sidecar.cli.advice import advice
 from sidecar.cli.explain import page_words
 from sidecar.core.facts.gateway import Adapter
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.span import Unit
 from sidecar.core.facts.value import replace
 from sidecar.core.policy.policy import Mode
-from sidecar.core.verdict.incident import Incident, Moment, Outcome, Recovery, Subject
+from sidecar.core.verdict.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange
 from sidecar.core.verdict.judge import Verdict
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.stored import PageKey, PageRecord
@@ -100,6 +101,18 @@ def test_a_takeover_is_told_with_the_bytes_the_process_and_the_steps(cli: Comman
         (recovered(recovery=Recovery(Outcome.INEFFECTIVE, count=1)), "off the line of history"),
         (recovered(recovery=Recovery(Outcome.INEFFECTIVE, count=1, unproven=True)), "could not be read"),
         (recovered(recovery=Recovery(Outcome.LATE), turn_lost=True), "See why the sidecar did not run in time"),
+        (
+            recovered(recovery=Recovery(Outcome.LATE, reason=Reason(ReasonCode.APPROVED_TOO_LATE)), turn_lost=True),
+            "the model answered within milliseconds of the command",
+        ),
+        (
+            foreign(session_file="/s/agent/db#5e55", unexplained=(UnexplainedRange(7, 1, unit=Unit.ROWS),)),
+            "sqlite3 -readonly /s/agent/db 'SELECT seq,",
+        ),
+        (
+            foreign(session_file="/s/agent/db#5e55", unexplained=(UnexplainedRange(7, 1, unit=Unit.ROWS),)),
+            "nobody else may write to its database",
+        ),
         (recovered(recovery=Recovery(Outcome.APPROVED)), "See in the gateway whether the turn was answered"),
         (recovered(recovery=Recovery(Outcome.NOT_ATTEMPTED, Mode.OBSERVE)), "without --observe"),
         (recovered(verdict=Verdict.UNATTRIBUTED, recovery=Recovery(Outcome.REFUSED)), "has a gap"),

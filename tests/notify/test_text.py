@@ -5,6 +5,7 @@ import pytest
 from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.span import Unit
 from sidecar.core.facts.value import replace
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.verdict.incident import Outcome, Recovery, Subject, UnexplainedRange
@@ -102,6 +103,22 @@ def test_many_ranges_do_not_fill_the_page() -> None:
     )
     assert text.body.count("Unexplained:") == 6
     assert "4 more ranges" in text.body
+
+
+@pytest.mark.parametrize(
+    ("first", "length", "words"),
+    [
+        (7, 1, "row 7: added, changed or deleted, and not by the gateway"),
+        (7, 2, "rows 7 to 8: added, changed or deleted, and not by the gateway"),
+        (0, 0, "the transcript has another generation, which the gateway did not give it"),
+    ],
+)
+def test_rows_are_not_called_bytes(first: int, length: int, words: str) -> None:
+    transcript = "/state/agents/main/agent/openclaw-agent.sqlite#5e55"
+    stranger = (UnexplainedRange(first, length, unit=Unit.ROWS),)
+    text = page_text(foreign(session_file=transcript, unexplained=stranger), Subject.TAKEOVER, "alpha")
+    assert f"Unexplained: {words}" in text.body
+    assert "tail -c" not in text.body
 
 
 def test_a_hostile_file_name_adds_no_line_and_no_escape() -> None:

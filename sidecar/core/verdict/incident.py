@@ -11,6 +11,7 @@ from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason
+from sidecar.core.facts.span import Unit
 from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.facts.value import Value, replace
 from sidecar.core.facts.version import Version
@@ -84,10 +85,10 @@ class WriterShare(Value, frozen=True):
 
 
 class UnexplainedRange(Value, frozen=True):
-    """Bytes that no known writer reported.
+    """Bytes or rows that no known writer reported.
 
     Attributes:
-        offset: First byte; for a file that lost bytes, where they are missing.
+        offset: First byte or row; where bytes are missing, with a length of 0.
         pid: Process that wrote, by the kernel's word, or that held the lock meanwhile; 0 when there is none.
         exe: Its executable; empty when not known.
         processes: All that the kernel saw at the file and that no one knows, the one above first; empty without
@@ -99,6 +100,7 @@ class UnexplainedRange(Value, frozen=True):
     pid: int = 0
     exe: str = ""
     processes: tuple[Process, ...] = ()
+    unit: Unit = Unit.BYTES
 
 
 class Recovery(Value, frozen=True):

@@ -60,7 +60,7 @@ class Judgement(Value, frozen=True):
     """A verdict and what follows from it.
 
     Attributes:
-        unexplained: Byte ranges that nobody reported.
+        unexplained: Parts that nobody reported, counted in ``unit``.
         may_recover: Re-fingerprinting is safe and allowed.
         reason: Why this verdict, or why no recovery.
         rule: The rule of the policy that decided; empty where the evidence did.
@@ -79,6 +79,7 @@ class Judgement(Value, frozen=True):
     ruled: tuple[Ruled, ...] = ()
     policy: str = ""
     strangers: tuple[Process, ...] = ()
+    unit: Unit = Unit.BYTES
 
 
 def judge(evidence: Evidence, policy: Policy) -> Judgement:
@@ -87,7 +88,7 @@ def judge(evidence: Evidence, policy: Policy) -> Judgement:
     Never answers `Verdict.EXTERNAL` without an unbroken account or a stranger whom the kernel saw writing, and never
     allows a recovery across an unexplained byte (design: rule 1).
     """
-    judgement = _judge(evidence, policy)
+    judgement = replace(_judge(evidence, policy), unit=evidence.finding.unit)
     if judgement.verdict not in {Verdict.EXTERNAL, Verdict.UNATTRIBUTED}:
         return judgement
     found = evidence.finding

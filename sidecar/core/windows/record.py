@@ -245,11 +245,13 @@ def _ranges(judgement: Judgement, foreign: ForeignHold | None, since_ns: int) ->
     if judgement.strangers:
         first = judgement.strangers[0]
         return tuple(
-            UnexplainedRange(r.offset, r.length, first.pid, first.exe, judgement.strangers)
+            UnexplainedRange(r.offset, r.length, first.pid, first.exe, judgement.strangers, judgement.unit)
             for r in judgement.unexplained
         )
     holder = foreign if foreign is not None and foreign.at_ns >= since_ns else None
     return tuple(
-        UnexplainedRange(r.offset, r.length, holder.pid if holder else 0, holder.exe if holder else "")
+        UnexplainedRange(
+            r.offset, r.length, holder.pid if holder else 0, holder.exe if holder else "", unit=judgement.unit
+        )
         for r in judgement.unexplained
     )
