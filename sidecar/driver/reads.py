@@ -6,16 +6,9 @@ from typing import Final
 
 import structlog
 
-from sidecar.core.facts.rows import is_of_rows
 from sidecar.core.facts.version import Reading
 from sidecar.driver.ports import Links
 from sidecar.driver.transcripts import TranscriptReader, without_contents
-
-REST_SHARE: Final = 4.0
-"""A look at rows reads all of them. The next one at the same transcript waits so many times what the last one took."""
-
-REST_SECONDS: Final = 1.0
-"""At most so long."""
 
 PATIENT_SECONDS: Final = 1.0
 """How long a look that nobody waits for may wait for links in all."""
@@ -58,7 +51,6 @@ class SyncedReads:
         self._seen = seen
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
-        self._rests: dict[str, float] = {}
 
     def now(self, file: str) -> Reading:
         """Read the file, and wait for nobody."""
@@ -113,12 +105,7 @@ class SyncedReads:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _settle(self, file: str) -> None:
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(self._rests.pop(file, 0.0) - loop.time())
-        began = loop.time()
         snapshot, heard = await self.patient(file)
-        if is_of_rows(file):
-            self._rests[file] = loop.time() + min(REST_SECONDS, REST_SHARE * (loop.time() - began))
         if heard and not snapshot.problem:
             self._seen(file, snapshot)
 
