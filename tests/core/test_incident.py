@@ -55,7 +55,7 @@ def test_an_incident_is_plain_data() -> None:
     [writer] = plain["writers"]
     assert set(writer) == set(WriterShare.__struct_fields__)
     assert (writer["kind"], writer["name"], writer["bytes"]) == ("cron", "daily-digest", 5)
-    assert plain["unexplained"] == [{"offset": 24, "length": 8, "pid": 0, "exe": "", "processes": []}]
+    assert plain["unexplained"] == [{"offset": 24, "length": 8, "pid": 0, "exe": "", "processes": [], "unit": "bytes"}]
     assert plain["fence"]["size"] == 19
     assert plain["gateway"]["adapter"] == "publish"
 
