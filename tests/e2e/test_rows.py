@@ -59,7 +59,10 @@ class Trio:
             if meanwhile is not None:
                 await meanwhile(call)
             call.answer(ANSWER)
-            return await turn
+            done = await turn
+            if self.sidecar.pid:
+                await self.sidecar.wait_for(lambda status: status["windows"] == 0)
+            return done
         finally:
             turn.cancel()
 
