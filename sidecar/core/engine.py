@@ -234,6 +234,7 @@ class Engine:
                     self.files.ledgers[event.file] = Ledger(event.account)
                 return []
             case ev.TimePassed():
+                self.rows.time_passed(event)
                 return self.files.time_passed(event)
             case ev.GatewayLogged():
                 if event.takeover and event.file:

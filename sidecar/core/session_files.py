@@ -104,16 +104,7 @@ class SessionFiles:
 
     def fence_set(self, event: ev.FenceSet, fence: Fingerprint) -> list[Decision]:
         """A run named its fence: the account is carried there by the reports, or the file is read."""
-        window = self._registry.windows.get(event.window)
-        if window is None:
-            window = self._registry.open(event)
-            window.note(event.at_ns, "fence set", f"at {fence.size} bytes")
-            self._registry.outcomes.opened(window)
-        else:
-            self._registry.own(window, event.link)
-            self._registry.outcomes.moved(window, fence.size, event.at_ns)
-            window.note(event.at_ns, "fence moved", f"to {fence.size} bytes")
-        window.run = event.run
+        window = self._registry.fenced(event, f"{fence.size} bytes")
         mark = self._registry.kernel_log.mark()
         begin = self._begin(event.file)
         ledger = self.ledgers[event.file]

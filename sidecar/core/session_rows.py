@@ -3,7 +3,7 @@
 from sidecar.core import events as ev
 from sidecar.core.custody.rows.ledger import RowLedgers
 from sidecar.core.decisions import Decision, ReadFile
-from sidecar.core.facts.rows import RowChange, RowSnapshot, RowVersion, parts_of
+from sidecar.core.facts.rows import RowChange, RowSnapshot, RowVersion, is_of_rows, parts_of
 from sidecar.core.facts.span import Span
 from sidecar.core.facts.value import replace
 from sidecar.core.windows.checks import Checks
@@ -25,22 +25,13 @@ class SessionRows:
         self._registry = registry
         self._checks = checks
 
-    def is_untouched(self, transcript: str, now: RowVersion) -> bool:
-        """It still is as it was at its fences, and nothing was reported since."""
-        return all(w.fence == now and not w.account.changes for w in self._registry.windows_on(transcript))
+    def time_passed(self, event: ev.TimePassed) -> None:
+        """Forget what is old."""
+        self.ledgers.prune({w.file for w in self._registry.windows.values()}, event.at_ns)
 
     def fence_set(self, event: ev.FenceSet, fence: RowVersion) -> list[Decision]:
         """A run committed rows: the account is carried there by the reports, or the transcript is read."""
-        window = self._registry.windows.get(event.window)
-        if window is None:
-            window = self._registry.open(event)
-            window.note(event.at_ns, "fence set", f"at row {fence.seq}")
-            self._registry.outcomes.opened(window)
-        else:
-            self._registry.own(window, event.link)
-            self._registry.outcomes.moved(window, fence.size, event.at_ns)
-            window.note(event.at_ns, "fence moved", f"to row {fence.seq}")
-        window.run = event.run
+        window = self._registry.fenced(event, f"row {fence.seq}")
         mark = self._registry.kernel_log.mark()
         ledger = self.ledgers[event.file]
         ledger.session = event.run.session or ledger.session
@@ -67,7 +58,11 @@ class SessionRows:
 
     def database_changed(self, event: ev.DatabaseChanged) -> list[Decision]:
         """Somebody committed something: each transcript in that database with a window is read."""
-        files = {w.file for w in self._registry.windows.values() if parts_of(w.file)[0] == event.database}
+        files = {
+            w.file
+            for w in self._registry.windows.values()
+            if is_of_rows(w.file) and parts_of(w.file)[0] == event.database
+        }
         return [ReadFile(file=file, settle=True) for file in sorted(files)]
 
     def read(self, event: ev.SnapshotTaken, reading: RowSnapshot) -> list[Decision]:

@@ -17,6 +17,7 @@ from sidecar.core.engine import Engine
 from sidecar.core.errors import SidecarError
 from sidecar.core.facts.content import Snapshot
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.rows import is_of_rows
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.version import Reading
 from sidecar.core.questions import Question
@@ -159,6 +160,9 @@ class Driver:
         """A run is done with its window. What was said of the window before comes first."""
         self._questions.over(event.window)
         window = self._engine.window(event.window)
+        if window is not None and is_of_rows(window.file):
+            # No version tells that an older row is another, and the watch may come later.
+            self._reads.settle(window.file)
         self._ends.closed(event, self._reads.at({window.file} if window is not None else set()))
 
     def lost(self, event: ev.LinkLost) -> None:

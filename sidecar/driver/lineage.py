@@ -37,7 +37,7 @@ class LineageCheck:
     def check(self, decision: CheckLineage) -> None:
         """The file is read now, as the run has left it. To understand a long one takes longer than others can wait."""
         if is_of_rows(decision.file):
-            self._check_rows(decision)
+            _ = self._tasks.spawn(self._check_rows(decision))
             return
         try:
             lines = read_lines(Path(decision.file))
@@ -50,8 +50,8 @@ class LineageCheck:
             return
         _ = self._tasks.spawn(self._check_long(decision, lines))
 
-    def _check_rows(self, decision: CheckLineage) -> None:
-        reading = self._transcripts.now(decision.file)
+    async def _check_rows(self, decision: CheckLineage) -> None:
+        reading = await self._transcripts.read(decision.file)
         if not isinstance(reading, RowSnapshot) or reading.rows is None:
             self._checked(decision, (), f"the history can't be read: {reading.problem or 'it is gone'}")
             return

@@ -5,6 +5,7 @@ from typing import Final
 
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.rows import is_of_rows
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.wire import messages as wire
@@ -76,6 +77,8 @@ class ChangeReader:
         Raises:
             WireError: An operation or phase that this protocol does not have.
         """
+        if is_of_rows(message.file):
+            raise WireError(f"change {message.change} is of a file, and {message.file} is a transcript in a database")
         operation = _OPERATIONS.get(message.op)
         if operation is None:
             raise WireError(f"unknown operation {message.op!r} of change {message.change}")

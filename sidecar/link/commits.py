@@ -3,7 +3,7 @@
 from typing import Final
 
 from sidecar.core.facts.change import Operation
-from sidecar.core.facts.rows import Row, RowChange, RowVersion
+from sidecar.core.facts.rows import Row, RowChange, RowVersion, is_of_rows
 from sidecar.link.changes import Speaker, Writers
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import WireError
@@ -34,6 +34,9 @@ class CommitReader:
         """
         if self._speaker.declared:
             error = f"a co-tenant outside of OpenClaw commits nothing to a gateway's database: change {message.change}"
+            raise WireError(error)
+        if not is_of_rows(message.file):
+            error = f"change {message.change} has rows, and {message.file} is no transcript in a database"
             raise WireError(error)
         if self._rows and message.change != self._change:
             error = f"change {self._change} was not ended ahead of change {message.change}"

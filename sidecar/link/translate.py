@@ -9,13 +9,15 @@ from sidecar.core import decisions as de
 from sidecar.core import events as ev
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Run
+from sidecar.core.facts.rows import RowVersion, is_of_rows
 from sidecar.core.facts.units import NS_PER_MS
-from sidecar.core.facts.version import parse_version
+from sidecar.core.facts.version import Version, parse_version
 from sidecar.core.questions import CheckAsked, Question, TurnStopped, WaitAsked
 from sidecar.core.reports import AdapterFound, LockFailed, PreloadTrouble, Report, WriteFailed
 from sidecar.link.changes import ChangeReader, Speaker, Writers
 from sidecar.link.commits import CommitReader
 from sidecar.wire import messages as wire
+from sidecar.wire.codec import WireError
 from sidecar.words import sentence
 
 Heard = ev.Event | Question | Report
@@ -141,8 +143,8 @@ def _applied(message: wire.Applied) -> ev.RecoveryApplied:
     return ev.RecoveryApplied(
         window=message.window,
         applied=message.ok,
-        fence=parse_version(message.fence),
-        current=parse_version(message.current),
+        fence=_version_of(message.fence),
+        current=_version_of(message.current),
         pushed=message.pushed,
         latency_ns=int(message.latency),
         reason=message.reason,
@@ -186,6 +188,9 @@ def _lock_waited(message: wire.LockWaited) -> ev.LockWaitEnded:
 
 
 def _question(message: wire.Ask | wire.LockAsked | wire.Tripped, link: str) -> Question:
+    if isinstance(message, wire.Ask | wire.LockAsked) and is_of_rows(message.file):
+        error = f"a run on rows of a database asks nothing: window {message.window}"
+        raise WireError(error)
     at_fence = _at_fence(message, link)
     match message:
         case wire.Ask():
@@ -193,7 +198,7 @@ def _question(message: wire.Ask | wire.LockAsked | wire.Tripped, link: str) -> Q
         case wire.LockAsked():
             return WaitAsked(ask=message.ask, waited_ns=int(message.waited), **at_fence)
         case wire.Tripped():
-            return TurnStopped(current=parse_version(message.current), **at_fence)
+            return TurnStopped(current=parse_version(message.file, message.current), **at_fence)
         case _:
             assert_never(message)
 
@@ -204,10 +209,15 @@ def _at_fence(message: wire.AtFence, link: str) -> dict[str, Any]:
         "link": link,
         "window": message.window,
         "file": message.file,
-        "fence": parse_version(message.fence),
+        "fence": parse_version(message.file, message.fence),
         "run": _run_of(message.run),
         "at_ns": int(message.at),
     }
+
+
+def _version_of(text: str) -> Version:
+    """A version where the message does not say of which transcript: it only goes on record."""
+    return RowVersion.parse(text) if text.startswith("rows:") else Fingerprint.parse(text)
 
 
 def _run_of(message: wire.WireRun) -> Run:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from sidecar.core import events as ev
+from sidecar.core.custody.rows.ledger import IDLE_NS
 from sidecar.core.decisions import Approve, CheckLineage, Decision, ReadFile, SaveIncident, Withdraw
 from sidecar.core.engine import Engine
 from sidecar.core.errors import FingerprintError
@@ -21,7 +22,6 @@ from sidecar.core.facts.rows import (
     digest_of_span,
     is_of_rows,
     parts_of,
-    transcript_id,
 )
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.version import parse_version
@@ -346,18 +346,59 @@ def test_history_is_searched_for_the_rows_that_a_recovery_took_in(database: Data
 
 def test_a_version_is_read_back_as_it_was_written() -> None:
     version = RowVersion(exists=True, generation="g1", seq=7, digest="ab" * 32)
-    assert parse_version(version.encode()) == version
+    assert parse_version(TRANSCRIPT, version.encode()) == version
+    assert parse_version(TRANSCRIPT, "absent") == RowVersion.absent()
     assert version.size == 8
 
 
-@pytest.mark.parametrize("text", ["rows:", "rows:g:-1:" + "a" * 64, "rows:g:1:" + "A" * 64, "rows:g:1:" + "a" * 63])
+@pytest.mark.parametrize(
+    "text", ["rows:", "rows:g:-1:" + "a" * 64, "rows:g:1:" + "A" * 64, "rows:g:1:" + "a" * 63, "1:2:3:4:5"]
+)
 def test_a_version_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(FingerprintError):
-        parse_version(text)
+        parse_version(TRANSCRIPT, text)
+
+
+def test_a_file_has_no_version_of_rows() -> None:
+    with pytest.raises(FingerprintError):
+        parse_version("/state/agents/main/sessions/5e55.jsonl", RowVersion(exists=True, digest="a" * 64).encode())
 
 
 def test_an_id_names_database_and_session() -> None:
-    name = transcript_id("/state/agents/a#b/agent/openclaw-agent.sqlite", "5e55")
-    assert parts_of(name) == ("/state/agents/a#b/agent/openclaw-agent.sqlite", "5e55")
-    assert is_of_rows(name)
-    assert not is_of_rows("/state/agents/a#b/sessions/5e55.jsonl")
+    assert parts_of("/state/agents/a#b/agent/openclaw-agent.sqlite#5e#55") == (
+        "/state/agents/a#b/agent/openclaw-agent.sqlite",
+        "5e#55",
+    )
+    assert is_of_rows("/state/agents/a#b/agent/openclaw-agent.sqlite#5e55")
+
+
+@pytest.mark.parametrize("name", ["5e55.jsonl", "5e#55.jsonl", "x.sqlite#5e55.jsonl"])
+def test_a_session_file_is_none_whatever_its_name(name: str) -> None:
+    assert not is_of_rows(f"/state/agents/a#b/sessions/{name}")
+
+
+def test_rule_1_a_turn_that_is_stopped_over_a_transcript_without_rows_is_a_takeover(database: Database) -> None:
+    fence = database.version
+    database.rows.clear()
+    database.tell(
+        ev.TurnTripped(
+            link=LINK,
+            window=WINDOW,
+            file=TRANSCRIPT,
+            fence=fence,
+            run=RUN,
+            snapshot=RowSnapshot(RowVersion.absent(), uid=0),
+            at_ns=90,
+            heard_ns=90,
+        )
+    )
+    assert database.incident.verdict is Verdict.EXTERNAL
+    assert database.incident.paged_for == (Subject.TAKEOVER,)
+
+
+def test_accounts_that_nobody_speaks_of_are_put_away() -> None:
+    database = Database()
+    database.commit(OWN, row(0, "question", role="user"))
+    assert TRANSCRIPT in database.engine.rows.ledgers
+    database.tell(ev.TimePassed(at_ns=IDLE_NS * 2))
+    assert TRANSCRIPT not in database.engine.rows.ledgers

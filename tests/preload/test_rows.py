@@ -155,6 +155,22 @@ def test_a_transaction_that_is_rolled_back_is_not_reported(gateway: RowGateway, 
     assert [[row["id"] for row in message["rows"]] for message in reported(sidecar)] == [["a"], ["c"]]
 
 
+def test_a_commit_that_fails_and_is_made_again_is_reported_once(gateway: RowGateway, sidecar: Sidecar) -> None:
+    gateway.do("""
+      db.exec("CREATE TABLE later (id INTEGER PRIMARY KEY)");
+      db.exec("CREATE TABLE other (id REFERENCES later(id) DEFERRABLE INITIALLY DEFERRED)");
+      db.exec("BEGIN IMMEDIATE");
+      append({ id: "a", role: "user" });
+      db.exec("INSERT INTO other VALUES (1)");
+      let refused = false;
+      try { db.exec("COMMIT"); } catch { refused = true; }
+      if (!refused) throw new Error("the first COMMIT was to fail");
+      db.exec("INSERT INTO later VALUES (1)");
+      db.exec("COMMIT");
+    """)
+    assert [[row["id"] for row in message["rows"]] for message in reported(sidecar)] == [["a"]]
+
+
 @pytest.mark.parametrize(
     ("statement", "op", "gone"),
     [

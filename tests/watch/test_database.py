@@ -1,4 +1,4 @@
-"""A gateway's database from outside: rows by digest, who holds its locks, and that it was changed."""
+"""A gateway's database from outside: rows by digest, and that it was changed."""
 
 import asyncio
 import os
@@ -12,7 +12,6 @@ import pytest
 from sidecar.core.facts.rows import RowVersion
 from sidecar.driver.transcripts import TranscriptReader
 from sidecar.watch.database.directory import DatabaseWatch
-from sidecar.watch.database.lock_holders import PROC_LOCKS, LockHolder, WalLock, lock_holders
 from sidecar.watch.database.place import holds_sessions
 from sidecar.watch.database.reader import PART_ROWS, DatabaseReader
 
@@ -99,17 +98,18 @@ def test_a_message_that_is_no_json_has_no_role(database: Path, reader: DatabaseR
 
 def test_a_reader_leaves_nothing_locked_and_writes_nothing(database: Path, reader: DatabaseReader) -> None:
     reader.snapshot("s")
-    shm = Path(f"{database}-shm").stat()
-    held = list(lock_holders(PROC_LOCKS.read_text().splitlines(), shm.st_dev, shm.st_ino))
-    assert {holder.lock for holder in held} <= {WalLock.OPEN}
+    with closing(sqlite3.connect(database, isolation_level=None, timeout=0)) as connection:
+        connection.execute("UPDATE transcript_events SET created_at = 1")
+        [(busy, *_)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        assert busy == 0  # a reader that still was in a transaction would forbid that
     with pytest.raises(sqlite3.OperationalError):
         reader._connection.execute("DELETE FROM transcript_events")
 
 
 def test_what_is_no_database_is_a_problem_and_hangs_nobody(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo")
-    (tmp_path / "text").write_text("no database, but longer than a header of one: " * 10)
-    for name in ("fifo", "text", "none"):
+    os.mkfifo(tmp_path / "fifo.sqlite")
+    (tmp_path / "text.sqlite").write_text("no database, but longer than a header of one: " * 10)
+    for name in ("fifo.sqlite", "text.sqlite", "none.sqlite"):
         transcripts = TranscriptReader()
         assert transcripts.now(f"{tmp_path / name}#s").problem.startswith("the database can't be read")
         assert not holds_sessions(tmp_path / name)
@@ -126,34 +126,6 @@ def test_a_database_that_was_replaced_is_opened_anew(tmp_path: Path, database: P
     transcripts.close()
     assert isinstance(version, RowVersion)
     assert (version.generation, version.seq) == ("g2", 0)
-
-
-def test_who_holds_the_write_lock_is_named(database: Path) -> None:
-    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        shm = Path(f"{database}-shm").stat()
-        held = list(lock_holders(PROC_LOCKS.read_text().splitlines(), shm.st_dev, shm.st_ino))
-        assert LockHolder(WalLock.WRITE, os.getpid(), exclusive=True) in held
-        connection.execute("ROLLBACK")
-        held = list(lock_holders(PROC_LOCKS.read_text().splitlines(), shm.st_dev, shm.st_ino))
-    assert WalLock.WRITE not in {holder.lock for holder in held}
-
-
-def test_lines_of_other_files_and_kinds_are_passed_over() -> None:
-    lines = [
-        "1: POSIX  ADVISORY  WRITE 7 08:01:131 120 120",
-        "1: -> POSIX  ADVISORY  WRITE 8 08:01:131 120 120",
-        "2: FLOCK  ADVISORY  WRITE 9 08:01:131 0 EOF",
-        "3: POSIX  ADVISORY  READ  10 08:01:132 128 128",
-        "4: POSIX  ADVISORY  READ  -1 08:01:131 124 125",
-        "nonsense",
-    ]
-    found = list(lock_holders(lines, os.makedev(8, 1), 131))
-    assert found == [
-        LockHolder(WalLock.WRITE, 7, exclusive=True),
-        LockHolder(WalLock.READ1, 0, exclusive=False),
-        LockHolder(WalLock.READ2, 0, exclusive=False),
-    ]
 
 
 async def test_a_commit_is_told_once_for_a_burst_and_other_files_are_not(database: Path, tmp_path: Path) -> None:

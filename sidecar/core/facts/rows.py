@@ -16,7 +16,8 @@ from sidecar.core.facts.writer import Writer
 
 _ABSENT_TEXT: Final = "absent"
 _TEXT: Final = re.compile(r"rows:([^:\n]{0,80}):([0-9]{1,15}):([0-9a-f]{64})")
-_SEPARATOR: Final = "#"
+_DATABASE: Final = ".sqlite#"
+"""Ends the path of a database, ahead of the id of a session."""
 
 
 class RowVersion(Value, frozen=True, tag="rows"):
@@ -153,20 +154,17 @@ class RowChange(Value, frozen=True, tag="rows"):
         return self.rows[0].seq if self.rows else -1
 
 
-def transcript_id(database: str, session_id: str) -> str:
-    """The id of a transcript in a database."""
-    return f"{database}{_SEPARATOR}{session_id}"
-
-
 def is_of_rows(transcript: str) -> bool:
-    """The id is of a transcript in a database, and not the path of a session file."""
-    return _SEPARATOR in transcript.rpartition("/")[2]
+    """The id is of a transcript in a database, and not the path of a session file, whatever its name is."""
+    name = transcript.rpartition("/")[2]
+    return _DATABASE in name and not name.endswith(".jsonl")
 
 
 def parts_of(transcript: str) -> tuple[str, str]:
-    """The path of the database, and the id of the session."""
-    database, _, session_id = transcript.rpartition(_SEPARATOR)
-    return database, session_id
+    """The path of the database, and the id of the session, of a transcript in a database."""
+    directory, slash, name = transcript.rpartition("/")
+    database, _, session_id = name.partition(_DATABASE)
+    return f"{directory}{slash}{database}{_DATABASE[:-1]}", session_id
 
 
 def digest_of_span(rows: Iterable[Row]) -> str:

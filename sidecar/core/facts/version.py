@@ -7,7 +7,7 @@ custody knows.
 from sidecar.core.facts.change import Change
 from sidecar.core.facts.content import Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
-from sidecar.core.facts.rows import RowChange, RowSnapshot, RowVersion
+from sidecar.core.facts.rows import RowChange, RowSnapshot, RowVersion, is_of_rows
 
 Version = Fingerprint | RowVersion
 """The fingerprint of a session file, as the gateway's fence compares it; of rows, the generation and the last one."""
@@ -19,10 +19,10 @@ AnyChange = Change | RowChange
 """A reported change of a transcript."""
 
 
-def parse_version(text: str) -> Version:
-    """Read the wire form of either.
+def parse_version(transcript: str, text: str) -> Version:
+    """Read the wire form of a version of this transcript.
 
     Raises:
-        FingerprintError: The text is no version.
+        FingerprintError: The text is no version of such a transcript.
     """
-    return RowVersion.parse(text) if text.startswith("rows:") else Fingerprint.parse(text)
+    return RowVersion.parse(text) if is_of_rows(transcript) else Fingerprint.parse(text)

@@ -96,6 +96,20 @@ class Registry:
         self.windows[told.window] = window
         return window
 
+    def fenced(self, told: AtFence, place: str) -> Window:
+        """The window whose run named its fence; ``place`` says where that is, for the timeline."""
+        window = self.windows.get(told.window)
+        if window is None:
+            window = self.open(told)
+            window.note(told.at_ns, "fence set", f"at {place}")
+            self.outcomes.opened(window)
+        else:
+            self.own(window, told.link)
+            self.outcomes.moved(window, told.fence.size, told.at_ns)
+            window.note(told.at_ns, "fence moved", f"to {place}")
+        window.run = told.run
+        return window
+
     def end(self, window: Window, *, unproven: bool) -> list[CheckLineage]:
         """Take a window off the list of open ones; ``unproven`` when its history must be read first."""
         del self.windows[window.window_id]

@@ -35,7 +35,10 @@ export function watchTransactions(committed) {
     if (sql !== COMMIT) return exec.call(this, sql);
     const found = safely(ACCOUNT, () => recorded(this));
     const result = exec.call(this, sql);
-    for (const change of found ?? []) safely(ACCOUNT, () => committed(change));
+    if (found) {
+      safely(ACCOUNT, () => renew(this));
+      for (const change of found) safely(ACCOUNT, () => committed(change));
+    }
     return result;
   };
 }
@@ -47,15 +50,18 @@ function record(db) {
   else if (readerOf(db)) recorders.set(db, createSession.call(db, TABLE));
 }
 
+/** Another recording, once COMMIT has returned: the one before goes on to hold what it has recorded. */
+function renew(db) {
+  recorders.get(db).close();
+  recorders.set(db, createSession.call(db, TABLE));
+}
+
 /** What the transaction is about to commit, a change for each transcript. */
 function recorded(db) {
   const recording = recorders.get(db);
   if (!recording) return undefined;
   const changeset = recording.changeset();
   if (changeset.length === 0) return undefined;
-  // Another one: this would go on to hold what it has recorded.
-  recording.close();
-  recorders.set(db, createSession.call(db, TABLE));
   const reader = readerOf(db);
   const sessions = new Map();
   for (const { session, seq, deleted } of changedKeys(changeset)) {

@@ -105,11 +105,6 @@ class RowAccount(Value, frozen=True, tag="rows"):
         del gateway_uid  # a row has no owner, and the database's says nothing of who writes to it
         return examine(self, self.rows, reading, kernel_evidence)
 
-    @property
-    def projected(self) -> dict[int, Row] | None:
-        """The rows as the reports have them; None where those at the head are not known."""
-        return None if self.rows is None else applied(self.rows, self.changes)
-
     def advanced(self, fence: RowVersion) -> Self | None:
         """The account with its head at a fence.
 

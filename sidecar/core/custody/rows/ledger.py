@@ -10,7 +10,6 @@ from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.rows import Row, RowChange, RowSnapshot, RowVersion
 from sidecar.core.facts.span import Span
 from sidecar.core.facts.value import replace
-from sidecar.core.facts.writer import Writer
 
 IDLE_NS: Final = 6 * 3600 * 1_000_000_000
 """The account of a transcript that no one has spoken of for so long is put away."""
@@ -28,14 +27,12 @@ class RowLedger:
 
     Attributes:
         account: What is known since its head. Without rows custody is unknown.
-        writers: Who wrote the rows whose writer is known, by place.
         session: Hash of the session key, as far as a run told it.
         touched_ns: When it was spoken of last.
         strange: What of the rows at the head is a stranger's and in no run's fence yet.
     """
 
     account: RowAccount = field(default_factory=RowAccount)
-    writers: dict[int, Writer] = field(default_factory=dict)
     session: str = ""
     touched_ns: int = 0
     strange: tuple[Span, ...] = ()
@@ -46,12 +43,7 @@ class RowLedger:
         if self.account.rows is None and change.rows and change.rows[0].seq == 0 and not change.gone:
             # The transcript is born in this transaction, so all of its history is known.
             self.account = replace(self.account, rows={}, head=change.after.absent())
-        self.account, after = self.account.reported(change)
-        if after:
-            for first, last in change.gone:
-                for seq in range(first, last + 1):
-                    self.writers.pop(seq, None)
-        self.writers.update((row.seq, change.writer) for row in change.rows)
+        self.account, _after = self.account.reported(change)
         if len(self.account.changes) > MAX_CHANGES:
             self._fold()
 
@@ -67,7 +59,7 @@ class RowLedger:
         return moved
 
     def read(self, reading: RowSnapshot, at_ns: int, strange: Iterable[Span] = (), *, mark: Mark | None = None) -> bool:
-        """Move the head to a transcript as it was read, keeping the writers of the rows that are explained.
+        """Move the head to a transcript as it was read.
 
         Returns:
             False where it could not be read; nothing changes then.
@@ -75,12 +67,6 @@ class RowLedger:
         if reading.version.exists and reading.rows is None:
             return False
         now: dict[int, Row] = {row.seq: row for row in reading.rows or ()}
-        known = self.account.projected or {}
-        self.writers = {
-            seq: writer
-            for seq, writer in self.writers.items()
-            if seq in now and seq in known and now[seq].digest == known[seq].digest
-        }
         self.touched_ns = max(self.touched_ns, at_ns)
         self.strange = tuple(dict.fromkeys(strange))
         self.account = RowAccount(rows=now, head=reading.version, uid=reading.uid, mark=mark)

@@ -1,0 +1,64 @@
+"""The driver and transcripts in a real database."""
+
+import asyncio
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from sidecar.core import events as ev
+from sidecar.core.facts.rows import RowVersion
+from sidecar.core.verdict.judge import Verdict
+from sidecar.core.windows.life import Custody
+from sidecar.driver.transcripts import TranscriptReader
+from tests.core.kit import RUN, WINDOW
+from tests.driver.kit import Desk, desk
+from tests.watch.test_database import make
+
+PATIENCE_SECONDS = 30.0
+
+
+def _changed(database: Path, statement: str) -> None:
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute(statement)
+
+
+async def _fenced(stage: Desk, place: Path) -> tuple[Path, str]:
+    """A run of a linked process whose fence is the last row, and custody of what is there is known."""
+    database = make(place / "openclaw-agent.sqlite")
+    transcript = f"{database}#s"
+    reader = TranscriptReader()
+    version = reader.version(transcript)
+    reader.close()
+    assert isinstance(version, RowVersion)
+    await stage.link()
+    [link] = [session.name for session in stage.links.open_sessions()]
+    fence = ev.FenceSet(link=link, window=WINDOW, file=transcript, fence=version, run=RUN, at_ns=time.time_ns())
+    stage.driver.handle(fence)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while stage.engine.windows[0].state.custody is not Custody.KNOWN:  # noqa: ASYNC110 - a reading that is under way
+            await asyncio.sleep(0.01)
+    return database, transcript
+
+
+async def _closed(stage: Desk) -> None:
+    stage.driver.closed(ev.FenceClosed(window=WINDOW, takeover=False, at_ns=time.time_ns()))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while stage.engine.windows:  # noqa: ASYNC110 - a reading that is under way
+            await asyncio.sleep(0.01)
+
+
+async def test_rule_1_an_old_row_that_is_another_is_found_when_the_window_ends(place: Path) -> None:
+    async with desk(place) as stage:
+        database, _transcript = await _fenced(stage, place)
+        _changed(database, "UPDATE transcript_events SET event_json = '{}' WHERE seq = 0")
+        await _closed(stage)
+        assert stage.incident.verdict is Verdict.EXTERNAL
+        assert [incident.incident_id for incident in stage.sinks.paged] == [stage.incident.incident_id]
+
+
+async def test_a_window_on_rows_that_nobody_touched_ends_without_an_incident(place: Path) -> None:
+    async with desk(place) as stage:
+        await _fenced(stage, place)
+        await _closed(stage)
+        assert stage.sinks.saved == []
