@@ -106,11 +106,11 @@ def test_a_takeover_is_told_with_the_bytes_the_process_and_the_steps(cli: Comman
             "the model answered within milliseconds of the command",
         ),
         (
-            foreign(session_file="/s/agent/db#5e55", unexplained=(UnexplainedRange(7, 1, unit=Unit.ROWS),)),
-            "sqlite3 -readonly /s/agent/db 'SELECT seq,",
+            foreign(session_file="/s/agent/db.sqlite#5e55", unexplained=(UnexplainedRange(7, 1, unit=Unit.ROWS),)),
+            "sqlite3 -readonly /s/agent/db.sqlite 'SELECT seq,",
         ),
         (
-            foreign(session_file="/s/agent/db#5e55", unexplained=(UnexplainedRange(7, 1, unit=Unit.ROWS),)),
+            foreign(session_file="/s/agent/db.sqlite#5e55", unexplained=(UnexplainedRange(7, 1, unit=Unit.ROWS),)),
             "nobody else may write to its database",
         ),
         (recovered(recovery=Recovery(Outcome.APPROVED)), "See in the gateway whether the turn was answered"),

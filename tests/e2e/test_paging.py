@@ -290,7 +290,7 @@ async def test_with_everything_else_down_the_direct_way_tells_each_takeover_once
     for session_file, page in zip(files, guard.pager.pages[before:], strict=True):
         [incident] = await guard.sidecar.incidents(session_file.name)
         assert incident["id"] in page.message
-        assert incident["page"]["sent"]
+        await guard.incident(incident["id"], lambda told: bool(told["page"]["sent"]))
     assert len(stack.on_call.of("trigger")) == 1
 
 
