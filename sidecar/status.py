@@ -200,6 +200,8 @@ class Status:
         custody_losses: Times that custody became unknown, by reason.
         incidents: Incidents in the store, by verdict.
         rejected: Bad input of any kind, by reason.
+        foreign_hold_seconds: For how long a process without a link has held an agent's database for writing; 0 when
+            none does.
         storm_until_ns: Until when a storm stops recovery, nanoseconds since the epoch; 0 when none does.
         exports: The signals that have a backend (traces, metrics, logs), and how their exports fare.
         problems: What an operator should mend; empty when all is well.
@@ -222,6 +224,7 @@ class Status:
     rejected: Mapping[str, int] = field(default_factory=dict)
     watch: WatchStatus = field(default_factory=WatchStatus)
     kernel: WitnessStatus = field(default_factory=WitnessStatus)
+    foreign_hold_seconds: float = 0.0
     pages: PageStatus = field(default_factory=PageStatus)
     policy: PolicyStatus = field(default_factory=PolicyStatus)
     budgets: tuple[BudgetStatus, ...] = ()

@@ -29,6 +29,7 @@ from sidecar.core.session_files import SessionFiles
 from sidecar.core.session_rows import SessionRows
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.checks import Checks, refusal
+from sidecar.core.windows.database_locks import DatabaseLocks
 from sidecar.core.windows.decide import Decider, saved
 from sidecar.core.windows.late_answers import LateAnswers
 from sidecar.core.windows.links import link_lost, link_opened
@@ -101,6 +102,11 @@ class Engine:
     def locks(self) -> LockTable:
         """Who holds the session locks."""
         return self.registry.locks
+
+    @property
+    def database_locks(self) -> DatabaseLocks:
+        """Who holds the databases of agents."""
+        return self.registry.database_locks
 
     def last_holder(self, file: str) -> Writer | None:
         """The linked process that acquired this lock last; None when not known."""
@@ -191,6 +197,15 @@ class Engine:
                 return self.files.moved(event)
             case ev.DatabaseChanged():
                 return self.rows.database_changed(event)
+            case ev.DatabaseLocked():
+                self.rows.database_locked(event)
+                return []
+            case ev.DatabaseHeld():
+                self.rows.database_held(event)
+                return []
+            case ev.HoldersHidden():
+                self.registry.database_locks.hidden(event.database, hidden=event.hidden)
+                return []
             case ev.KernelListening():
                 self.registry.kernel_log.listening(event.directory, event.at_ns)
                 return []

@@ -4,6 +4,7 @@ from sidecar.core.custody.files.account import FileAccount
 from sidecar.core.custody.files.chain import KeptChain
 from sidecar.core.custody.rows.account import RowAccount
 from sidecar.core.facts.content import Snapshot
+from sidecar.core.facts.database import DatabaseHold, LockError
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Gateway
 from sidecar.core.facts.loss import Loss
@@ -115,6 +116,47 @@ class DatabaseChanged(Value, frozen=True, kw_only=True):
     """The watch saw that somebody committed to a database, or did anything else to its files."""
 
     database: str
+    at_ns: int
+
+
+class DatabaseLocked(Value, frozen=True, kw_only=True):
+    """A linked process' write transaction of a database is over.
+
+    Attributes:
+        operation: What it was for, in the gateway's word; empty where it has none.
+        thread: 0 for the main thread.
+        wait_ns: How long it waited for the lock.
+        held_ns: How long it held it; 0 where it was not had.
+        rows: Rows of transcripts that it stored.
+        error: Why the lock was not had, or nothing was committed; None where all went well.
+        at_ns: When it was over.
+    """
+
+    database: str
+    operation: str
+    writer: Writer
+    thread: int
+    wait_ns: int
+    held_ns: int
+    rows: int
+    error: LockError | None
+    at_ns: int
+    link: str = ""
+
+
+class DatabaseHeld(Value, frozen=True, kw_only=True):
+    """A process was seen to hold a lock of a database for the first time, or is seen with it no more."""
+
+    database: str
+    hold: DatabaseHold
+    at_ns: int
+
+
+class HoldersHidden(Value, frozen=True, kw_only=True):
+    """Those who hold a database can't be seen from here: they live in another pid namespace; or can again."""
+
+    database: str
+    hidden: bool
     at_ns: int
 
 
@@ -346,8 +388,9 @@ class PauseChanged(Value, frozen=True, kw_only=True):
 _OfLinks = LinkOpened | LinkLost | AccountBroken | FileChanged | GatewayLogged | TimelineNote
 _OfWindows = FenceSet | FenceClosed | VerdictAsked | AnswerLate | CommandWithheld | RecoveryApplied | TurnTripped
 _OfLocks = LockTaken | LockReleased | LockFileSeen | LockFileGone | LockTimedOut | LockWaitEnded
-_OfFiles = FingerprintChanged | DatabaseChanged | SnapshotTaken | LineageChecked | ChainRecalled | AccountRecalled
+_OfDatabases = DatabaseChanged | DatabaseLocked | DatabaseHeld | HoldersHidden
+_OfFiles = FingerprintChanged | SnapshotTaken | LineageChecked | ChainRecalled | AccountRecalled
 _OfKernel = KernelListening | KernelAccess | KernelDrained | KernelOverflowed
 _OfSidecar = SidecarHalted | TimePassed | PolicyChanged | PauseChanged
 
-Event = _OfLinks | _OfWindows | _OfLocks | _OfFiles | _OfKernel | _OfSidecar
+Event = _OfLinks | _OfWindows | _OfLocks | _OfDatabases | _OfFiles | _OfKernel | _OfSidecar

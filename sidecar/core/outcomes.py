@@ -6,7 +6,8 @@ and says each thing once; a listener translates and keeps no account of its own.
 
 from enum import StrEnum
 
-from sidecar.core.events import RecoveryApplied
+from sidecar.core.events import DatabaseLocked, RecoveryApplied
+from sidecar.core.facts.database import DatabaseHold
 from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.value import Value
@@ -236,6 +237,26 @@ class LockTimeoutSettled(Value, frozen=True, kw_only=True):
     result: LockTimeout
 
 
+class DatabaseLockEnded(Value, frozen=True, kw_only=True):
+    """A linked process' write transaction is over.
+
+    Attributes:
+        previous: Who of the linked processes held the lock before; None when not known.
+        holder: The process that was seen with the lock while this one waited; None where none was.
+    """
+
+    lock: DatabaseLocked
+    previous: Writer | None
+    holder: DatabaseHold | None
+
+
+class ForeignHoldEnded(Value, frozen=True, kw_only=True):
+    """A foreign process holds the write lock of a database no more."""
+
+    database: str
+    hold: DatabaseHold
+
+
 class CustodyLost(Value, frozen=True, kw_only=True):
     """Custody became unknown; ``windows`` are those open ones that it is about."""
 
@@ -247,7 +268,7 @@ class CustodyLost(Value, frozen=True, kw_only=True):
 _OfWindows = WindowOpened | FenceMoved | WindowEnded | WindowSettled | TurnLost | CustodyLost
 _OfVerdicts = ChangesJudged | UnexplainedFound | VerdictGiven | IncidentChanged
 _OfRecoveries = RecoveryWithheld | RecoveryAnswered | TakeoverReported
-_OfLocks = HoldEnded | LockTimeoutSettled
+_OfLocks = HoldEnded | LockTimeoutSettled | DatabaseLockEnded | ForeignHoldEnded
 
 AnyOutcome = _OfWindows | _OfVerdicts | _OfRecoveries | _OfLocks
 """The whole set. (`sidecar.core.verdict.incident.Outcome` is what became of a recovery.)"""

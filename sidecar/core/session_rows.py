@@ -1,15 +1,23 @@
 """The engine's part that knows transcripts in databases: reports, fences and readings of them."""
 
+from typing import Final
+
 from sidecar.core import events as ev
 from sidecar.core.custody.rows.ledger import RowLedgers
 from sidecar.core.decisions import Decision, ReadFile
+from sidecar.core.facts.database import LockKind
 from sidecar.core.facts.rows import RowChange, RowSnapshot, RowVersion, is_of_rows, parts_of
 from sidecar.core.facts.span import Span
+from sidecar.core.facts.units import NS_PER_MS, NS_PER_SECOND
 from sidecar.core.facts.value import replace
+from sidecar.core.outcomes import ForeignHoldEnded
 from sidecar.core.windows.checks import Checks
 from sidecar.core.windows.life import Life
 from sidecar.core.windows.registry import Registry
 from sidecar.core.windows.window import NOT_READ, Window
+
+LONG_WAIT_NS: Final = 100 * NS_PER_MS
+"""A wait for a database's lock that is worth a line."""
 
 
 class SessionRows:
@@ -58,12 +66,47 @@ class SessionRows:
 
     def database_changed(self, event: ev.DatabaseChanged) -> list[Decision]:
         """Somebody committed something: each transcript in that database with a window is read."""
-        files = {
-            w.file
-            for w in self._registry.windows.values()
-            if is_of_rows(w.file) and parts_of(w.file)[0] == event.database
-        }
+        files = {w.file for w in self._windows_in(event.database)}
         return [ReadFile(file=file, settle=True) for file in sorted(files)]
+
+    def database_locked(self, event: ev.DatabaseLocked) -> None:
+        """A write transaction is over. What its run waited for long, or did not have, is a line in its timeline."""
+        locks = self._registry.database_locks
+        ended = locks.locked(event)
+        self._registry.outcomes.add(ended)
+        if event.error is None and event.wait_ns < LONG_WAIT_NS:
+            return
+        whom = "nobody was seen to hold it"
+        if ended.holder is not None:
+            own = "" if locks.is_foreign(ended.holder) else "the gateway's own "
+            whom = f"held by {own}{ended.holder.label()}"
+        elif locks.is_hidden(event.database):
+            whom = "who held it can't be seen from here"
+        waited = f"after {event.wait_ns / NS_PER_SECOND:.1f} s, {whom}"
+        for window in self._windows_in(event.database):
+            if event.error is not None and event.writer.is_of(window.run.run_id):
+                window.note(event.at_ns, "database lock failed", f"{event.error.value} {waited}")
+            elif event.writer.is_of(window.run.run_id):
+                window.note(event.at_ns, "database lock had", waited)
+
+    def database_held(self, event: ev.DatabaseHeld) -> None:
+        """A process was seen with a lock of a database. A stranger with the write lock is a line in each timeline."""
+        hold = event.hold
+        if not self._registry.database_locks.held(event) or hold.kind is not LockKind.WRITE:
+            return
+        if hold.until_ns:
+            self._registry.outcomes.add(ForeignHoldEnded(database=event.database, hold=hold))
+        for window in self._windows_in(event.database):
+            if hold.until_ns:
+                seconds = (hold.until_ns - hold.since_ns) / NS_PER_SECOND
+                window.note(event.at_ns, "database free", f"{hold.label()} held it for {seconds:.1f} s at least")
+            else:
+                window.note(event.at_ns, "database held", f"by {hold.label()}")
+
+    def _windows_in(self, database: str) -> list[Window]:
+        """The windows on transcripts of a database."""
+        windows = self._registry.windows.values()
+        return [w for w in windows if is_of_rows(w.file) and parts_of(w.file)[0] == database]
 
     def read(self, event: ev.SnapshotTaken, reading: RowSnapshot) -> list[Decision]:
         """A transcript was read: to establish custody at a fence, or because something changed in a window."""

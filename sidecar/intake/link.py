@@ -102,7 +102,7 @@ class LinkIntake:
         for value in heard:
             match value:
                 # Almost all messages are of these kinds.
-                case ev.FileChanged() | ev.LockTaken() | ev.LockReleased():
+                case ev.FileChanged() | ev.LockTaken() | ev.LockReleased() | ev.DatabaseLocked():
                     self._driver.handle(value)
                 case Diagnostic():
                     self._telemetry.diagnostic(value, session.gateway)

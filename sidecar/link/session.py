@@ -47,6 +47,7 @@ _REPORTS: Final = frozenset(
         wire.Changed,
         wire.LockTaken,
         wire.LockReleased,
+        wire.DatabaseLocked,
         wire.FenceSet,
         wire.FenceClosed,
         wire.Applied,

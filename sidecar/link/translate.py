@@ -7,6 +7,7 @@ from typing import Any, Final, assert_never
 
 from sidecar.core import decisions as de
 from sidecar.core import events as ev
+from sidecar.core.facts.database import LockError
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.rows import RowVersion, is_of_rows
@@ -26,6 +27,7 @@ Heard = ev.Event | Question | Report
 MAX_REASON: Final = 300
 """Characters of a reason that a gateway is given."""
 
+_LOCK_ERRORS: Final = {error.value: error for error in LockError}
 _LOG: Final = "log."
 _TAKEOVER: Final = "takeover"
 
@@ -62,6 +64,8 @@ class Translator:
             case wire.Committed():
                 change = self._commits.read(message)
                 return () if change is None else (ev.FileChanged(file=message.file, change=change),)
+            case wire.DatabaseLocked():
+                return (_database_locked(message, self._writers, self._link),)
             case _:
                 return self._rare(message)
 
@@ -131,6 +135,21 @@ def _lock_released(message: wire.LockReleased, writers: Writers, link: str) -> e
         writer=writers.of(message.writer),
         after=Fingerprint.parse(message.after),
         held_ns=int(message.held),
+        at_ns=int(message.at),
+    )
+
+
+def _database_locked(message: wire.DatabaseLocked, writers: Writers, link: str) -> ev.DatabaseLocked:
+    return ev.DatabaseLocked(
+        link=link,
+        database=message.database,
+        operation=message.op,
+        writer=writers.of(message.writer),
+        thread=message.thread,
+        wait_ns=int(message.wait),
+        held_ns=int(message.held),
+        rows=message.stored,
+        error=_LOCK_ERRORS.get(message.error, LockError.OTHER) if message.error else None,
         at_ns=int(message.at),
     )
 

@@ -21,7 +21,7 @@ const LAST_RETRY_MS = 1000;
 // first has waited so long; and ahead of any other message. Nothing is concluded without them: a sidecar that saw the bytes
 // first asks (`sync`), and a process that is killed before has said no goodbye. (A timer that is due before the kernel's
 // next tick makes each wait of the event loop dearer.)
-const OVER = new Set(["lock.taken", "lock.released", "change"]);
+const OVER = new Set(["lock.taken", "lock.released", "change", "db.lock"]);
 const APART_MS = 20;
 const OVER_MS = 25;
 const MAX_UNWRITTEN = 256;

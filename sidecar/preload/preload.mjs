@@ -19,6 +19,7 @@ const HOOK_POINTS = [
   "guardSessionManager",
   "appendTranscriptEventInTransaction",
   "canRebasePreparedAssistantInTransaction",
+  "runSqliteImmediateTransactionSync",
   "runEmbeddedAttempt",
   "runGatewayLoop",
   "appendInjectedAssistantMessageToTranscript",

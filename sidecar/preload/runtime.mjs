@@ -13,6 +13,7 @@ import { repeatHolds, wrapLock } from "./fence/lock_hooks.mjs";
 import { NO_MATCH, fit } from "./fence/selfcheck.mjs";
 import { onTrouble, safely } from "./guard.mjs";
 import { Link } from "./link.mjs";
+import { wrapTransaction } from "./rows/db_lock.mjs";
 import { misfit } from "./rows/row_selfcheck.mjs";
 import { RowWindows } from "./rows/row_windows.mjs";
 import { hearWorkers, listenToWorkers, tellMain } from "./rows/worker_commits.mjs";
@@ -102,16 +103,29 @@ function foundNoFence() {
 function watchRows() {
   if (rows) return;
   rows = new RowWindows(link);
-  watchTransactions((change) => {
-    const { run, ...told } = change;
-    if (!isMainThread) {
-      tellMain(told);
-      return;
-    }
-    reportChange(link, change);
-    rows.committed(change);
+  watchTransactions(
+    (change) => {
+      const { run, ...told } = change;
+      if (!isMainThread) {
+        tellMain({ change: told });
+        return;
+      }
+      reportChange(link, change);
+      rows.committed(change);
+    },
+    // The times of a worker count from its own start.
+    (lock, at) => (isMainThread ? reportLock(lock, at) : tellMain({ lock, at: performance.timeOrigin + at })),
+  );
+  if (!isMainThread) return;
+  listenToWorkers(({ change, lock, at }) => {
+    if (change) reportChange(link, change);
+    else reportLock(lock, at - performance.timeOrigin);
   });
-  if (isMainThread) listenToWorkers((change) => reportChange(link, change));
+}
+
+/** Custody does not rest on it: where nobody listens, nothing is kept and nothing is missing. */
+function reportLock(lock, at) {
+  if (link.ready) link.send("db.lock", lock, at);
 }
 
 function installQuestion(point) {
@@ -169,8 +183,11 @@ export function install(points, from, fence) {
     const register = functions.onInternalDiagnosticEvent;
     if (register) subscribe(register, (event) => heard(event, from));
     for (const name of WORK_POINTS) if (functions[name]) points[name].set(wrapWork(name, functions[name]));
+    const transaction = functions.runSqliteImmediateTransactionSync;
+    if (transaction) points.runSqliteImmediateTransactionSync.set(wrapTransaction(transaction));
     // These are in processes of OpenClaw that write no session: nothing is linked for them. The bus is in every one.
-    if (Object.keys(functions).every((name) => WORK_POINTS.includes(name) || functions[name] === register)) return;
+    const common = [register, transaction];
+    if (Object.keys(functions).every((name) => WORK_POINTS.includes(name) || common.includes(functions[name]))) return;
     if (!link) start(from);
     if (functions.acquireSessionWriteLock) {
       points.acquireSessionWriteLock.set(wrapLock(functions.acquireSessionWriteLock, link));

@@ -100,6 +100,8 @@ def _start_sensors(parts: Parts, stack: AsyncExitStack) -> None:
         log.warning("simulated_loss", share=settings.simulate_loss)
     parts.databases.watch.start()
     stack.callback(parts.databases.watch.stop)
+    parts.database_locks.start()
+    stack.callback(parts.database_locks.stop)
     parts.watcher.start()
     stack.callback(parts.watcher.stop)
     stack.callback(parts.file_intake.stop)

@@ -10,6 +10,7 @@ from sidecar.core.engine import Engine
 from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.policy.budget import BudgetUse
 from sidecar.driver.driver import Driver
+from sidecar.intake.database_locks import DatabaseLockIntake
 from sidecar.intake.gateways import KnownGateways
 from sidecar.intake.halts import Halts
 from sidecar.intake.kernel import KernelIntake
@@ -56,6 +57,7 @@ class StatusReport:
     link_intake: LinkIntake
     watcher: Watcher
     kernel_intake: KernelIntake
+    database_locks: DatabaseLockIntake
     stale_locks: StaleLocks
     policy_reload: PolicyReload
     halts: Halts
@@ -94,6 +96,7 @@ class StatusReport:
                 oldest_lock_seconds=oldest_lock_seconds,
             ),
             kernel=self.kernel_intake.status(),
+            foreign_hold_seconds=self.database_locks.foreign_hold_seconds(),
             pages=self.pager.status(),
             policy=self.policy_reload.status(),
             budgets=tuple(map(_budget_status, gate.budget.least(self.engine.policy.limits, now_ns))),
@@ -110,6 +113,7 @@ class StatusReport:
         yield from self.pager.problems()
         yield from self.telemetry.problems()
         yield from self.kernel_intake.problems()
+        yield from self.database_locks.problems()
         yield from self.halts.problems()
         if self.file_system.blind and not self.file_system.layered:
             yield Problem(

@@ -17,6 +17,7 @@ from sidecar.driver.driver import Driver
 from sidecar.faults import Faults
 from sidecar.intake.announcements import Hooks
 from sidecar.intake.clocks import Clocks, Reading, read_clocks
+from sidecar.intake.database_locks import DatabaseLockIntake
 from sidecar.intake.databases import DatabaseIntake
 from sidecar.intake.files import FileIntake
 from sidecar.intake.gateways import KnownGateways
@@ -87,6 +88,9 @@ class Parts:
         clocks = self.clocks = Clocks(losses.lose, read)
         kernel_intake = self.kernel_intake = KernelIntake(driver.handle, now_ns, losses.lose, faults)
         databases = self.databases = DatabaseIntake(driver, now_ns)
+        database_locks = self.database_locks = DatabaseLockIntake(
+            driver.handle, engine, lambda: databases.watch.databases, now_ns
+        )
         link_intake = LinkIntake(
             driver, known_gateways, telemetry, now_ns, losses.lose, kernel_intake.drain, databases.spoken_of
         )
@@ -125,6 +129,7 @@ class Parts:
             link_intake=link_intake,
             watcher=watcher,
             kernel_intake=kernel_intake,
+            database_locks=database_locks,
             stale_locks=stale_locks,
             policy_reload=policy_reload,
             halts=halts,

@@ -44,7 +44,7 @@ from sidecar.telemetry.traces.tracer import Tracer
 _NO_TRACE: Final = nullcontext()
 _OF_RUNS: Final = (ev.FenceSet, ev.VerdictAsked, ev.TurnTripped)
 """Events that name a run and its trace."""
-_OF_LOCKS: Final = (ev.LockTaken, ev.LockReleased)
+_OF_LOCKS: Final = (ev.LockTaken, ev.LockReleased, ev.DatabaseLocked, ev.DatabaseHeld, ev.HoldersHidden)
 """Events that leave custody as it is."""
 
 SHUTDOWN_SECONDS: Final = 3.0
@@ -227,7 +227,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
             case ev.FenceClosed() | ev.RecoveryApplied() | ev.LineageChecked():
                 run = self._core.run_of(event.window) if self._core is not None else None
                 return run.run_id if run is not None else ""
-            case ev.LockTaken() | ev.LockReleased():
+            case ev.LockTaken() | ev.LockReleased() | ev.DatabaseLocked():
                 return event.writer.run_id
             case ev.FileChanged():
                 return event.change.writer.run_id

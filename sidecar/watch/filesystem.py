@@ -1,7 +1,7 @@
 """What the file system of a state directory can't report (proc(5), mountinfo)."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -31,10 +31,12 @@ class FileSystem:
     Attributes:
         kind: The file system's type; empty when it can't be told.
         mount: Where it is mounted.
+        device: Its device as /proc/locks writes it; stat(2) may tell another one (btrfs, overlayfs).
     """
 
     kind: str = ""
     mount: str = ""
+    device: str = field(default="", compare=False)
 
     @property
     def blind(self) -> str:
@@ -62,5 +64,6 @@ def file_system_of(directory: Path, mounts: Path = MOUNTS) -> FileSystem:
             continue
         mount = _ESCAPE.sub(lambda match: chr(int(match[1], 8)), fields[4])
         if path.is_relative_to(mount) and len(mount) >= len(found.mount):
-            found = FileSystem(types[0], mount)
+            major, _, minor = fields[2].partition(":")
+            found = FileSystem(types[0], mount, f"{int(major):02x}:{int(minor):02x}")
     return found

@@ -1,6 +1,8 @@
 """Who a pid is, and which gateways of a state directory run here."""
 
+import itertools
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +10,10 @@ from typing import Final
 
 from sidecar.watch.identity import executable_of
 
+_PROC: Final = Path("/proc")
 _STATE_DIR: Final = b"OPENCLAW_STATE_DIR="
+_MAX_WORDS: Final = 4
+_WORD: Final = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,24 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return f"\nTgid:\t{pid}\n".encode() in status
+
+
+def command_of(pid: int, proc: Path = _PROC) -> str:
+    """A process' program and the first words behind it, such as ``python3 /opt/backup.py``; empty when it is gone.
+
+    A command line may hold text of a message (rule 7) or a secret. So it ends ahead of the first option, and of the
+    first word that is no plain name or path.
+    """
+    try:
+        with (proc / str(pid) / "cmdline").open("rb") as file:
+            words = os.fsdecode(file.read(4096)).split("\0")
+    except OSError:
+        return ""
+    program = _WORD.match(Path(words[0]).name)
+    if program is None:
+        return ""
+    plain = itertools.takewhile(_WORD.fullmatch, words[1:_MAX_WORDS])
+    return " ".join([program[0], *plain])
 
 
 def gateways_of(state_dir: Path) -> Iterator[GatewayProcess]:

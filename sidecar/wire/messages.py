@@ -189,6 +189,24 @@ class Committed(FromGateway, kw_only=True, frozen=True, tag="rows"):
     more: bool = False
 
 
+class DatabaseLocked(FromGateway, kw_only=True, frozen=True, tag="db.lock"):
+    """A write transaction of an agent's database is over: it waited ``wait`` nanoseconds and held the lock ``held``.
+
+    ``op`` is the gateway's name for it, ``thread`` is 0 in the main thread, ``stored`` counts the rows of transcripts
+    that it stored. With an ``error``, a word of `sidecar.core.facts.database.LockError`, the lock was not had, or
+    nothing was committed.
+    """
+
+    database: str
+    writer: WireWriter
+    wait: Ns
+    held: Ns = "0"
+    op: Id = ""
+    thread: Count = 0
+    stored: Count = 0
+    error: Id = ""
+
+
 class AtFence(FromGateway, kw_only=True, frozen=True):
     """Base of what is said of a run and its fence."""
 
@@ -318,6 +336,7 @@ GatewayMessage = (
     | LockFailed
     | Changed
     | Committed
+    | DatabaseLocked
     | FenceSet
     | FenceClosed
     | Ask

@@ -7,9 +7,11 @@ from sidecar.core import outcomes as out
 from sidecar.core.decisions import Approve
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.content import Snapshot
+from sidecar.core.facts.database import DatabaseHold, LockError, LockKind
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Adapter, Gateway, Run
 from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
@@ -23,6 +25,7 @@ SECOND: Final = 1_000_000_000
 MS: Final = 1_000_000
 T0: Final = 1_790_000_000 * SECOND
 FILE: Final = "/state/agents/main/sessions/0a1b.jsonl"
+DATABASE: Final = "/state/agents/main/agent/openclaw-agent.sqlite"
 TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 RUN_SPAN: Final = "00f067aa0ba902b7"
 CALL_SPAN: Final = "b7ad6b7169203331"
@@ -64,6 +67,36 @@ def released(at_ns: int, writer: Writer = OWN, hold: str = "h1", held_ns: int = 
     return ev.LockReleased(
         link="link-1", file=FILE, hold=hold, writer=writer, after=fp(100), held_ns=held_ns, at_ns=at_ns
     )
+
+
+def database_locked(  # noqa: PLR0917 - as few as a transaction has
+    at_ns: int,
+    wait_ns: int = 40 * MS,
+    held_ns: int = 0,
+    writer: Writer = OWN,
+    operation: str = "agent.write",
+    rows: int = 1,
+    error: LockError | None = None,
+) -> ev.DatabaseLocked:
+    return ev.DatabaseLocked(
+        database=DATABASE,
+        operation=operation,
+        writer=writer,
+        thread=1,
+        wait_ns=wait_ns,
+        held_ns=held_ns,
+        rows=rows,
+        error=error,
+        at_ns=at_ns,
+        link="link-1",
+    )
+
+
+def foreign(since_ns: int, until_ns: int = 0) -> ev.DatabaseHeld:
+    """A process without a link was seen with the write lock."""
+    process = Process(99, exe="/usr/bin/python3", container="ab" * 32)
+    hold = DatabaseHold(process, "python3 /opt/backup.py", LockKind.WRITE, since_ns, until_ns)
+    return ev.DatabaseHeld(database=DATABASE, hold=hold, at_ns=until_ns or since_ns)
 
 
 def wrote(

@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 from typing import Final
 
-from opentelemetry.semconv._incubating.attributes import file_attributes, gen_ai_attributes
+from opentelemetry.semconv._incubating.attributes import file_attributes, gen_ai_attributes, thread_attributes
 from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 from opentelemetry.semconv.attributes import error_attributes
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.core import events as ev
+from sidecar.core.facts.database import LockError
 from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.writer import Writer, WriterKind
@@ -108,6 +109,7 @@ def test_the_conventions_names_are_those_of_the_conventions() -> None:
         **{v: k for k, v in vars(gen_ai_attributes).items() if k.isupper()},
         file_attributes.FILE_PATH: "",
         error_attributes.ERROR_TYPE: "",
+        thread_attributes.THREAD_ID: "",
     }
     for attribute in Attribute:
         assert attribute.value.startswith("openclaw.") or attribute.value in conventions
@@ -147,6 +149,10 @@ def everything(bench: Bench) -> None:
         facts.closed(T0 + 2 * SECOND, takeover=True),
         facts.fence(T0 + 3 * SECOND, window="w2"),
         facts.closed(T0 + 4 * SECOND, window="w2"),
+        facts.foreign(T0),
+        facts.database_locked(T0 + SECOND, error=LockError.BUSY),
+        facts.foreign(T0, until_ns=T0 + 2 * SECOND),
+        facts.database_locked(T0 + 3 * SECOND, held_ns=MS),
     )
     telemetry.answered(0.01)
     telemetry.delayed(0.01)

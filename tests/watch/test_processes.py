@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.watch.processes import gateways_of, is_alive
+from sidecar.watch.processes import command_of, gateways_of, is_alive
 
 
 @contextmanager
@@ -76,3 +76,27 @@ def test_a_process_lives_until_it_is_reaped_and_a_thread_is_no_process() -> None
     assert not is_alive(thread.native_id)
     ended.set()
     thread.join()
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["python3", "/opt/backup.py", "nightly"], "python3 /opt/backup.py nightly"),
+        (["/usr/bin/node", "openclaw", "agent", "--message", "something private"], "node openclaw agent"),
+        (["sqlite3", "state/db.sqlite", "BEGIN IMMEDIATE"], "sqlite3 state/db.sqlite"),
+        (["openclaw-gateway: main", "gateway"], "openclaw-gateway gateway"),
+        (["rsync", "a", "b", "c", "d", "e"], "rsync a b c"),
+        (["curl", "https://user:secret@host"], "curl"),
+        (["-sh"], ""),
+    ],
+)
+def test_a_command_is_named_without_anything_that_may_be_text(words: list[str], command: str, tmp_path: Path) -> None:
+    (tmp_path / "12").mkdir()
+    (tmp_path / "12" / "cmdline").write_bytes(b"".join(f"{word}\0".encode() for word in words))
+    assert command_of(12, tmp_path) == command
+
+
+def test_a_process_that_is_gone_has_no_command() -> None:
+    with running("some-program") as pid:
+        assert command_of(pid) == "some-program"
+    assert command_of(pid) == ""

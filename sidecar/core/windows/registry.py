@@ -15,6 +15,7 @@ from sidecar.core.facts.version import AnyChange
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.outcomes import CustodyLost
 from sidecar.core.questions import AtFence
+from sidecar.core.windows.database_locks import DatabaseLocks
 from sidecar.core.windows.lock_table import LockTable
 from sidecar.core.windows.outcome_log import OutcomeLog
 from sidecar.core.windows.window import Window
@@ -39,6 +40,7 @@ class Registry:
         self.windows: dict[str, Window] = {}
         self.closed: dict[str, Window] = {}
         self.locks = LockTable()
+        self.database_locks = DatabaseLocks(self.is_linked)
         self.unsettled: set[str] = set()
         self.kernel_log = KernelLog()
         self.outcomes = OutcomeLog()
@@ -51,12 +53,15 @@ class Registry:
         """The processes that speak for themselves."""
         return {g.pid for g in self.gateways.values()}
 
+    def is_linked(self, process: Process) -> bool:
+        """The process speaks for itself."""
+        return any(process.may_be(g.pid, g.started_at_ns) for g in self.gateways.values())
+
     def knows(self, process: Process, changes: Iterable[AnyChange]) -> bool:
         """The process is one that speaks, or spoke, for itself, or that declared one of these changes."""
-        linked = any(process.may_be(g.pid, g.started_at_ns) for g in self.gateways.values())
         writers = [c.writer for c in changes]
         declared = any(w.kind is WriterKind.DECLARED and process.may_be(w.pid, 0) for w in writers)
-        return linked or declared or self.kernel_log.was_linked(process)
+        return self.is_linked(process) or declared or self.kernel_log.was_linked(process)
 
     def kernel_evidence(self, file: str, account: AnyAccount) -> KernelEvidence:
         """What the kernel says of the time since the head of an account of this transcript was set."""

@@ -1,11 +1,13 @@
 // The account of what this process commits to transcripts. SQLite's session extension says which rows a transaction has
 // changed, whatever statement, trigger or foreign key did it; they are read back over the connection that wrote them, and
 // reported once COMMIT has returned.
+import fs from "node:fs";
 import { createRequire } from "node:module";
 
 import { safely } from "../guard.mjs";
 import { currentRun, currentWriter } from "../writers/writers.mjs";
 import { changedKeys } from "./changeset.mjs";
+import { DatabaseLock } from "./db_lock.mjs";
 import { readerOf, versionText } from "./stored_rows.mjs";
 
 const { DatabaseSync } = createRequire(import.meta.url)("node:sqlite");
@@ -15,50 +17,94 @@ const AGENT_DATABASE = /[/\\]openclaw-agent\.sqlite$/;
 const TABLE = { table: "transcript_events" };
 const BEGIN = "BEGIN IMMEDIATE";
 const COMMIT = "COMMIT";
+const ROLLBACK = "ROLLBACK";
 const ACCOUNT = "account";
 const MAX_ROWS = 400; // of one message
 
-const recorders = new WeakMap(); // connection -> its recording, or null where there are no transcripts
+const watched = new WeakMap(); // connection -> {lock, recording} where it is to an agent's database, else null
 let changes = 0;
 
 /**
- * Report what is committed from now on.
+ * Report what is committed from now on, and what each write transaction waited for the database and held it.
  * @param committed ({transcript, version, rows, gone, run, session}, fields of a `rows` message) => void
+ * @param locked (fields of a `db.lock` message, when by `performance.now()`) => void
  */
-export function watchTransactions(committed) {
+export function watchTransactions(committed, locked) {
   DatabaseSync.prototype.exec = function execWatched(sql) {
     if (sql === BEGIN) {
-      const result = exec.call(this, sql);
-      safely(ACCOUNT, () => record(this));
-      return result;
+      const known = watched.get(this) ?? safely(ACCOUNT, opened, this, locked);
+      return known ? begin(this, known) : exec.call(this, sql);
     }
-    if (sql !== COMMIT) return exec.call(this, sql);
-    const found = safely(ACCOUNT, () => recorded(this));
-    const result = exec.call(this, sql);
-    if (found) {
-      safely(ACCOUNT, () => renew(this));
-      for (const change of found) safely(ACCOUNT, () => committed(change));
-    }
-    return result;
+    if (sql !== COMMIT && sql !== ROLLBACK) return exec.call(this, sql);
+    const known = watched.get(this);
+    if (!known) return exec.call(this, sql);
+    return sql === COMMIT ? commit(this, known, committed) : rollback(this, known);
   };
 }
 
-function record(db) {
-  if (recorders.has(db)) return;
+function begin(db, known) {
+  const asked = performance.now();
+  let result;
+  try {
+    result = exec.call(db, BEGIN);
+  } catch (error) {
+    safely("lock", () => known.lock.refused(db, asked, error));
+    throw error;
+  }
+  safely("lock", () => known.lock.taken(db, asked));
+  if (!known.recording) safely(ACCOUNT, record, db, known);
+  return result;
+}
+
+function commit(db, known, committed) {
+  const found = safely(ACCOUNT, recorded, db, known);
+  let result;
+  try {
+    result = exec.call(db, COMMIT);
+  } catch (error) {
+    safely("lock", () => known.lock.broken(error));
+    throw error;
+  }
+  safely("lock", () => known.lock.committed(found ? found.reduce((count, { rows }) => count + rows.length, 0) : 0));
+  if (found) {
+    safely(ACCOUNT, renew, db, known);
+    for (const change of found) safely(ACCOUNT, () => committed(change));
+  }
+  return result;
+}
+
+function rollback(db, known) {
+  try {
+    return exec.call(db, ROLLBACK);
+  } finally {
+    safely("lock", () => known.lock.rolledBack(db));
+  }
+}
+
+/** A connection is used for the first time. */
+function opened(db, locked) {
+  if (watched.has(db)) return null;
   const location = db.location();
-  if (location === null || !AGENT_DATABASE.test(location)) recorders.set(db, null);
-  else if (readerOf(db)) recorders.set(db, createSession.call(db, TABLE));
+  const known =
+    location === null || !AGENT_DATABASE.test(location)
+      ? null
+      : { lock: new DatabaseLock(db, fs.realpathSync.native(location), locked), recording: undefined };
+  watched.set(db, known);
+  return known;
+}
+
+function record(db, known) {
+  if (readerOf(db)) known.recording = createSession.call(db, TABLE);
 }
 
 /** Another recording, once COMMIT has returned: the one before goes on to hold what it has recorded. */
-function renew(db) {
-  recorders.get(db).close();
-  recorders.set(db, createSession.call(db, TABLE));
+function renew(db, known) {
+  known.recording.close();
+  known.recording = createSession.call(db, TABLE);
 }
 
 /** What the transaction is about to commit, a change for each transcript. */
-function recorded(db) {
-  const recording = recorders.get(db);
+function recorded(db, { recording }) {
   if (!recording) return undefined;
   const changeset = recording.changeset();
   if (changeset.length === 0) return undefined;

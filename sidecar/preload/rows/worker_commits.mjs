@@ -1,4 +1,4 @@
-// What worker threads commit is reported by the main thread: a worker may be ended at any moment, and a link of its own
+// What worker threads do to databases is reported by the main thread: a worker may be ended at any moment, and a link of its own
 // would be gone without a goodbye. A message that was posted is there, whatever becomes of who posted it.
 import { BroadcastChannel, receiveMessageOnPort } from "node:worker_threads";
 
@@ -15,9 +15,9 @@ function open() {
   return channel;
 }
 
-/** In a worker: tell the main thread of a change. */
-export function tellMain(change) {
-  open().postMessage(change);
+/** In a worker: tell the main thread, `{change}` or `{lock, at}`. */
+export function tellMain(news) {
+  open().postMessage(news);
 }
 
 /** In the main thread: report what workers tell. */

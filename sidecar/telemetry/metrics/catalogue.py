@@ -5,6 +5,7 @@ from typing import Final
 from sidecar.telemetry.metrics import (
     counting,
     custody,
+    databases,
     export,
     gateways,
     gauges,
@@ -18,6 +19,9 @@ from sidecar.telemetry.metrics import (
 )
 from sidecar.telemetry.metrics.instrument import Instrument
 
-_ALL: Final = (locks, windows, recoveries, gateways, stalls, link, custody, service, gauges, meters, export, counting)
+_ALL: Final = (
+    *(locks, databases, windows, recoveries, gateways, stalls, link),
+    *(custody, service, gauges, meters, export, counting),
+)
 
 INSTRUMENTS: Final = tuple(found for family in _ALL for found in vars(family).values() if isinstance(found, Instrument))

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sidecar.telemetry.metrics import custody, gateways, locks, recoveries, windows
+from sidecar.telemetry.metrics import custody, databases, gateways, locks, recoveries, windows
 from sidecar.telemetry.metrics.agents import Agents
 from sidecar.telemetry.metrics.counting import Counting, Handlers
 from sidecar.telemetry.metrics.meters import Meters
@@ -10,6 +10,7 @@ from sidecar.telemetry.names.runs import RunTraces
 
 _HANDLERS: Final[Handlers] = {
     **locks.HANDLERS,
+    **databases.HANDLERS,
     **windows.HANDLERS,
     **recoveries.HANDLERS,
     **gateways.HANDLERS,

@@ -55,6 +55,12 @@ LOCK_HELD_AGE = _one(
     "Age of the oldest session lock held now; 0 when none is.",
     lambda s: s.watch.oldest_lock_seconds,
 )
+DATABASE_FOREIGN_HELD_AGE = _one(
+    "database.foreign.held.age",
+    "s",
+    "For how long a process without a link has been seen to hold an agent's database for writing; 0 when none does.",
+    lambda s: s.foreign_hold_seconds,
+)
 CUSTODY_UNKNOWN_FILES = _one(
     "custody.unknown.files", "{file}", "Fenced files of which custody is unknown now.", lambda s: s.custody_unknown
 )

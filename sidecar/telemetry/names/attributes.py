@@ -47,7 +47,7 @@ def of_gateway(gateway: Gateway | None) -> Attributes:
     """Which process."""
     if gateway is None:
         return {}
-    return _present(
+    return present(
         {
             Attribute.GATEWAY_PID: gateway.pid,
             Attribute.GATEWAY_VERSION: token(gateway.version),
@@ -58,7 +58,7 @@ def of_gateway(gateway: Gateway | None) -> Attributes:
 
 def of_run(run: Run) -> Attributes:
     """Whose window."""
-    return _present(
+    return present(
         {
             Attribute.RUN_ID: token(run.run_id),
             Attribute.RUN_KIND: token(run.kind),
@@ -71,7 +71,7 @@ def of_run(run: Run) -> Attributes:
 def of_writer(writer: Writer, run_id: str = "") -> Attributes:
     """Who wrote, and whether it is the run of that id itself."""
     return {
-        **_present(
+        **present(
             {
                 Attribute.WRITER_KIND: writer.kind.value,
                 Attribute.WRITER_NAME: token(writer.name),
@@ -102,6 +102,6 @@ def of_incident(incident: Incident | None) -> Attributes:
     }
 
 
-def _present(attributes: Attributes) -> Attributes:
+def present(attributes: Attributes) -> Attributes:
     """Without what is not known."""
     return {key: value for key, value in attributes.items() if value not in {"", 0}}

@@ -106,6 +106,19 @@ class Stall(StrEnum):
     STUCK = "stuck"
 
 
+class DatabaseWork(StrEnum):
+    """What a write transaction of an agent's database was for."""
+
+    TRANSCRIPT = "transcript"
+    """It stored rows of a transcript, or says so."""
+    SESSION = "session"
+    """What the gateway keeps of a session beside its transcript."""
+    RECLAMATION = "reclamation"
+    """Sessions are put away or brought up to date."""
+    AGENT = "agent"
+    """Anything else that the gateway calls an agent's."""
+
+
 PROVIDERS: Final = {
     "amazon-bedrock": "aws.bedrock",
     "anthropic": "anthropic",

@@ -21,6 +21,7 @@ class Span(StrEnum):
 
     RUN = "invoke_agent"
     LOCK = "session.lock"
+    DATABASE_LOCK = "db.lock"
     FENCE = "session.fence"
     VERDICT = "session.verdict"
     RECOVERY = "session.recovery"
@@ -71,6 +72,13 @@ class Attribute(StrEnum):
     LOCK_HOLD = "openclaw.lock.hold_seconds"
     LOCK_PREVIOUS_KIND = "openclaw.lock.previous.writer.kind"
     LOCK_PREVIOUS_NAME = "openclaw.lock.previous.writer.name"
+
+    LOCK_OPERATION = "openclaw.lock.operation"
+    LOCK_ROWS = "openclaw.lock.rows"
+    LOCK_HOLDER_PID = "openclaw.lock.holder.pid"
+    LOCK_HOLDER_COMMAND = "openclaw.lock.holder.command"
+    LOCK_HOLDER_CONTAINER = "openclaw.lock.holder.container"
+    THREAD_ID = "thread.id"
 
     FENCE_SIZE = "openclaw.fence.size_bytes"
     FENCE_MOVES = "openclaw.fence.moves"

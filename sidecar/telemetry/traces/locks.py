@@ -16,7 +16,7 @@ def hold_span(hold: HoldEnded) -> SpanFact:
         attributes[Attribute.LOCK_WAIT] = hold.wait_ns / NS_PER_SECOND
     attributes |= {
         **of_writer(hold.writer),
-        **_previous(hold.previous),
+        **previous_writer(hold.previous),
         Attribute.LOCK_HOLD: hold.held_ns / NS_PER_SECOND,
     }
     return SpanFact(
@@ -40,14 +40,15 @@ def failed_span(report: LockFailed, previous: Writer | None) -> SpanFact:
             Attribute.FILE_PATH: report.file,
             Attribute.LOCK_WAIT: report.wait_ns / NS_PER_SECOND,
             **of_writer(report.writer),
-            **_previous(previous),
+            **previous_writer(previous),
         },
         error=error_type(report.reason),
         description=f"the session lock was not had: {token(report.reason)}",
     )
 
 
-def _previous(writer: Writer | None) -> Attributes:
+def previous_writer(writer: Writer | None) -> Attributes:
+    """Who held the lock before; nothing where that is not known."""
     if writer is None:
         return {}
     known: Attributes = {Attribute.LOCK_PREVIOUS_KIND: writer.kind.value}

@@ -15,6 +15,7 @@ from sidecar.core.reports import Diagnostic, LockFailed
 from sidecar.telemetry.names.names import Span
 from sidecar.telemetry.names.traceref import TraceRef
 from sidecar.telemetry.traces.agent_runs import AgentRuns
+from sidecar.telemetry.traces.database_locks import database_lock_span
 from sidecar.telemetry.traces.locks import failed_span, hold_span
 from sidecar.telemetry.traces.model_calls import CallEnded, call_span
 from sidecar.telemetry.traces.placement import Placement
@@ -41,6 +42,7 @@ class Tracer:
             ev.LinkLost: self._link_lost,
             CallEnded: self._call_ended,
             out.HoldEnded: lambda hold: self._put_lock(hold_span(hold), hold),
+            out.DatabaseLockEnded: self._database_lock_ended,
             out.WindowOpened: windows.opened,
             out.FenceMoved: windows.moved,
             out.CustodyLost: windows.custody_lost,
@@ -117,6 +119,11 @@ class Tracer:
         """A run's hold goes to its trace. A hold without a run, by a co-tenant, belongs to the window that it met."""
         if lock.writer.run_id or not self._windows.held(lock.file, span):
             self._traces.put(span, lock.writer.run_id, lock.at_ns)
+
+    def _database_lock_ended(self, ended: out.DatabaseLockEnded) -> None:
+        span = database_lock_span(ended)
+        if span is not None:
+            self._traces.put(span, ended.lock.writer.run_id, ended.lock.at_ns)
 
     def _call_ended(self, call: CallEnded) -> None:
         if call.where is not None:

@@ -63,6 +63,11 @@ class DatabaseWatch:
         self._directories[directory] = watched
         self._databases.setdefault(watched, set()).add(path.name)
 
+    @property
+    def databases(self) -> list[str]:
+        """Those that are watched."""
+        return [f"{path}/{name}" for path, watched in self._directories.items() for name in self._databases[watched]]
+
     def drain(self) -> None:
         """Take in what the kernel has to say so far."""
         if self._inotify is None:
@@ -94,9 +99,8 @@ class DatabaseWatch:
         self._changed(database)
 
     def _all(self) -> None:
-        for directory, watched in self._directories.items():
-            for name in self._databases[watched]:
-                self._soon(f"{directory}/{name}")
+        for database in self.databases:
+            self._soon(database)
 
     def _forget(self, watched: int) -> None:
         """The directory is gone. Whoever speaks of a database in it again has it watched again."""

@@ -27,8 +27,23 @@ export function transaction(db, work) {
     db.exec("COMMIT");
     return result;
   } catch (error) {
-    db.exec("ROLLBACK");
+    try {
+      db.exec("ROLLBACK");
+    } catch {
+      // SQLite has done so itself.
+    }
     throw error;
+  }
+}
+
+/** The gateway's own way to one: it names what it is for, and asks again while others are to be served. */
+function runSqliteImmediateTransactionSync(db, work, options) {
+  for (let left = options?.tries ?? 1; ; left -= 1) {
+    try {
+      return transaction(db, work);
+    } catch (error) {
+      if (left <= 1 || error.errcode !== 5) throw error;
+    }
   }
 }
 
@@ -70,4 +85,10 @@ async function handleCommands({ result, work }) {
   return result;
 }
 
-export { appendTranscriptEventInTransaction, canRebasePreparedAssistantInTransaction, handleCommands, runEmbeddedAttempt };
+export {
+  appendTranscriptEventInTransaction,
+  canRebasePreparedAssistantInTransaction,
+  handleCommands,
+  runEmbeddedAttempt,
+  runSqliteImmediateTransactionSync,
+};

@@ -1,0 +1,130 @@
+"""Who is seen with locks of databases, as core events: a gateway that waits for one is blocked, and can't say so."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from sidecar.core import events as ev
+from sidecar.core.engine import Engine
+from sidecar.core.facts.database import DatabaseHold, LockKind
+from sidecar.core.facts.rows import is_of_rows, parts_of
+from sidecar.core.facts.units import NS_PER_SECOND
+from sidecar.core.facts.value import replace
+from sidecar.status import Problem
+from sidecar.watch.database.lock_holders import LockTableReader
+from sidecar.watch.identity import identify
+from sidecar.watch.processes import command_of
+
+LOOK_SECONDS: Final = 0.25
+"""From one look to the next while a run has a window in one of the databases."""
+
+IDLE_SECONDS: Final = 1.0
+"""The same while none has."""
+
+LONG_READ_NS: Final = 5 * NS_PER_SECOND
+"""So long must a reader be seen to be told: it keeps the WAL from being begun anew."""
+
+LONG_HOLD_NS: Final = 2 * NS_PER_SECOND
+"""So long may a foreign process hold a database for writing before an operator is told."""
+
+_TOLD: Final = (LockKind.WRITE, LockKind.READ_MARK)
+
+
+class DatabaseLockIntake:
+    """Looks at the kernel's table of locks, and tells of who comes and goes."""
+
+    def __init__(
+        self,
+        tell: Callable[[ev.Event], None],
+        engine: Engine,
+        databases: Callable[[], Iterable[str]],
+        now_ns: Callable[[], int],
+        table: LockTableReader | None = None,
+    ) -> None:
+        """Look at nothing before `start`; ``databases`` are those that linked gateways speak of."""
+        self._tell = tell
+        self._engine = engine
+        self._databases = databases
+        self._now_ns = now_ns
+        self._table = table or LockTableReader()
+        self._seen: dict[tuple[str, int, LockKind], DatabaseHold] = {}
+        self._told: set[tuple[str, int, LockKind]] = set()
+        self._hidden: set[str] = set()
+        self._looked_ns = 0
+        self._next: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Look now and then."""
+        self._next = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_again)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def look(self) -> None:
+        """Tell what has changed since the last look."""
+        databases = tuple(self._databases())
+        if not databases:
+            return
+        now_ns = self._now_ns()
+        found = self._table.look(databases)
+        held = {
+            (database, pid, kind)
+            for database, holders in found.items()
+            for kind in _TOLD
+            for pid in holders.pids.get(kind, ())
+        }
+        for gone in self._seen.keys() - held:
+            self._over(gone)
+        for key in held:
+            self._held(key, now_ns)
+        self._looked_ns = now_ns
+        hidden = {database for database, holders in found.items() if holders.hidden}
+        for database in hidden ^ self._hidden:
+            self._tell(ev.HoldersHidden(database=database, hidden=database in hidden, at_ns=now_ns))
+        self._hidden = hidden
+
+    def foreign_hold_seconds(self) -> float:
+        """For how long the database has been held that a foreign process holds the longest; 0 when none does."""
+        now_ns = self._now_ns()
+        ages = (now_ns - hold.since_ns for _, hold in self._engine.database_locks.foreign())
+        return max(ages, default=0) / NS_PER_SECOND
+
+    def problems(self) -> Iterable[Problem]:
+        """Who keeps a gateway from writing while a run has a window there."""
+        now_ns = self._now_ns()
+        fenced = {parts_of(w.file)[0] for w in self._engine.windows if is_of_rows(w.file)}
+        for database, hold in self._engine.database_locks.foreign():
+            held_ns = now_ns - hold.since_ns
+            if database in fenced and held_ns > LONG_HOLD_NS:
+                yield Problem(
+                    code="database_held",
+                    what=f"{hold.label()} has held {database} for writing for {held_ns / NS_PER_SECOND:.1f} s, and a"
+                    " turn is under way there: the gateway stands still while it waits for it, and loses the turn after"
+                    " 5 s",
+                    remedy="end that process, or have it write in short transactions; a backup by SQLite's backup API"
+                    " or VACUUM INTO holds no lock that a gateway waits for",
+                )
+
+    def _held(self, key: tuple[str, int, LockKind], now_ns: int) -> None:
+        database, pid, kind = key
+        hold = self._seen.get(key)
+        if hold is None:
+            hold = self._seen[key] = DatabaseHold(identify(pid), command_of(pid), kind, now_ns)
+        long = kind is LockKind.WRITE or now_ns - hold.since_ns >= LONG_READ_NS
+        if long and key not in self._told:
+            self._told.add(key)
+            self._tell(ev.DatabaseHeld(database=database, hold=hold, at_ns=now_ns))
+
+    def _over(self, key: tuple[str, int, LockKind]) -> None:
+        hold = replace(self._seen.pop(key), until_ns=self._looked_ns)
+        if key in self._told:
+            self._told.remove(key)
+            self._tell(ev.DatabaseHeld(database=key[0], hold=hold, at_ns=self._now_ns()))
+
+    def _look_again(self) -> None:
+        self.look()
+        fenced = any(is_of_rows(window.file) for window in self._engine.windows)
+        self._next = asyncio.get_running_loop().call_later(LOOK_SECONDS if fenced else IDLE_SECONDS, self._look_again)
