@@ -269,8 +269,8 @@ def write(
 
 
 @app.command()
-def demo(*, once: options.Once = False, as_json: options.Json = False) -> int:
+def demo(*, release: options.Release = None, once: options.Once = False, as_json: options.Json = False) -> int:
     """Show on a real gateway what the sidecar does."""
     from sidecar.demo.main import run_demo  # noqa: PLC0415 - only for this command
 
-    return run_demo(once=once, as_json=as_json)
+    return run_demo(release, once=once, as_json=as_json)

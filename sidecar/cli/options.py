@@ -88,6 +88,10 @@ SessionName = Annotated[
 ]
 For = Annotated[str, typer.Option("--for", metavar="TIME", help="How long, such as 30m, 2h or 1d.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why, for those who find the sidecar paused.")]
+Release = Annotated[
+    str | None,
+    _option("VERSION", "The release of OpenClaw to fetch from npm and play on. [default: 2026.5.18]", "--release"),
+]
 Once = Annotated[bool, typer.Option("--once", help="End by itself instead of staying until Ctrl-C.")]
 Gateway = Annotated[
     str,

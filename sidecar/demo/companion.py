@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from sidecar.demo.logs import LogFile
 from sidecar.demo.running import Program
@@ -89,13 +90,13 @@ class Companion(Program):
 
     async def incidents(self, session: str = "") -> list[dict[str, Any]]:
         """The incidents of a session (path, id or hash), newest first; all when none is named."""
-        found = await self._json(f"/v1/incidents?session={session}" if session else "/v1/incidents")
+        found = await self._json(f"/v1/incidents?session={quote(session)}" if session else "/v1/incidents")
         incidents: list[dict[str, Any]] = found["incidents"]
         return incidents
 
     async def custody(self, session: str) -> dict[str, Any]:
         """The chain of custody of a session (path, id or hash)."""
-        return await self._json(f"/v1/custody?session={session}")
+        return await self._json(f"/v1/custody?session={quote(session)}")
 
     async def closed_incident(
         self, session: str, timeout_seconds: float = 60.0, besides: Collection[str] = ()

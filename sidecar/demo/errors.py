@@ -91,3 +91,10 @@ class ForeignActError(RigError):
 
     def __init__(self, verb: str, output: str) -> None:
         super().__init__(f"foreign {verb}: {output.strip() or 'no output'}")
+
+
+class NothingLostError(RigError):
+    """The release loses no turn to a co-tenant, so there is nothing to show on it."""
+
+    def __init__(self, release: str, newest: str) -> None:
+        super().__init__(f"OpenClaw {release} has no fence and loses no such turn: try --release {newest}")

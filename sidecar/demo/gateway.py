@@ -200,14 +200,17 @@ class Gateway(Program):
         """Where an agent's session files are."""
         return self.state_dir / "agents" / agent / "sessions"
 
+    def database(self, session_key: str) -> Path:
+        """The database with a session's rows, for releases that keep sessions so."""
+        return self.state_dir / "agents" / _agent(session_key) / "agent" / "openclaw-agent.sqlite"
+
     def session_file(self, session_key: str) -> Path:
         """The file of a session's transcript.
 
         Raises:
             SessionUnknownError: The gateway has no such session.
         """
-        _, agent, _ = session_key.split(":", 2)
-        index = self.sessions_dir(agent) / "sessions.json"
+        index = self.sessions_dir(_agent(session_key)) / "sessions.json"
         try:
             entry = json.loads(index.read_text())[session_key]
         except (FileNotFoundError, KeyError):
@@ -228,6 +231,10 @@ class Gateway(Program):
             copy_whole(listed, kept, mark)
         else:
             copy_whole(kept, listed, mark)
+
+
+def _agent(session_key: str) -> str:
+    return session_key.split(":", 2)[1]
 
 
 def _turn_result(status: int, body: bytes, elapsed_seconds: float) -> TurnResult:

@@ -11,25 +11,29 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.demo.companion import Companion, command
-from sidecar.demo.errors import NpmFailedError, NpmMissingError, RigError
+from sidecar.demo.errors import NothingLostError, NpmFailedError, NpmMissingError, RigError
 from sidecar.demo.packages import GatewayPackage, default_cache_dir, ensure_gateway
 from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from sidecar.demo.scenes import Scene, Stage, guarded_scene, takeover_scene, unpatched_scene
-from sidecar.demo.stages import RealStage
+from sidecar.demo.stages import real_stage
 from sidecar.demo.standin import StandIn
 from sidecar.preload import preload_path
 
 VERSION: Final = "2026.5.18"
 """The release of the report that began it."""
 
+NEWEST: Final = "2026.9.6"
+"""The newest one that loses turns."""
+
 _WIDTH: Final = 40
 
 
-def run_demo(*, once: bool, as_json: bool) -> int:
+def run_demo(release: str | None, *, once: bool, as_json: bool) -> int:
     """Play the scenes and say what came of them.
 
     Args:
+        release: The release of OpenClaw, as npm names it; None for `VERSION`, or a stand-in where npm has none to give.
         once: End by itself instead of staying for a look around.
         as_json: Print a JSON summary as the last line.
 
@@ -37,16 +41,21 @@ def run_demo(*, once: bool, as_json: bool) -> int:
         0 when everything went as promised, 1 otherwise.
     """
     try:
-        return asyncio.run(_play(once=once, as_json=as_json))
+        return asyncio.run(_play(release, once=once, as_json=as_json))
     except RigError as error:
         _say(f"the demonstration failed: {error}")
+        return 1
+    except TimeoutError:
+        _say("the demonstration failed: what it waited for did not come in time")
         return 1
     except KeyboardInterrupt:
         return 0
 
 
-async def _play(*, once: bool, as_json: bool) -> int:
-    package = await asyncio.to_thread(_package)
+async def _play(release: str | None, *, once: bool, as_json: bool) -> int:
+    package = await asyncio.to_thread(_package, release)
+    if package is not None and not package.has_fence:
+        raise NothingLostError(package.version, NEWEST)
     async with AsyncExitStack() as stack:
         # Short, because a socket's path has 108 bytes at most.
         work_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ocs-")))
@@ -56,13 +65,14 @@ async def _play(*, once: bool, as_json: bool) -> int:
         sidecar = Companion(state_dir, work_dir / "sidecar", socket, ("--notify", pager.url))
         sidecar.log.path.parent.mkdir(parents=True, exist_ok=True)
         await stack.enter_async_context(sidecar)
+        stage: Stage
         if isinstance(guarded, Rig):
             await sidecar.wait_linked(guarded.gateway.pid)
-            stage: Stage = RealStage(guarded)
+            stage = real_stage(guarded, sidecar)
         else:
             await stack.enter_async_context(guarded.linked())
             stage = guarded
-        unpatched: Stage = RealStage(plain) if isinstance(plain, Rig) else plain
+        unpatched: Stage = real_stage(plain) if isinstance(plain, Rig) else plain
         scenes = []
         for play in (
             unpatched_scene(unpatched),
@@ -80,11 +90,18 @@ async def _play(*, once: bool, as_json: bool) -> int:
     return 0 if all(scene.expected for scene in scenes) else 1
 
 
-def _package() -> GatewayPackage | None:
-    """The gateway from npm, or None where there is none to be had."""
+def _package(release: str | None) -> GatewayPackage | None:
+    """The gateway from npm, or None where there is none to be had.
+
+    Raises:
+        NpmMissingError: There is no npm, and a release was asked for.
+        NpmFailedError: npm could not install it, likewise.
+    """
     try:
-        return ensure_gateway(VERSION, default_cache_dir(), _say)
+        return ensure_gateway(release or VERSION, default_cache_dir(), _say)
     except (NpmMissingError, NpmFailedError) as error:
+        if release is not None:
+            raise
         _say(str(error), "", "Going on with an embedded STAND-IN for the gateway: a model of its fence, not OpenClaw.")
         return None
 

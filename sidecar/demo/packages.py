@@ -18,6 +18,9 @@ from sidecar.demo.errors import NpmFailedError, NpmMissingError
 NODE_VERSION: Final = "24.15.0"
 LATER_NODE_VERSION: Final = "24.16.0"
 """What releases from 2026.8 on ask for, their install script included."""
+_FIRST_WITH_ROWS: Final = (2026, 8)
+_QUESTION: Final = b"function canRebasePreparedAssistantInTransaction("
+"""By this a release with rows asks whether a run may go on behind what others added."""
 CACHE_VARIABLE: Final = "OPENCLAW_SIDECAR_CACHE_DIR"
 MARKER: Final = ".complete"
 PROGRESS_SECONDS: Final = 3.0
@@ -51,6 +54,19 @@ class GatewayPackage:
         return self.root / "node_modules" / ".bin"
 
     @property
+    def keeps_rows(self) -> bool:
+        """Its sessions are rows of a database; of earlier releases, files."""
+        return release_month(self.version) >= _FIRST_WITH_ROWS
+
+    @property
+    def has_fence(self) -> bool:
+        """A change of a session can cost the turn that waits for its model."""
+        return not self.keeps_rows or any(_QUESTION in file.read_bytes() for file in self._bundle())
+
+    def _bundle(self) -> Iterator[Path]:
+        return (self.cli.parent / "dist").glob("*.*js")
+
+    @property
     def complete(self) -> bool:
         """Whether an install of exactly this has come to its end."""
         return (self.root / MARKER).is_file()
@@ -70,7 +86,7 @@ class GatewayPackage:
 
 def node_version(version: str) -> str:
     """The Node that a release runs on here."""
-    return NODE_VERSION if release_month(version) < (2026, 8) else LATER_NODE_VERSION
+    return NODE_VERSION if release_month(version) < _FIRST_WITH_ROWS else LATER_NODE_VERSION
 
 
 def release_month(version: str) -> tuple[int, int]:

@@ -13,7 +13,6 @@ from sidecar.demo.gateway import Gateway, TurnResult
 from sidecar.demo.model import ModelCall, SlowModel
 
 _FIRST_TO_TAKE_IT_AGAIN: Final = "2026.5.22"
-_FIRST_WITHOUT_FILES: Final = "2026.8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,7 @@ class OpenWindow:
 
     Attributes:
         call: The model call, unanswered.
-        session_file: The session's transcript.
+        session_file: The session's transcript; where sessions are rows, the database with them.
     """
 
     call: ModelCall
@@ -83,8 +82,9 @@ async def open_window(
             result = turn.result()
             raise TurnEndedError(result.status, result.text or result.error)
         call = arrival.result()
-        session_file = gateway.session_file(session_key)
-        if _FIRST_TO_TAKE_IT_AGAIN <= gateway.package.version < _FIRST_WITHOUT_FILES:
+        rows = gateway.package.keeps_rows
+        session_file = gateway.database(session_key) if rows else gateway.session_file(session_key)
+        if not rows and gateway.package.version >= _FIRST_TO_TAKE_IT_AGAIN:
             await _lock_taken_again(session_file.with_name(session_file.name + ".lock"))
         try:
             yield OpenWindow(call, session_file, turn)

@@ -111,23 +111,24 @@ def test_run_hands_its_settings_to_the_service(cli: Command, home: Path, monkeyp
 
 
 def test_demo_hands_its_flags_over(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[tuple[bool, bool]] = []
+    given: list[tuple[str | None, bool, bool]] = []
     module = ModuleType("sidecar.demo.main")
 
-    def run_demo(*, once: bool, as_json: bool) -> int:
-        given.append((once, as_json))
+    def run_demo(release: str | None, *, once: bool, as_json: bool) -> int:
+        given.append((release, once, as_json))
         return 0
 
     module.run_demo = run_demo  # type: ignore[attr-defined] # a stand-in
     monkeypatch.setitem(sys.modules, "sidecar.demo.main", module)
     assert cli("demo", "--once", "--json").code == 0
-    assert given == [(True, True)]
+    assert cli("demo", "--release", "2026.9.6").code == 0
+    assert given == [(None, True, True), ("2026.9.6", False, False)]
 
 
 def test_ctrl_c_ends_a_command_without_a_traceback(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("sidecar.demo.main")
 
-    def run_demo(*, once: bool, as_json: bool) -> int:
+    def run_demo(release: str | None, *, once: bool, as_json: bool) -> int:
         raise KeyboardInterrupt
 
     module.run_demo = run_demo  # type: ignore[attr-defined] # a stand-in

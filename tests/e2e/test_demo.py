@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from sidecar.demo.companion import command
-from sidecar.demo.main import VERSION
+from sidecar.demo.main import NEWEST, VERSION
 from sidecar.demo.packages import GatewayPackage, default_cache_dir
 
 
-def _demo(tmp_path: Path, **environ: str) -> tuple[dict[str, Any], str]:
+def _demo(tmp_path: Path, *options: str, **environ: str) -> tuple[dict[str, Any], str]:
     home, temporary = tmp_path / "home", tmp_path / "tmp"
     for directory in (home, temporary):
         directory.mkdir()
     done = subprocess.run(
-        [command(), "demo", "--once", "--json"],
+        [command(), "demo", "--once", "--json", *options],
         env={"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(temporary), **environ},
         cwd=tmp_path,
         capture_output=True,
@@ -47,13 +47,15 @@ def _assert_as_promised(summary: dict[str, Any], story: str) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(300, func_only=True)
+@pytest.mark.parametrize("version", [VERSION, NEWEST])
 def test_the_demo_goes_as_promised_on_the_real_gateway(
-    tmp_path: Path, packages: Callable[[str], GatewayPackage]
+    tmp_path: Path, packages: Callable[[str], GatewayPackage], version: str
 ) -> None:
-    packages(VERSION)
-    summary, story = _demo(tmp_path, OPENCLAW_SIDECAR_CACHE_DIR=str(default_cache_dir().resolve()))
+    packages(version)
+    cache = str(default_cache_dir().resolve())
+    summary, story = _demo(tmp_path, "--release", version, OPENCLAW_SIDECAR_CACHE_DIR=cache)
 
-    assert (summary["real"], summary["gateway"]) == (True, f"openclaw {VERSION}")
+    assert (summary["real"], summary["gateway"]) == (True, f"openclaw {version}")
     _assert_as_promised(summary, story)
 
 
