@@ -51,7 +51,7 @@ REASONS: Final[Mapping[Code, str]] = {
         "the file changed unseen before a known writer replaced its bytes, which may have taken the change in"
     ),
     Code.UNEXPLAINED_BYTES: "bytes {ranges:places} were written by nobody in the gateway's unbroken account",
-    Code.UNEXPLAINED_ROWS: "rows {ranges:places} were written by nobody in the gateway's unbroken account",
+    Code.UNEXPLAINED_ROWS: "nobody in the gateway's unbroken account added, changed or deleted {ranges:rows}",
     Code.UNEXPLAINED_WHILE_WRITING: (
         "bytes {ranges:places} are not explained while a write of the gateway is under way or its place is not known"
     ),
@@ -190,8 +190,8 @@ VERDICTS: Final = {
     Verdict.CO_TENANT: "a known co-tenant of the session wrote",
     Verdict.UNCHANGED: "the bytes are the same, only the file's metadata or inode changed",
     Verdict.RESET: "the gateway itself reset, archived or deleted the session",
-    Verdict.EXTERNAL: "someone outside the gateway changed the session file",
-    Verdict.UNATTRIBUTED: "who changed the session file is not known",
+    Verdict.EXTERNAL: "someone outside the gateway changed the session",
+    Verdict.UNATTRIBUTED: "who changed the session is not known",
 }
 
 EVIDENCE: Final = {
@@ -291,6 +291,14 @@ def _place(written: str) -> str:
     return f"{offset}..{offset + length}" if length else f"missing at {offset}"
 
 
+def _rows(written: str) -> str:
+    """Rows, given as ``seq+count``; none stand for the mark that a deletion of the gateway's leaves."""
+    first, count = (int(part) for part in written.split("+"))
+    if count > 1:
+        return f"rows {first} to {first + count - 1}"
+    return f"row {first}" if count else "the mark of its generation"
+
+
 _FORMS: Final[Mapping[str, Callable[[Any], str]]] = {
     "clock": _clock,
     "did": lambda did: _DID[did],
@@ -299,6 +307,7 @@ _FORMS: Final[Mapping[str, Callable[[Any], str]]] = {
     "ms": lambda length_ns: f"{length_ns / NS_PER_MS:.0f} ms",
     "next": lambda free_at_ns: f"; the next may come at {utc(free_at_ns)}" if free_at_ns else "",
     "places": lambda ranges: ", ".join(_place(item) for item in ranges),
+    "rows": lambda ranges: ", ".join(_rows(item) for item in ranges),
     "seconds": seconds,
     "span": span,
     "utc": utc,

@@ -111,7 +111,7 @@ def _kept(settings: Settings, session: str) -> dict[str, Any]:
 
 def _print_head(body: Mapping[str, Any]) -> None:
     where = f"{body['size']} bytes" if body["exists"] else "there is no such file"
-    fields = [("Session file", body["file"]), ("Now", where), ("Custody since", str(body["since"]))]
+    fields = [("Session", body["file"]), ("Now", where), ("Custody since", str(body["since"]))]
     if body["exists"] and not body["problem"]:
         fields.append(("Known writers", f"{body['known_bytes']} of {body['size']} bytes"))
     if not body["watched"]:

@@ -55,7 +55,7 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
             f"{iso_utc(incident.opened_at_ns)}, " + (f"window closed {closed}" if closed else "window still open"),
         ),
         ("To whom", words.whose_turn(incident)),
-        ("Session file", incident.session_file),
+        ("Session", incident.session_file),
         ("Gateway", f"{words.gateway(incident)} (adapter {incident.gateway.adapter.value})"),
         ("Impact", words.impact(incident)),
         ("Verdict", incident.verdict.value),

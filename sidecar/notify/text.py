@@ -44,7 +44,7 @@ def page_text(incident: Incident, about: Subject, host: str) -> PageText:
     """
     lines = [
         f"What: {one_line(sentence(incident.reason))}",
-        f"Session file: {one_line(incident.session_file)}",
+        f"Session: {one_line(incident.session_file)}",
         f"Gateway: {words.gateway(incident)}, on {one_line(host)}",
         f"When: {iso_utc(incident.opened_at_ns)}",
         *_ranges(incident),

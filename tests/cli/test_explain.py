@@ -27,7 +27,7 @@ What happened  a known co-tenant of the session wrote
                every byte is the run's own or was written by cron daily-digest
 When           2026-06-01T12:00:00.000000Z, window closed 2026-06-01T12:00:09.000000Z
 To whom        a user (run run-1)
-Session file   /state/agents/main/sessions/3f2a8c1e-0001.jsonl
+Session        /state/agents/main/sessions/3f2a8c1e-0001.jsonl
 Gateway        OpenClaw 2026.5.18, pid 4242 (adapter swap)
 Impact         none: the turn of a user (run run-1) went on
 Verdict        co_tenant
@@ -77,7 +77,7 @@ def test_a_takeover_is_told_with_the_bytes_the_process_and_the_steps(cli: Comman
     save_incident(store, foreign())
     store.page_attempted(PageKey(foreign().incident_id, Subject.TAKEOVER), NOON, "1 (json): connection refused")
     story = cli("explain", foreign().incident_id).out
-    assert "What happened  someone outside the gateway changed the session file\n" in story
+    assert "What happened  someone outside the gateway changed the session\n" in story
     assert (
         "What was done  refused\nWhy            bytes 4300..4400 were written by nobody in the gateway's unbroken"
         " account\n" in story

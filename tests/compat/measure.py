@@ -316,7 +316,7 @@ async def _settled(sidecar: Companion, played: Played, *, awaited: bool) -> dict
 def _pages(pager: PageReceiver) -> dict[str, int]:
     counts: dict[str, int] = {}
     for page in pager.pages:
-        found = re.search(r"Session file: (\S+)", page.message)
+        found = re.search(r"Session: (\S+)", page.message)
         if found:
             counts[found[1]] = counts.get(found[1], 0) + 1
     return counts

@@ -120,6 +120,10 @@ def test_details_follow_a_colon_where_the_sentence_asks_for_them_and_a_semicolon
             "bytes 18..26, missing at 40 were written by nobody in the gateway's unbroken account",
         ),
         (
+            Reason.of(ReasonCode.UNEXPLAINED_ROWS, ranges=("7+1", "9+2")),
+            "nobody in the gateway's unbroken account added, changed or deleted row 7, rows 9 to 10",
+        ),
+        (
             Reason.of(ReasonCode.PAUSED, until_ns=1_790_000_000_000_000_000, note="an upgrade"),
             "recovery is paused until 2026-09-21T14:13:20Z: an upgrade",
         ),

@@ -21,7 +21,7 @@ def test_a_page_says_what_happened_what_it_cost_and_what_to_do_first() -> None:
     assert text.critical
     assert text.title == "OpenClaw on alpha: foreign change of a session, turn lost (3f2a8c1e-0001.jsonl)"
     lines = text.body.splitlines()
-    assert f"Session file: {SESSION_FILE}" in lines
+    assert f"Session: {SESSION_FILE}" in lines
     assert "Gateway: OpenClaw 2026.5.18, pid 4242, on alpha" in lines
     assert "Unexplained: bytes 4300 to 4399 (100 bytes), while process 777 (/usr/bin/python3.11) held the lock" in lines
     assert any(line.startswith("Impact: the turn of a user (run run-1) is lost") for line in lines)
