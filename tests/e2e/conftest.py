@@ -25,6 +25,7 @@ from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
 from tests.e2e.answers import TRIES, TurnNotAnsweredError, some_answer_was_late
 from tests.e2e.guard import Guard, guarded
+from tests.e2e.row_gateway import Trio, Trios
 
 _NAMED = os.environ.get("OPENCLAW_SIDECAR_TEST_VERSIONS", "").split()
 VERSIONS = tuple(_NAMED or ("2026.5.18", "2026.7.35"))
@@ -251,6 +252,22 @@ def stock(rigs: Rigs, version: str, packages: Callable[[str], GatewayPackage]) -
 def hooked(rigs: Rigs, version: str, packages: Callable[[str], GatewayPackage]) -> Rig:
     """The gateway with the preload; its socket is OPENCLAW_SIDECAR_SOCKET in `Rig.env`."""
     return rigs.get(Kind.HOOKED, version, packages)
+
+
+@pytest.fixture(scope="session")
+def all_trios(runner: asyncio.Runner) -> Iterator[Trios]:
+    """The session's gateways with rows."""
+    opened = Trios(runner)
+    try:
+        yield opened
+    finally:
+        opened.stop()
+
+
+@pytest.fixture
+def trio(all_trios: Trios, version: str, packages: Callable[[str], GatewayPackage]) -> Trio:
+    """The gateway with rows of this release and the sidecar beside it, one for all tests; each leaves them running."""
+    return all_trios.get(packages(version))
 
 
 @pytest.fixture

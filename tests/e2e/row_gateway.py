@@ -1,4 +1,4 @@
-"""A gateway whose sessions are rows of a database, its model and a sidecar; each module of tests has its own."""
+"""A gateway whose sessions are rows of a database, its model and a sidecar."""
 
 import asyncio
 import os
@@ -167,3 +167,23 @@ def trios(runner: asyncio.Runner, package: GatewayPackage, settings: Mapping[str
             yield runner.run(start())
         finally:
             runner.run(stack.aclose())
+
+
+class Trios:
+    """The session's gateways with rows: each started when a test first wants it, all stopped at the end."""
+
+    def __init__(self, runner: asyncio.Runner) -> None:
+        self._runner = runner
+        self._opened: dict[str, tuple[Trio, Iterator[Trio]]] = {}
+
+    def get(self, package: GatewayPackage) -> Trio:
+        """The running one of a release."""
+        if package.version not in self._opened:
+            opened = trios(self._runner, package)
+            self._opened[package.version] = next(opened), opened
+        return self._opened[package.version][0]
+
+    def stop(self) -> None:
+        """Stop all of them."""
+        for _, opened in self._opened.values():
+            next(opened, None)

@@ -3,26 +3,18 @@
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Iterator
 from typing import Final
 
 import pytest
 
 from sidecar.demo.model import ModelCall
-from sidecar.demo.packages import GatewayPackage
-from tests.e2e.row_gateway import ANSWER, TOLD_SECONDS, VERSIONS, Trio, trios
+from tests.e2e.row_gateway import ANSWER, TOLD_SECONDS, VERSIONS, Trio
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def version(request: pytest.FixtureRequest) -> str:
     """The release of the gateway."""
     return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def trio(runner: asyncio.Runner, version: str, packages: Callable[[str], GatewayPackage]) -> Iterator[Trio]:
-    """One for all tests of a release."""
-    yield from trios(runner, packages(version))
 
 
 COMMANDS: Final = {
