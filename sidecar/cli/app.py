@@ -194,7 +194,7 @@ def replay(*, file: options.ExportedFile, as_json: options.Json = False) -> int:
 @app.command()
 @options.settings_from(*options.OF_A_READER)
 def custody(*, session: options.SessionName, settings: Settings, as_json: options.Json = False) -> int:
-    """Show who wrote which bytes of a session file.
+    """Show who wrote which bytes of a session file, or which rows of a session in a database.
 
     Each range with its writer, time, digest and grade of evidence. With the sidecar down: what the last one kept.
     """
@@ -206,9 +206,9 @@ def custody(*, session: options.SessionName, settings: Settings, as_json: option
 @app.command()
 @options.settings_from(*options.OF_A_READER)
 def verify(*, session: options.SessionName, settings: Settings, as_json: options.Json = False) -> int:
-    """Read a session file again and say whether it is what its chain of custody says, to the byte.
+    """Read a session again and say whether it is what its chain of custody says, to the byte or the row.
 
-    Exit code 1 when it differs, with the offset, or could not be read; 2 when no session file has that name.
+    Exit code 1 when it differs, with the place, or could not be read; 2 when no session has that name.
     """
     body = custody_of(settings, session)
     without_ranges = {name: value for name, value in body.items() if name != "ranges"}

@@ -1,6 +1,8 @@
-"""Who wrote which bytes of a session file: asked of the running sidecar, or read from what one has kept."""
+"""Who wrote which part of a transcript: asked of the running sidecar, or read from what one has kept."""
 
+import contextlib
 import http.client
+import sqlite3
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,15 +12,21 @@ from sidecar.cli.asking import ask, get
 from sidecar.cli.options import session_name
 from sidecar.cli.output import print_fields, print_line, print_rows
 from sidecar.config.settings import Settings
-from sidecar.core.custody.files.chain import Gap, examine, widened
+from sidecar.core.custody.files.chain import KeptChain, examine
+from sidecar.core.custody.gaps import Gap, widened
+from sidecar.core.custody.kept import AnyChain, AnyKeptChain
+from sidecar.core.custody.rows.chain import examine_chain
 from sidecar.core.errors import SidecarError
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.rows import RowSnapshot, RowVersion, parts_of
+from sidecar.core.facts.span import Unit
 from sidecar.core.facts.value import replace
 from sidecar.store.chains import ChainReader
 from sidecar.store.custody_json import chain_json
 from sidecar.store.errors import StoreMissingError
 from sidecar.store.incidents import DATABASE_NAME
 from sidecar.store.printable import one_line
+from sidecar.watch.database.reader import DatabaseReader
 from sidecar.watch.reading import take_snapshot
 
 _SHOWN_BYTES: Final = 12
@@ -26,7 +34,7 @@ _DOWN: Final = "no sidecar runs"
 
 
 class SessionError(SidecarError):
-    """A name stands for no session file, or for several."""
+    """A name stands for no transcript, or for several."""
 
     def __init__(self, session: str, reason: str) -> None:
         super().__init__(f"session {one_line(session)!r}: {one_line(reason)}")
@@ -40,7 +48,7 @@ class NoAnswerError(SidecarError):
 
 
 def custody_of(settings: Settings, session: str) -> dict[str, Any]:
-    """The chain of custody of a session file as `sidecar.store.custody_json.chain_json` has it.
+    """The chain of custody of a transcript as `sidecar.store.custody_json.chain_json` has it.
 
     Raises:
         SessionError: No chain is known by that name, or several are.
@@ -61,28 +69,32 @@ def custody_of(settings: Settings, session: str) -> dict[str, Any]:
 
 
 def print_custody(body: Mapping[str, Any]) -> None:
-    """Print the ranges of the file, one line each, and the times in which nobody watched."""
+    """Print the ranges of the transcript, one line each, and the times in which nobody watched."""
     _print_head(body)
     if body["ranges"]:
         print_line()
-        print_rows([("BYTES", "WRITER", "GRADE", "WHEN", "SHA-256"), *(_row(item) for item in body["ranges"])])
+        print_rows(
+            [(body["unit"].upper(), "WRITER", "GRADE", "WHEN", "SHA-256"), *(_row(item) for item in body["ranges"])]
+        )
     for gap in body["gaps"]:
         print_line()
         print_line(f"Custody was unknown {_span(gap)}: {gap['reason']}")
 
 
 def print_verified(body: Mapping[str, Any]) -> None:
-    """Print whether the file is what its chain says, and where it is not."""
+    """Print whether the transcript is what its chain says, and where it is not."""
     _print_head(body)
     verified = body["verified"]
+    of_rows = body["unit"] == Unit.ROWS
+    what, one = ("session", "row") if of_rows else ("file", "byte")
     print_line()
     if verified["same"]:
-        print_line("The file is what the chain says, to the byte.", style="green")
+        print_line(f"The {what} is what the chain says, to the {one}.", style="green")
     elif body["problem"]:
-        print_line(f"The file could not be read: {body['problem']}", style="bold red")
+        print_line(f"The {what} could not be read: {body['problem']}", style="bold red")
     else:
-        print_line(f"The file differs from what the chain says at byte {verified['offset']}.", style="bold red")
-        print_rows((_difference(item),) for item in verified["differences"])
+        print_line(f"The {what} differs from what the chain says at {one} {verified['offset']}.", style="bold red")
+        print_rows((_rows_differ(item) if of_rows else _bytes_differ(item),) for item in verified["differences"])
         if not verified["settled"]:
             print_line("A write of the gateway is under way, or can't be placed: ask again.")
     for gap in body["gaps"]:
@@ -106,14 +118,28 @@ def _kept(settings: Settings, session: str) -> dict[str, Any]:
     now_ns = time.time_ns()
     unwatched = Gap(kept.watched_ns, now_ns, Reason(ReasonCode.UNWATCHED))
     kept = replace(kept, gaps=widened(kept.gaps, unwatched))
-    return chain_json(examine(kept, (), take_snapshot(Path(kept.file))), watched=False)
+    return chain_json(_examined(kept), watched=False)
+
+
+def _examined(kept: AnyKeptChain) -> AnyChain:
+    if isinstance(kept, KeptChain):
+        return examine(kept, (), take_snapshot(Path(kept.file)))
+    path, session_id = parts_of(kept.file)
+    try:
+        with contextlib.closing(DatabaseReader(path)) as database:
+            reading = database.snapshot(session_id)
+    except sqlite3.Error as error:
+        reading = RowSnapshot(RowVersion.absent(), problem=f"the database can't be read: {error}")
+    return examine_chain(kept, (), reading)
 
 
 def _print_head(body: Mapping[str, Any]) -> None:
-    where = f"{body['size']} bytes" if body["exists"] else "there is no such file"
+    unit = body["unit"]
+    of_rows = unit == Unit.ROWS
+    where = f"{body['size']} {unit}" if body["exists"] else "it has no rows" if of_rows else "there is no such file"
     fields = [("Session", body["file"]), ("Now", where), ("Custody since", str(body["since"]))]
     if body["exists"] and not body["problem"]:
-        fields.append(("Known writers", f"{body['known_bytes']} of {body['size']} bytes"))
+        fields.append(("Known writers", f"{body[f'known_{unit}']} of {body['size']} {unit}"))
     if not body["watched"]:
         fields.append(("Watched", f"no: {_DOWN}; this rests on what the last one kept"))
     print_fields(fields)
@@ -126,9 +152,17 @@ def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
     return (span, who, item["grade"], item["at"] or "-", item["sha256"][:_SHOWN_BYTES])
 
 
-def _difference(item: Mapping[str, Any]) -> str:
+def _bytes_differ(item: Mapping[str, Any]) -> str:
     offset, length = item["offset"], item["length"]
     return f"{offset}..{offset + length} was written by nobody known" if length else f"bytes are missing at {offset}"
+
+
+def _rows_differ(item: Mapping[str, Any]) -> str:
+    first, length = item["offset"], item["length"]
+    if not length:
+        return "the generation was changed by nobody known"
+    which = f"row {first} was" if length == 1 else f"rows {first} to {first + length - 1} were"
+    return f"{which} {item['deed']} by nobody known"
 
 
 def _span(gap: Mapping[str, Any]) -> str:

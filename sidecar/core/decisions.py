@@ -1,14 +1,19 @@
 """What the core wants done. The driver carries it out (docs/driving-the-core.md)."""
 
 from collections.abc import Iterable
+from typing import Final
 
-from sidecar.core.custody.files.chain import KeptChain
+from sidecar.core.custody.kept import AnyKeptChain
 from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.value import Value
 from sidecar.core.facts.version import Version
 from sidecar.core.replay.recording import Recording
 from sidecar.core.verdict.incident import Incident
 from sidecar.core.verdict.judge import Verdict
+
+MAX_KEPT_AT_ONCE: Final = 25
+"""Chains of files, and likewise of rows, that one `sidecar.core.events.TimePassed` gives out: a gateway may be waiting
+for an answer."""
 
 
 class ReadFile(Value, frozen=True, kw_only=True):
@@ -92,7 +97,7 @@ class RecallChain(Value, frozen=True, kw_only=True):
 class KeepChains(Value, frozen=True, kw_only=True):
     """These chains have changed, and should outlive the sidecar."""
 
-    chains: tuple[KeptChain, ...]
+    chains: tuple[AnyKeptChain, ...]
 
 
 class KeepRecording(Value, frozen=True, kw_only=True):

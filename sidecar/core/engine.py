@@ -11,6 +11,7 @@ from sidecar.core import events as ev
 from sidecar.core.custody.files.ledger import Ledger
 from sidecar.core.custody.files.ledgers import Ledgers
 from sidecar.core.custody.rows.account import RowAccount
+from sidecar.core.custody.rows.chain import KeptRows
 from sidecar.core.custody.rows.ledger import RowLedger, RowLedgers
 from sidecar.core.custody.transcripts import Transcripts
 from sidecar.core.decisions import Decision, ReadFile, ReportIllegalStep, Withdraw, once_each
@@ -240,7 +241,10 @@ class Engine:
             case ev.LineageChecked():
                 return self._checks.lineage_checked(event)
             case ev.ChainRecalled():
-                self.files.ledgers[event.chain.file].recall(event.chain, event.reason)
+                if isinstance(event.chain, KeptRows):
+                    self.rows.ledgers[event.chain.file].recall(event.chain, event.reason)
+                else:
+                    self.files.ledgers[event.chain.file].recall(event.chain, event.reason)
                 return []
             case ev.AccountRecalled():
                 if isinstance(event.account, RowAccount):
@@ -249,8 +253,7 @@ class Engine:
                     self.files.ledgers[event.file] = Ledger(event.account)
                 return []
             case ev.TimePassed():
-                self.rows.time_passed(event)
-                return self.files.time_passed(event)
+                return [*self.rows.time_passed(event), *self.files.time_passed(event)]
             case ev.GatewayLogged():
                 if event.takeover and event.file:
                     self.registry.outcomes.takeover_logged(event.file, event.at_ns)
@@ -263,6 +266,16 @@ class Engine:
                 return self._decider.pause_changed(event)
             case _:
                 assert_never(event)
+
+    @property
+    def sessions(self) -> dict[str, str]:
+        """The transcripts with an account, and the hash of the session key of each, where a run told it."""
+        return {**self.files.sessions, **self.rows.sessions}
+
+    @property
+    def unsaved(self) -> bool:
+        """There are chains to be kept: `sidecar.core.events.TimePassed` asks for some of them."""
+        return self.files.unsaved or self.rows.unsaved
 
     def is_fenced(self, file: str) -> bool:
         """A window is open on this file."""

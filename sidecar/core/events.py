@@ -1,7 +1,7 @@
 """What the world tells the core. All in the past tense; times are nanoseconds since the epoch."""
 
 from sidecar.core.custody.files.account import FileAccount
-from sidecar.core.custody.files.chain import KeptChain
+from sidecar.core.custody.kept import AnyKeptChain
 from sidecar.core.custody.rows.account import RowAccount
 from sidecar.core.facts.content import Snapshot
 from sidecar.core.facts.database import DatabaseHold, LockError
@@ -319,9 +319,9 @@ class LineageChecked(Value, frozen=True, kw_only=True):
 
 
 class ChainRecalled(Value, frozen=True, kw_only=True):
-    """What was kept of a file's chain of custody, asked for by `sidecar.core.decisions.RecallChain`."""
+    """What was kept of a transcript's chain of custody, asked for by `sidecar.core.decisions.RecallChain`."""
 
-    chain: KeptChain
+    chain: AnyKeptChain
     reason: Reason
     at_ns: int
 

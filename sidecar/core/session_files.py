@@ -1,12 +1,11 @@
 """The engine's part that knows session files: reports, fences and readings of them, and their custody reports."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from sidecar.core import events as ev
 from sidecar.core.custody.files.chain import Chain, beginning, examine
 from sidecar.core.custody.files.ledgers import Ledgers
-from sidecar.core.decisions import Decision, KeepChains, ReadFile, RecallChain
+from sidecar.core.decisions import MAX_KEPT_AT_ONCE, Decision, KeepChains, ReadFile, RecallChain
 from sidecar.core.facts.change import Change
 from sidecar.core.facts.content import Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
@@ -18,9 +17,6 @@ from sidecar.core.windows.life import Life
 from sidecar.core.windows.registry import Registry
 from sidecar.core.windows.window import NOT_READ
 from sidecar.core.windows.without_preload import ChangesWithoutPreload
-
-MAX_KEPT_AT_ONCE: Final = 25
-"""Chains that one `sidecar.core.events.TimePassed` gives out: a gateway may be waiting for an answer."""
 
 
 class SessionFiles:

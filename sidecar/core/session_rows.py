@@ -1,13 +1,15 @@
 """The engine's part that knows transcripts in databases: reports, fences and readings of them."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from sidecar.core import events as ev
+from sidecar.core.custody.rows.chain import RowChain, examine_chain
 from sidecar.core.custody.rows.ledger import RowLedgers
-from sidecar.core.decisions import Decision, ReadFile
+from sidecar.core.custody.rows.names import RowNames
+from sidecar.core.decisions import MAX_KEPT_AT_ONCE, Decision, KeepChains, ReadFile, RecallChain
 from sidecar.core.facts.database import LockKind
 from sidecar.core.facts.rows import RowChange, RowSnapshot, RowVersion, is_of_rows, parts_of
-from sidecar.core.facts.span import Span
 from sidecar.core.facts.units import NS_PER_MS, NS_PER_SECOND
 from sidecar.core.facts.value import replace
 from sidecar.core.outcomes import ForeignHoldEnded
@@ -33,36 +35,76 @@ class SessionRows:
         self._registry = registry
         self._checks = checks
 
-    def time_passed(self, event: ev.TimePassed) -> None:
-        """Forget what is old."""
-        self.ledgers.prune({w.file for w in self._registry.windows.values()}, event.at_ns)
+    @property
+    def unsaved(self) -> bool:
+        """There are chains to be kept: `sidecar.core.events.TimePassed` asks for some of them."""
+        return any(ledger.names.unsaved for ledger in self.ledgers.values())
+
+    @property
+    def sessions(self) -> Mapping[str, str]:
+        """The transcripts with an account, and the hash of the session key of each, where a run told it."""
+        return {transcript: ledger.session for transcript, ledger in self.ledgers.items()}
+
+    def chain(self, transcript: str, reading: RowSnapshot, at_ns: int) -> RowChain:
+        """The chain of custody of a transcript; changes nothing.
+
+        Args:
+            transcript: Its id.
+            reading: Its rows as they were read; no report about them is outstanding.
+            at_ns: The time.
+        """
+        ledger = self.ledgers.get(transcript)
+        if ledger is None:
+            return examine_chain(RowNames().kept(transcript, "", at_ns), (), reading)
+        kernel_evidence = self._registry.kernel_evidence(transcript, ledger.account)
+        return examine_chain(ledger.kept(transcript, at_ns), ledger.account.changes, reading, kernel_evidence)
+
+    def _begin(self, transcript: str) -> list[Decision]:
+        """The first word of a transcript: is there something from before?"""
+        ledger = self.ledgers[transcript]
+        asked, ledger.asked = ledger.asked, True
+        return [] if asked else [RecallChain(file=transcript)]
+
+    def time_passed(self, event: ev.TimePassed) -> list[Decision]:
+        """Have some of the changed chains kept, and forget what is old."""
+        unsaved = [(name, ledger) for name, ledger in self.ledgers.items() if ledger.names.unsaved]
+        chains = [ledger.saved(name, event.at_ns) for name, ledger in unsaved[:MAX_KEPT_AT_ONCE]]
+        if len(unsaved) <= MAX_KEPT_AT_ONCE:
+            # What is put away must have been kept before.
+            self.ledgers.prune({w.file for w in self._registry.windows.values()}, event.at_ns)
+        kept = tuple(chain for chain in chains if chain.witnessed)
+        return [KeepChains(chains=kept)] if kept else []
 
     def fence_set(self, event: ev.FenceSet, fence: RowVersion) -> list[Decision]:
         """A run committed rows: the account is carried there by the reports, or the transcript is read."""
         window = self._registry.fenced(event, f"row {fence.seq}")
         mark = self._registry.kernel_log.mark()
+        begin = self._begin(event.file)
         ledger = self.ledgers[event.file]
         ledger.session = event.run.session or ledger.session
-        if ledger.advance(fence) is not None:
+        if ledger.advance(fence, self._registry.kernel_evidence(event.file, ledger.account)) is not None:
             ledger.account = replace(ledger.account, mark=mark)
             window.rebase(fence, ledger.account)
-            return [ReadFile(file=event.file, settle=True)] if window.unjudged is not None else []
+            return [*begin, ReadFile(file=event.file, settle=True)] if window.unjudged is not None else begin
         ledger.account = replace(ledger.account, rows=None, head=fence, changes=(), broken=NOT_READ, mark=mark)
         window.rebase(fence, ledger.account)
-        return [ReadFile(file=event.file, settle=True)]
+        return [*begin, ReadFile(file=event.file, settle=True)]
 
     def changed(self, event: ev.FileChanged, change: RowChange) -> list[Decision]:
         """A linked process committed a transaction: the account and each open window take it in."""
-        self.ledgers[event.file].report(change)
+        begin = self._begin(event.file)
+        ledger = self.ledgers[event.file]
+        ledger.report(change)
         windows = self._registry.windows_on(event.file)
-        wanted = False
+        # Custody begins with the first word of a transcript, not with the first fence.
+        wanted = not windows and not ledger.names.trusted
         for window in windows:
             window.report(change)
             window.tally.unjudged.append(change)
             rows = f"{change.rows[0].seq} to {change.rows[-1].seq}" if change.rows else "none"
             window.note(change.at_ns, "commit", f"{change.operation.value} of rows {rows} by {change.writer.label()}")
             wanted = wanted or not change.writer.is_of(window.run.run_id)
-        return [ReadFile(file=event.file, settle=True)] if wanted else []
+        return [*begin, ReadFile(file=event.file, settle=True)] if wanted else begin
 
     def database_changed(self, event: ev.DatabaseChanged) -> list[Decision]:
         """Somebody committed something: each transcript in that database with a window is read."""
@@ -116,14 +158,13 @@ class SessionRows:
         windows = self._registry.windows_on(event.file)
         ledger = self.ledgers[event.file]
         waiting = [w for w in windows if w.may_be_read and w.fence == reading.version]
-        strange: list[Span] = list(ledger.strange) if ledger.account.head == reading.version else []
         for window in windows:
             decisions += self._checks.look_back(window, reading, event.at_ns)
             if window not in waiting and not self._is_as_left(window, reading):
                 over = window.window_id in event.over or window.state.life is Life.STOPPED
                 decisions += self._checks.look(window, reading, event.at_ns, over=over)
-                strange += window.strange
-        if ledger.read(reading, event.at_ns, strange, mark=self._registry.kernel_log.mark()):
+        kernel_evidence = self._registry.kernel_evidence(event.file, ledger.account)
+        if ledger.read(reading, event.at_ns, kernel_evidence, mark=self._registry.kernel_log.mark()):
             for window in waiting:
                 window.read(ledger.account)
         return decisions

@@ -12,13 +12,11 @@ import structlog
 
 from sidecar.core import decisions as de
 from sidecar.core import events as ev
-from sidecar.core.custody.files.chain import Chain
+from sidecar.core.custody.kept import AnyChain
 from sidecar.core.engine import Engine
 from sidecar.core.errors import SidecarError
-from sidecar.core.facts.content import Snapshot
 from sidecar.core.facts.reasons import Reason, ReasonCode
-from sidecar.core.facts.rows import is_of_rows
-from sidecar.core.facts.value import replace
+from sidecar.core.facts.rows import RowSnapshot, RowVersion, is_of_rows
 from sidecar.core.facts.version import Reading
 from sidecar.core.questions import Question
 from sidecar.core.replay.recorder import Recorder
@@ -31,7 +29,7 @@ from sidecar.driver.questions import Questions
 from sidecar.driver.reads import SyncedReads
 from sidecar.driver.tasks import Tasks
 from sidecar.driver.timeline import timeline_note
-from sidecar.driver.transcripts import TranscriptReader
+from sidecar.driver.transcripts import TranscriptReader, without_contents
 from sidecar.driver.window_ends import WindowEnds
 from sidecar.words import sentence
 
@@ -198,17 +196,21 @@ class Driver:
             case de.Withdraw() | de.SaveIncident() | de.KeepChains() | de.KeepRecording():
                 pass  # done already, ahead of the rest
 
-    async def chain(self, file: str) -> Chain:
-        """Read a file and hold it against its chain of custody; changes neither."""
-        if file not in self._engine.files.sessions:
+    async def chain(self, file: str) -> AnyChain:
+        """Read a transcript and hold it against its chain of custody; changes neither."""
+        if file not in self._engine.sessions:
             self._recall(file)
-        snapshot, heard = await self._reads.patient(file)
-        if not isinstance(snapshot, Snapshot):
-            message = f"no chain of custody is kept of {file}"
-            raise SidecarError(message)
+        reading, heard = await self._reads.patient(file)
         if not heard:
-            snapshot = replace(snapshot, content=None, problem=_UNHEARD)
-        return self._engine.files.chain(file, snapshot, self._now_ns())
+            reading = without_contents(reading, _UNHEARD)
+        if isinstance(reading, RowSnapshot):
+            return self._engine.rows.chain(file, reading, self._now_ns())
+        return self._engine.files.chain(file, reading, self._now_ns())
+
+    def holds(self, transcript: str) -> bool:
+        """The transcript is in a database and has rows."""
+        version = self._transcripts.version(transcript)
+        return isinstance(version, RowVersion) and version.exists
 
     def _recall(self, file: str) -> None:
         """Names of writers are no ground for a verdict, so a store that does not answer stops nothing."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from sidecar.core.custody.files.chain import KeptChain
+from sidecar.core.custody.kept import AnyKeptChain
 from sidecar.core.decisions import Command, Record
 from sidecar.core.events import Event
 from sidecar.core.outcomes import AnyOutcome
@@ -24,8 +24,8 @@ class Records(Protocol):
 class Chains(Protocol):
     """Chains of custody of the sidecar's earlier lives."""
 
-    def recall(self, file: str) -> KeptChain | None:
-        """What was kept of this file."""
+    def recall(self, file: str) -> AnyKeptChain | None:
+        """What was kept of this transcript."""
 
 
 class Listener(Protocol):

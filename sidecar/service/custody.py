@@ -1,19 +1,19 @@
-"""Answers who wrote which bytes of a session file, and has that kept over a restart."""
+"""Answers who wrote which part of a transcript, and has that kept over a restart."""
 
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from sidecar.core import events as ev
-from sidecar.core.custody.files.chain import Chain
+from sidecar.core.custody.kept import AnyChain
 from sidecar.core.engine import Engine
 from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.driver.driver import Driver
+from sidecar.intake.databases import DatabaseIntake
 from sidecar.job import Job
 from sidecar.store.chains import ChainStore
-from sidecar.store.reader import session_hash
+from sidecar.store.reader import names_of, session_hash
 from sidecar.watch.watcher import Watcher
 
 KEEP_SECONDS: Final = 10
@@ -25,12 +25,13 @@ WATCHED_SECONDS: Final = 60
 
 @dataclass(eq=False, slots=True)
 class CustodyDesk:
-    """Knows which file a person means, and has it looked at."""
+    """Knows which transcript a person means, and has it looked at."""
 
     _engine: Engine
     _driver: Driver
     _chains: ChainStore
     _watcher: Watcher
+    _databases: DatabaseIntake
     _now_ns: Callable[[], int]
     _noted_ns: int = 0
 
@@ -40,18 +41,25 @@ class CustodyDesk:
         return (Job("chains", KEEP_SECONDS, self.keep),)
 
     def files(self, session: str) -> tuple[str, ...]:
-        """The session files that go by this name: a path, a name with or without its ending, a key or its hash."""
-        known = self._engine.files.sessions
+        """The transcripts that go by this name.
+
+        That is a path, a file's name with or without its ending, the id of a session in a database, with or without its
+        path, a session key, or the hash of one.
+        """
+        known = self._engine.sessions
         names = {session, session_hash(session)}
         found = {file for file, key in known.items() if key in names}
-        for file in {*known, *self._watcher.files}:
-            path = Path(file)
-            if names & {file, path.name, path.name.removesuffix(".jsonl")}:
-                found.add(file)
+        found |= {file for file in {*known, *self._watcher.files} if not names.isdisjoint(names_of(file))}
+        found |= {name for name in self._in_databases(session) if self._driver.holds(name)}
         return tuple(sorted(found | set(self._chains.files(session))))
 
-    async def chain(self, file: str) -> Chain:
-        """The chain of custody of a file, held against what it is now."""
+    def _in_databases(self, session: str) -> Iterator[str]:
+        """What it would be called in each database that is watched."""
+        for database in self._databases.watch.databases:
+            yield session if session.startswith(f"{database}#") else f"{database}#{session}"
+
+    async def chain(self, file: str) -> AnyChain:
+        """The chain of custody of a transcript, held against what it is now."""
         return await self._driver.chain(file)
 
     async def keep(self) -> None:
@@ -67,7 +75,7 @@ class CustodyDesk:
     def _parts(self) -> Iterator[None]:
         """Keep some chains, and some more, until all are kept."""
         self._driver.handle(ev.TimePassed(at_ns=self._now_ns()))
-        while self._engine.files.unsaved:
+        while self._engine.unsaved:
             yield
             self._driver.handle(ev.TimePassed(at_ns=self._now_ns()))
 

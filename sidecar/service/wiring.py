@@ -107,7 +107,7 @@ class Parts:
         sensors.add(clocks.check, loop_lag.check, watcher.drain, kernel_intake.drain)
 
         # Upkeep
-        custody = self.custody = CustodyDesk(engine, driver, chains, watcher, now_ns)
+        custody = self.custody = CustodyDesk(engine, driver, chains, watcher, databases, now_ns)
         stale_locks = StaleLocks(watcher, engine.locks, open_links, now_ns, telemetry.stale_lock)
         reconcile = Reconcile(watcher, file_intake)
         retention = Retention(store, chains, now_ns)

@@ -2,20 +2,25 @@
 
 import json
 import sqlite3
-from pathlib import Path, PurePath
-from typing import Final
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
 
-from sidecar.core.custody.files.chain import Gap, KeptChain
+from sidecar.core.custody.files.chain import KeptChain
 from sidecar.core.custody.files.manifest import Manifest, Segment
+from sidecar.core.custody.gaps import Gap
+from sidecar.core.custody.kept import AnyKeptChain
+from sidecar.core.custody.rows.chain import ChainRow, KeptRows
+from sidecar.core.facts.rows import is_of_rows
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer
 from sidecar.store import codec
 from sidecar.store.database import Reader, understood
 from sidecar.store.incidents import IncidentStore
-from sidecar.store.reader import column, session_hash
+from sidecar.store.reader import column, names_of, session_hash
 
 MAX_CHAINS: Final = 2000
-"""Files whose chain is kept, the last ones written to."""
+"""Transcripts whose chain is kept, the last ones written to."""
 
 _NAMES: Final = ":session IN (file, file_name, file_stem, session) OR session = :hash"
 
@@ -28,18 +33,18 @@ class ChainReader(Reader):
         rows = self._rows("SELECT at_ns FROM watched")
         self._watched_ns = int(rows[0][0]) if rows else 0
 
-    def recall(self, file: str) -> KeptChain | None:
-        """The chain of that file, or None."""
+    def recall(self, file: str) -> AnyKeptChain | None:
+        """The chain of that transcript, or None."""
         rows = self._rows("SELECT body FROM chains WHERE file = ?", (column(file),))
         return self._chain(file, rows[0][0]) if rows else None
 
     def files(self, session: str) -> tuple[str, ...]:
-        """The files that go by this name: a path, a name with or without its ending, a session key or its hash."""
+        """The transcripts that go by this name: see `names_of`; or a session key, or its hash."""
         conditions = {"session": column(session), "hash": column(session_hash(session))}
         rows = self._rows(f"SELECT file FROM chains WHERE {_NAMES} ORDER BY file", conditions)  # noqa: S608 - constants
         return tuple(row[0].decode("utf-8", "surrogatepass") for row in rows)
 
-    def _chain(self, file: str, body: str) -> KeptChain:
+    def _chain(self, file: str, body: str) -> AnyKeptChain:
         with understood(self.path, f"chain of {file}"):
             chain = decode(file, body)
         return replace(chain, watched_ns=max(chain.watched_ns, self._watched_ns))
@@ -58,7 +63,7 @@ class ChainStore(ChainReader):
         self._store = store
         self._kept: set[str] = set()
 
-    def put(self, database: sqlite3.Connection, *chains: KeptChain) -> None:
+    def put(self, database: sqlite3.Connection, *chains: AnyKeptChain) -> None:
         """Put chains on disk, within a transaction of the store."""
         rows = [_row(chain) for chain in chains]
         self._kept.update(chain.file for chain in chains)
@@ -85,42 +90,53 @@ class ChainStore(ChainReader):
                 (MAX_CHAINS,),
             )
 
-    def _chain(self, file: str, body: str) -> KeptChain:
+    def _chain(self, file: str, body: str) -> AnyKeptChain:
         """What this life has kept was watched no longer than until then."""
         chain = super()._chain(file, body)
         return decode(file, body) if file in self._kept else chain
 
 
-def _row(chain: KeptChain) -> tuple[bytes, bytes, bytes, bytes, int, str]:
-    name = PurePath(chain.file).name
+def _row(chain: AnyKeptChain) -> tuple[bytes, bytes, bytes, bytes, int, str]:
+    file, name, stem = names_of(chain.file)
     return (
-        column(chain.file),
+        column(file),
         column(chain.session),
         column(name),
-        column(name.removesuffix(".jsonl")),
+        column(stem),
         chain.watched_ns,
         encode(chain),
     )
 
 
-def encode(chain: KeptChain) -> str:
+def encode(chain: AnyKeptChain) -> str:
     """The row's text: JSON in ASCII. Writers are listed once, segments follow each other without offsets."""
-    segments = chain.manifest.segments if chain.manifest is not None else ()
-    writers = list(dict.fromkeys(s.writer for s in segments if s.writer is not None))
+    if isinstance(chain, KeptRows):
+        own: dict[str, Any] = {"generation": chain.generation, "begun": chain.begun}
+        parts: Sequence[ChainRow | Segment] = chain.rows
+        described = [(row.seq, row.digest) for row in chain.rows]
+    else:
+        own = {}
+        parts = segments = chain.manifest.segments if chain.manifest is not None else ()
+        described = [(segment.length, segment.sha256) for segment in segments]
+    writers = list(dict.fromkeys(part.writer for part in parts if part.writer is not None))
     place = {writer: number for number, writer in enumerate(writers)}
     body = {
+        **own,
         "session": chain.session,
         "since_ns": chain.since_ns,
         "watched_ns": chain.watched_ns,
         "gaps": chain.gaps,
         "writers": writers,
-        "segments": [[s.length, s.sha256, None if s.writer is None else place[s.writer], s.at_ns] for s in segments],
-        "kernel": [number for number, segment in enumerate(segments) if segment.kernel],
+        "segments": [
+            [*what, None if part.writer is None else place[part.writer], part.at_ns]
+            for what, part in zip(described, parts, strict=True)
+        ],
+        "kernel": [number for number, part in enumerate(parts) if part.kernel],
     }
     return codec.encode(body)
 
 
-def decode(file: str, text: str) -> KeptChain:
+def decode(file: str, text: str) -> AnyKeptChain:
     """The inverse of `encode`.
 
     Raises:
@@ -128,12 +144,27 @@ def decode(file: str, text: str) -> KeptChain:
     """
     body = json.loads(text)
     writers = [codec.build(Writer, w) for w in body["writers"]]
+    gaps = tuple(codec.build(Gap, gap) for gap in body["gaps"])
+    seen = set(body["kernel"])
+    parts = [
+        (first, digest, None if writer is None else writers[writer], at_ns, number in seen)
+        for number, (first, digest, writer, at_ns) in enumerate(body["segments"])
+    ]
+    if is_of_rows(file):
+        return KeptRows(
+            file=file,
+            session=body["session"],
+            rows=tuple(ChainRow(*part) for part in parts),
+            generation=body["generation"],
+            begun=body["begun"],
+            since_ns=body["since_ns"],
+            watched_ns=body["watched_ns"],
+            gaps=gaps,
+        )
     segments: list[Segment] = []
     offset = 0
-    seen = set(body["kernel"])
-    for number, (length, sha256, writer, at_ns) in enumerate(body["segments"]):
-        by = None if writer is None else writers[writer]
-        segments.append(Segment(offset, length, sha256, by, at_ns, kernel=number in seen))
+    for length, *rest in parts:
+        segments.append(Segment(offset, length, *rest))
         offset += length
     return KeptChain(
         file=file,
@@ -141,5 +172,5 @@ def decode(file: str, text: str) -> KeptChain:
         manifest=Manifest(tuple(segments)),
         since_ns=body["since_ns"],
         watched_ns=body["watched_ns"],
-        gaps=tuple(codec.build(Gap, gap) for gap in body["gaps"]),
+        gaps=gaps,
     )

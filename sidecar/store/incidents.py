@@ -5,7 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Final
 
 from sidecar.core.facts.reasons import Reason, ReasonCode
@@ -15,7 +15,7 @@ from sidecar.core.verdict.incident import Incident, Moment, Outcome, Subject
 from sidecar.store.codec import decode, encode
 from sidecar.store.database import lock_store, open_writer, transaction, understood
 from sidecar.store.printable import clean
-from sidecar.store.reader import IncidentReader, column
+from sidecar.store.reader import IncidentReader, column, names_of
 from sidecar.store.stored import NewPage, PageKey
 
 DATABASE_NAME: Final = "sidecar.db"
@@ -179,7 +179,6 @@ class IncidentStore(IncidentReader):
 
 
 def _put(database: sqlite3.Connection, incident: Incident, now_ns: int) -> list[NewPage]:
-    name = PurePath(incident.session_file).name
     database.execute(
         """
         INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -192,9 +191,7 @@ def _put(database: sqlite3.Connection, incident: Incident, now_ns: int) -> list[
             incident.closed_at_ns,
             incident.verdict.value,
             column(incident.run.session),
-            column(incident.session_file),
-            column(name),
-            column(name.removesuffix(".jsonl")),
+            *map(column, names_of(incident.session_file)),
             encode(incident),
         ),
     )

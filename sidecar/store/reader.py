@@ -1,9 +1,11 @@
 """Reading the store, beside the sidecar that writes it or without one."""
 
 import hashlib
+from pathlib import PurePath
 from typing import Any, Final
 
 from sidecar.core.facts.reasons import Reason
+from sidecar.core.facts.rows import is_of_rows, parts_of
 from sidecar.core.replay.recording import Recording
 from sidecar.core.verdict.incident import Incident, Outcome, Subject
 from sidecar.core.verdict.judge import Verdict
@@ -47,6 +49,16 @@ def session_hash(key: str) -> str:
 def column(text: str) -> bytes:
     """Text from outside as the bytes under which the database keeps and finds it."""
     return text.encode("utf-8", "surrogatepass")
+
+
+def names_of(transcript: str) -> tuple[str, str, str]:
+    """What a transcript may be called.
+
+    Returns:
+        Its path, its file's name, and that name without its ending; of rows the id of their session.
+    """
+    name = PurePath(transcript).name
+    return transcript, name, parts_of(transcript)[1] if is_of_rows(transcript) else name.removesuffix(".jsonl")
 
 
 class IncidentReader(Reader):

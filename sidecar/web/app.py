@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from sidecar import __version__
-from sidecar.core.custody.files.chain import Chain
+from sidecar.core.custody.kept import AnyChain
 from sidecar.core.errors import SidecarError
 from sidecar.core.verdict.judge import Verdict
 from sidecar.status import Status
@@ -28,10 +28,10 @@ class CustodySource(Protocol):
     """Who knows the chains of custody. Called in the event loop's thread."""
 
     def files(self, session: str) -> tuple[str, ...]:
-        """The session files that go by this name."""
+        """The transcripts that go by this name."""
 
-    async def chain(self, file: str) -> Chain:
-        """The chain of that file, held against what it is now."""
+    async def chain(self, file: str) -> AnyChain:
+        """The chain of that transcript, held against what it is now."""
 
 
 class Wanted(BaseModel):
@@ -127,10 +127,10 @@ def _add_custody(app: FastAPI, custody: CustodySource) -> None:
     async def chain(
         session: Annotated[str, Query(description="A session file's path or name, a session key or the hash of one.")],
     ) -> JSONResponse:
-        """The chain of custody of one session file: its ranges with their writers, held against the file as it is."""
+        """The chain of custody of one transcript: its ranges with their writers, held against what it is now."""
         files = custody.files(session)
         if not files:
-            return problem(HTTPStatus.NOT_FOUND, f"no session file is known by the name {session}")
+            return problem(HTTPStatus.NOT_FOUND, f"no session is known by the name {session}")
         if len(files) > 1:
             return problem(HTTPStatus.CONFLICT, f"{session} may be any of {', '.join(files[:5])}: give the path")
         return JSONResponse(chain_json(await custody.chain(files[0])))

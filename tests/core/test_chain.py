@@ -5,17 +5,17 @@ from typing import Final
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.custody.files.chain import MAX_GAPS, Chain, Gap, KeptChain, widened
+from sidecar.core.custody.files.chain import Chain, KeptChain
 from sidecar.core.custody.files.ledger import MAX_CHANGES, Ledger
 from sidecar.core.custody.files.ledgers import IDLE_NS, MAX_LEDGERS
-from sidecar.core.decisions import KeepChains, ReadFile, RecallChain, Refuse
+from sidecar.core.custody.gaps import MAX_GAPS, Gap, widened
+from sidecar.core.decisions import MAX_KEPT_AT_ONCE, KeepChains, ReadFile, RecallChain, Refuse
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
-from sidecar.core.session_files import MAX_KEPT_AT_ONCE
 from tests.core.kit import CHANNEL, CRON, FILE, LINK, MISSING, OTHER_RUN, OWN, RUN, Bench, Disk, fenced
 
 OLD = b'{"type":"session"}\n'
@@ -34,7 +34,7 @@ def ranges(found: Chain) -> list[tuple[int, int, str, Grade]]:
 
 def kept(bench: Bench) -> list[KeptChain]:
     made = bench.engine.handle(ev.TimePassed(at_ns=bench.now()))
-    return [chain for d in made if isinstance(d, KeepChains) for chain in d.chains]
+    return [k for d in made if isinstance(d, KeepChains) for k in d.chains if isinstance(k, KeptChain)]
 
 
 def test_custody_begins_with_the_first_word_of_a_file_and_not_with_its_first_fence() -> None:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from sidecar.core import events as ev
+from sidecar.core.custody.rows.chain import KeptRows
 from sidecar.core.custody.rows.ledger import IDLE_NS
-from sidecar.core.decisions import Approve, CheckLineage, Decision, ReadFile, SaveIncident, Withdraw
+from sidecar.core.decisions import Approve, CheckLineage, Decision, ReadFile, RecallChain, SaveIncident, Withdraw
 from sidecar.core.engine import Engine
 from sidecar.core.errors import FingerprintError
 from sidecar.core.facts.change import Operation
 from sidecar.core.facts.gateway import Adapter, Gateway
-from sidecar.core.facts.reasons import ReasonCode
+from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.rows import (
     Row,
     RowChange,
@@ -58,6 +59,7 @@ class Database:
     generation: str = "g1"
     decisions: list[Decision] = field(default_factory=list)
     clock: int = 0
+    kept: KeptRows | None = None
 
     def __post_init__(self) -> None:
         self.engine = Engine(self.policy, self.mode)
@@ -71,12 +73,15 @@ class Database:
         return RowVersion(exists=True, generation=self.generation, seq=last.seq, digest=last.digest)
 
     def tell(self, event: ev.Event) -> list[Decision]:
-        """Tell the core; what it wants read is read at once, as it is now."""
+        """Tell the core; what it wants read is read at once, as it is now, and so is what was kept."""
         made = self.engine.handle(event)
         self.decisions += made
         for decision in made:
             if isinstance(decision, ReadFile):
                 self.read()
+            elif isinstance(decision, RecallChain) and self.kept is not None:
+                unwatched = Reason(ReasonCode.UNWATCHED)
+                self.tell(ev.ChainRecalled(chain=self.kept, reason=unwatched, at_ns=self.clock))
         return made
 
     def read(self) -> None:

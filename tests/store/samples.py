@@ -3,7 +3,7 @@
 from contextlib import closing
 from typing import Any, Final
 
-from sidecar.core.custody.files.chain import KeptChain
+from sidecar.core.custody.kept import AnyKeptChain
 from sidecar.core.decisions import KeepChains, SaveIncident
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Adapter, Gateway, Run
@@ -82,7 +82,7 @@ def save_incident(store: IncidentStore, incident: Incident, spent_at_ns: int = 0
         records.commit([SaveIncident(incident=incident, spent_at_ns=spent_at_ns)])
 
 
-def keep_chain(store: IncidentStore, chains: ChainStore, chain: KeptChain) -> None:
+def keep_chain(store: IncidentStore, chains: ChainStore, chain: AnyKeptChain) -> None:
     """One commit, as the driver makes it."""
     RecordStore(store, chains, lambda _pages: None).commit([KeepChains(chains=(chain,))])
 

@@ -7,8 +7,10 @@ from typing import get_args
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.custody.files.chain import Gap, KeptChain
+from sidecar.core.custody.files.chain import KeptChain
 from sidecar.core.custody.files.manifest import Manifest, Segment
+from sidecar.core.custody.gaps import Gap
+from sidecar.core.custody.rows.chain import ChainRow, KeptRows
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Adapter, Gateway, Run
@@ -52,6 +54,21 @@ def test_a_chain_comes_back_as_it_was_kept(store: IncidentStore) -> None:
     keep_chain(store, chains, chain(watched_ns=40))
     assert chains.recall(FILE) == chain(watched_ns=40)
     assert chains.recall("/another") is None
+    chains.close()
+
+
+def test_a_chain_of_rows_comes_back_as_it_was_kept_and_is_found_by_its_session(store: IncidentStore) -> None:
+    transcript = "/state/agents/main/agent/openclaw-agent.sqlite#5e55"
+    rows = (ChainRow(0, "aa"), ChainRow(1, "bb", CRON, 17), ChainRow(5, "cc", CRON, 18, kernel=True))
+    gap = Gap(11, 12, Reason(ReasonCode.UNWATCHED))
+    kept = KeptRows(
+        file=transcript, rows=rows, generation="g1", begun=True, since_ns=10, watched_ns=30, gaps=(gap,), session="ab"
+    )
+    chains = ChainStore(store)
+    keep_chain(store, chains, kept)
+    assert chains.recall(transcript) == kept
+    for name in (transcript, "openclaw-agent.sqlite#5e55", "5e55", "ab"):
+        assert chains.files(name) == (transcript,)
     chains.close()
 
 

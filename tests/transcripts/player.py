@@ -30,7 +30,7 @@ from typing import Final
 
 from sidecar.config.policy import parse_policy
 from sidecar.core import events as ev
-from sidecar.core.custody.files.chain import KeptChain
+from sidecar.core.custody.kept import AnyKeptChain
 from sidecar.core.decisions import Approve, CheckLineage, Decision, KeepChains, KeepRecording, ReadFile, Refuse
 from sidecar.core.engine import Engine
 from sidecar.core.facts.change import Change, Operation
@@ -100,7 +100,7 @@ class Story:
         self.output: list[str] = []
         self.kept: dict[str, KeepRecording] = {}
         self.saved: dict[str, Incident] = {}
-        self.chains: dict[str, KeptChain] = {}
+        self.chains: dict[str, AnyKeptChain] = {}
         self.expected: list[tuple[str, ...]] = []
         self.links: dict[str, Gateway] = {}
         self.labels = Labels()

@@ -31,7 +31,7 @@ class Transcripts:
     def forget(self, file: str, reason: Reason, at_ns: int) -> None:
         """See `sidecar.core.custody.account.Accounts`."""
         self._files.forget(file, reason, at_ns)
-        self._rows.forget(file, reason)
+        self._rows.forget(file, reason, at_ns)
 
     def abandon(self, link: str, at_ns: int) -> None:
         """See `sidecar.core.custody.account.Accounts`. Of a transaction nothing is reported before it is committed."""

@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 from sidecar.core.errors import FingerprintError
 from sidecar.core.facts.change import Operation
@@ -167,7 +167,19 @@ def parts_of(transcript: str) -> tuple[str, str]:
     return f"{directory}{slash}{database}{_DATABASE[:-1]}", session_id
 
 
-def digest_of_span(rows: Iterable[Row]) -> str:
+class Placed(Protocol):
+    """A row, as far as its place and its contents tell it from others."""
+
+    @property
+    def seq(self) -> int:
+        """Its place in the transcript."""
+
+    @property
+    def digest(self) -> str:
+        """See `Row`."""
+
+
+def digest_of_span(rows: Iterable[Placed]) -> str:
     """What ties an approval to exactly these rows, in this order."""
     made = hashlib.sha256()
     for row in rows:

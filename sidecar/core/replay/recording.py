@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import field
 
 from sidecar.core import events as ev
+from sidecar.core.custody.rows.chain import KeptRows
 from sidecar.core.errors import SidecarError
 from sidecar.core.facts.content import Content, Snapshot
 from sidecar.core.facts.rows import RowSnapshot
@@ -111,6 +112,8 @@ def sealed(event: Looked | ev.ChainRecalled) -> Looked | ev.ChainRecalled:
     """The same event without the bytes, and without who wrote earlier. Content that was not listened to is left out."""
     if isinstance(event, ev.ChainRecalled):
         chain = event.chain
+        if isinstance(chain, KeptRows):
+            return replace(event, chain=replace(chain, session="", rows=(), gaps=()))
         manifest = chain.manifest and chain.manifest.without_writers()
         return replace(event, chain=replace(chain, session="", manifest=manifest, gaps=()))
     snapshot = event.snapshot

@@ -1,39 +1,19 @@
 """The custody report of a file, for people and for the store: who wrote which bytes, when, and how that is known."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from sidecar.core.custody.files.explain import Explanation, explain
 from sidecar.core.custody.files.manifest import Manifest, Segment
+from sidecar.core.custody.gaps import Gap
 from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence
 from sidecar.core.facts.change import Change
 from sidecar.core.facts.content import Content, Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
-from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.span import Span
 from sidecar.core.facts.value import Value, replace
 
-MAX_GAPS: Final = 50
-"""Gaps that are kept of one file, the newest."""
 
-
-class Gap(Value, frozen=True):
-    """A time in which nobody watched, or reports were lost.
-
-    What was written in it has no known writer. The ranges from before it that are still there, byte for byte, keep
-    theirs: the digest says what they are, whoever may have put them back.
-
-    Attributes:
-        from_ns: Its begin, nanoseconds since the epoch.
-        to_ns: When the file was read again; 0 as long as it was not.
-    """
-
-    from_ns: int
-    to_ns: int
-    reason: Reason
-
-
-class KeptChain(Value, frozen=True, kw_only=True):
+class KeptChain(Value, frozen=True, kw_only=True, tag="file"):
     """A chain as it outlives the sidecar.
 
     Attributes:
@@ -155,18 +135,6 @@ def _ranges(segments: Iterable[Segment], content: Content) -> Iterable[Segment]:
 def _nobody(start: int, end: int, content: Content) -> Iterable[Segment]:
     if end > start:
         yield Segment(start, end - start, content.digest(start, end - start))
-
-
-def closed(gaps: Sequence[Gap], at_ns: int) -> tuple[Gap, ...]:
-    """The same gaps, with an end for the one that has none."""
-    return tuple(Gap(g.from_ns, g.to_ns or at_ns, g.reason) for g in gaps)
-
-
-def widened(gaps: Sequence[Gap], gap: Gap) -> tuple[Gap, ...]:
-    """One gap more, unless there is one that is still open."""
-    if gaps and not gaps[-1].to_ns:
-        return tuple(gaps)
-    return (*gaps, gap)[-MAX_GAPS:]
 
 
 def beginning(file: str, at_ns: int) -> KeptChain:

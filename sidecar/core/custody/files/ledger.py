@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.core.custody.files.account import FileAccount
-from sidecar.core.custody.files.chain import Gap, KeptChain, closed, graded, widened
+from sidecar.core.custody.files.chain import KeptChain, graded
 from sidecar.core.custody.files.explain import explain
 from sidecar.core.custody.files.manifest import Manifest
 from sidecar.core.custody.files.projection import project
+from sidecar.core.custody.gaps import Gap, closed, widened
 from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence, Mark
 from sidecar.core.facts.change import Change
 from sidecar.core.facts.content import Snapshot

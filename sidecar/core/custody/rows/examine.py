@@ -69,16 +69,21 @@ def spans(places: Iterable[int]) -> tuple[Span, ...]:
 
 
 def _explained(seq: int, expected: Mapping[int, Row], now: Mapping[int, Row], account: _Account) -> bool:
-    """The row is what the last report of it says, or what another link said of it: no order is known between links."""
+    """The row is what the last report of it says, or what another link said of it."""
     found = now.get(seq)
     known = expected.get(seq)
     if found is None or known is None:
         return found is known
-    if found.digest == known.digest:
-        return True
-    told = [change for change in account.changes if any(row.seq == seq for row in change.rows)]
-    others = (c for c in told if c.link != told[-1].link)
-    return any(row.seq == seq and row.digest == found.digest for change in others for row in change.rows)
+    return found.digest == known.digest or retold(found, account.changes) is not None
+
+
+def retold(found: Row, changes: Sequence[RowChange]) -> RowChange | None:
+    """The report of a row as it is, where another link told otherwise of it later: between links no order is known."""
+    told = [change for change in changes if any(row.seq == found.seq for row in change.rows)]
+    for change in told:
+        if change.link != told[-1].link and any((r.seq, r.digest) == (found.seq, found.digest) for r in change.rows):
+            return change
+    return None
 
 
 def _absent(account: _Account, unknown: Reason | None, kernel_evidence: KernelEvidence) -> Finding:
