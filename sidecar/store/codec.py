@@ -35,7 +35,7 @@ def build(kind: type[_T], value: object) -> _T:
         ValueError: The value is nothing of that kind; the text names the field.
     """
     try:
-        return msgspec.convert(value, kind, dec_hook=_content)
+        return msgspec.convert(value, kind, dec_hook=_content, str_keys=True)
     except msgspec.ValidationError as error:
         raise ValueError(f"{kind.__name__}: {str(error).replace('`$', f'`{kind.__name__}')}") from error
 

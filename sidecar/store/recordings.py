@@ -6,6 +6,7 @@ import sqlite3
 from typing import Any, Final
 
 from sidecar.core.errors import SidecarError
+from sidecar.core.facts.rows import is_of_rows, parts_of
 from sidecar.core.replay.recording import NotRecordedError, Recording
 from sidecar.core.replay.replay import compare, facts, replay
 from sidecar.core.verdict.incident import Incident
@@ -15,8 +16,11 @@ from sidecar.store.tapes import decode, encode, pack
 FORMAT: Final = "openclaw-sidecar incident 1"
 """What an exported file says of itself."""
 
-_NAMES: Final = frozenset({"file", "session_file", "directory", "exe", "holder_exe", "cgroup", "container"})
+_NAMES: Final = frozenset({"file", "database", "session_file", "directory", "exe", "holder_exe", "cgroup", "container"})
 """Fields that hold paths and the like. What they say is hashed wherever it occurs in an export."""
+
+_DATABASE: Final = ".sqlite"
+"""Tells transcripts in a database from files, in an alias as well."""
 
 _TOO_LONG: Final = "the window had more events than are kept: it can't be replayed"
 _NAMED: Final = "the policy in force names paths, which are hashed here: with --paths it can be replayed"
@@ -110,6 +114,7 @@ def _why_not(body: dict[str, Any]) -> str:
 def _hashed(body: dict[str, Any]) -> dict[str, Any]:
     """The same with a hash in the place of each path, wherever it occurs."""
     names = _found(body) - {""}
+    names |= {parts_of(name)[0] for name in names if is_of_rows(name)}
     directories = {name.rpartition("/")[0] for name in names}
     aliases = {name: _digest(name) if name in directories else _alias(name) for name in names}
     longest_first = sorted(aliases, key=len, reverse=True)
@@ -129,9 +134,13 @@ def _found(value: Any) -> set[str]:  # noqa: ANN401 - any JSON value
 
 
 def _alias(name: str) -> str:
-    """A path's directory is hashed by itself, so that what lies in one directory still does."""
+    """A path's directory is hashed by itself, so that what lies in one directory still does; and so is a database."""
+    if is_of_rows(name):
+        database, session_id = parts_of(name)
+        return f"{_alias(database)}#{_digest(session_id)}"
     head, slash, tail = name.rpartition("/")
-    return f"{_digest(head)}/{_digest(tail)}" if slash and head else _digest(name)
+    kind = _DATABASE if tail.endswith(_DATABASE) else ""
+    return f"{_digest(head)}/{_digest(tail)}{kind}" if slash and head else _digest(name)
 
 
 def _digest(text: str) -> str:

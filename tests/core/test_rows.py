@@ -72,9 +72,13 @@ class Database:
         last = self.rows[max(self.rows)]
         return RowVersion(exists=True, generation=self.generation, seq=last.seq, digest=last.digest)
 
+    def handle(self, event: ev.Event) -> list[Decision]:
+        """Tell the core and do nothing else."""
+        return self.engine.handle(event)
+
     def tell(self, event: ev.Event) -> list[Decision]:
         """Tell the core; what it wants read is read at once, as it is now, and so is what was kept."""
-        made = self.engine.handle(event)
+        made = self.handle(event)
         self.decisions += made
         for decision in made:
             if isinstance(decision, ReadFile):

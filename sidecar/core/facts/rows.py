@@ -7,11 +7,12 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import takewhile
 from typing import Final, Protocol
 
 from sidecar.core.errors import FingerprintError
 from sidecar.core.facts.change import Operation
-from sidecar.core.facts.value import Value
+from sidecar.core.facts.value import Value, replace
 from sidecar.core.facts.writer import Writer
 
 _ABSENT_TEXT: Final = "absent"
@@ -102,12 +103,28 @@ class RowSnapshot(Value, frozen=True, tag="rows"):
         rows: Its rows, in order; None when they could not be read.
         uid: Owner of the database; -1 when there is none.
         problem: Why there are no rows; empty when there are, or when the session has none.
+        shared: So many rows at the begin are those of the reading before, and left out here; in recordings only.
     """
 
     version: RowVersion
     rows: tuple[Row, ...] | None = None
     uid: int = -1
     problem: str = ""
+    shared: int = 0
+
+    def without(self, before: Sequence[Row]) -> "RowSnapshot":
+        """The reading without the rows at its begin that are those of an earlier one."""
+        if not self.rows:
+            return self
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(before, self.rows, strict=False))
+        shared = sum(1 for _pair in same)
+        return replace(self, rows=self.rows[shared:], shared=shared)
+
+    def behind(self, before: Sequence[Row]) -> "RowSnapshot":
+        """The inverse of `without`."""
+        if not self.shared:
+            return self
+        return replace(self, rows=(*before[: self.shared], *(self.rows or ())), shared=0)
 
 
 class RowChange(Value, frozen=True, tag="rows"):

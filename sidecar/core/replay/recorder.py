@@ -6,6 +6,8 @@ from typing import Final
 from sidecar.core import events as ev
 from sidecar.core.decisions import Decision, KeepRecording, SaveIncident
 from sidecar.core.engine import Engine
+from sidecar.core.facts.rows import Row, RowSnapshot
+from sidecar.core.facts.value import replace
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.replay.preamble import preamble
 from sidecar.core.replay.recording import MAX_DIGESTS, MAX_EVENTS, Looked, Recording, digests_of, listening, sealed
@@ -38,9 +40,13 @@ class _Tape:
     whole: bool = True
     incidents: dict[str, Incident] = field(default_factory=dict)
     on_file: set[str] = field(default_factory=set)
+    rows: tuple[Row, ...] = ()
 
     def add(self, event: ev.Event) -> None:
-        """One more, or the end of it."""
+        """One more, or the end of it. Of rows that were read before, nothing is kept again."""
+        if isinstance(event, Looked) and isinstance(event.snapshot, RowSnapshot) and event.snapshot.rows:
+            before, self.rows = self.rows, event.snapshot.rows
+            event = replace(event, snapshot=event.snapshot.without(before))
         self.digests += digests_of(event)
         if len(self.events) >= MAX_EVENTS or self.digests > MAX_DIGESTS:
             self.whole = False

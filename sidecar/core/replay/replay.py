@@ -1,12 +1,15 @@
 """Judge a recorded window again, and say what differs."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from sidecar.core import events as ev
 from sidecar.core.decisions import SaveIncident
 from sidecar.core.engine import Engine
-from sidecar.core.facts.value import Value
+from sidecar.core.facts.rows import Row, RowSnapshot
+from sidecar.core.facts.value import Value, replace
 from sidecar.core.policy.blocked import BlockReason
-from sidecar.core.replay.recording import Recording
+from sidecar.core.replay.recording import Looked, Recording
 from sidecar.core.verdict.incident import Incident, Subject
 
 _ELSEWHERE: Final = frozenset({BlockReason.STORM, BlockReason.SESSION_BUDGET, BlockReason.GATEWAY_BUDGET})
@@ -43,6 +46,18 @@ def facts(incident: Incident) -> dict[str, Any]:
     }
 
 
+def told(events: Iterable[ev.Event]) -> Iterator[ev.Event]:
+    """The events as they were told, with the rows that are on record once."""
+    before: tuple[Row, ...] = ()
+    for event in events:
+        if isinstance(event, Looked) and isinstance(event.snapshot, RowSnapshot) and event.snapshot.rows is not None:
+            snapshot = event.snapshot.behind(before)
+            before = snapshot.rows or before
+            yield replace(event, snapshot=snapshot)
+        else:
+            yield event
+
+
 def replay(recording: Recording) -> Incident | None:
     """Tell an engine that knows nothing what the recorded one was told.
 
@@ -54,7 +69,7 @@ def replay(recording: Recording) -> Incident | None:
     """
     engine = Engine(recording.policy, recording.mode)
     found: Incident | None = None
-    for event in recording.events:
+    for event in told(recording.events):
         for decision in engine.handle(event):
             if isinstance(decision, SaveIncident) and decision.incident.window == recording.window:
                 found = decision.incident

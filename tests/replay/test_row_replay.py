@@ -1,0 +1,149 @@
+"""Incidents of sessions in a database, exported and judged again."""
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from sidecar.core import events as ev
+from sidecar.core.decisions import Decision, KeepRecording, SaveIncident
+from sidecar.core.facts.rows import RowSnapshot, RowVersion
+from sidecar.core.facts.value import replace
+from sidecar.core.replay.recorder import Recorder
+from sidecar.core.verdict.incident import Incident, Outcome
+from sidecar.core.verdict.judge import Verdict
+from sidecar.store.recordings import exported, imported
+from tests.core.kit import LINK, OWN, RUN, WINDOW
+from tests.core.test_rows import TRANSCRIPT, Database, row
+
+LONG = 1000
+
+
+class Taped(Database):
+    """A database whose windows are recorded."""
+
+    def __post_init__(self) -> None:
+        self.recorder: Recorder | None = None
+        super().__post_init__()
+
+    def handle(self, event: ev.Event) -> list[Decision]:
+        """By way of the recorder, which sees everything from the first link on."""
+        if self.recorder is None:
+            self.recorder = Recorder(self.engine)
+        return self.recorder.handle(event)
+
+    def recorded(self) -> tuple[Incident, KeepRecording]:
+        incident = [d.incident for d in self.decisions if isinstance(d, SaveIncident)][-1]
+        return incident, [d for d in self.decisions if isinstance(d, KeepRecording)][-1]
+
+    def end(self, *, takeover: bool = False) -> None:
+        self.clock += 1
+        self.tell(ev.FenceClosed(window=WINDOW, takeover=takeover, at_ns=self.clock))
+        self.tell(ev.LineageChecked(window=WINDOW, missing=(), problem="", at_ns=self.clock))
+
+
+def _answered(database: Taped) -> None:
+    """A typed command that costs no turn."""
+    database.command(3)
+    approval = database.approvals[-1]
+    database.tell(
+        ev.RecoveryApplied(
+            window=WINDOW,
+            applied=True,
+            fence=approval.fence,
+            current=approval.current,
+            pushed=True,
+            latency_ns=1,
+            reason="",
+            records=("e3", "e4"),
+            at_ns=database.clock,
+        )
+    )
+    database.commit(OWN, row(5, "answer", role="assistant"))
+    database.fence()
+    database.end()
+
+
+def _inserted(database: Taped) -> None:
+    database.store(row(3, "foreign", role="user"))
+    database.tick()
+    database.end()
+
+
+def _edited(database: Taped) -> None:
+    database.store(replace(database.rows[0], digest="0" * 64))
+    database.tick()
+    database.commit(OWN, row(3, "answer", role="assistant"))
+    database.fence()
+    database.end()
+
+
+def _deleted(database: Taped) -> None:
+    del database.rows[1]
+    database.tick()
+    database.end()
+
+
+def _cleared(database: Taped) -> None:
+    fence = database.version
+    database.rows.clear()
+    gone = RowSnapshot(RowVersion.absent(), uid=0)
+    database.tell(
+        ev.TurnTripped(
+            link=LINK, window=WINDOW, file=TRANSCRIPT, fence=fence, run=RUN, snapshot=gone, at_ns=90, heard_ns=90
+        )
+    )
+    database.end(takeover=True)
+
+
+def _command_beside_a_stranger(database: Taped) -> None:
+    database.command(3)
+    database.store(row(5, "foreign", role="assistant"))
+    database.tick()
+    database.end()
+
+
+STORIES: Final[dict[Callable[[Taped], None], tuple[Verdict, Outcome]]] = {
+    _answered: (Verdict.CO_TENANT, Outcome.EFFECTIVE),
+    _inserted: (Verdict.EXTERNAL, Outcome.REFUSED),
+    _edited: (Verdict.EXTERNAL, Outcome.REFUSED),
+    _deleted: (Verdict.EXTERNAL, Outcome.REFUSED),
+    _cleared: (Verdict.EXTERNAL, Outcome.REFUSED),
+    _command_beside_a_stranger: (Verdict.EXTERNAL, Outcome.REFUSED),
+}
+
+
+@pytest.mark.parametrize("story", STORIES, ids=[story.__name__ for story in STORIES])
+@pytest.mark.parametrize("paths", [False, True])
+def test_a_window_on_rows_is_exported_without_names_and_comes_out_the_same(
+    story: Callable[[Taped], None], *, paths: bool
+) -> None:
+    database = Taped()
+    database.begin()
+    story(database)
+    incident, kept = database.recorded()
+    assert (incident.verdict, incident.recovery.outcome) == STORIES[story]
+    body = exported(incident, kept.recording, paths=paths)
+    assert body["replays"], body["why_not"]
+    text = json.dumps(body)
+    for name in ("openclaw-agent", "5e551041", "/state/agents"):
+        assert (name in text) is paths
+
+
+def test_of_a_long_transcript_each_row_is_on_record_once() -> None:
+    database = Taped()
+    database.store(*(row(seq, f"{seq}") for seq in range(LONG)))
+    database.commit(OWN, row(LONG, "question", role="user"))
+    database.fence()
+    for seq in range(LONG + 1, LONG + 100, 2):
+        database.command(seq)
+    database.store(row(LONG + 101, "foreign"))
+    database.tick()
+    database.end()
+    incident, kept = database.recorded()
+    body = exported(incident, kept.recording)
+    assert body["replays"], body["why_not"]
+    [_expected, recording] = imported("here", json.dumps(body))
+    read = [e.snapshot for e in recording.events if isinstance(e, ev.SnapshotTaken)]
+    assert sum(len(snapshot.rows or ()) for snapshot in read if isinstance(snapshot, RowSnapshot)) < 2 * LONG
