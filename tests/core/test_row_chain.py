@@ -141,6 +141,15 @@ def test_rows_that_a_known_writer_deletes_are_not_missing(database: Database) ->
     assert chain(database).differences == ()
 
 
+def test_rows_that_a_stranger_deleted_are_missing_also_where_the_gateway_begins_anew(database: Database) -> None:
+    _clear(database)
+    database.tick()
+    database.fence()
+    database.commit(OWN, row(0, "question", role="user"))
+    database.fence()
+    assert chain(database).differences == (RowDifference(1, 4, Deed.DELETED),)
+
+
 def test_between_links_no_order_is_known_so_either_report_of_a_row_explains_it(database: Database) -> None:
     first, second = row(5, "one"), row(5, "two")
     database.store(first)

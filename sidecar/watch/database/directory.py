@@ -31,13 +31,6 @@ class DatabaseWatch:
         self._directories: dict[str, int] = {}
         self._due: dict[str, asyncio.TimerHandle] = {}
 
-    @property
-    def databases(self) -> frozenset[str]:
-        """Those that are watched, by path."""
-        return frozenset(
-            f"{path}/{name}" for path, watched in self._directories.items() for name in self._databases[watched]
-        )
-
     def start(self) -> None:
         """Listen to the kernel's queue."""
         self._inotify = INotify()

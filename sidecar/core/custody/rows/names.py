@@ -37,9 +37,10 @@ class RowNames:
     unsaved: bool = False
 
     def born(self, at_ns: int) -> None:
-        """The next report is of the first row that the transcript ever had."""
-        self.rows.clear()
-        self._whole(at_ns)
+        """The next report is of the first row that the transcript has, and perhaps the first that it ever had."""
+        if not self.trusted:
+            self.rows.clear()
+            self._whole(at_ns)
 
     def told(self, change: RowChange) -> None:
         """Take in a report."""
