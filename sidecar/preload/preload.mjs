@@ -48,6 +48,7 @@ const HOOK_POINTS = [
   "enqueueCommandInLane",
   "callGateway",
   "handleCommands",
+  "applyInlineDirectiveOverrides",
   "onInternalDiagnosticEvent",
 ];
 const FENCE = "embedded prompt lock was released"; // the words of a fence's error, whatever its functions are called

@@ -48,9 +48,7 @@ async def test_a_command_that_is_typed_while_the_model_thinks_costs_no_turn(
     )
     others = [w for w in incident["writers"] if not w["own"]]
     assert {w["kind"] for w in others} == {"command"}
-    # The gateway takes /think and /queue as directives of a message, and names no command.
-    named = [command.removeprefix("/") for command in commands if command not in {"/think", "/queue"}]
-    assert [w["name"] for w in others if w["name"]] == named
+    assert [w["name"] for w in others] == [command.removeprefix("/") for command in commands]
     assert incident["pages"] == []
 
     assert trio.off_the_line(session_key) == set()

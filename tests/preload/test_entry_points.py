@@ -38,6 +38,11 @@ def command(text: str, *, known: bool = True) -> str:
     return f"await bundle.handleCommands({{ command: {{ commandBodyNormalized: '{text}' }}, result: {result} }})"
 
 
+def directives(found: str, *, answered: bool = True) -> str:
+    result = f"{{ kind: '{'reply' if answered else 'continue'}' }}"
+    return f"await bundle.applyInlineDirectiveOverrides({{ directives: {found}, result: {result} }})"
+
+
 def job(code: str, fields: str = "id: 'j-1', name: 'daily-digest'") -> str:
     return f"await bundle.executeJobCore({{ execute: async () => {{ {code}; }} }}, {{ {fields} }})"
 
@@ -72,6 +77,8 @@ def sent(tool_name: str, source: str) -> str:
 
 
 CHAT: Final = "{ Provider: 'webchat', Surface: 'webchat', CommandSource: 'text' }"
+THINK: Final = "{ hasThinkDirective: true, hasQueueDirective: false, thinkLevel: 'high', cleaned: '' }"
+THINK_AND_QUEUE: Final = "{ hasThinkDirective: true, hasQueueDirective: true, cleaned: '' }"
 TELEGRAM: Final = "{ Provider: 'telegram', Surface: 'telegram' }"
 
 
@@ -102,6 +109,9 @@ TELEGRAM: Final = "{ Provider: 'telegram', Surface: 'telegram' }"
         (request("chat.send", f"{dispatch(CHAT, command('/status'))}; {NOTE}"), "command", "status"),
         (request("chat.send", f"{dispatch(CHAT, command('/secret', known=False))}; {NOTE}"), "command", ""),
         (request("chat.send", f"{dispatch(CHAT, command('/status'))}; {WRITE}"), "command", "status"),
+        (request("chat.send", f"{dispatch(CHAT, directives(THINK))}; {NOTE}"), "command", "think"),
+        (request("chat.send", f"{dispatch(CHAT, directives(THINK, answered=False))}; {NOTE}"), "command", ""),
+        (request("chat.send", f"{dispatch(CHAT, directives(THINK_AND_QUEUE))}; {NOTE}"), "command", ""),
         (request("chat.abort", NOTE.replace("{ append", "{ abortMeta: {}, append")), "command", "abort"),
         (request("sessions.compact", WRITE), "compaction", "manual"),
         (
@@ -244,6 +254,7 @@ def test_a_wrapped_function_gives_and_throws_what_it_did(gateway: Gateway) -> No
         "bundle.agentCliCommand(null, { agent: async () => 1 })",
         "bundle.callGateway({ params: null, send: async () => 1 })",
         "bundle.handleCommands({ result: 1 })",
+        "bundle.applyInlineDirectiveOverrides({ directives: 7, result: 1 })",
         "bundle.runEmbeddedAttempt({ inputProvenance: 7, sessionKey: {}, attempt: async () => 1 })",
     ],
 )

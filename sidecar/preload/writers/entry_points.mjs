@@ -7,6 +7,7 @@ import { KEEPS_ITS_NAME, inContext, presentContext } from "./writers.mjs";
 
 const REMEMBERED = 512;
 const COMMAND = /^\/([a-z][\w-]{0,31})(?=[\s:]|$)/i;
+const DIRECTIVE = /^has([A-Z][A-Za-z]{1,30})Directive$/;
 
 const callers = new Remembered(REMEMBERED); // idempotency key of a call to ourselves -> who made it
 
@@ -135,12 +136,30 @@ function wrapCommands(original) {
   };
 }
 
+/** The gateway takes some commands for directives of a message (/think, /queue), and answers one that is nothing else. */
+function wrapDirectives(original) {
+  return async function applyInlineDirectiveOverrides(params, ...rest) {
+    const { origin } = presentContext() ?? {};
+    const word = safely("writers", () => onlyDirective(params?.directives));
+    const result = await original.call(this, params, ...rest);
+    if (origin && word && result?.kind === "reply") origin.command = word;
+    return result;
+  };
+}
+
+/** The one directive that was found in a message, by the name of its field; undefined for none, and for several. */
+function onlyDirective(directives) {
+  const found = Object.keys(directives ?? {}).filter((field) => directives[field] === true && DIRECTIVE.test(field));
+  return found.length === 1 ? DIRECTIVE.exec(found[0])[1].toLowerCase() : undefined;
+}
+
 const WRAPPERS = {
   ...Object.fromEntries(Object.keys(BEGINNINGS).map((name) => [name, (original) => wrapBeginning(name, original)])),
   ...Object.fromEntries(Object.keys(TOOLS).map((name) => [name, (original) => wrapTool(name, original)])),
   enqueueCommandInLane: wrapLane,
   callGateway: wrapCall,
   handleCommands: wrapCommands,
+  applyInlineDirectiveOverrides: wrapDirectives,
 };
 
 /** Wrap a function that begins a kind of work. */

@@ -12,6 +12,10 @@ async function handleCommands(params) {
   return params.result;
 }
 
+async function applyInlineDirectiveOverrides(params) {
+  return params.result;
+}
+
 async function executeJobCore(state, job) {
   return await state.execute(job);
 }
@@ -87,6 +91,7 @@ export {
   appendAssistantMessageToSessionTranscript,
   appendAssistantTranscriptMessage,
   appendSessionTranscriptMessage,
+  applyInlineDirectiveOverrides,
   callGateway,
   compactEmbeddedPiSessionDirect,
   createMessageTool,
