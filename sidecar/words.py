@@ -145,6 +145,26 @@ REASONS: Final[Mapping[Code, str]] = {
     Code.LOCK_WAIT_IN_VAIN: (
         "the run was allowed to wait on, and did not acquire the session lock in {waited_ns:seconds}:"
     ),
+    Code.LOST_TO_ROW: "row {row}, by {writer}, came behind the one that the run stood on",
+    Code.LOST_TO_UNREPORTED_ROW: "row {row}, which nobody reported, came behind the one that the run stood on",
+    Code.LOST_TO_CHANGE: "the transcript was changed while the run prepared what it stores",
+    Code.LOST_TO_CLAIM: "run {run} of this gateway has claimed the session",
+    Code.CLAIMANT_RUNS: "that run was under way",
+    Code.CLAIMANT_ENDED: "that run had ended",
+    Code.LOST_TO_STRANGERS_CLAIM: "the session was claimed for run {run}, which no linked process has begun",
+    Code.LOST_TO_REBOUND: "the session's {what} was changed",
+    Code.LOST_TO_NEWER_RUN: "a newer run took the session over: {run}",
+    Code.LOST_TO_LOCK: "the database stayed locked for longer than the gateway waits",
+    Code.LOST_AFTER_STORING: (
+        "the answer is stored as row {row}; the index of the transcript was not ready when it was read back"
+    ),
+    Code.LOST_TO_PROJECTION: "the index of the transcript was not ready, and nothing was stored",
+    Code.LOST_TO_STORAGE: "the database could not be used: {problem}",
+    Code.LOST_AT_ADMISSION: "the session did not take the turn: {why}",
+    Code.LOST_TO_RESET: "the session was reset while the run was under way",
+    Code.NO_FENCE_STOPPED_IT: "it was no fence that stopped the turn, so there is none to move",
+    Code.ROWS_NOT_COMPARED: "the transcript was not read after the turn was lost",
+    Code.NO_CHANGE_SEEN: "the run had not come to the transcript; nobody compared its rows",
     Code.APPROVAL_NOT_NEEDED: "the gateway's own fence let the change pass; the approval was not needed",
     Code.WENT_ON_AFTER_MOVE: "the run went on after its fence was moved",
     Code.WENT_ON_AFTER_WAIT: "the run went on after it was allowed to wait on for the session lock",
@@ -217,6 +237,10 @@ UNHEEDED: Final = "a command was given and had no effect"
 
 _UNPROVEN: Final = "the fence was moved and the run went on; whether a record was lost could not be checked"
 
+_NO_FENCE: Final = "nothing: it was no fence that stopped the turn"
+
+_NOT_BY_OTHERS: Final = frozenset({Verdict.UNCHANGED, Verdict.OWN})
+
 LOCK_OUTCOMES: Final = {
     Outcome.APPROVED: "the run may wait on for the session lock; nothing was seen of it yet",
     Outcome.APPLIED: "the run was allowed to wait on for the session lock, and acquired it; no effect is proven yet",
@@ -243,7 +267,12 @@ def detail(moment: Moment) -> str:
 
 
 def change(incident: Incident) -> str:
-    """What happened to the file."""
+    """What happened to the transcript."""
+    lost = incident.lost
+    if lost is not None and incident.verdict in _NOT_BY_OTHERS:
+        return "a turn was lost; nobody else changed the transcript"
+    if lost is not None and lost.reason.code is Code.LOST_TO_STRANGERS_CLAIM and not incident.unexplained:
+        return "someone outside the gateway changed who may write to the session"
     if incident.fence == incident.current:
         return "nothing to the file: the session lock was not acquired in time"
     return VERDICTS[incident.verdict]
@@ -254,7 +283,9 @@ def outcome(incident: Incident) -> str:
     recovery, outcomes = incident.recovery, OUTCOMES
     if recovery.unproven:
         return _UNPROVEN
-    if incident.fence == incident.current or (recovery.lock_waits and not recovery.count):
+    if recovery.reason is not None and recovery.reason.code is Code.NO_FENCE_STOPPED_IT:
+        return _NO_FENCE
+    if (incident.fence == incident.current and incident.lost is None) or (recovery.lock_waits and not recovery.count):
         outcomes = {**OUTCOMES, **LOCK_OUTCOMES}
     elif not recovery.count:
         outcomes = {**OUTCOMES, Outcome.INEFFECTIVE: UNHEEDED}

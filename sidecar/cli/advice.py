@@ -8,6 +8,7 @@ from sidecar.core.facts.gateway import Adapter
 from sidecar.core.facts.reasons import ReasonCode
 from sidecar.core.facts.rows import is_of_rows, parts_of
 from sidecar.core.facts.span import Unit
+from sidecar.core.facts.turn_loss import LossCause
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Incident, Outcome
@@ -23,11 +24,35 @@ _HELD: Final = {
 }
 
 
+_LOST_TO: Final = {
+    LossCause.BUSY: "See what keeps the database locked for seconds: a backup, a scan, a second program of OpenClaw.",
+    LossCause.STORAGE: "See that the disk has room and no errors, and that the gateway may write to its database.",
+    LossCause.REBOUND: "See which of the gateway's runs share this session, and have them come one after the other.",
+    LossCause.ADMISSION: "See what changes the session while turns begin: programs that start turns at once, a reset.",
+    LossCause.PROJECTION: "See whether the gateway rebuilds the index of a big session: its log says so.",
+    LossCause.SUPERSEDED: "Nothing: a newer run has the session, and answers there.",
+    LossCause.RESET: "Nothing: the session was reset while the turn was under way.",
+}
+
+_NOT_TO_BE_SENT_AGAIN: Final = frozenset({LossCause.SUPERSEDED, LossCause.RESET})
+
+
 def advice(incident: Incident) -> list[str]:
     """The steps, the first one first; never empty."""
-    return [*_about_the_change(incident), *_about_the_turn(incident)] or [
+    return [*_about_the_change(incident), *_about_the_loss(incident), *_about_the_turn(incident)] or [
         "Nothing: the turn went on, and no record was lost."
     ]
+
+
+def _about_the_loss(incident: Incident) -> Iterator[str]:
+    lost = incident.lost
+    if lost is None:
+        return
+    if incident.verdict is not Verdict.EXTERNAL and lost.cause in _LOST_TO:
+        yield _LOST_TO[lost.cause]
+    if lost.tools:
+        tools = one_line(", ".join(lost.tools))
+        yield f"See what {tools} has done: it is done, the session does not know of it, and the agent may do it again."
 
 
 def _about_the_change(incident: Incident) -> Iterator[str]:
@@ -45,7 +70,7 @@ def _about_the_change(incident: Incident) -> Iterator[str]:
         yield "See in the gateway whether the turn was answered: the sidecar was not there to see it."
     elif outcome is Outcome.NOT_ATTEMPTED and incident.recovery.mode is Mode.OBSERVE:
         yield "To have such turns go on, run the sidecar without --observe."
-    elif incident.verdict is Verdict.UNATTRIBUTED and not incident.window:
+    elif incident.verdict is Verdict.UNATTRIBUTED and not incident.window and incident.lost is None:
         yield "Add the preload to the gateway (see `openclaw-sidecar hook --help`) and restart it."
     elif incident.gateway.adapter is Adapter.UNKNOWN and incident.window:
         yield "This release of OpenClaw is not known to the preload, so it was left alone: update openclaw-sidecar."
@@ -108,7 +133,11 @@ def _rows_query(transcript: str, first: int, length: int) -> str:
 
 
 def _about_the_turn(incident: Incident) -> Iterator[str]:
-    if not incident.turn_lost:
+    lost = incident.lost
+    if not incident.turn_lost or (lost is not None and lost.cause in _NOT_TO_BE_SENT_AGAIN):
+        return
+    if lost is not None and lost.reason.code is ReasonCode.LOST_AFTER_STORING:
+        yield "Nothing needs to be sent again: the answer is in the session, and only its delivery failed."
         return
     who = "Ask the user to send the message again" if incident.run.kind == "user_turn" else "Run it again"
     name = one_line(incident.run.kind.replace("_", " ")) or "the run"

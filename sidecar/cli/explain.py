@@ -58,6 +58,7 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
         ("Session", incident.session_file),
         ("Gateway", f"{words.gateway(incident)} (adapter {incident.gateway.adapter.value})"),
         ("Impact", words.impact(incident)),
+        *_lost(incident),
         ("Verdict", incident.verdict.value),
         ("Evidence", f"{incident.grade.value}: {EVIDENCE[incident.grade]}"),
         ("What was done", outcome(incident)),
@@ -73,6 +74,19 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
         fields.append(("Lock timeouts", f"{incident.recovery.lock_waits} that the run was let wait out"))
     if incident.run.trace_id:
         fields.append(("Trace", incident.run.trace_id))
+    return fields
+
+
+def _lost(incident: Incident) -> list[tuple[str, str]]:
+    """Why the turn was lost, how often that happened, and what was done without the session's knowledge."""
+    lost = incident.lost
+    if lost is None:
+        return []
+    fields = [("Lost to", f"{lost.cause.value}: {sentence(lost.reason)}")]
+    if lost.count > 1:
+        fields.append(("How often", f"{lost.count} turns, the last one {iso_utc(lost.last_at_ns)}"))
+    if lost.tools:
+        fields.append(("Not stored", f"results of tools: {', '.join(lost.tools)}"))
     return fields
 
 

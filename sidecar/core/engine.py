@@ -36,6 +36,7 @@ from sidecar.core.windows.late_answers import LateAnswers
 from sidecar.core.windows.links import link_lost, link_opened
 from sidecar.core.windows.lock_table import LockTable
 from sidecar.core.windows.lock_timeouts import LockTimeouts, answer_wait
+from sidecar.core.windows.losses import ENDED_BY_GATEWAY, Losses
 from sidecar.core.windows.lost_turns import LostTurns
 from sidecar.core.windows.registry import Registry
 from sidecar.core.windows.window import Window
@@ -64,7 +65,8 @@ class Engine:
         self._decider = Decider(self.registry, policy, mode, spent)
         self._lost_turns = LostTurns()
         self._late = LateAnswers(self.registry, self._decider, self._lost_turns)
-        self._checks = Checks(self.registry, self._decider, self._late)
+        self._losses = Losses(self.registry, self._decider)
+        self._checks = Checks(self.registry, self._decider, self._late, self._losses)
         self._lock_timeouts = LockTimeouts(self.registry, self._decider, self._late)
         without_preload = ChangesWithoutPreload(self.registry.locks)
         self.files = SessionFiles(ledgers, self.registry, self._decider, self._checks, without_preload)
@@ -238,6 +240,11 @@ class Engine:
                 return self._checks.applied(event)
             case ev.TurnTripped():
                 return self._checks.tripped(event)
+            case ev.TurnLost():
+                return self._losses.lost(event)
+            case ev.WriterClaimed():
+                self._losses.claimed(event)
+                return []
             case ev.LineageChecked():
                 return self._checks.lineage_checked(event)
             case ev.ChainRecalled():
@@ -291,12 +298,18 @@ class Engine:
         window.note(event.at_ns, "window closed", "turn lost" if event.takeover else "")
         if event.takeover:
             outcomes.turn_lost(window.window_id, window.incident.verdict if window.incident else None)
-        decisions = self._checks.lost(window) if event.takeover else saved(window.went_on(self.mode))
+        decisions = self._losses.ended(window, event.at_ns)
+        if event.takeover or (window.loss is not None and window.loss.cause not in ENDED_BY_GATEWAY):
+            decisions += self._checks.lost(window)
+        elif window.loss is None:
+            decisions += saved(window.went_on(self.mode))
         unproven = bool(window.records) and not event.takeover
         decisions += saved(window.end(event.at_ns, unproven=unproven))
-        outcomes.ended(window, Ending.TAKEOVER if event.takeover else Ending.ENDED, event.at_ns, final=not unproven)
+        lost = Ending.ENDED if window.loss is None else Ending.LOST
+        outcomes.ended(window, Ending.TAKEOVER if event.takeover else lost, event.at_ns, final=not unproven)
         if event.takeover:
             outcomes.tripped(window, event.at_ns)
+        if event.takeover or window.loss is not None:
             self._lost_turns.remember(window)
         return [*decisions, *self.registry.end(window, unproven=unproven)]
 

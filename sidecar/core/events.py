@@ -6,10 +6,11 @@ from sidecar.core.custody.rows.account import RowAccount
 from sidecar.core.facts.content import Snapshot
 from sidecar.core.facts.database import DatabaseHold, LockError
 from sidecar.core.facts.fingerprint import Fingerprint
-from sidecar.core.facts.gateway import Gateway
+from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.process import Act, Process
 from sidecar.core.facts.reasons import Reason
+from sidecar.core.facts.turn_loss import TurnLoss
 from sidecar.core.facts.value import Value
 from sidecar.core.facts.version import AnyChange, Reading, Version
 from sidecar.core.facts.writer import Writer
@@ -306,6 +307,39 @@ class TurnTripped(AtFence, frozen=True, kw_only=True):
     heard_ns: int = 0
 
 
+class TurnLost(Value, frozen=True, kw_only=True):
+    """A run ended without an answer, where sessions are in a database; the error is the first that it met.
+
+    Attributes:
+        window: The run's window; empty where it had none.
+        file: The transcript; empty where the run had not come to it, and none of its session was known.
+    """
+
+    link: str
+    window: str
+    file: str
+    run: Run
+    loss: TurnLoss
+    at_ns: int
+
+
+class WriterClaimed(Value, frozen=True, kw_only=True):
+    """A run claimed a session: it alone may write there from now on, beside co-tenants.
+
+    Attributes:
+        session: Hash of the session key.
+        previous: The run that had the claim before; empty when there was none, or it was the same.
+        superseded: That one was under way, and was stopped.
+    """
+
+    link: str
+    session: str
+    run_id: str
+    previous: str
+    superseded: bool
+    at_ns: int
+
+
 class LineageChecked(Value, frozen=True, kw_only=True):
     """The history after a recovery was read: which of the records that came in between are off the path.
 
@@ -385,6 +419,7 @@ class PauseChanged(Value, frozen=True, kw_only=True):
     at_ns: int
 
 
+_OfTurns = TurnLost | WriterClaimed
 _OfLinks = LinkOpened | LinkLost | AccountBroken | FileChanged | GatewayLogged | TimelineNote
 _OfWindows = FenceSet | FenceClosed | VerdictAsked | AnswerLate | CommandWithheld | RecoveryApplied | TurnTripped
 _OfLocks = LockTaken | LockReleased | LockFileSeen | LockFileGone | LockTimedOut | LockWaitEnded
@@ -393,4 +428,4 @@ _OfFiles = FingerprintChanged | SnapshotTaken | LineageChecked | ChainRecalled |
 _OfKernel = KernelListening | KernelAccess | KernelDrained | KernelOverflowed
 _OfSidecar = SidecarHalted | TimePassed | PolicyChanged | PauseChanged
 
-Event = _OfLinks | _OfWindows | _OfLocks | _OfDatabases | _OfFiles | _OfKernel | _OfSidecar
+Event = _OfLinks | _OfTurns | _OfWindows | _OfLocks | _OfDatabases | _OfFiles | _OfKernel | _OfSidecar

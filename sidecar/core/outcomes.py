@@ -10,6 +10,7 @@ from sidecar.core.events import DatabaseLocked, RecoveryApplied
 from sidecar.core.facts.database import DatabaseHold
 from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.turn_loss import LossCause
 from sidecar.core.facts.value import Value
 from sidecar.core.facts.version import AnyChange
 from sidecar.core.facts.writer import Writer
@@ -25,6 +26,8 @@ class Ending(StrEnum):
     """By itself."""
     TAKEOVER = "takeover"
     """The gateway's own fence stopped the turn."""
+    LOST = "lost"
+    """The turn was lost, and it was no fence that stopped it."""
     LINK_LOST = "link_lost"
     """The link was lost without a goodbye."""
     GATEWAY_ENDED = "gateway_ended"
@@ -204,6 +207,24 @@ class TurnLost(Value, frozen=True, kw_only=True):
     at_ns: int
 
 
+class LossExplained(Value, frozen=True, kw_only=True):
+    """Where sessions are in a database, a run told what it lost its turn to; ``window`` is empty where it had none."""
+
+    window: str
+    cause: LossCause
+    at_ns: int
+
+
+class ClaimTold(Value, frozen=True, kw_only=True):
+    """A run claimed a session; fields as in `sidecar.core.events.WriterClaimed`."""
+
+    run_id: str
+    session: str
+    previous: str
+    superseded: bool
+    at_ns: int
+
+
 class TakeoverReported(Value, frozen=True, kw_only=True):
     """A gateway reported a takeover; once for each run and file, whichever way it is heard of first."""
 
@@ -265,10 +286,11 @@ class CustodyLost(Value, frozen=True, kw_only=True):
     at_ns: int
 
 
-_OfWindows = WindowOpened | FenceMoved | WindowEnded | WindowSettled | TurnLost | CustodyLost
+_OfWindows = WindowOpened | FenceMoved | WindowEnded | WindowSettled | CustodyLost
+_OfTurns = TurnLost | LossExplained | ClaimTold
 _OfVerdicts = ChangesJudged | UnexplainedFound | VerdictGiven | IncidentChanged
 _OfRecoveries = RecoveryWithheld | RecoveryAnswered | TakeoverReported
 _OfLocks = HoldEnded | LockTimeoutSettled | DatabaseLockEnded | ForeignHoldEnded
 
-AnyOutcome = _OfWindows | _OfVerdicts | _OfRecoveries | _OfLocks
+AnyOutcome = _OfWindows | _OfTurns | _OfVerdicts | _OfRecoveries | _OfLocks
 """The whole set. (`sidecar.core.verdict.incident.Outcome` is what became of a recovery.)"""

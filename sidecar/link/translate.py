@@ -11,6 +11,7 @@ from sidecar.core.facts.database import LockError
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.rows import RowVersion, is_of_rows
+from sidecar.core.facts.turn_loss import LossCause, LossDetail, TurnLoss
 from sidecar.core.facts.units import NS_PER_MS
 from sidecar.core.facts.version import Version, parse_version
 from sidecar.core.questions import CheckAsked, Question, TurnStopped, WaitAsked
@@ -77,8 +78,8 @@ class Translator:
                 return (_question(message, self._link),)
             case wire.Applied():
                 return (_answer_late(message) if message.ask else _applied(message),)
-            case wire.LockWaited():
-                return (_lock_waited(message),)
+            case wire.LockWaited() | wire.TurnLost() | wire.WriterClaimed():
+                return (_of_run(message, self._link),)
             case wire.LockFailed():
                 return (_lock_failed(message, self._writers),)
             case wire.AdapterFound():
@@ -169,6 +170,49 @@ def _applied(message: wire.Applied) -> ev.RecoveryApplied:
         reason=message.reason,
         records=message.records,
         at_ns=int(message.at),
+    )
+
+
+def _of_run(message: wire.LockWaited | wire.TurnLost | wire.WriterClaimed, link: str) -> ev.Event:
+    match message:
+        case wire.LockWaited():
+            return _lock_waited(message)
+        case wire.TurnLost():
+            return _turn_lost(message, link)
+        case wire.WriterClaimed():
+            return ev.WriterClaimed(
+                link=link,
+                session=message.run.session,
+                run_id=message.run.run,
+                previous=message.previous,
+                superseded=message.superseded,
+                at_ns=int(message.at),
+            )
+        case _:
+            assert_never(message)
+
+
+def _turn_lost(message: wire.TurnLost, link: str) -> ev.TurnLost:
+    try:
+        cause = LossCause(message.cause)
+    except ValueError as error:
+        text = f"unknown cause {message.cause!r} of a lost turn"
+        raise WireError(text) from error
+    if message.file and not is_of_rows(message.file):
+        text = f"turn lost to {cause.value}: {message.file} is no transcript in a database"
+        raise WireError(text)
+    known = message.detail in LossDetail.__members__.values()
+    loss = TurnLoss(
+        cause=cause,
+        detail=LossDetail(message.detail) if known else LossDetail.NONE,
+        row=message.row,
+        other_run=message.other,
+        known=message.known,
+        live=message.live,
+        tools=message.tools,
+    )
+    return ev.TurnLost(
+        link=link, window=message.window, file=message.file, run=_run_of(message.run), loss=loss, at_ns=int(message.at)
     )
 
 

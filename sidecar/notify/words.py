@@ -25,10 +25,7 @@ def impact(incident: Incident) -> str:
     """What it cost, as far as is known now."""
     whose = whose_turn(incident)
     if incident.turn_lost:
-        waited = f", after {incident.waited_ms / _MS_PER_SECOND:.1f} s of waiting" if incident.waited_ms else ""
-        return (
-            f"the turn of {whose} is lost: the gateway's own fence stopped it{waited}, and its answer was not written"
-        )
+        return _impact_of_loss(incident)
     if incident.recovery.outcome is Outcome.EFFECTIVE:
         return f"none: the turn of {whose} went on"
     if incident.recovery.unproven:
@@ -42,6 +39,19 @@ def impact(incident: Incident) -> str:
     if incident.verdict is Verdict.EXTERNAL:
         return f"the turn of {whose} still waits; at its next check the gateway's own fence decides whether to stop it"
     return f"the turn of {whose} still waits"
+
+
+def _impact_of_loss(incident: Incident) -> str:
+    whose, lost = whose_turn(incident), incident.lost
+    waited = f"after {incident.waited_ms / _MS_PER_SECOND:.1f} s of waiting" if incident.waited_ms else ""
+    if lost is None:
+        when = f", {waited}" if waited else ""
+        return f"the turn of {whose} is lost: the gateway's own fence stopped it{when}, and its answer was not written"
+    times = f"{lost.count} turns of the session are lost, the first one of {whose}"
+    what = f"the turn of {whose} is lost" if lost.count == 1 else times
+    when = f" {waited}" if waited else ""
+    done = f"; done, and not known to the session: {', '.join(lost.tools)}" if lost.tools else ""
+    return one_line(f"{what}{when}: {sentence(lost.reason)}{done}")
 
 
 def whose_turn(incident: Incident) -> str:

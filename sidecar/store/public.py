@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.core.facts.reasons import Reason
+from sidecar.core.facts.turn_loss import LostTurn
 from sidecar.core.policy.budget import BudgetUse
 from sidecar.store.printable import clean_json
 from sidecar.store.stored import PageRecord, StoredIncident
@@ -41,6 +42,7 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
             "evidence": incident.grade.value,
             **reason_json(incident.reason),
             "turn_lost": incident.turn_lost,
+            "lost": _lost(incident.lost),
             "waited_ms": round(incident.waited_ms, 3),
             "rule": incident.rule,
             "policy": incident.policy,
@@ -84,6 +86,10 @@ def reason_json(reason: Reason | None) -> dict[str, Any]:
     """A reason for people and for programs: its sentence, its code, the parameters of the code, and further reasons."""
     plain = {"code": "", "parameters": {}, "details": []} if reason is None else reason.plain()
     return {"reason": sentence(reason), **{f"reason_{name}": value for name, value in plain.items()}}
+
+
+def _lost(lost: LostTurn | None) -> dict[str, Any] | None:
+    return None if lost is None else {**fields_json(lost), **reason_json(lost.reason)}
 
 
 def fields_json(value: object) -> dict[str, Any]:

@@ -222,7 +222,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
     def _run_of(self, event: ev.Event) -> str:
         """The id of the run that an event is about; empty where it is about none."""
         match event:
-            case ev.FenceSet() | ev.VerdictAsked() | ev.TurnTripped():
+            case ev.FenceSet() | ev.VerdictAsked() | ev.TurnTripped() | ev.TurnLost():
                 return event.run.run_id
             case ev.FenceClosed() | ev.RecoveryApplied() | ev.LineageChecked():
                 run = self._core.run_of(event.window) if self._core is not None else None
@@ -231,7 +231,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
                 return event.writer.run_id
             case ev.FileChanged():
                 return event.change.writer.run_id
-            case ev.GatewayLogged() | ev.TimelineNote():
+            case ev.GatewayLogged() | ev.TimelineNote() | ev.WriterClaimed():
                 return event.run_id
             case _:
                 return ""

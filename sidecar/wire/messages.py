@@ -277,6 +277,34 @@ class Tripped(AtFence, kw_only=True, frozen=True, tag="tripped"):
     current: Version
 
 
+class TurnLost(FromGateway, kw_only=True, frozen=True, tag="turn.lost"):
+    """Where sessions are in a database: a run ended without an answer, and this is the first error that it met.
+
+    ``cause`` is a word of `sidecar.core.facts.turn_loss.LossCause`, ``detail`` of ``LossDetail``; ``row`` is the place
+    of the row that it is about. ``other`` is the run that has the session now, ``known`` when this process has begun
+    it, ``live`` when it was under way. ``tools`` are those whose result was not stored.
+    """
+
+    run: WireRun
+    cause: Id
+    detail: Id = ""
+    window: Id = ""
+    file: str = ""
+    row: int = -1
+    other: Id = ""
+    known: bool = False
+    live: bool = False
+    tools: tuple[Id, ...] = ()
+
+
+class WriterClaimed(FromGateway, kw_only=True, frozen=True, tag="claim"):
+    """A run claimed its session from run ``previous``, and stopped that one where it was ``superseded``."""
+
+    run: WireRun
+    previous: Id = ""
+    superseded: bool = False
+
+
 class Diagnostic(reports.Diagnostic, kw_only=True, frozen=True, tag_field="t", tag="diag", omit_defaults=True):
     """An event of the gateway's diagnostics bus, reduced to what carries no text.
 
@@ -344,6 +372,8 @@ GatewayMessage = (
     | LockWaited
     | Applied
     | Tripped
+    | TurnLost
+    | WriterClaimed
     | Diagnostic
     | Lost
     | Trouble

@@ -11,6 +11,7 @@ from sidecar.cli.explain import page_words
 from sidecar.core.facts.gateway import Adapter
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.span import Unit
+from sidecar.core.facts.turn_loss import LossCause
 from sidecar.core.facts.value import replace
 from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange
@@ -18,7 +19,7 @@ from sidecar.core.verdict.judge import Verdict
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.stored import PageKey, PageRecord
 from tests.cli.conftest import Command
-from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, Clock, foreign, recovered, save_incident
+from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, Clock, foreign, lost, recovered, save_incident
 
 RECOVERED = """\
 Incident 20260601T120000Z-0a0a0a0a
@@ -206,3 +207,35 @@ def test_a_lock_timeout_that_was_waited_out_is_told_with_its_holder(cli: Command
     assert "Lock timeouts" in out
     assert "held by cron daily-digest (process 4242)" in out
     assert "the fence was moved" not in out
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason", "steps"),
+    [
+        (LossCause.BUSY, Reason(ReasonCode.LOST_TO_LOCK), ["See what keeps the database locked", "Ask the user to"]),
+        (LossCause.RESET, Reason(ReasonCode.LOST_TO_RESET), ["Nothing: the session was reset"]),
+        (
+            LossCause.PROJECTION,
+            Reason.of(ReasonCode.LOST_AFTER_STORING, row=9),
+            ["See whether the gateway rebuilds", "Nothing needs to be sent again: the answer is in the session"],
+        ),
+    ],
+)
+def test_what_to_do_about_a_lost_turn_goes_by_its_cause(cause: LossCause, reason: Reason, steps: list[str]) -> None:
+    found = advice(lost(cause, reason))
+    assert len(found) == len(steps)
+    for step, beginning in zip(found, steps, strict=True):
+        assert step.startswith(beginning)
+
+
+def test_a_tool_whose_result_was_not_stored_is_to_be_looked_at_before_it_acts_again() -> None:
+    found = advice(lost(LossCause.BUSY, Reason(ReasonCode.LOST_TO_LOCK), tools=("exec",)))
+    assert any(step.startswith("See what exec has done: it is done") for step in found)
+
+
+def test_the_story_of_a_loop_says_how_often_and_what_was_not_stored(cli: Command, store: IncidentStore) -> None:
+    save_incident(store, lost(LossCause.BUSY, Reason(ReasonCode.LOST_TO_LOCK), count=4, tools=("exec", "write")))
+    told = cli("explain", "20260601T120000Z-0a0a0a0a").out
+    assert "Lost to        busy: the database stayed locked for longer than the gateway waits" in told
+    assert "How often      4 turns, the last one 2026-06-01T12:00:01.000000Z" in told
+    assert "Not stored     results of tools: exec, write" in told

@@ -6,14 +6,15 @@ from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.span import Unit
+from sidecar.core.facts.turn_loss import LossCause
 from sidecar.core.facts.value import replace
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.verdict.incident import Outcome, Recovery, Subject, UnexplainedRange
 from sidecar.core.verdict.judge import Verdict
 from sidecar.notify import words
 from sidecar.notify.text import page_text
-from sidecar.words import EVIDENCE, OUTCOMES, UNHEEDED
-from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
+from sidecar.words import EVIDENCE, OUTCOMES, UNHEEDED, change, outcome
+from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, lost, recovered
 
 
 def test_a_page_says_what_happened_what_it_cost_and_what_to_do_first() -> None:
@@ -160,3 +161,30 @@ def test_every_grade_has_words() -> None:
 def test_a_page_names_a_runbook_that_there_is(about: Subject) -> None:
     [line] = [line for line in page_text(foreign(), about, "alpha").body.splitlines() if line.startswith("Runbook: ")]
     assert (Path(__file__).parents[2] / line.removeprefix("Runbook: ")).is_file()
+
+
+def test_a_turn_that_no_fence_stopped_is_said_to_be_lost_to_its_cause() -> None:
+    incident = lost(LossCause.BUSY, Reason(ReasonCode.LOST_TO_LOCK), tools=("exec",))
+    assert change(incident) == "a turn was lost; nobody else changed the transcript"
+    assert outcome(incident) == "nothing: it was no fence that stopped the turn"
+    assert words.impact(incident) == (
+        "the turn of a user (run run-1) is lost: the database stayed locked for longer than the gateway waits;"
+        " done, and not known to the session: exec"
+    )
+
+
+def test_turns_that_are_lost_in_a_loop_are_counted() -> None:
+    incident = lost(LossCause.STORAGE, Reason.of(ReasonCode.LOST_TO_STORAGE, problem="the disk is full"), count=3)
+    assert words.impact(incident) == (
+        "3 turns of the session are lost, the first one of a user (run run-1):"
+        " the database could not be used: the disk is full"
+    )
+
+
+def test_a_strangers_claim_is_told_as_what_it_is() -> None:
+    reason = Reason.of(ReasonCode.LOST_TO_STRANGERS_CLAIM, run="run-x")
+    incident = replace(lost(LossCause.REBOUND, reason), verdict=Verdict.EXTERNAL, reason=reason)
+    text = page_text(incident, Subject.TAKEOVER, "alpha")
+    assert text.title.startswith("OpenClaw on alpha: foreign change of a session, turn lost")
+    assert "What: the session was claimed for run run-x, which no linked process has begun" in text.body
+    assert change(incident) == "someone outside the gateway changed who may write to the session"

@@ -9,6 +9,8 @@ from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Adapter, Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.rows import RowVersion
+from sidecar.core.facts.turn_loss import LossCause, LossDetail, LostTurn
 from sidecar.core.facts.value import replace
 from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Incident, Moment, Outcome, Recovery, Subject, UnexplainedRange, WriterShare
@@ -57,6 +59,22 @@ def recovered(name: str = "20260601T120000Z-0a0a0a0a", **other: Any) -> Incident
         ),
     )
     return replace(incident, **other)
+
+
+def lost(cause: LossCause, reason: Reason, *, count: int = 1, tools: tuple[str, ...] = ()) -> Incident:
+    """A turn that was lost where sessions are in a database; nobody else changed the rows."""
+    version = RowVersion(exists=True, generation="g1", seq=7, digest="a" * 64)
+    return recovered(
+        session_file="/state/agents/main/agent/openclaw-agent.sqlite#5e55",
+        verdict=Verdict.UNCHANGED,
+        reason=Reason(ReasonCode.SAME_ROWS),
+        fence=version,
+        current=version,
+        writers=(),
+        recovery=Recovery(Outcome.NONE, Mode.RECOVER, reason=Reason(ReasonCode.NO_FENCE_STOPPED_IT)),
+        turn_lost=True,
+        lost=LostTurn(cause, LossDetail.NONE, reason, NOON + SECOND, tools, count),
+    )
 
 
 def foreign(name: str = "20260601T130000Z-0f0f0f0f", **other: Any) -> Incident:  # noqa: ANN401 - any field

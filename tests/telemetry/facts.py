@@ -13,6 +13,7 @@ from sidecar.core.facts.gateway import Adapter, Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.turn_loss import LossCause, TurnLoss
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.reports import Diagnostic, LockFailed
@@ -125,6 +126,17 @@ def asked(at_ns: int, ask: str = "a1", run: Run = RUN, window: str = "w1") -> ev
 
 def tripped(at_ns: int, run: Run = RUN, window: str = "w1") -> ev.TurnTripped:
     return kit.tripped(fp(100), GROWN, at_ns, window=window, file=FILE, run=run)
+
+
+def lost(at_ns: int, cause: LossCause, window: str = "w1") -> ev.TurnLost:
+    """A run told what it lost its turn to."""
+    return ev.TurnLost(link="link-1", window=window, file=FILE, run=RUN, loss=TurnLoss(cause), at_ns=at_ns)
+
+
+def claimed(at_ns: int, run_id: str = "run-1", previous: str = "run-0") -> ev.WriterClaimed:
+    return ev.WriterClaimed(
+        link="link-1", session=RUN.session, run_id=run_id, previous=previous, superseded=True, at_ns=at_ns
+    )
 
 
 def applied(at_ns: int, *, ok: bool = True, pushed: bool = False, latency_ns: int = 3 * MS) -> ev.RecoveryApplied:

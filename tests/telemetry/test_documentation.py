@@ -13,6 +13,7 @@ from sidecar.core import events as ev
 from sidecar.core.facts.database import LockError
 from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.turn_loss import LossCause
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.outcomes import Answer
 from sidecar.core.verdict.incident import Outcome
@@ -126,6 +127,7 @@ def everything(bench: Bench) -> None:
     telemetry.diagnostic(facts.run_started(T0), GATEWAY)
     bench.tell(
         facts.opened(),
+        facts.claimed(T0),
         facts.taken(T0, CRON),
         facts.released(T0 + MS, CRON),
         facts.taken(T0 + 2 * MS, CRON, "h2"),
@@ -148,6 +150,7 @@ def everything(bench: Bench) -> None:
         facts.tripped(T0 + SECOND, run=run),
         facts.closed(T0 + 2 * SECOND, takeover=True),
         facts.fence(T0 + 3 * SECOND, window="w2"),
+        facts.lost(T0 + 4 * SECOND, LossCause.BUSY, window="w2"),
         facts.closed(T0 + 4 * SECOND, window="w2"),
         facts.foreign(T0),
         facts.database_locked(T0 + SECOND, error=LockError.BUSY),

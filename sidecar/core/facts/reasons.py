@@ -128,6 +128,26 @@ class ReasonCode(StrEnum):
     LOCK_HOLDER_UNKNOWN = "lock_holder_unknown"
     LOCK_WAIT_IN_VAIN = "lock_wait_in_vain", "waited_ns"
 
+    # Why a turn was lost where sessions are in a database
+    LOST_TO_ROW = "lost_to_row", "row", "writer"
+    LOST_TO_UNREPORTED_ROW = "lost_to_unreported_row", "row"
+    LOST_TO_CHANGE = "lost_to_change"
+    LOST_TO_CLAIM = "lost_to_claim", "run"
+    CLAIMANT_RUNS = "claimant_runs"
+    CLAIMANT_ENDED = "claimant_ended"
+    LOST_TO_STRANGERS_CLAIM = "lost_to_strangers_claim", "run"
+    LOST_TO_REBOUND = "lost_to_rebound", "what"
+    LOST_TO_NEWER_RUN = "lost_to_newer_run", "run"
+    LOST_TO_LOCK = "lost_to_lock"
+    LOST_AFTER_STORING = "lost_after_storing", "row"
+    LOST_TO_PROJECTION = "lost_to_projection"
+    LOST_TO_STORAGE = "lost_to_storage", "problem"
+    LOST_AT_ADMISSION = "lost_at_admission", "why"
+    LOST_TO_RESET = "lost_to_reset"
+    NO_FENCE_STOPPED_IT = "no_fence_stopped_it"
+    ROWS_NOT_COMPARED = "rows_not_compared"
+    NO_CHANGE_SEEN = "no_change_seen"
+
     # What came of a recovery
     APPROVAL_NOT_NEEDED = "approval_not_needed"
     WENT_ON_AFTER_MOVE = "went_on_after_move"

@@ -20,10 +20,11 @@ _OF_WINDOW: Final = (
     ev.AnswerLate,
     ev.CommandWithheld,
     ev.RecoveryApplied,
+    ev.TurnLost,
     ev.LineageChecked,
 )
 _OF_ALL: Final = (ev.LinkOpened, ev.LinkLost, ev.KernelOverflowed, ev.SidecarHalted, ev.PolicyChanged, ev.PauseChanged)
-_LEFT_OUT: Final = (ev.TimelineNote, ev.TimePassed)
+_LEFT_OUT: Final = (ev.TimelineNote, ev.TimePassed, ev.WriterClaimed)
 """Names for people, and what has no part in any verdict."""
 
 

@@ -1,4 +1,4 @@
-"""An incident: one window that met a change."""
+"""An incident: one window that met a change, or a turn that was lost."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.span import Unit
+from sidecar.core.facts.turn_loss import LossCause, LostTurn
 from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.facts.value import Value, replace
 from sidecar.core.facts.version import Version
@@ -149,7 +150,7 @@ class Moment(Value, frozen=True):
 
 
 class Incident(Value, frozen=True, kw_only=True):
-    """One window that met a change.
+    """One window that met a change, or a turn that was lost.
 
     Attributes:
         incident_id: Sorts by time; unique.
@@ -166,6 +167,7 @@ class Incident(Value, frozen=True, kw_only=True):
         policy: Digest of the policy that was in force at the last look.
         waited_ms: How long the user had waited when the gateway gave the turn up, by the gateway's log; 0 when it did
             not tell.
+        lost: Why the turn was lost, where sessions are in a database; None where it was not, or nothing told why.
     """
 
     incident_id: str
@@ -189,6 +191,12 @@ class Incident(Value, frozen=True, kw_only=True):
     rule: str = ""
     policy: str = ""
     waited_ms: float = 0.0
+    lost: LostTurn | None = None
+
+    @property
+    def cause(self) -> LossCause | None:
+        """Why the turn was lost; None as for ``lost``."""
+        return None if self.lost is None else self.lost.cause
 
     @property
     def controller(self) -> str:

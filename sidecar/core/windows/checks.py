@@ -17,6 +17,7 @@ from sidecar.core.verdict.incident import Outcome, Subject
 from sidecar.core.verdict.judge import Evidence, Judgement, Verdict, judge
 from sidecar.core.windows.decide import UNHEARD, Decider, due, heard_ns, saved, withdraw
 from sidecar.core.windows.late_answers import LateAnswers
+from sidecar.core.windows.losses import Losses
 from sidecar.core.windows.registry import Registry
 from sidecar.core.windows.window import Window
 
@@ -30,15 +31,17 @@ class Checks:
     _registry: Registry
     _decider: Decider
     _late: LateAnswers
+    _losses: Losses
 
     def look(self, window: Window, reading: Reading, at_ns: int, *, over: bool = False) -> list[Decision]:
         """Judge a change that the gateway has not asked about yet; push an approval or find a takeover early.
 
-        Where the run is done with its window (``over``) there is no fence left to move, and only a takeover is told.
+        Where the run is done with its window (``over``) there is no fence left to move: a takeover is told, and what
+        became of the rows where the turn was lost.
         """
         judgement = self._decider.judge(window, reading)
         if over and judgement.verdict is not Verdict.EXTERNAL:
-            return []
+            return self._losses.judged(window, judgement, reading.version, at_ns)
         return [*self._decider.met(window, judgement, at_ns), *self._looked(window, judgement, reading, at_ns)]
 
     def _looked(self, window: Window, judgement: Judgement, reading: Reading, at_ns: int) -> list[Decision]:

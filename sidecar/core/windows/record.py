@@ -9,6 +9,7 @@ from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.span import Span
+from sidecar.core.facts.turn_loss import LostTurn
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.version import Version
 from sidecar.core.policy.blocked import Block, BlockReason
@@ -123,7 +124,12 @@ class Record:
         return self.snapshot()
 
     def amend(
-        self, recovery: Recovery | None = None, *, turn_lost: bool = False, paged: Subject | None = None
+        self,
+        recovery: Recovery | None = None,
+        *,
+        turn_lost: bool = False,
+        paged: Subject | None = None,
+        lost: LostTurn | None = None,
     ) -> Incident:
         """Change the open incident's outcome. There must be one."""
         known = self.snapshot()
@@ -132,6 +138,7 @@ class Record:
             known,
             recovery=recovery or known.recovery,
             turn_lost=known.turn_lost or turn_lost,
+            lost=lost or known.lost,
             paged_for=told if paged is None or paged in told else (*told, paged),
         )
         return self.incident

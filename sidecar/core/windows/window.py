@@ -5,6 +5,7 @@ from typing import Final
 
 from sidecar.core.custody.account import AnyAccount
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.turn_loss import TurnLoss
 from sidecar.core.facts.value import Value
 from sidecar.core.facts.version import AnyChange, Version
 from sidecar.core.verdict.incident import Incident
@@ -34,6 +35,7 @@ class Window(Record):
         unjudged: The account that the fence has left behind; None where there is nothing to be judged.
         records: Ids of the co-tenants' records that recoveries took in; they must stay on the path to the root.
         late: The last question at this fence that the gateway stopped waiting for; None when there is none.
+        loss: Why its turn was lost, where sessions are in a database; None while it is not.
         tally: What has been said of it as an outcome.
     """
 
@@ -43,6 +45,7 @@ class Window(Record):
     unjudged: AnyAccount | None = None
     records: list[str] = field(default_factory=list)
     late: LateAnswer | None = None
+    loss: TurnLoss | None = None
     tally: Tally = field(default_factory=Tally)
 
     @property

@@ -2,9 +2,11 @@
 
 from typing import Final
 
+from sidecar.core.facts.turn_loss import LossCause
 from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.outcomes import (
     IncidentChanged,
+    LossExplained,
     RecoveryAnswered,
     RecoveryWithheld,
     TakeoverReported,
@@ -52,6 +54,12 @@ TURNS_LOST = counter(
     "Turns that a gateway's own fence stopped, by the verdict on the change.",
     {Label.VERDICT: values(Verdict, NONE)},
 )
+TURN_LOSSES = counter(
+    "turn.losses",
+    "{turn}",
+    "Turns that were lost where sessions are in a database, by the first error of their run.",
+    {Label.CAUSE: values(LossCause)},
+)
 TAKEOVERS = counter(
     "gateway.takeovers",
     "{takeover}",
@@ -83,6 +91,7 @@ HANDLERS: Final[Handlers] = {
     **by(RecoveryWithheld, RECOVERY_HOLDS, Label.REASON, lambda withheld: withheld.hold.value),
     RecoveryAnswered: _answered,
     **by(TurnLost, TURNS_LOST, Label.VERDICT, lambda lost: lost.verdict.value if lost.verdict else NONE),
+    **by(LossExplained, TURN_LOSSES, Label.CAUSE, lambda lost: lost.cause.value),
     **by(TakeoverReported, TAKEOVERS, Label.SOURCE, lambda takeover: takeover.source.value),
 }
 

@@ -20,6 +20,7 @@ _OTHER_ERROR: Final = "_OTHER"
 _SENTENCES: Final = {
     Ending.ENDED: "",
     Ending.TAKEOVER: "the gateway's own fence stopped the turn",
+    Ending.LOST: "the turn was lost, and it was no fence that stopped it",
     Ending.LINK_LOST: "the link to the gateway was lost without a goodbye",
     Ending.GATEWAY_ENDED: "the gateway ended",
     Ending.SIDECAR_STOPPED: "the sidecar stopped",
@@ -95,6 +96,7 @@ def of_incident(incident: Incident | None) -> Attributes:
         Attribute.EVIDENCE: incident.grade.value,
         Attribute.UNEXPLAINED: sum(r.length for r in incident.unexplained),
         Attribute.TURN_LOST: incident.turn_lost,
+        **({Attribute.LOSS_CAUSE: incident.lost.cause.value} if incident.lost else {}),
         Attribute.RECOVERY_OUTCOME: recovery.outcome.value,
         **({Attribute.RECOVERY_REASON: recovery.reason.code.value} if recovery.reason else {}),
         Attribute.RECOVERY_MODE: recovery.mode.value,

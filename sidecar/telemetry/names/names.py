@@ -36,6 +36,8 @@ class Moment(StrEnum):
     CHANGE = "session.change"
     CUSTODY_LOST = "custody.lost"
     TURN_STOPPED = "turn.stopped"
+    TURN_LOST = "turn.lost"
+    SESSION_CLAIMED = "session.claimed"
 
 
 class Attribute(StrEnum):
@@ -96,6 +98,10 @@ class Attribute(StrEnum):
     ANSWER = "openclaw.verdict.answer"
     UNEXPLAINED = "openclaw.unexplained_bytes"
     TURN_LOST = "openclaw.turn.lost"
+    LOSS_CAUSE = "openclaw.turn.loss.cause"
+    CLAIM_RUN = "openclaw.claim.run_id"
+    CLAIM_PREVIOUS = "openclaw.claim.previous_run_id"
+    CLAIM_SUPERSEDED = "openclaw.claim.superseded"
 
     RECOVERY_OUTCOME = "openclaw.recovery.outcome"
     RECOVERY_REASON = "openclaw.recovery.reason"
@@ -126,6 +132,7 @@ class Label(StrEnum):
     MODE = "mode"
     SCOPE = "scope"
     SOURCE = "source"
+    CAUSE = "cause"
     SPAN = "span"
     SIGNAL = "signal"
     LEVEL = "level"

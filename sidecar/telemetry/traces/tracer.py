@@ -51,6 +51,8 @@ class Tracer:
             out.VerdictGiven: windows.verdict,
             out.RecoveryAnswered: windows.recovery,
             out.TurnLost: windows.stopped,
+            out.LossExplained: windows.explained,
+            out.ClaimTold: windows.claimed,
             out.IncidentChanged: lambda outcome: windows.met(outcome.incident),
             out.WindowEnded: lambda outcome: self._put_window(windows.ended(outcome)),
             out.WindowSettled: lambda outcome: self._put_window(windows.settled(outcome)),

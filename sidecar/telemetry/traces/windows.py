@@ -53,10 +53,14 @@ class Windows:
         """``dropped`` is called for each window that the table had no room for."""
         self._open: Bounded[str, _Open] = Bounded(MAX_WINDOWS, lambda _: dropped(Span.FENCE))
         self._clock = clock
+        self._claims: Bounded[str, out.ClaimTold] = Bounded(MAX_WINDOWS)
 
     def opened(self, outcome: out.WindowOpened) -> None:
         """A fence was set."""
-        self._open.put(outcome.window, _Open(outcome))
+        window = _Open(outcome)
+        self._open.put(outcome.window, window)
+        if (claim := self._claims.pop(outcome.run.run_id)) is not None:
+            _note_claim(window, claim)
 
     def moved(self, outcome: out.FenceMoved) -> None:
         """The fence was set again."""
@@ -139,6 +143,18 @@ class Windows:
         if outcome.at_ns and (window := self._open.get(outcome.window)) is not None:
             window.note(outcome.at_ns, Moment.TURN_STOPPED, {})
 
+    def explained(self, outcome: out.LossExplained) -> None:
+        """A run told what it lost its turn to."""
+        if (window := self._open.get(outcome.window)) is not None:
+            window.note(outcome.at_ns, Moment.TURN_LOST, {Attribute.LOSS_CAUSE: outcome.cause.value})
+
+    def claimed(self, outcome: out.ClaimTold) -> None:
+        """A run claimed a session: told in its own window, which is to come, and in that of the run before it."""
+        self._claims.put(outcome.run_id, outcome)
+        for window in self._open.values():
+            if window.opened.run.run_id in {outcome.run_id, outcome.previous}:
+                _note_claim(window, outcome)
+
     def met(self, incident: Incident) -> None:
         """A window's incident is new or has changed. What its fence took in is another's."""
         if not incident.taken_in and (window := self._open.get(incident.controller)) is not None:
@@ -177,12 +193,19 @@ class Windows:
         return None if window is None else _span(window, 0)
 
 
+def _note_claim(window: _Open, claim: out.ClaimTold) -> None:
+    attributes: Attributes = {Attribute.CLAIM_RUN: token(claim.run_id), Attribute.CLAIM_SUPERSEDED: claim.superseded}
+    if claim.previous:
+        attributes[Attribute.CLAIM_PREVIOUS] = token(claim.previous)
+    window.note(claim.at_ns, Moment.SESSION_CLAIMED, attributes)
+
+
 def _span(window: _Open, stopped_ns: int) -> WindowSpan:
     opened, ended = window.opened, window.ended
     run = ended.run if ended else opened.run
     ending = ended.ending if ended else Ending.SIDECAR_STOPPED
     if ending is Ending.ENDED and window.incident is not None and window.incident.turn_lost:
-        ending = Ending.TAKEOVER
+        ending = Ending.LOST if window.incident.lost else Ending.TAKEOVER
     attributes: Attributes = {
         Attribute.FILE_PATH: opened.file,
         Attribute.WINDOW_ID: token(opened.window),
