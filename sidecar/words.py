@@ -155,6 +155,8 @@ REASONS: Final[Mapping[Code, str]] = {
     Code.LOST_TO_REBOUND: "the session's {what} was changed",
     Code.LOST_TO_NEWER_RUN: "a newer run took the session over: {run}",
     Code.LOST_TO_LOCK: "the database stayed locked for longer than the gateway waits",
+    Code.LOST_TO_HOLDER: "the gateway waited {waited_ns:seconds} for the database, and {holder} held it",
+    Code.HOLDER_HIDDEN: "who held it can't be seen from here, in another pid namespace",
     Code.LOST_AFTER_STORING: (
         "the answer is stored as row {row}; the index of the transcript was not ready when it was read back"
     ),

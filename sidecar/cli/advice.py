@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Final
 
+from sidecar.core.facts.database import DatabaseHold
 from sidecar.core.facts.gateway import Adapter
 from sidecar.core.facts.reasons import ReasonCode
 from sidecar.core.facts.rows import is_of_rows, parts_of
@@ -49,10 +50,15 @@ def _about_the_loss(incident: Incident) -> Iterator[str]:
     if lost is None:
         return
     if incident.verdict is not Verdict.EXTERNAL and lost.cause in _LOST_TO:
-        yield _LOST_TO[lost.cause]
+        yield _holder_ends(lost.holder) if lost.holder is not None else _LOST_TO[lost.cause]
     if lost.tools:
         tools = one_line(", ".join(lost.tools))
         yield f"See what {tools} has done: it is done, the session does not know of it, and the agent may do it again."
+
+
+def _holder_ends(holder: DatabaseHold) -> str:
+    who = one_line(holder.label())
+    return f"See why {who} held the database for seconds: a backup belongs into SQLite's backup API or VACUUM INTO."
 
 
 def _about_the_change(incident: Incident) -> Iterator[str]:

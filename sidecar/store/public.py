@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from sidecar.core.facts.database import DatabaseHold
 from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.turn_loss import LostTurn
 from sidecar.core.policy.budget import BudgetUse
@@ -89,7 +90,21 @@ def reason_json(reason: Reason | None) -> dict[str, Any]:
 
 
 def _lost(lost: LostTurn | None) -> dict[str, Any] | None:
-    return None if lost is None else {**fields_json(lost), **reason_json(lost.reason)}
+    if lost is None:
+        return None
+    holder = None if lost.holder is None else _holder(lost.holder)
+    return {**fields_json(lost), **reason_json(lost.reason), "holder": holder}
+
+
+def _holder(hold: DatabaseHold) -> dict[str, Any]:
+    """``until`` is null where the process held the database still when the turn was lost."""
+    return {
+        **fields_json(hold.process),
+        "command": hold.command,
+        "lock": hold.kind.value,
+        "since": iso_utc(hold.since_ns),
+        "until": iso_utc(hold.until_ns) if hold.until_ns else None,
+    }
 
 
 def fields_json(value: object) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sidecar.core.verdict.judge import Verdict
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.stored import PageKey, PageRecord
 from tests.cli.conftest import Command
-from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, Clock, foreign, lost, recovered, save_incident
+from tests.store.samples import KNOWN, NOON, SECOND, SESSION_FILE, Clock, foreign, held, lost, recovered, save_incident
 
 RECOVERED = """\
 Incident 20260601T120000Z-0a0a0a0a
@@ -226,6 +226,14 @@ def test_what_to_do_about_a_lost_turn_goes_by_its_cause(cause: LossCause, reason
     assert len(found) == len(steps)
     for step, beginning in zip(found, steps, strict=True):
         assert step.startswith(beginning)
+
+
+def test_who_held_the_database_is_named_in_the_story_and_in_what_to_do(cli: Command, store: IncidentStore) -> None:
+    name = "process 777 (python3 /opt/backup.py) in container abababababab"
+    assert advice(held())[0].startswith(f"See why {name} held the database for seconds")
+    save_incident(store, held())
+    told = cli("explain", "20260601T120000Z-0a0a0a0a").out
+    assert f"Lost to        busy: the gateway waited 5.0 s for the database, and {name} held it" in told
 
 
 def test_a_tool_whose_result_was_not_stored_is_to_be_looked_at_before_it_acts_again() -> None:

@@ -8,13 +8,16 @@ from sidecar.core import events as ev
 from sidecar.core.facts.database import DatabaseHold, LockError, LockKind
 from sidecar.core.facts.gateway import Gateway
 from sidecar.core.facts.process import Process
+from sidecar.core.facts.reasons import ReasonCode
 from sidecar.core.facts.rows import parts_of
+from sidecar.core.facts.turn_loss import LossCause, TurnLoss
 from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer
 from sidecar.core.outcomes import DatabaseLockEnded, ForeignHoldEnded
 from sidecar.core.windows.database_locks import MAX_DATABASES, MAX_HOLDS, DatabaseLocks
-from tests.core.kit import GATEWAY_PID, OTHER_LINK, OWN
+from sidecar.words import sentence
+from tests.core.kit import GATEWAY_PID, LINK, OTHER_LINK, OWN, RUN, WINDOW
 from tests.core.test_rows import HELP, TRANSCRIPT, Database
 
 SECOND: Final = NS_PER_SECOND
@@ -133,6 +136,35 @@ def test_the_end_of_a_strangers_hold_is_told(database: Database) -> None:
     database.tell(seen(OVER))
     assert database.engine.outcomes == (ForeignHoldEnded(database=DATABASE, hold=OVER),)
     assert list(database.engine.database_locks.foreign()) == []
+
+
+@pytest.mark.parametrize(
+    ("seen_first", "hidden", "code", "detail"),
+    [
+        (True, False, ReasonCode.LOST_TO_HOLDER, None),
+        (False, True, ReasonCode.LOST_TO_LOCK, ReasonCode.HOLDER_HIDDEN),
+        (False, False, ReasonCode.LOST_TO_LOCK, None),
+    ],
+)
+def test_a_turn_that_is_lost_to_the_database_names_its_holder_where_one_was_seen(
+    database: Database, *, seen_first: bool, hidden: bool, code: ReasonCode, detail: ReasonCode | None
+) -> None:
+    if seen_first:
+        database.tell(seen(BACKUP))
+    database.tell(ev.HoldersHidden(database=DATABASE, hidden=hidden, at_ns=1))
+    database.tell(locked(error=LockError.BUSY))
+    loss = TurnLoss(LossCause.BUSY)
+    lost = ev.TurnLost(link=LINK, window=WINDOW, file=TRANSCRIPT, run=RUN, loss=loss, at_ns=16 * SECOND)
+    database.tell(lost)
+    database.tell(ev.FenceClosed(window=WINDOW, takeover=False, at_ns=17 * SECOND))
+    turn = database.incident.lost
+    assert turn is not None
+    assert turn.holder == (BACKUP if seen_first else None)
+    assert (turn.reason.code, [d.code for d in turn.reason.details]) == (code, [detail] if detail else [])
+    if seen_first:
+        assert sentence(turn.reason) == (
+            "the gateway waited 5.0 s for the database, and process 4711 (python3 /opt/backup.py) held it"
+        )
 
 
 def test_a_process_that_links_is_no_stranger_any_more(database: Database) -> None:

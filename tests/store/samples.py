@@ -5,9 +5,11 @@ from typing import Any, Final
 
 from sidecar.core.custody.kept import AnyKeptChain
 from sidecar.core.decisions import KeepChains, SaveIncident
+from sidecar.core.facts.database import DatabaseHold, LockKind
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Adapter, Gateway, Run
 from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.rows import RowVersion
 from sidecar.core.facts.turn_loss import LossCause, LossDetail, LostTurn
@@ -75,6 +77,16 @@ def lost(cause: LossCause, reason: Reason, *, count: int = 1, tools: tuple[str, 
         turn_lost=True,
         lost=LostTurn(cause, LossDetail.NONE, reason, NOON + SECOND, tools, count),
     )
+
+
+def held() -> Incident:
+    """A turn that was lost to a process that held the database for writing."""
+    process = Process(777, NOON - SECOND, "/usr/bin/python3.11", container="ab" * 32, uid=1000)
+    hold = DatabaseHold(process, "python3 /opt/backup.py", LockKind.WRITE, NOON)
+    reason = Reason.of(ReasonCode.LOST_TO_HOLDER, holder=hold.label(), waited_ns=5 * SECOND)
+    incident = lost(LossCause.BUSY, reason)
+    assert incident.lost is not None
+    return replace(incident, lost=replace(incident.lost, holder=hold))
 
 
 def foreign(name: str = "20260601T130000Z-0f0f0f0f", **other: Any) -> Incident:  # noqa: ANN401 - any field

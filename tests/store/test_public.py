@@ -9,7 +9,24 @@ from sidecar.core.verdict.incident import Incident, Subject, UnexplainedRange
 from sidecar.store.codec import decode, encode
 from sidecar.store.public import incident_json, iso_utc
 from sidecar.store.stored import PageRecord, StoredIncident
-from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, recovered
+from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, held, recovered
+
+
+def test_who_held_the_database_of_a_lost_turn_is_told() -> None:
+    body = incident_json(StoredIncident(decode(Incident, encode(held())), ()))
+    assert body["lost"]["reason_code"] == "lost_to_holder"
+    assert body["lost"]["holder"] == {
+        "pid": 777,
+        "started_at": "2026-06-01T11:59:59.000000Z",
+        "exe": "/usr/bin/python3.11",
+        "command": "python3 /opt/backup.py",
+        "cgroup": "",
+        "container": "ab" * 32,
+        "uid": 1000,
+        "lock": "write",
+        "since": "2026-06-01T12:00:00.000000Z",
+        "until": None,
+    }
 
 
 def test_the_public_form_has_everything_that_is_promised() -> None:

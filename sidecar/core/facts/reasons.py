@@ -139,6 +139,8 @@ class ReasonCode(StrEnum):
     LOST_TO_REBOUND = "lost_to_rebound", "what"
     LOST_TO_NEWER_RUN = "lost_to_newer_run", "run"
     LOST_TO_LOCK = "lost_to_lock"
+    LOST_TO_HOLDER = "lost_to_holder", "holder", "waited_ns"
+    HOLDER_HIDDEN = "holder_hidden"
     LOST_AFTER_STORING = "lost_after_storing", "row"
     LOST_TO_PROJECTION = "lost_to_projection"
     LOST_TO_STORAGE = "lost_to_storage", "problem"

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from sidecar.core.facts.database import DatabaseHold
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import Value
 
@@ -85,6 +86,20 @@ _ADMISSION = {
 }
 
 
+class Held(Value, frozen=True):
+    """What is known of the database that a run did not get.
+
+    Attributes:
+        waited_ns: How long it was waited for.
+        holder: Who was seen with it meanwhile; None where nobody was.
+        hidden: Whoever holds it can't be seen from here.
+    """
+
+    waited_ns: int
+    holder: DatabaseHold | None
+    hidden: bool = False
+
+
 class TurnLoss(Value, frozen=True):
     """The first error with which a run lost its turn.
 
@@ -94,6 +109,7 @@ class TurnLoss(Value, frozen=True):
         known: That run was begun by the process that tells.
         live: That run was under way.
         tools: Tools whose result was not stored: what they did is done. Names only.
+        held: Of a busy database; None where nothing was told of the wait.
     """
 
     cause: LossCause
@@ -103,6 +119,7 @@ class TurnLoss(Value, frozen=True):
     known: bool = False
     live: bool = False
     tools: tuple[str, ...] = ()
+    held: Held | None = None
 
     @property
     def strangers_claim(self) -> bool:
@@ -119,7 +136,7 @@ class TurnLoss(Value, frozen=True):
             case LossCause.SUPERSEDED:
                 return Reason.of(ReasonCode.LOST_TO_NEWER_RUN, run=self.other_run or "not known")
             case LossCause.BUSY:
-                return Reason(ReasonCode.LOST_TO_LOCK)
+                return self._busy()
             case LossCause.PROJECTION:
                 stored = self.row >= 0
                 after = ReasonCode.LOST_AFTER_STORING
@@ -131,6 +148,14 @@ class TurnLoss(Value, frozen=True):
                 return Reason.of(ReasonCode.LOST_AT_ADMISSION, why=why)
             case LossCause.RESET:
                 return Reason(ReasonCode.LOST_TO_RESET)
+
+    def _busy(self) -> Reason:
+        held = self.held
+        if held is None or (held.holder is None and not held.hidden):
+            return Reason(ReasonCode.LOST_TO_LOCK)
+        if held.holder is None:
+            return Reason.of(ReasonCode.LOST_TO_LOCK, Reason(ReasonCode.HOLDER_HIDDEN))
+        return Reason.of(ReasonCode.LOST_TO_HOLDER, holder=held.holder.label(), waited_ns=held.waited_ns)
 
     def _conflict(self, writer: str) -> Reason:
         if self.row < 0:
@@ -153,6 +178,7 @@ class LostTurn(Value, frozen=True):
 
     Attributes:
         tools: See `TurnLoss`; of all these turns.
+        holder: Of a busy database: who was seen with it; None where nobody was.
         count: How many turns.
         last_at_ns: When the last one was lost.
     """
@@ -163,3 +189,4 @@ class LostTurn(Value, frozen=True):
     last_at_ns: int
     tools: tuple[str, ...] = ()
     count: int = 1
+    holder: DatabaseHold | None = None

@@ -9,12 +9,16 @@ from typing import Final
 
 from sidecar.core.events import DatabaseHeld, DatabaseLocked
 from sidecar.core.facts.bounded import Bounded
-from sidecar.core.facts.database import DatabaseHold, LockKind
+from sidecar.core.facts.database import DatabaseHold, LockError, LockKind
 from sidecar.core.facts.process import Process
+from sidecar.core.facts.turn_loss import Held
 from sidecar.core.facts.writer import Writer
 from sidecar.core.outcomes import DatabaseLockEnded
 
 MAX_DATABASES: Final = 256
+MAX_RUNS: Final = 256
+"""Runs of which is remembered who held the database that they did not get."""
+
 MAX_HOLDS: Final = 64
 """Holds that are remembered of one database, those that are over among them."""
 
@@ -34,6 +38,7 @@ class DatabaseLocks:
         """``linked`` says whether a process speaks for itself; any other one is foreign."""
         self._linked = linked
         self._databases: Bounded[str, _Database] = Bounded(MAX_DATABASES)
+        self._waited: Bounded[str, Held] = Bounded(MAX_RUNS)
 
     def locked(self, event: DatabaseLocked) -> DatabaseLockEnded:
         """A linked process' write transaction is over."""
@@ -43,6 +48,8 @@ class DatabaseLocks:
             known.last = event.writer
         had_ns = event.at_ns - event.held_ns
         holder = self.holder(event.database, had_ns - event.wait_ns, had_ns)
+        if event.error is LockError.BUSY and event.writer.run_id:
+            self._waited.put(event.writer.run_id, Held(event.wait_ns, holder, self.is_hidden(event.database)))
         return DatabaseLockEnded(lock=event, previous=previous, holder=holder)
 
     def held(self, event: DatabaseHeld) -> bool:
@@ -72,6 +79,10 @@ class DatabaseLocks:
         holds = known.holds if known is not None else []
         seen = [h for h in holds if h.kind is LockKind.WRITE and h.overlaps(since_ns, until_ns)]
         return max(seen, key=lambda h: (self.is_foreign(h), h.since_ns), default=None)
+
+    def lost(self, run_id: str) -> Held | None:
+        """What is known of the database that a run did not get last; None where nothing was told."""
+        return self._waited.get(run_id)
 
     def foreign(self) -> Iterator[tuple[str, DatabaseHold]]:
         """The databases whose write lock a foreign process holds now."""

@@ -77,7 +77,7 @@ class Losses:
         self._registry.outcomes.add(LossExplained(window=event.window, cause=event.loss.cause, at_ns=event.at_ns))
         if window is None:
             return self._without_window(event)
-        window.loss = self._known(event.loss)
+        window.loss = self._known(event)
         reason = window.loss.reason(_writer_of(window, window.loss.row))
         window.note(event.at_ns, "turn lost", reason=reason)
         if window.incident is None:
@@ -103,8 +103,11 @@ class Losses:
             judgement = Judgement(Verdict.UNCHANGED, Grade.BYTES, Reason(ReasonCode.SAME_ROWS), may_recover=False)
         return self._opened(window, loss, judgement, window.fence, at_ns)
 
-    def _known(self, loss: TurnLoss) -> TurnLoss:
-        """A run with a window is known, whatever the process that tells has forgotten."""
+    def _known(self, event: TurnLost) -> TurnLoss:
+        """With what is known here: a run with a window, whatever its process has forgotten; who held the database."""
+        loss = event.loss
+        if loss.cause is LossCause.BUSY:
+            return replace(loss, held=self._registry.database_locks.lost(event.run.run_id))
         known = any(w.run.run_id == loss.other_run for w in self._registry.windows.values())
         return replace(loss, known=True) if known and loss.other_run else loss
 
@@ -120,7 +123,7 @@ class Losses:
             fence=RowVersion.absent(),
             opened_at_ns=event.at_ns,
         )
-        loss = self._known(event.loss)
+        loss = self._known(event)
         record.note(event.at_ns, "turn lost", reason=loss.reason())
         unread = Judgement(Verdict.UNCHANGED, Grade.NONE, Reason(ReasonCode.NO_CHANGE_SEEN), may_recover=False)
         decisions = self._opened(record, loss, unread, record.fence, event.at_ns)
@@ -148,7 +151,8 @@ class Losses:
 
     def _explained(self, record: Record, loss: TurnLoss, reason: Reason, at_ns: int) -> list[Decision]:
         """The incident gets its cause; a stranger's claim is a takeover."""
-        lost = LostTurn(loss.cause, loss.detail, reason, at_ns, loss.tools)
+        holder = loss.held.holder if loss.held is not None else None
+        lost = LostTurn(loss.cause, loss.detail, reason, at_ns, loss.tools, holder=holder)
         decisions: list[Decision] = []
         if loss.strangers_claim:
             incident = record.snapshot()
@@ -167,7 +171,8 @@ class Losses:
     def _again(earlier: Record, lost: LostTurn, loss: TurnLoss, reason: Reason, at_ns: int) -> list[Decision]:
         earlier.note(at_ns, "turn lost again", reason=reason)
         tools = tuple(dict.fromkeys((*lost.tools, *loss.tools)))
-        counted = replace(lost, reason=reason, count=lost.count + 1, last_at_ns=at_ns, tools=tools)
+        holder = loss.held.holder if loss.held is not None else None
+        counted = replace(lost, reason=reason, count=lost.count + 1, last_at_ns=at_ns, tools=tools, holder=holder)
         return [SaveIncident(incident=earlier.amend(turn_lost=True, lost=counted))]
 
 
