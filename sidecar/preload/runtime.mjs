@@ -16,7 +16,8 @@ import { Link } from "./link.mjs";
 import { wrapTransaction } from "./rows/db_lock.mjs";
 import { misfit } from "./rows/row_selfcheck.mjs";
 import { RowWindows } from "./rows/row_windows.mjs";
-import { hearWorkers, listenToWorkers, tellMain } from "./rows/worker_commits.mjs";
+import { isInstalled } from "./rows/worker_rows.mjs";
+import { hearWorkers, listenToWorkers } from "./rows/worker_commits.mjs";
 import { reportChange, watchTransactions } from "./rows/transactions.mjs";
 import { WORK_POINTS, wrapWork } from "./writers/entry_points.mjs";
 import { AUTHOR_POINTS, currentRun, nameCompactions, traceRun, wrapAuthor, wrapRun } from "./writers/writers.mjs";
@@ -53,9 +54,8 @@ function start(from) {
   watchFileSystem(link);
   process.on("exit", () => safely("exit", () => link.bye()));
   if (isMainThread) link.connect();
-  // When the modules of a worker are loaded it is known where sessions are. With rows most workers have nothing to say,
-  // and are ended without a goodbye.
-  else setImmediate(() => rows ?? link.connect()).unref();
+  // When the modules of a worker are loaded it is known where sessions are. One with rows is ended without a goodbye.
+  else setImmediate(() => isInstalled() || link.connect()).unref();
 }
 
 function command(message) {
@@ -103,24 +103,18 @@ function foundNoFence() {
 function watchRows() {
   if (rows) return;
   rows = new RowWindows(link);
-  watchTransactions(
-    (change) => {
-      const { run, ...told } = change;
-      if (!isMainThread) {
-        tellMain({ change: told });
-        return;
-      }
-      reportChange(link, change);
-      rows.committed(change);
-    },
-    // The times of a worker count from its own start.
-    (lock, at) => (isMainThread ? reportLock(lock, at) : tellMain({ lock, at: performance.timeOrigin + at })),
-  );
-  if (!isMainThread) return;
-  listenToWorkers(({ change, lock, at }) => {
-    if (change) reportChange(link, change);
-    else reportLock(lock, at - performance.timeOrigin);
-  });
+  watchTransactions((change) => {
+    reportChange(link, change);
+    rows.committed(change);
+  }, reportLock);
+  listenToWorkers(heardFromWorker);
+}
+
+function heardFromWorker({ change, lock, at, trouble, lost }) {
+  if (change) reportChange(link, change);
+  if (lock) reportLock(lock, at - performance.timeOrigin);
+  if (trouble) link.send("trouble", trouble);
+  if (lost) link.lose();
 }
 
 /** Custody does not rest on it: where nobody listens, nothing is kept and nothing is missing. */

@@ -142,8 +142,20 @@ def _octets(value: str | bytes | None) -> int | None:
     return None if value is None else len(value.encode() if isinstance(value, str) else value)
 
 
-def trios(runner: asyncio.Runner, package: GatewayPackage, settings: Mapping[str, Any] | None = None) -> Iterator[Trio]:
-    """All of it running, for a fixture; the start of these releases alone may take a minute."""
+def trios(
+    runner: asyncio.Runner,
+    package: GatewayPackage,
+    settings: Mapping[str, Any] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> Iterator[Trio]:
+    """All of it running, for a fixture; the start of these releases alone may take a minute.
+
+    Args:
+        runner: The session's event loop.
+        package: The release.
+        settings: Laid over the gateway's configuration.
+        more: Laid over its environment.
+    """
     sources = [path.read_bytes() for path in (package.cli.parent / "dist").glob("*.*js")]
     if not any(ROWS in source for source in sources):
         pytest.skip(f"openclaw {package.version} keeps sessions in files")
@@ -151,6 +163,7 @@ def trios(runner: asyncio.Runner, package: GatewayPackage, settings: Mapping[str
         work = Path(directory)
         socket = work / "sidecar.sock"
         env = {"NODE_OPTIONS": f"--import={preload_path()}", "OPENCLAW_SIDECAR_SOCKET": str(socket)}
+        env |= more or {}
         stack = AsyncExitStack()
 
         async def start() -> Trio:
