@@ -342,7 +342,7 @@ class Engine:
     def _kernel_saw(self, event: ev.KernelAccess) -> list[Decision]:
         """A stranger at a fenced file is worth a line, the first time of each kind."""
         before = self.registry.kernel_log.saw(event.file, event.process, event.act, event.at_ns)
-        for window in self.registry.windows_on(event.file):
+        for window in self.registry.windows_in(event.file):
             mark = window.account.mark
             news = mark is not None and before <= mark.number
             if news and not self.registry.knows(event.process, window.account.changes):

@@ -9,7 +9,7 @@ from sidecar.core.custody.rows.ledger import RowLedgers
 from sidecar.core.custody.rows.names import RowNames
 from sidecar.core.decisions import MAX_KEPT_AT_ONCE, Decision, KeepChains, ReadFile, RecallChain
 from sidecar.core.facts.database import LockKind
-from sidecar.core.facts.rows import RowChange, RowSnapshot, RowVersion, is_of_rows, parts_of
+from sidecar.core.facts.rows import RowChange, RowSnapshot, RowVersion
 from sidecar.core.facts.units import NS_PER_MS, NS_PER_SECOND
 from sidecar.core.facts.value import replace
 from sidecar.core.outcomes import ForeignHoldEnded
@@ -108,7 +108,7 @@ class SessionRows:
 
     def database_changed(self, event: ev.DatabaseChanged) -> list[Decision]:
         """Somebody committed something: each transcript in that database with a window is read."""
-        files = {w.file for w in self._windows_in(event.database)}
+        files = {w.file for w in self._registry.windows_in(event.database)}
         return [ReadFile(file=file, settle=True) for file in sorted(files)]
 
     def database_locked(self, event: ev.DatabaseLocked) -> None:
@@ -125,7 +125,7 @@ class SessionRows:
         elif locks.is_hidden(event.database):
             whom = "who held it can't be seen from here"
         waited = f"after {event.wait_ns / NS_PER_SECOND:.1f} s, {whom}"
-        for window in self._windows_in(event.database):
+        for window in self._registry.windows_in(event.database):
             if event.error is not None and event.writer.is_of(window.run.run_id):
                 window.note(event.at_ns, "database lock failed", f"{event.error.value} {waited}")
             elif event.writer.is_of(window.run.run_id):
@@ -138,17 +138,12 @@ class SessionRows:
             return
         if hold.until_ns:
             self._registry.outcomes.add(ForeignHoldEnded(database=event.database, hold=hold))
-        for window in self._windows_in(event.database):
+        for window in self._registry.windows_in(event.database):
             if hold.until_ns:
                 seconds = (hold.until_ns - hold.since_ns) / NS_PER_SECOND
                 window.note(event.at_ns, "database free", f"{hold.label()} held it for {seconds:.1f} s at least")
             else:
                 window.note(event.at_ns, "database held", f"by {hold.label()}")
-
-    def _windows_in(self, database: str) -> list[Window]:
-        """The windows on transcripts of a database."""
-        windows = self._registry.windows.values()
-        return [w for w in windows if is_of_rows(w.file) and parts_of(w.file)[0] == database]
 
     def read(self, event: ev.SnapshotTaken, reading: RowSnapshot) -> list[Decision]:
         """A transcript was read: to establish custody at a fence, or because something changed in a window."""

@@ -13,6 +13,7 @@ from sidecar.core.facts.value import replace
 from sidecar.status import Problem
 from sidecar.watch.database.lock_holders import LockTableReader
 from sidecar.watch.identity import identify
+from sidecar.watch.openers import may_write
 from sidecar.watch.processes import command_of
 
 LOOK_SECONDS: Final = 0.25
@@ -27,7 +28,8 @@ LONG_READ_NS: Final = 5 * NS_PER_SECOND
 LONG_HOLD_NS: Final = 2 * NS_PER_SECOND
 """So long may a foreign process hold a database for writing before an operator is told."""
 
-_TOLD: Final = (LockKind.WRITE, LockKind.READ_MARK)
+_TOLD: Final = (LockKind.WRITE, LockKind.READ_MARK, LockKind.OPEN)
+_AT_ONCE: Final = (LockKind.WRITE, LockKind.OPEN)
 
 
 class DatabaseLockIntake:
@@ -63,18 +65,27 @@ class DatabaseLockIntake:
             self._next.cancel()
             self._next = None
 
-    def look(self) -> None:
-        """Tell what has changed since the last look."""
+    def touched(self) -> None:
+        """Somebody opens or changes a database: who has it open for writing then may have done it, and be gone soon."""
+        if self._is_fenced():
+            self.look(openers=True)
+
+    def look(self, *, openers: bool = False) -> None:
+        """Tell what has changed since the last look; ``openers``: those, too, that have one open for writing."""
         databases = tuple(self._databases())
         if not databases:
             return
         now_ns = self._now_ns()
         found = self._table.look(databases)
+        linked = {gateway.pid for gateway in self._engine.gateways}
         held = {
             (database, pid, kind)
             for database, holders in found.items()
             for kind in _TOLD
             for pid in holders.pids.get(kind, ())
+            if kind is not LockKind.OPEN
+            or (database, pid, kind) in self._seen
+            or (openers and pid not in linked and may_write(pid, database))
         }
         for gone in self._seen.keys() - held:
             self._over(gone)
@@ -113,7 +124,7 @@ class DatabaseLockIntake:
         hold = self._seen.get(key)
         if hold is None:
             hold = self._seen[key] = DatabaseHold(identify(pid), command_of(pid), kind, now_ns)
-        long = kind is LockKind.WRITE or now_ns - hold.since_ns >= LONG_READ_NS
+        long = kind in _AT_ONCE or now_ns - hold.since_ns >= LONG_READ_NS
         if long and key not in self._told:
             self._told.add(key)
             self._tell(ev.DatabaseHeld(database=database, hold=hold, at_ns=now_ns))
@@ -126,5 +137,8 @@ class DatabaseLockIntake:
 
     def _look_again(self) -> None:
         self.look()
-        fenced = any(is_of_rows(window.file) for window in self._engine.windows)
-        self._next = asyncio.get_running_loop().call_later(LOOK_SECONDS if fenced else IDLE_SECONDS, self._look_again)
+        pause = LOOK_SECONDS if self._is_fenced() else IDLE_SECONDS
+        self._next = asyncio.get_running_loop().call_later(pause, self._look_again)
+
+    def _is_fenced(self) -> bool:
+        return any(is_of_rows(window.file) for window in self._engine.windows)

@@ -58,7 +58,7 @@ class KernelIntake:
         self._watch.stop()
 
     def listen(self, directory: Path) -> None:
-        """A sessions directory is watched from now on."""
+        """A directory of session files, or of a database, is watched from now on."""
         problem = self._watch.listen(directory)
         if problem and problem != self._reason:
             self._reason = problem
@@ -74,7 +74,7 @@ class KernelIntake:
         self._watch.drain()
 
     def process_seen(self, path: Path, process: Process, act: Act) -> None:
-        """A process touched a session file."""
+        """A process touched a session file or a database."""
         file = str(self._resolved.get(path.parent, path.parent) / path.name)
         self._tell(ev.KernelAccess(file=file, process=process, act=act, at_ns=self._now_ns()))
 

@@ -87,9 +87,11 @@ def unexplained(item: UnexplainedRange) -> str:
     if item.processes:
         names = "; ".join(_process(p) for p in item.processes[:_MAX_NAMED])
         more = f"; {len(item.processes) - _MAX_NAMED} more" if len(item.processes) > _MAX_NAMED else ""
-        return one_line(f"{where}; the kernel saw at the file: {names}{more}")
+        place = "database" if item.unit is Unit.ROWS else "file"
+        return one_line(f"{where}; the kernel saw at the {place}: {names}{more}")
     exe = f" ({item.exe})" if item.exe else ""
-    return one_line(f"{where}, while process {item.pid}{exe} held the lock")
+    did = "had the database open for writing" if item.unit is Unit.ROWS else "held the lock"
+    return one_line(f"{where}, while process {item.pid}{exe} {did}")
 
 
 def _where(item: UnexplainedRange) -> str:

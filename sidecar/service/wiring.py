@@ -87,10 +87,10 @@ class Parts:
         )
         clocks = self.clocks = Clocks(losses.lose, read)
         kernel_intake = self.kernel_intake = KernelIntake(driver.handle, now_ns, losses.lose, faults)
-        databases = self.databases = DatabaseIntake(driver, now_ns)
         database_locks = self.database_locks = DatabaseLockIntake(
             driver.handle, engine, lambda: databases.watch.databases, now_ns
         )
+        databases = self.databases = DatabaseIntake(driver, now_ns, database_locks.touched, kernel_intake.listen)
         link_intake = LinkIntake(
             driver, known_gateways, telemetry, now_ns, losses.lose, kernel_intake.drain, databases.spoken_of
         )

@@ -1,4 +1,4 @@
-"""Kernel evidence: which process touched which session file, after a canary has proven that the kernel tells."""
+"""Kernel evidence: which process touched which session file or database, once a canary has proven that it is told."""
 
 import asyncio
 import contextlib
@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from sidecar.core.errors import SidecarError
 from sidecar.core.facts.process import Act, Process
 from sidecar.faults import NO_FAULTS, Faults
+from sidecar.watch.database.place import written_database
 from sidecar.watch.fanotify import NO_PIDFD, Fanotify, FanotifyError, Handle, Mask, Raw
 from sidecar.watch.identity import identify
 from sidecar.watch.tree import Kind, is_plain, kind_of
@@ -46,7 +47,7 @@ class KernelHandler(Protocol):
     """Who is told what the kernel says."""
 
     def process_seen(self, path: Path, process: Process, act: Act) -> None:
-        """A process touched a session file."""
+        """A process touched a session file or a database."""
 
     def kernel_listening(self, directory: Path) -> None:
         """What is done in this directory is heard from now on."""
@@ -160,12 +161,13 @@ class KernelWatch:
             return
         directory = self._directories.get(raw.directory) if raw.directory is not None else None
         name = os.fsdecode(raw.name)
-        if directory is None or kind_of(name) is not Kind.SESSION or not is_plain(name):
+        written = name if kind_of(name) is Kind.SESSION else written_database(name)
+        if directory is None or not written or not is_plain(name):
             return
         process = identify(raw.pid, raw.pidfd)
         self.unknown += not process.started_at_ns
         for act in _acts(raw.mask):
-            self._handler.process_seen(directory / name, process, act)
+            self._handler.process_seen(directory / written, process, act)
 
 
 def _place(state_dir: Path, own: Iterable[Path]) -> Path:

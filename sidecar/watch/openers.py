@@ -28,6 +28,27 @@ def open_for_writing(file: Path, bound_seconds: float = BOUND_SECONDS) -> list[i
     return found
 
 
+def may_write(pid: int, file: str) -> bool:
+    """A process that has the file open may write to it. False where it can be seen that it only reads.
+
+    The file is told by its inode: in another mount namespace its path may be another.
+    """
+    try:
+        wanted = os.stat(file)  # noqa: PTH116 - compared with many
+        with os.scandir(f"/proc/{pid}/fd") as descriptors:
+            names = [entry.name for entry in descriptors if _leads_to(entry.path, wanted)]
+    except OSError:
+        return True
+    return any(_is_for_writing(pid, name) for name in names)
+
+
+def _leads_to(descriptor: str, wanted: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(descriptor), wanted)  # noqa: PTH116 - one call for each descriptor there is
+    except OSError:
+        return False
+
+
 def _writes(pid: int, file: str) -> bool:
     try:
         with os.scandir(f"/proc/{pid}/fd") as descriptors:
@@ -40,6 +61,13 @@ def _is(pid: int, descriptor: str, file: str) -> bool:
     try:
         if os.readlink(f"/proc/{pid}/fd/{descriptor}") != file:  # noqa: PTH115 - one call for each descriptor there is
             return False
+    except OSError:
+        return False
+    return _is_for_writing(pid, descriptor)
+
+
+def _is_for_writing(pid: int, descriptor: str) -> bool:
+    try:
         text = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text(encoding="ascii", errors="replace")
     except OSError:
         return False

@@ -19,13 +19,8 @@ from tests.core.kit import LINK, OTHER_LINK, OWN
 from tests.core.test_rows import HELP, INJECT, TRANSCRIPT, Database, row
 
 
-def reading(database: Database) -> RowSnapshot:
-    rows = tuple(database.rows[seq] for seq in sorted(database.rows))
-    return RowSnapshot(database.version, rows or None, uid=0)
-
-
 def chain(database: Database) -> RowChain:
-    return database.engine.rows.chain(TRANSCRIPT, reading(database), database.clock)
+    return database.engine.rows.chain(TRANSCRIPT, database.snapshot(), database.clock)
 
 
 def ranges(found: RowChain) -> list[tuple[int, int, str, Grade]]:
@@ -221,7 +216,7 @@ def test_without_a_sidecar_the_rows_are_held_against_what_was_kept(database: Dat
     [found] = kept(database)
     _edit(database)
     _insert(database)
-    assert examine_chain(found, (), reading(database)).differences == (
+    assert examine_chain(found, (), database.snapshot()).differences == (
         RowDifference(0, 1, Deed.EDITED),
         RowDifference(5, 1, Deed.INSERTED),
     )

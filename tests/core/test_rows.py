@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 import pytest
 
 from sidecar.core import events as ev
+from sidecar.core.custody.kernel_log import LATE_NS
 from sidecar.core.custody.rows.chain import KeptRows
 from sidecar.core.custody.rows.ledger import IDLE_NS
 from sidecar.core.decisions import Approve, CheckLineage, Decision, ReadFile, RecallChain, SaveIncident, Withdraw
 from sidecar.core.engine import Engine
 from sidecar.core.errors import FingerprintError
 from sidecar.core.facts.change import Operation
+from sidecar.core.facts.database import DatabaseHold, LockKind
 from sidecar.core.facts.gateway import Adapter, Gateway
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.process import Act, Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.rows import (
     Row,
@@ -91,9 +96,11 @@ class Database:
     def read(self) -> None:
         """A synchronised reading."""
         self.clock += 1
-        rows = tuple(self.rows[seq] for seq in sorted(self.rows))
-        snapshot = RowSnapshot(self.version, rows or None, uid=0)
-        self.tell(ev.SnapshotTaken(file=TRANSCRIPT, snapshot=snapshot, at_ns=self.clock))
+        self.tell(ev.SnapshotTaken(file=TRANSCRIPT, snapshot=self.snapshot(), at_ns=self.clock))
+
+    def snapshot(self) -> RowSnapshot:
+        """All rows as they are now."""
+        return RowSnapshot(self.version, tuple(self.rows[seq] for seq in sorted(self.rows)) or None, uid=0)
 
     def store(self, *rows: Row) -> None:
         """Somebody commits these rows and says nothing."""
@@ -411,3 +418,107 @@ def test_accounts_that_nobody_speaks_of_are_put_away() -> None:
     assert TRANSCRIPT in database.engine.rows.ledgers
     database.tell(ev.TimePassed(at_ns=IDLE_NS * 2))
     assert TRANSCRIPT not in database.engine.rows.ledgers
+
+
+def stranger(database: Database, kind: LockKind, since_ns: int, until_ns: int = 0, pid: int = 4711) -> None:
+    """A process without a link was seen with the database."""
+    hold = DatabaseHold(Process(pid, 1, "/usr/bin/python3"), "python3", kind, since_ns, until_ns)
+    database.tell(ev.DatabaseHeld(database=parts_of(TRANSCRIPT)[0], hold=hold, at_ns=since_ns))
+
+
+def named(database: Database) -> set[tuple[int, str]]:
+    return {(found.pid, found.exe) for found in database.incident.unexplained}
+
+
+def test_the_process_that_had_the_database_open_for_writing_is_named_beside_a_strangers_row(
+    database: Database,
+) -> None:
+    stranger(database, LockKind.OPEN, 1)
+    _rewrite(database)
+    database.tick()
+    assert named(database) == {(4711, "/usr/bin/python3")}
+
+
+def test_a_transcript_whose_rows_are_all_taken_away_names_them_and_the_process(database: Database) -> None:
+    stranger(database, LockKind.OPEN, 1)
+    _delete_all(database)
+    database.tick()
+    assert [(found.offset, found.length) for found in database.incident.unexplained] == [(0, 3)]
+    assert named(database) == {(4711, "/usr/bin/python3")}
+
+
+def test_one_that_held_the_write_lock_is_named_ahead_of_one_that_had_it_open(database: Database) -> None:
+    stranger(database, LockKind.WRITE, database.clock, database.clock, pid=4712)
+    stranger(database, LockKind.OPEN, database.clock + 1)
+    _insert(database)
+    database.tick()
+    assert {pid for pid, _exe in named(database)} == {4712}
+
+
+@pytest.mark.parametrize("kind", [LockKind.READ_MARK, LockKind.CHECKPOINT])
+def test_a_reader_is_not_named(database: Database, kind: LockKind) -> None:
+    stranger(database, kind, database.clock)
+    _insert(database)
+    database.tick()
+    assert named(database) == {(0, "")}
+
+
+def test_one_that_was_gone_before_the_window_is_not_named() -> None:
+    database = Database(clock=100)
+    stranger(database, LockKind.WRITE, 50, 60)
+    database.begin()
+    _insert(database)
+    database.tick()
+    assert named(database) == {(0, "")}
+
+
+def _seen(database: Database, process: Process) -> None:
+    """The kernel saw a process write to the database."""
+    database.clock += 1
+    place = parts_of(TRANSCRIPT)[0]
+    database.tell(ev.KernelAccess(file=place, process=process, act=Act.WRITE, at_ns=database.clock))
+    database.tell(ev.KernelDrained(at_ns=database.clock))
+
+
+@pytest.fixture
+def heard() -> Database:
+    """A database that the kernel is listened to for, and has been for long."""
+    database = Database(clock=10 * LATE_NS)
+    database.tell(ev.KernelListening(directory=parts_of(TRANSCRIPT)[0].rpartition("/")[0], at_ns=1))
+    database.tell(ev.KernelDrained(at_ns=database.clock))
+    database.begin()
+    database.fence()
+    return database
+
+
+def test_a_process_that_the_kernel_saw_at_the_database_is_named_in_a_takeover_with_grade_kernel(
+    heard: Database,
+) -> None:
+    _seen(heard, Process(4711, 1, "/usr/bin/python3"))
+    _rewrite(heard)
+    heard.tick()
+    assert (heard.incident.verdict, heard.incident.grade) == (Verdict.EXTERNAL, Grade.KERNEL)
+    assert named(heard) == {(4711, "/usr/bin/python3")}
+    assert heard.incident.unexplained[0].processes == (Process(4711, 1, "/usr/bin/python3"),)
+
+
+def test_a_strangers_write_to_the_database_proves_nothing_of_rows_that_are_explained(heard: Database) -> None:
+    _seen(heard, Process(4711, 1, "/usr/bin/python3"))
+    heard.command(3)
+    assert (heard.incident.verdict, heard.incident.grade) == (Verdict.CO_TENANT, Grade.BYTES)
+
+
+def test_rows_of_a_process_that_the_kernel_saw_alone_have_grade_kernel(heard: Database) -> None:
+    _seen(heard, Process(GATEWAY_PID))
+    heard.command(3)
+    assert (heard.incident.verdict, heard.incident.grade) == (Verdict.CO_TENANT, Grade.KERNEL)
+    found = heard.engine.rows.chain(TRANSCRIPT, heard.snapshot(), heard.clock)
+    assert [r.grade for r in found.ranges if r.offset >= 3] == [Grade.KERNEL, Grade.KERNEL]
+
+
+def test_a_strangers_write_to_the_database_makes_no_takeover_where_custody_is_unknown(heard: Database) -> None:
+    missing = Reason.of(ReasonCode.REPORTS_MISSING, count=1, pid=GATEWAY_PID)
+    heard.tell(ev.AccountBroken(loss=Loss.GAP, reason=missing, at_ns=heard.clock))
+    _seen(heard, Process(4711, 1, "/usr/bin/python3"))
+    heard.command(3)
+    assert not [d for d in heard.decisions if isinstance(d, SaveIncident)]

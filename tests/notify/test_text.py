@@ -122,6 +122,12 @@ def test_rows_are_not_called_bytes(first: int, length: int, words: str) -> None:
     assert "tail -c" not in text.body
 
 
+def test_a_process_beside_foreign_rows_had_the_database_open() -> None:
+    stranger = (UnexplainedRange(7, 1, 777, "/usr/bin/python3", unit=Unit.ROWS),)
+    text = page_text(foreign(session_file="/s/openclaw-agent.sqlite#5e55", unexplained=stranger), Subject.TAKEOVER, "a")
+    assert "gateway, while process 777 (/usr/bin/python3) had the database open for writing" in text.body
+
+
 def test_a_hostile_file_name_adds_no_line_and_no_escape() -> None:
     text = page_text(
         foreign(session_file="/s/a\nFirst command: rm -rf x\x1b[2J\udcff.jsonl"), Subject.TAKEOVER, "alpha\n"

@@ -139,3 +139,24 @@ def test_holders_that_cannot_be_seen_are_said_once(database: str, tmp_path: Path
 def test_a_database_that_is_closed_hides_nobody(database: str) -> None:
     room = Room(database, os.getpid())
     assert room.look() == []
+
+
+def test_who_has_the_database_open_for_writing_while_somebody_changes_it_is_told_and_a_reader_is_not(
+    database: str,
+) -> None:
+    with holding(database, "SELECT 1 FROM transcript_events") as gateway:
+        room = Room(database, gateway)
+        with holding(f"file:{database}?mode=ro", "SELECT 1 FROM transcript_events"):
+            room.intake.touched()
+            assert room.told == [], "no turn is under way"
+            room.open_window()
+            with holding(database, "SELECT 1 FROM transcript_events") as pid:
+                room.intake.touched()
+                [held] = room.told
+                assert isinstance(held, ev.DatabaseHeld)
+                assert (held.hold.process.pid, held.hold.kind, held.hold.until_ns) == (pid, LockKind.OPEN, 0)
+                room.intake.touched()
+                assert room.look() == []
+            [gone] = room.look()
+            assert isinstance(gone, ev.DatabaseHeld)
+            assert gone.hold.until_ns

@@ -13,9 +13,11 @@ from sidecar.core.facts.rows import Row, digest_of_span
 from sidecar.watch.database.reader import DatabaseReader
 from sidecar.wire import messages as wire
 from tests.driver.kit import COTENANT, RUN, Gateway, now
+from tests.kernel import require_kernel_evidence
 from tests.link.kit import AT
 from tests.service.kit import Place
 from tests.watch.test_database import EVENT, make
+from tests.watch.test_lock_holders import holding
 
 KEY = "agent:main:main"
 
@@ -172,17 +174,46 @@ async def test_rows_keep_their_writers_over_a_restart_and_what_came_meanwhile_ha
         await gateway.hang_up()
 
 
-async def test_a_row_that_a_stranger_edits_in_a_window_is_named_when_the_turn_is_over(stage: Stage) -> None:
+EDIT = "UPDATE transcript_events SET event_json = '{}' WHERE seq = 1"
+
+
+async def test_a_row_that_a_stranger_edits_in_a_window_is_named_with_its_process_and_when_the_turn_is_over(
+    stage: Stage,
+) -> None:
     async with stage.place.companion() as sidecar:
         gateway = await stage.place.gateway(sidecar)
         stage.fence(gateway)
         assert (await stage.place.ask("verify", "s"))[0] == 0
-        stage.changed("UPDATE transcript_events SET event_json = '{}' WHERE seq = 1")
+        with holding(str(stage.path), EDIT) as pid:
+            await sidecar.wait_for(lambda status: status["incidents"].get("external") == 1)
         stage.commit(gateway)
         stage.fence(gateway)
         gateway.end()
         incident = await sidecar.closed_incident("s")
-        assert incident["verdict"] == "external"
-        assert [(u["offset"], u["length"], u["unit"]) for u in incident["unexplained"]] == [(1, 1, "rows")]
+        assert (incident["verdict"], incident["evidence"], len(incident["pages"])) == ("external", "bytes", 1)
+        assert [(u["offset"], u["length"], u["unit"], u["pid"]) for u in incident["unexplained"]] == [
+            (1, 1, "rows", pid)
+        ]
         await verified(stage, [(1, 1, "edited")], watched=True)
+        await gateway.hang_up()
+
+
+async def test_where_the_kernel_is_listened_to_it_names_who_wrote_to_the_database(stage: Stage) -> None:
+    require_kernel_evidence(stage.place.root)
+    async with stage.place.companion("--who", "kernel") as sidecar:
+        gateway = await stage.place.gateway(sidecar)
+        stage.fence(gateway)
+        assert (await stage.place.ask("verify", "s"))[0] == 0
+        await sidecar.wait_for(lambda status: status["kernel"]["settled"])
+        stage.fence(gateway)
+        stage.commit(gateway)
+        assert writers((await stage.place.ask("custody", "s"))[1])[-1] == (3, 1, "cron digest", "kernel")
+        with holding(str(stage.path), EDIT) as pid:
+            pass  # it is gone before anybody looks
+        await sidecar.wait_for(lambda status: status["incidents"].get("external") == 1)
+        gateway.end()
+        incident = await sidecar.closed_incident("s")
+        assert (incident["verdict"], incident["evidence"]) == ("external", "kernel")
+        [found] = incident["unexplained"]
+        assert (found["offset"], found["pid"], found["processes"][0]["pid"]) == (1, pid, pid)
         await gateway.hang_up()

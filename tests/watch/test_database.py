@@ -130,7 +130,7 @@ def test_a_database_that_was_replaced_is_opened_anew(tmp_path: Path, database: P
 
 async def test_a_commit_is_told_once_for_a_burst_and_other_files_are_not(database: Path, tmp_path: Path) -> None:
     told: asyncio.Queue[str] = asyncio.Queue()
-    watch = DatabaseWatch(told.put_nowait)
+    watch = DatabaseWatch(told.put_nowait, lambda: None)
     watch.start()
     try:
         watch.add(str(database))
@@ -150,7 +150,7 @@ async def test_a_database_in_a_directory_that_is_gone_can_be_watched_again(tmp_p
     directory = tmp_path / "agent"
     directory.mkdir()
     database = directory / "openclaw-agent.sqlite"
-    watch = DatabaseWatch(told.put_nowait)
+    watch = DatabaseWatch(told.put_nowait, lambda: None)
     watch.start()
     try:
         watch.add(str(database))

@@ -17,7 +17,7 @@ from tests.watch.test_database import make
 
 HOLD: Final = """
 import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, uri=True)
 for statement in sys.argv[2:]:
     connection.execute(statement).fetchall()
 print(flush=True)

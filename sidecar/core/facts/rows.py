@@ -184,6 +184,11 @@ def parts_of(transcript: str) -> tuple[str, str]:
     return f"{directory}{slash}{database}{_DATABASE[:-1]}", session_id
 
 
+def place_of(transcript: str) -> str:
+    """The file that a transcript is in: itself, or its database."""
+    return parts_of(transcript)[0] if is_of_rows(transcript) else transcript
+
+
 class Placed(Protocol):
     """A row, as far as its place and its contents tell it from others."""
 

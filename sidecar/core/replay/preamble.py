@@ -6,6 +6,7 @@ from sidecar.core import events as ev
 from sidecar.core.custody.kernel_log import KernelLog
 from sidecar.core.engine import Engine
 from sidecar.core.facts.gateway import Gateway
+from sidecar.core.facts.rows import place_of
 from sidecar.core.facts.value import replace
 
 
@@ -20,7 +21,7 @@ def preamble(engine: Engine, file: str, at_ns: int) -> Iterator[ev.Event]:
         yield ev.LinkOpened(gateway=gateway, at_ns=at_ns)
     if engine.gate.pause is not None:
         yield ev.PauseChanged(pause=engine.gate.pause, at_ns=at_ns)
-    yield from _heard(known.kernel_log, file)
+    yield from _heard(known.kernel_log, place_of(file))
     yield from known.locks.recount(file)
     ledger = engine.files.ledgers.get(file)
     if ledger is not None:
@@ -30,11 +31,11 @@ def preamble(engine: Engine, file: str, at_ns: int) -> Iterator[ev.Event]:
         yield ev.AccountRecalled(file=file, account=replace(row_ledger.account, mark=None), at_ns=at_ns)
 
 
-def _heard(log: KernelLog, file: str) -> Iterator[ev.Event]:
-    since_ns = log.listening_ns(file)
+def _heard(log: KernelLog, place: str) -> Iterator[ev.Event]:
+    since_ns = log.listening_ns(place)
     if since_ns is not None:
-        yield ev.KernelListening(directory=file.rpartition("/")[0], at_ns=since_ns)
-    for process, act, at_ns in log.accesses(file):
-        yield ev.KernelAccess(file=file, process=process, act=act, at_ns=at_ns)
+        yield ev.KernelListening(directory=place.rpartition("/")[0], at_ns=since_ns)
+    for process, act, at_ns in log.accesses(place):
+        yield ev.KernelAccess(file=place, process=process, act=act, at_ns=at_ns)
     if log.drained_ns:
         yield ev.KernelDrained(at_ns=log.drained_ns)

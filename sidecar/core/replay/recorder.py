@@ -6,7 +6,7 @@ from typing import Final
 from sidecar.core import events as ev
 from sidecar.core.decisions import Decision, KeepRecording, SaveIncident
 from sidecar.core.engine import Engine
-from sidecar.core.facts.rows import Row, RowSnapshot
+from sidecar.core.facts.rows import Row, RowSnapshot, place_of
 from sidecar.core.facts.value import replace
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.replay.preamble import preamble
@@ -120,7 +120,7 @@ class Recorder:
         if isinstance(event, _OF_WINDOW):
             return event.window in tape.on_file
         file = event.chain.file if isinstance(event, ev.ChainRecalled) else getattr(event, "file", None)
-        return file in {tape.file, ""}
+        return file in {tape.file, place_of(tape.file), ""}
 
     def _ended(self, event: ev.Event) -> list[Decision]:
         """The recordings of windows that are over, and of one whose turn was stopped."""

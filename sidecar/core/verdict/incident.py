@@ -90,10 +90,11 @@ class UnexplainedRange(Value, frozen=True):
 
     Attributes:
         offset: First byte or row; where bytes are missing, with a length of 0.
-        pid: Process that wrote, by the kernel's word, or that held the lock meanwhile; 0 when there is none.
+        pid: Process that wrote, by the kernel's word, or that held the lock meanwhile, or of rows had their database
+            open for writing; 0 when there is none.
         exe: Its executable; empty when not known.
         processes: All that the kernel saw at the file and that no one knows, the one above first; empty without
-            kernel evidence: then the process above held the lock.
+            kernel evidence: then the process above is a hint.
     """
 
     offset: int

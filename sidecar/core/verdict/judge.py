@@ -97,9 +97,12 @@ def judge(evidence: Evidence, policy: Policy) -> Judgement:
 
 
 def _with_strangers(judgement: Judgement, kernel_evidence: KernelEvidence) -> Judgement:
-    """Bytes are not accounted for: whom the kernel saw writing has written them, and others may have."""
+    """Not all is accounted for: whom the kernel saw writing has written it, and others may have.
+
+    A write to a database may be to anything in it: it proves nothing of rows that are not found to be foreign anyway.
+    """
     strangers = tuple(dict.fromkeys(p for p in (*kernel_evidence.proven, *kernel_evidence.doubtful) if p.pid))
-    if not kernel_evidence.proven:
+    if not kernel_evidence.proven or (judgement.unit is Unit.ROWS and judgement.verdict is not Verdict.EXTERNAL):
         return replace(judgement, strangers=strangers)
     names = tuple(p.label() for p in kernel_evidence.proven[:_MAX_NAMED])
     reason = judgement.reason.also(Reason.of(ReasonCode.SEEN_BY_KERNEL, processes=names))
@@ -141,7 +144,8 @@ def _judge_absent(found: Finding) -> Judgement:
         case Absence.STILL:
             return Judgement(Verdict.UNCHANGED, Grade.BYTES, Reason(ReasonCode.NO_FILE_THEN_OR_NOW))
         case _:
-            return Judgement(Verdict.EXTERNAL, Grade.BYTES, Reason(ReasonCode.REMOVED_BY_STRANGER))
+            removed = Reason(ReasonCode.REMOVED_BY_STRANGER)
+            return Judgement(Verdict.EXTERNAL, Grade.BYTES, removed, unexplained=found.unexplained)
 
 
 def _judge_unexplained(found: Finding) -> Judgement:

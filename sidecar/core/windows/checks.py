@@ -78,7 +78,7 @@ class Checks:
         judgement = replace(judgement, reason=reason, policy=self._decider.policy.digest)
         # An incident of its own: the window goes on from its new fence, and its verdicts do not rest on this look.
         apart = window.apart(left.head or window.fence)
-        apart.observe(judgement, reading.version, self._registry.locks.foreign(window.file), at_ns)
+        apart.observe(judgement, reading.version, self._registry.suspect(window.file, window.opened_at_ns), at_ns)
         apart.close(at_ns)
         return self._decider.recorded(apart, judgement)
 
@@ -157,7 +157,7 @@ class Checks:
         taken_back += self._decider.met(window, judgement, heard_ns(event))
         # What was judged at the check, under the lock, stands, unless a takeover shows now.
         if window.incident is None or judgement.verdict is Verdict.EXTERNAL:
-            foreign = self._registry.locks.foreign(window.file)
+            foreign = self._registry.suspect(window.file, window.opened_at_ns)
             window.observe(judgement, event.snapshot.version, foreign, event.at_ns)
         incident = window.amend(turn_lost=True)
         self._registry.outcomes.turn_lost(window.window_id, incident.verdict, event.at_ns)

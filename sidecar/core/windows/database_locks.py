@@ -23,6 +23,9 @@ MAX_HOLDS: Final = 64
 """Holds that are remembered of one database, those that are over among them."""
 
 
+_MAY_WRITE: Final = (LockKind.WRITE, LockKind.OPEN)
+
+
 @dataclass(slots=True)
 class _Database:
     name: str
@@ -83,6 +86,13 @@ class DatabaseLocks:
     def lost(self, run_id: str) -> Held | None:
         """What is known of the database that a run did not get last; None where nothing was told."""
         return self._waited.get(run_id)
+
+    def suspect(self, database: str, since_ns: int) -> DatabaseHold | None:
+        """The last foreign process that may have written since then: one that was seen to, or had the database open."""
+        known = self._databases.get(database)
+        holds = known.holds if known is not None else []
+        seen = [h for h in holds if h.kind in _MAY_WRITE and self.is_foreign(h) and not 0 < h.until_ns < since_ns]
+        return max(seen, key=lambda h: (h.kind is LockKind.WRITE, h.since_ns), default=None)
 
     def foreign(self) -> Iterator[tuple[str, DatabaseHold]]:
         """The databases whose write lock a foreign process holds now."""

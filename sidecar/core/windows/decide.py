@@ -89,7 +89,7 @@ class Decider:
             The judgement, or a refusal if a takeover was seen in this window before: that its contents are gone again
             does not mean that no one has read them.
         """
-        incident = window.observe(judgement, current, self._registry.locks.foreign(window.file), at_ns)
+        incident = window.observe(judgement, current, self._registry.suspect(window.file, window.opened_at_ns), at_ns)
         if incident.verdict is not Verdict.EXTERNAL or judgement.verdict is Verdict.EXTERNAL:
             return judgement
         reason = Reason.of(ReasonCode.TAKEOVER_SEEN_BEFORE, incident.reason)

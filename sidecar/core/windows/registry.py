@@ -11,12 +11,13 @@ from sidecar.core.facts.gateway import Gateway
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.rows import is_of_rows, place_of
 from sidecar.core.facts.version import AnyChange
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.outcomes import CustodyLost
 from sidecar.core.questions import AtFence
 from sidecar.core.windows.database_locks import DatabaseLocks
-from sidecar.core.windows.lock_table import LockTable
+from sidecar.core.windows.lock_table import ForeignHold, LockTable
 from sidecar.core.windows.outcome_log import OutcomeLog
 from sidecar.core.windows.window import Window
 
@@ -64,14 +65,32 @@ class Registry:
         return self.is_linked(process) or declared or self.kernel_log.was_linked(process)
 
     def kernel_evidence(self, file: str, account: AnyAccount) -> KernelEvidence:
-        """What the kernel says of the time since the head of an account of this transcript was set."""
-        return self.kernel_log.testify(file, account.mark, lambda process: self.knows(process, account.changes))
+        """What the kernel says of the time since the head of an account of this transcript was set.
+
+        Of rows, it says who wrote to their database.
+        """
+        return self.kernel_log.testify(
+            place_of(file), account.mark, lambda process: self.knows(process, account.changes)
+        )
+
+    def suspect(self, file: str, since_ns: int) -> ForeignHold | None:
+        """The process without a link that may have written to this transcript since then; nothing is proven by it."""
+        if not is_of_rows(file):
+            return self.locks.foreign(file)
+        hold = self.database_locks.suspect(place_of(file), since_ns)
+        if hold is None:
+            return None
+        return ForeignHold(hold.process.pid, hold.process.exe, hold.until_ns or since_ns)
 
     def windows_on(self, file: str) -> list[Window]:
         """The open windows of a transcript."""
         if not self.windows:
             return []
         return [w for w in self.windows.values() if w.file == file]
+
+    def windows_in(self, place: str) -> list[Window]:
+        """The open windows of the transcripts in this file: of itself, or of all in this database."""
+        return [w for w in self.windows.values() if place_of(w.file) == place]
 
     def on_link(self, link: str) -> list[Window]:
         """The open windows of a process."""

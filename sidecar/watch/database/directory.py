@@ -9,13 +9,13 @@ from typing import Final
 import structlog
 from inotify_simple import INotify, flags
 
+from sidecar.watch.database.place import SUFFIXES
+
 SETTLE_SECONDS: Final = 0.02
 """A burst of events on one database is told once, so long after its first."""
 
-_SUFFIXES: Final = ("-wal", "-shm", "-journal", "")
-_MASK: Final = (
-    flags.MODIFY | flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO | flags.CLOSE_WRITE | flags.ONLYDIR
-)
+_CHANGED: Final = flags.MODIFY | flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO | flags.CLOSE_WRITE
+_MASK: Final = _CHANGED | flags.OPEN | flags.ONLYDIR
 
 log = structlog.get_logger("sidecar.watch")
 
@@ -23,9 +23,15 @@ log = structlog.get_logger("sidecar.watch")
 class DatabaseWatch:
     """Watches the directories of databases. A commit writes to ``-wal``, or to the database itself."""
 
-    def __init__(self, changed: Callable[[str], None]) -> None:
-        """``changed`` is told the path of a database that was changed; nothing is watched yet."""
+    def __init__(self, changed: Callable[[str], None], touched: Callable[[], None]) -> None:
+        """Nothing is watched yet.
+
+        Args:
+            changed: Is told the path of a database that was changed.
+            touched: Is called at once when somebody opens or changes one, while who it is can still be seen.
+        """
         self._changed = changed
+        self._touched_now = touched
         self._inotify: INotify | None = None
         self._databases: dict[int, set[str]] = {}
         self._directories: dict[str, int] = {}
@@ -45,23 +51,24 @@ class DatabaseWatch:
             self._inotify.close()
             self._inotify = None
 
-    def add(self, database: str) -> None:
-        """Watch this database from now on; nothing happens where it is watched already."""
+    def add(self, database: str) -> bool:
+        """Watch this database from now on. False where its directory is watched already, or can't be."""
         path = Path(database)
         directory = str(path.parent)
         known = self._directories.get(directory)
         if known is not None:
             self._databases[known].add(path.name)
-            return
+            return False
         if self._inotify is None:
-            return
+            return False
         try:
             watched = self._inotify.add_watch(directory, _MASK)
         except OSError as error:
             log.warning("database_not_watched", database=database, error=error.strerror or str(error))
-            return
+            return False
         self._directories[directory] = watched
         self._databases.setdefault(watched, set()).add(path.name)
+        return True
 
     @property
     def databases(self) -> list[str]:
@@ -72,22 +79,27 @@ class DatabaseWatch:
         """Take in what the kernel has to say so far."""
         if self._inotify is None:
             return
+        touched = False
         with contextlib.suppress(BlockingIOError):
             for event in self._inotify.read(timeout=0):
                 if event.mask & flags.Q_OVERFLOW:
                     self._all()
                 elif event.mask & flags.IGNORED:
                     self._forget(event.wd)
-                else:
-                    self._touched(event.wd, event.name)
+                elif database := self._database_of(event.wd, event.name):
+                    touched = True
+                    if event.mask & _CHANGED:
+                        self._soon(database)
+        if touched:
+            self._touched_now()
 
-    def _touched(self, watched: int, name: str) -> None:
-        for suffix in _SUFFIXES:
+    def _database_of(self, watched: int, name: str) -> str:
+        for suffix in SUFFIXES:
             database = name.removesuffix(suffix)
             if name.endswith(suffix) and database in self._databases.get(watched, ()):
                 directory = next(path for path, number in self._directories.items() if number == watched)
-                self._soon(f"{directory}/{database}")
-                return
+                return f"{directory}/{database}"
+        return ""
 
     def _soon(self, database: str) -> None:
         if database not in self._due:

@@ -7,12 +7,24 @@ from typing import Final
 from urllib.parse import quote
 
 DATABASE: Final = "openclaw-agent.sqlite"
+SUFFIXES: Final = ("-wal", "-shm", "-journal", "")
+"""Of the files of a database, behind its name."""
+
+_WRITTEN: Final = (".sqlite", ".sqlite-wal", ".sqlite-journal")
 _BUSY_SECONDS: Final = 1.0
 
 
 def database_of(session_file: Path) -> Path:
     """The database that the sessions of the same agent are in, if they are in one: ``agents/ID/agent/``."""
     return session_file.parent.parent / "agent" / DATABASE
+
+
+def written_database(name: str) -> str:
+    """The name of the database that a write to a file of this name is one to; empty where it is to none.
+
+    ``-shm`` is mapped into memory and holds nothing of the database.
+    """
+    return f"{name.partition('.sqlite')[0]}.sqlite" if name.endswith(_WRITTEN) else ""
 
 
 def holds_sessions(database: Path) -> bool:

@@ -34,7 +34,7 @@ def examine(
     if rows is None or account.head is None:
         unknown = unknown or Reason(ReasonCode.FENCE_CONTENT_UNKNOWN)
     if not reading.version.exists and not reading.problem:
-        return _absent(account, unknown, kernel_evidence)
+        return _absent(account, rows, unknown, kernel_evidence)
     finding = Finding(unknown=unknown, problem=reading.problem, kernel_evidence=kernel_evidence, unit=Unit.ROWS)
     if rows is None or account.head is None or reading.rows is None:
         return finding
@@ -86,7 +86,9 @@ def retold(found: Row, changes: Sequence[RowChange]) -> RowChange | None:
     return None
 
 
-def _absent(account: _Account, unknown: Reason | None, kernel_evidence: KernelEvidence) -> Finding:
+def _absent(
+    account: _Account, rows: Mapping[int, Row] | None, unknown: Reason | None, kernel_evidence: KernelEvidence
+) -> Finding:
     removed = [c for c in account.changes if c.operation is Operation.REMOVE]
     if removed:
         absent = Absence.RESET
@@ -94,8 +96,14 @@ def _absent(account: _Account, unknown: Reason | None, kernel_evidence: KernelEv
         absent = Absence.UNKNOWN
     else:
         absent = Absence.STILL if account.head is not None and not account.head.exists else Absence.TAKEN_AWAY
-    shares = tuple(Share(change.writer, 0) for change in removed[-1:])
-    return Finding(absent=absent, unknown=unknown, shares=shares, kernel_evidence=kernel_evidence, unit=Unit.ROWS)
+    return Finding(
+        absent=absent,
+        unknown=unknown,
+        shares=tuple(Share(change.writer, 0) for change in removed[-1:]),
+        unexplained=spans(applied(rows or {}, account.changes)) if absent is Absence.TAKEN_AWAY else (),
+        kernel_evidence=kernel_evidence,
+        unit=Unit.ROWS,
+    )
 
 
 def _shares(changes: Sequence[RowChange], newer: Sequence[Row]) -> tuple[Share, ...]:
