@@ -16,7 +16,7 @@ from sidecar.core.custody.kept import AnyChain
 from sidecar.core.engine import Engine
 from sidecar.core.errors import SidecarError
 from sidecar.core.facts.reasons import Reason, ReasonCode
-from sidecar.core.facts.rows import RowSnapshot, RowVersion, is_of_rows
+from sidecar.core.facts.rows import RowSnapshot, RowVersion, is_of_rows, place_of
 from sidecar.core.facts.version import Reading
 from sidecar.core.questions import Question
 from sidecar.core.replay.recorder import Recorder
@@ -136,6 +136,14 @@ class Driver:
     def is_fenced(self, file: str) -> bool:
         """A window is open on this file."""
         return self._engine.is_fenced(file)
+
+    def fenced_databases(self) -> set[str]:
+        """The databases with a transcript that a window is open on."""
+        return {place_of(window.file) for window in self._engine.windows if is_of_rows(window.file)}
+
+    def state(self, database: str) -> bytes:
+        """What is another after each commit to a database; empty where that can't be seen."""
+        return self._transcripts.state(database)
 
     def note(self, report: Diagnostic) -> None:
         """Add a line to the timelines of the windows of its run. Most reports come while no window is open."""

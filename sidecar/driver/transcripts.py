@@ -53,6 +53,11 @@ class TranscriptReader:
             return self._database(path).version(session_id)
         return None
 
+    def state(self, database: str) -> bytes:
+        """What is another after each commit to this database; empty while it is not open, or where that is not seen."""
+        known = self._databases.get(database)
+        return known.state() if known is not None else b""
+
     def close(self) -> None:
         """Close the databases."""
         for database in self._databases.values():

@@ -99,7 +99,7 @@ def _start_sensors(parts: Parts, stack: AsyncExitStack) -> None:
     if settings.simulate_loss:
         log.warning("simulated_loss", share=settings.simulate_loss)
     parts.databases.watch.start()
-    stack.callback(parts.databases.watch.stop)
+    stack.callback(parts.databases.stop)
     parts.database_locks.start()
     stack.callback(parts.database_locks.stop)
     parts.watcher.start()

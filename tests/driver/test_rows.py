@@ -11,6 +11,7 @@ from sidecar.core.facts.rows import RowVersion
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.life import Custody
 from sidecar.driver.transcripts import TranscriptReader
+from sidecar.intake.databases import DatabaseIntake
 from tests.core.kit import RUN, WINDOW
 from tests.driver.kit import Desk, desk
 from tests.watch.test_database import make
@@ -62,3 +63,19 @@ async def test_a_window_on_rows_that_nobody_touched_ends_without_an_incident(pla
         await _fenced(stage, place)
         await _closed(stage)
         assert stage.sinks.saved == []
+
+
+async def test_a_commit_that_the_kernel_told_too_early_or_never_is_found_by_the_counter(place: Path) -> None:
+    async with desk(place) as stage:
+        database, transcript = await _fenced(stage, place)
+        intake = DatabaseIntake(stage.driver, time.time_ns, lambda: None, lambda _directory: None)
+        intake.spoken_of(transcript)  # and no event of the kernel's is taken in
+        try:
+            _changed(database, "UPDATE transcript_events SET event_json = '{}' WHERE seq = 0")
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not stage.sinks.saved:  # noqa: ASYNC110 - a reading that is under way
+                    await asyncio.sleep(0.01)
+            assert stage.incident.verdict is Verdict.EXTERNAL
+            await _closed(stage)
+        finally:
+            intake.stop()

@@ -3,11 +3,14 @@
 import asyncio
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sidecar.core.facts.rows import RowVersion
 from sidecar.driver.transcripts import TranscriptReader
@@ -32,6 +35,7 @@ def make(path: Path, rows: int = 3, generation: str | None = "g1") -> Path:
         connection.execute("CREATE TABLE transcript_rewrite_watermarks (session_id, generation, updated_at)")
         if generation is not None:
             connection.execute("INSERT INTO transcript_rewrite_watermarks VALUES ('s', ?, 0)", (generation,))
+        connection.execute("BEGIN")
         for seq in range(rows):
             parent = f"e{seq - 1}" if seq else None
             connection.execute("INSERT INTO transcript_events VALUES ('s', ?, ?, 0)", (seq, EVENT))
@@ -39,6 +43,7 @@ def make(path: Path, rows: int = 3, generation: str | None = "g1") -> Path:
                 "INSERT INTO transcript_event_identities VALUES ('s', ?, ?, 'message', ?, NULL, 0)",
                 (f"e{seq}", seq, parent),
             )
+        connection.execute("COMMIT")
     return path
 
 
@@ -83,6 +88,112 @@ def test_each_stored_column_is_in_the_digest(database: Path, reader: DatabaseRea
             connection.execute(change)
     after = reader.snapshot("s").rows or ()
     assert all(one.digest != other.digest for one, other in zip(before, after, strict=True))
+
+
+def change(database: Path, *statements: str) -> None:
+    """Another connection commits these, one by one."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_nothing_is_read_again_where_nothing_was_committed(database: Path, reader: DatabaseReader) -> None:
+    first = reader.snapshot("s")
+    assert reader.state() == reader.state() != b""
+    assert reader.snapshot("s") is first
+    assert reader.version("s") is first.version
+    change(database, "UPDATE transcript_events SET created_at = 1")
+    assert reader.snapshot("s") is not first
+    assert reader.snapshot("s") == first
+
+
+EVERY_COMMIT = (
+    "UPDATE transcript_events SET event_json = '{}' WHERE seq = 0",
+    "DELETE FROM transcript_events WHERE seq = 1",
+    "UPDATE transcript_rewrite_watermarks SET generation = 'g2'",
+    "CREATE TABLE another (a)",
+    "PRAGMA wal_checkpoint(TRUNCATE)",
+    "INSERT INTO another VALUES (1)",
+)
+
+
+def test_each_commit_has_a_state_of_its_own(database: Path, reader: DatabaseReader) -> None:
+    reader.snapshot("s")
+    seen = [reader.state()]
+    for statement in EVERY_COMMIT:
+        change(database, statement)
+        seen.append(reader.state())
+    commits = [state for statement, state in zip(("", *EVERY_COMMIT), seen, strict=True) if "PRAGMA" not in statement]
+    assert len(set(commits)) == len(commits)
+    change(database, "BEGIN", "ROLLBACK")
+    assert reader.state() == seen[-1]
+
+
+def test_where_no_counter_can_be_seen_each_reading_reads(tmp_path: Path) -> None:
+    path = make(tmp_path / "rollback.sqlite")
+    change(path, "PRAGMA journal_mode=DELETE")
+    with closing(DatabaseReader(str(path))) as reader:
+        before = reader.snapshot("s")
+        assert reader.state() == b""
+        change(path, "UPDATE transcript_events SET event_json = '{}' WHERE seq = 0")
+        assert reader.snapshot("s") != before
+
+
+def test_another_file_in_the_place_of_the_counter_says_nothing(database: Path, reader: DatabaseReader) -> None:
+    reader.snapshot("s")
+    shared = Path(f"{database}-shm")
+    assert reader.state()
+    content = shared.read_bytes()
+    shared.unlink()
+    shared.write_bytes(content)
+    assert reader.state() == b""
+
+
+def test_rows_that_are_as_they_were_are_understood_once(tmp_path: Path) -> None:
+    path = make(tmp_path / "long.sqlite", rows=2 * PART_ROWS)
+    with closing(DatabaseReader(str(path))) as reader:
+        before = reader.snapshot("s").rows or ()
+        change(path, f"UPDATE transcript_events SET event_json = '{{}}' WHERE seq = {PART_ROWS}")
+        after = reader.snapshot("s").rows or ()
+    assert all(one is other for one, other in zip(before[:PART_ROWS], after[:PART_ROWS], strict=True))
+    assert [row.seq for row, other in zip(before, after, strict=True) if row != other] == [PART_ROWS]
+
+
+STATEMENTS = st.sampled_from(
+    [
+        "UPDATE transcript_events SET event_json = event_json || ' ' WHERE seq = {}",
+        "UPDATE transcript_events SET event_json = 5 WHERE seq = {}",
+        "UPDATE transcript_events SET event_json = CAST(x'ff' AS TEXT) WHERE seq = {}",
+        "UPDATE transcript_event_identities SET parent_id = 'x' WHERE seq = {}",
+        "DELETE FROM transcript_events WHERE seq = {}",
+        "INSERT INTO transcript_events SELECT 's', coalesce(max(seq), -1) + 1, '{{}}', {} FROM transcript_events",
+    ]
+)
+
+
+@given(st.lists(st.tuples(STATEMENTS, st.integers(0, 900), st.booleans()), max_size=8))
+@settings(max_examples=25, deadline=None)
+def test_a_reading_that_remembers_is_the_same_as_one_that_does_not(deeds: list[tuple[str, int, bool]]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = make(Path(directory) / "long.sqlite", rows=2 * PART_ROWS + 50)
+        with closing(DatabaseReader(str(path))) as reader:
+            for statement, seq, look in deeds:
+                change(path, statement.format(seq))
+                if look:
+                    reader.snapshot("s")
+            found = reader.snapshot("s")
+            with closing(DatabaseReader(str(path))) as fresh:
+                assert found == fresh.snapshot("s")
+
+
+@pytest.mark.parametrize("value", ["5", "5.5", "CAST(x'ff' AS TEXT)", "x'ff'", "NULL"])
+def test_rule_1_a_strangers_row_is_read_whatever_is_stored_in_it(
+    database: Path, reader: DatabaseReader, value: str
+) -> None:
+    change(database, f"INSERT INTO transcript_events VALUES ('s', 3, {value}, 0)")
+    snapshot = reader.snapshot("s")
+    assert snapshot.problem == ""
+    assert [row.seq for row in snapshot.rows or ()] == [0, 1, 2, 3]
 
 
 def test_a_session_without_rows_is_absent(reader: DatabaseReader) -> None:
