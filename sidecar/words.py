@@ -142,9 +142,8 @@ REASONS: Final[Mapping[Code, str]] = {
     Code.LOCK_HOLDER_STRANGER: "it was held by process {pid} ({exe:known}), which is no co-tenant",
     Code.LOCK_HOLDER_UNKNOWN_WRITER: "it was held by an unknown writer of process {pid}",
     Code.LOCK_HOLDER_UNKNOWN: "it was held by nobody that is known",
-    Code.LOCK_WAIT_IN_VAIN: (
-        "the run was allowed to wait on, and did not acquire the session lock in {waited_ns:seconds}:"
-    ),
+    Code.DATABASE_HOLDER_KNOWN: "{holder} holds the database, and the policy lets runs wait longer for it",
+    Code.LOCK_WAIT_IN_VAIN: ("the run was allowed to wait on, and did not acquire the lock in {waited_ns:seconds}:"),
     Code.LOST_TO_ROW: "row {row}, by {writer}, came behind the one that the run stood on",
     Code.LOST_TO_UNREPORTED_ROW: "row {row}, which nobody reported, came behind the one that the run stood on",
     Code.LOST_TO_CHANGE: "the transcript was changed while the run prepared what it stores",
@@ -169,10 +168,10 @@ REASONS: Final[Mapping[Code, str]] = {
     Code.NO_CHANGE_SEEN: "the run had not come to the transcript; nobody compared its rows",
     Code.APPROVAL_NOT_NEEDED: "the gateway's own fence let the change pass; the approval was not needed",
     Code.WENT_ON_AFTER_MOVE: "the run went on after its fence was moved",
-    Code.WENT_ON_AFTER_WAIT: "the run went on after it was allowed to wait on for the session lock",
+    Code.WENT_ON_AFTER_WAIT: "the run went on after it was allowed to wait on for the lock",
     Code.LOST_AFTER_APPROVAL: "the command was given, and the turn was lost all the same",
     Code.LOST_AFTER_MOVE: "the fence was moved, and the turn was lost all the same",
-    Code.LOST_AFTER_WAIT: "the run was allowed to wait on for the session lock, and the turn was lost all the same",
+    Code.LOST_AFTER_WAIT: "the run was allowed to wait on for the lock, and the turn was lost all the same",
     Code.HISTORY_FORKED: "records {records} are not on the path to the root: the history has forked",
     Code.HISTORY_UNREAD: "whether a record was lost could not be checked: {problem}",
     Code.END_UNSEEN: "the link was lost before the run was done: whether it went on is not known",
@@ -244,10 +243,10 @@ _NO_FENCE: Final = "nothing: it was no fence that stopped the turn"
 _NOT_BY_OTHERS: Final = frozenset({Verdict.UNCHANGED, Verdict.OWN})
 
 LOCK_OUTCOMES: Final = {
-    Outcome.APPROVED: "the run may wait on for the session lock; nothing was seen of it yet",
-    Outcome.APPLIED: "the run was allowed to wait on for the session lock, and acquired it; no effect is proven yet",
-    Outcome.EFFECTIVE: "the run was allowed to wait on for the session lock, and went on",
-    Outcome.INEFFECTIVE: "the run was allowed to wait on for the session lock, and it did not help",
+    Outcome.APPROVED: "the run may wait on for the lock; nothing was seen of it yet",
+    Outcome.APPLIED: "the run was allowed to wait on for the lock, and acquired it; no effect is proven yet",
+    Outcome.EFFECTIVE: "the run was allowed to wait on for the lock, and went on",
+    Outcome.INEFFECTIVE: "the run was allowed to wait on for the lock, and it did not help",
 }
 """Where there was nothing else to do: the file is as it was at the fence."""
 
@@ -275,6 +274,8 @@ def change(incident: Incident) -> str:
         return "a turn was lost; nobody else changed the transcript"
     if lost is not None and lost.reason.code is Code.LOST_TO_STRANGERS_CLAIM and not incident.unexplained:
         return "someone outside the gateway changed who may write to the session"
+    if incident.reason.code is Code.DATABASE_HOLDER_KNOWN:
+        return "nothing to the transcript: its database was held for writing"
     if incident.fence == incident.current:
         return "nothing to the file: the session lock was not acquired in time"
     return VERDICTS[incident.verdict]

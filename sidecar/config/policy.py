@@ -18,7 +18,7 @@ from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.policy.budget import MAX_PERIOD_NS, Limit, Limits
 from sidecar.core.policy.glob import Glob, GlobError
-from sidecar.core.policy.policy import BUILT_IN, UNCHANGED_RULE, Policy, Unchanged
+from sidecar.core.policy.policy import BUILT_IN, UNCHANGED_RULE, Patience, Policy, Unchanged
 from sidecar.core.policy.rules import DEFAULT_RULE, NEVER_RULE, Rule, covers
 from sidecar.core.policy.storm import StormLimit
 from sidecar.store.printable import one_line
@@ -154,6 +154,12 @@ class _Maker:
                 file.storm.sessions,
                 self._length(file.storm.within, ("storm", "within")),
                 self._length(file.storm.cooldown, ("storm", "cooldown")),
+            ),
+            patience=None
+            if file.patience is UNSET
+            else Patience(
+                file.patience.tries,
+                self._globs(file.patience.executables, ("patience", "executables"), path=True),
             ),
             digest=digest,
         )

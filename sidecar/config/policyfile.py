@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from sidecar.core.facts.writer import WriterKind
 from sidecar.core.policy.budget import MAX_RECOVERIES
+from sidecar.core.policy.policy import MAX_TRIES
 from sidecar.core.policy.rules import Permission
 
 MAX_RULES: Final = 200
@@ -78,6 +79,15 @@ class StormPart(_Part, frozen=True, kw_only=True):
     cooldown: Annotated[Duration, _about("stop recovery until so long after.")]
 
 
+class PatiencePart(_Part, frozen=True, kw_only=True):
+    """When a run waits longer for its database than the gateway does."""
+
+    tries: Annotated[
+        int, Meta(ge=1, le=MAX_TRIES, description="How often more it asks, each time for as long as the gateway waits.")
+    ] = MAX_TRIES
+    executables: Annotated[Patterns, _about("Programs that are waited for. The gateway's own process always is.")] = ()
+
+
 class RulePart(_Part, frozen=True, kw_only=True):
     """One rule. Every condition that it has must hold; of several values of one condition, one is enough."""
 
@@ -104,6 +114,9 @@ class PolicyFile(_Part, frozen=True, kw_only=True):
     unchanged: Annotated[UnchangedPart, _about("What holds where no byte changed.")] = UnchangedPart()
     budget: Annotated[BudgetPart, _about("How many recoveries there may be.")] = BudgetPart()
     storm: Annotated[StormPart, _about("When many sessions that change at once stop recovery.")] | UnsetType = UNSET
+    patience: (
+        Annotated[PatiencePart, _about("When a run waits longer for its database than the gateway does.")] | UnsetType
+    ) = UNSET
     rule: Annotated[
         tuple[RulePart, ...],
         Meta(max_length=MAX_RULES, description="Asked in this order; the first that matches decides."),

@@ -80,6 +80,21 @@ class AnswerWait(Value, frozen=True, kw_only=True):
     reason: Reason
 
 
+class GrantPatience(Value, frozen=True, kw_only=True):
+    """Tell a run, ahead, that it may ask so often more for its database where it does not get it."""
+
+    link: str
+    window: str
+    tries: int
+
+
+class EndPatience(Value, frozen=True, kw_only=True):
+    """Take that back, as far as it was not acted upon."""
+
+    link: str
+    window: str
+
+
 class CheckLineage(Value, frozen=True, kw_only=True):
     """Read the history and say which of these records are off the path from the last record to the root."""
 
@@ -114,7 +129,7 @@ class ReportIllegalStep(Value, frozen=True, kw_only=True):
     reason: Reason
 
 
-Command = Approve | Withdraw | Refuse | AnswerWait
+Command = Approve | Withdraw | Refuse | AnswerWait | GrantPatience | EndPatience
 """What a gateway is sent."""
 
 Record = SaveIncident | KeepChains | KeepRecording

@@ -38,6 +38,7 @@ from sidecar.core.windows.lock_table import LockTable
 from sidecar.core.windows.lock_timeouts import LockTimeouts, answer_wait
 from sidecar.core.windows.losses import ENDED_BY_GATEWAY, Losses
 from sidecar.core.windows.lost_turns import LostTurns
+from sidecar.core.windows.patience import DatabasePatience
 from sidecar.core.windows.registry import Registry
 from sidecar.core.windows.window import Window
 from sidecar.core.windows.without_preload import ChangesWithoutPreload
@@ -70,7 +71,8 @@ class Engine:
         self._lock_timeouts = LockTimeouts(self.registry, self._decider, self._late)
         without_preload = ChangesWithoutPreload(self.registry.locks)
         self.files = SessionFiles(ledgers, self.registry, self._decider, self._checks, without_preload)
-        self.rows = SessionRows(row_ledgers, self.registry, self._checks)
+        self._patience = DatabasePatience(self.registry, self._decider)
+        self.rows = SessionRows(row_ledgers, self.registry, self._checks, self._patience)
 
     @property
     def policy(self) -> Policy:
@@ -204,8 +206,7 @@ class Engine:
                 self.rows.database_locked(event)
                 return []
             case ev.DatabaseHeld():
-                self.rows.database_held(event)
-                return []
+                return self.rows.database_held(event)
             case ev.HoldersHidden():
                 self.registry.database_locks.hidden(event.database, hidden=event.hidden)
                 return []
@@ -268,9 +269,9 @@ class Engine:
             case ev.TimelineNote():
                 return self._noted(event)
             case ev.PolicyChanged():
-                return self._decider.policy_changed(event)
+                return [*self._decider.policy_changed(event), *self._patience.withdraw(self.windows)]
             case ev.PauseChanged():
-                return self._decider.pause_changed(event)
+                return [*self._decider.pause_changed(event), *self._patience.withdraw(self.windows)]
             case _:
                 assert_never(event)
 

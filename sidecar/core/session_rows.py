@@ -15,6 +15,7 @@ from sidecar.core.facts.value import replace
 from sidecar.core.outcomes import ForeignHoldEnded
 from sidecar.core.windows.checks import Checks
 from sidecar.core.windows.life import Life
+from sidecar.core.windows.patience import DatabasePatience
 from sidecar.core.windows.registry import Registry
 from sidecar.core.windows.window import NOT_READ, Window
 
@@ -29,11 +30,12 @@ class SessionRows:
         ledgers: The account of each transcript.
     """
 
-    def __init__(self, ledgers: RowLedgers, registry: Registry, checks: Checks) -> None:
+    def __init__(self, ledgers: RowLedgers, registry: Registry, checks: Checks, patience: DatabasePatience) -> None:
         """Nothing is known of any transcript."""
         self.ledgers = ledgers
         self._registry = registry
         self._checks = checks
+        self._patience = patience
 
     @property
     def unsaved(self) -> bool:
@@ -131,14 +133,24 @@ class SessionRows:
             elif event.writer.is_of(window.run.run_id):
                 window.note(event.at_ns, "database lock had", waited)
 
-    def database_held(self, event: ev.DatabaseHeld) -> None:
+    def database_held(self, event: ev.DatabaseHeld) -> list[Decision]:
         """A process was seen with a lock of a database. A stranger with the write lock is a line in each timeline."""
         hold = event.hold
-        if not self._registry.database_locks.held(event) or hold.kind is not LockKind.WRITE:
-            return
+        foreign = self._registry.database_locks.held(event)
+        if hold.kind is not LockKind.WRITE:
+            return []
+        windows = self._registry.windows_in(event.database)
+        if foreign:
+            self._told(event, windows)
+        if hold.until_ns:
+            return self._patience.withdraw(windows)
+        return self._patience.held(hold, windows, event.at_ns, foreign=foreign)
+
+    def _told(self, event: ev.DatabaseHeld, windows: list[Window]) -> None:
+        hold = event.hold
         if hold.until_ns:
             self._registry.outcomes.add(ForeignHoldEnded(database=event.database, hold=hold))
-        for window in self._registry.windows_in(event.database):
+        for window in windows:
             if hold.until_ns:
                 seconds = (hold.until_ns - hold.since_ns) / NS_PER_SECOND
                 window.note(event.at_ns, "database free", f"{hold.label()} held it for {seconds:.1f} s at least")

@@ -187,7 +187,7 @@ class Driver:
 
     def _carry_out(self, decision: de.Decision) -> None:
         match decision:
-            case de.Approve() | de.Refuse() | de.AnswerWait():
+            case de.Approve() | de.Refuse() | de.AnswerWait() | de.GrantPatience() | de.EndPatience():
                 self._send(decision)
             case de.CheckLineage():
                 self._lineage.check(decision)
@@ -248,4 +248,6 @@ class Driver:
 
 def _needs_record(decision: de.Decision) -> bool:
     """It must not be done unless the intent is on disk. A refusal does nothing."""
-    return isinstance(decision, de.Approve) or (isinstance(decision, de.AnswerWait) and decision.granted)
+    return isinstance(decision, de.Approve | de.GrantPatience) or (
+        isinstance(decision, de.AnswerWait) and decision.granted
+    )

@@ -8,7 +8,7 @@ from sidecar.core import events as ev
 from sidecar.core.engine import Engine
 from sidecar.core.facts.database import DatabaseHold, LockKind
 from sidecar.core.facts.rows import is_of_rows, parts_of
-from sidecar.core.facts.units import NS_PER_SECOND
+from sidecar.core.facts.units import NS_PER_MS, NS_PER_SECOND
 from sidecar.core.facts.value import replace
 from sidecar.status import Problem
 from sidecar.watch.database.lock_holders import LockTableReader
@@ -25,11 +25,13 @@ IDLE_SECONDS: Final = 1.0
 LONG_READ_NS: Final = 5 * NS_PER_SECOND
 """So long must a reader be seen to be told: it keeps the WAL from being begun anew."""
 
+MOMENT_NS: Final = 100 * NS_PER_MS
+"""The same of a linked process that writes: it is seen by two looks."""
+
 LONG_HOLD_NS: Final = 2 * NS_PER_SECOND
 """So long may a foreign process hold a database for writing before an operator is told."""
 
 _TOLD: Final = (LockKind.WRITE, LockKind.READ_MARK, LockKind.OPEN)
-_AT_ONCE: Final = (LockKind.WRITE, LockKind.OPEN)
 
 
 class DatabaseLockIntake:
@@ -124,10 +126,15 @@ class DatabaseLockIntake:
         hold = self._seen.get(key)
         if hold is None:
             hold = self._seen[key] = DatabaseHold(identify(pid), command_of(pid), kind, now_ns)
-        long = kind in _AT_ONCE or now_ns - hold.since_ns >= LONG_READ_NS
-        if long and key not in self._told:
+        if key not in self._told and now_ns - hold.since_ns >= self._worth_ns(hold):
             self._told.add(key)
             self._tell(ev.DatabaseHeld(database=database, hold=hold, at_ns=now_ns))
+
+    def _worth_ns(self, hold: DatabaseHold) -> int:
+        """How long it must be seen to be told. A gateway's own transactions of some ms are met by chance."""
+        if hold.kind is LockKind.READ_MARK:
+            return LONG_READ_NS
+        return MOMENT_NS if self._engine.registry.is_linked(hold.process) else 0
 
     def _over(self, key: tuple[str, int, LockKind]) -> None:
         hold = replace(self._seen.pop(key), until_ns=self._looked_ns)

@@ -108,6 +108,10 @@ def message_of(command: de.Command) -> wire.SidecarMessage:
         case de.Refuse():
             verdict, reason = command.verdict.value, sentence(command.reason)[:MAX_REASON]
             return wire.Refuse(window=command.window, ask=command.ask, verdict=verdict, reason=reason)
+        case de.GrantPatience():
+            return wire.Patience(window=command.window, tries=command.tries)
+        case de.EndPatience():
+            return wire.Patience(window=command.window, tries=0)
         case de.AnswerWait(granted=True):
             return wire.Wait(window=command.window, ask=command.ask)
         case de.AnswerWait():

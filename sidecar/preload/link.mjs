@@ -298,6 +298,7 @@ export class Link {
       case "approve":
       case "refuse":
       case "wait":
+      case "patience":
         if (message.ask) this.#settle(message.ask, message);
         else this.onCommand(message);
         return;

@@ -103,10 +103,11 @@ function foundNoFence() {
 function watchRows() {
   if (rows) return;
   rows = new RowWindows(link);
-  watchTransactions((change) => {
+  const committed = (change) => {
     reportChange(link, change);
     rows.committed(change);
-  }, reportLock);
+  };
+  watchTransactions(committed, reportLock, (database) => rows.patience(database));
   listenToWorkers(heardFromWorker);
 }
 

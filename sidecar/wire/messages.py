@@ -12,6 +12,7 @@ import msgspec
 
 from sidecar.core import reports
 from sidecar.core.facts.gateway import Role
+from sidecar.core.policy.policy import MAX_TRIES
 
 PROTOCOL: Final = 2
 """Newest version that we speak. A new message, or another meaning of an old one, makes a new version."""
@@ -433,13 +434,23 @@ class Wait(FromSidecar, kw_only=True, frozen=True, tag="wait"):
     ask: Id
 
 
+class Patience(FromSidecar, kw_only=True, frozen=True, tag="patience"):
+    """The run of this window may ask ``tries`` times more for its database where it is held; 0 takes that back.
+
+    What comes of it is a `LockWaited`.
+    """
+
+    window: Id
+    tries: Annotated[int, msgspec.Meta(ge=0, le=MAX_TRIES)]
+
+
 class Sync(FromSidecar, kw_only=True, frozen=True, tag="sync"):
     """Say what you have done so far, then answer `Synced`."""
 
     sync: Id
 
 
-SidecarMessage = Welcome | Reject | Approve | Refuse | Wait | Sync
+SidecarMessage = Welcome | Reject | Approve | Refuse | Wait | Patience | Sync
 
 ANSWERS: Final = ("ask.lock",)
 """The questions that this sidecar answers beyond ``ask``."""

@@ -203,7 +203,7 @@ def test_a_lock_timeout_that_was_waited_out_is_told_with_its_holder(cli: Command
     out = cli("explain", incident.incident_id).out
 
     assert "nothing to the file: the session lock was not acquired in time" in out
-    assert "the run was allowed to wait on for the session lock, and went on" in out
+    assert "the run was allowed to wait on for the lock, and went on" in out
     assert "Lock timeouts" in out
     assert "held by cron daily-digest (process 4242)" in out
     assert "the fence was moved" not in out

@@ -61,6 +61,9 @@ def test_every_part_of_a_file_comes_into_force() -> None:
         sessions = 5
         within = "2m"
         cooldown = "1h"
+        [patience]
+        tries = 2
+        executables = ["/usr/bin/restic"]
         [[rule]]
         name = "one"
         kinds = ["cron", "heartbeat"]
@@ -81,14 +84,16 @@ def test_every_part_of_a_file_comes_into_force() -> None:
     assert policy.unchanged.uids == {0}
     assert policy.limits == Limits(session=Limit(3, 90 * S), gateway=Limit(0, 31 * 86_400 * S))
     assert policy.storm == StormLimit(5, 120 * S, 3600 * S)
+    assert policy.patience is not None
+    assert (policy.patience.tries, [g.text for g in policy.patience.executables]) == (2, ["/usr/bin/restic"])
     one, two = policy.rules
-    assert (one.name, one.may, one.needs, one.line) == ("one", Permission.METADATA, Grade.BYTES, 14)
+    assert (one.name, one.may, one.needs, one.line) == ("one", Permission.METADATA, Grade.BYTES, 17)
     assert one.kinds == {WriterKind.CRON, WriterKind.HEARTBEAT}
     assert one.uids == {0, 1000}
     texts = [[g.text for g in globs] for globs in (one.names, one.executables, one.agents, one.files)]
     assert texts == [["ops-*"], ["/usr/bin/node"], ["main"], ["*.jsonl"]]
     assert [g.text for g in one.sessions] == [session_hash("agent:main:main"), "0123456789abcdef", "0a*"]
-    assert (two.kinds, two.needs, two.line) == (frozenset(), None, 25)
+    assert (two.kinds, two.needs, two.line) == (frozenset(), None, 28)
 
 
 def test_a_session_key_is_found_by_the_hash_that_the_preload_sends() -> None:
@@ -139,6 +144,7 @@ RULE: Final = '[[rule]]\nname = "r"\nmay = "append"\n'
             "[storm]\nsessions = 2\nwithin = '1 s'\ncooldown = '1s'\n",
             "3: storm.within: '1 s' is not of the form; give a",
         ),
+        ("[patience]\ntries = 4\n", "2: patience.tries: expected `int` <= 3"),
         ("[budget]\nsession = { recoveries = 1, per = '32d' }\n", "2: budget.session.per: '32d' is longer than 31d"),
         ("[budget.session]\nrecoveries = 1\n", "1: budget.session.per: is missing; add it"),
         ("[budget.session]\nrecoveries = -1\nper='1s'\n", "2: budget.session.recoveries: expected `int` >= 0"),

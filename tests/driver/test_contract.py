@@ -75,7 +75,9 @@ class SmallDriver:
                     brought.append(
                         ev.CommandWithheld(link=LINK, window=decision.window, ask=decision.ask, at_ns=time.time_ns())
                     )
-                case de.Approve() | de.AnswerWait() | de.Refuse():  # 13
+                case de.GrantPatience() if not kept:  # 14
+                    pass
+                case de.Approve() | de.AnswerWait() | de.Refuse() | de.GrantPatience() | de.EndPatience():  # 13
                     self.sent.append(decision)
                 case de.ReadFile():  # 10: one link, and it has said all
                     brought.append(

@@ -7,11 +7,17 @@ from contextlib import closing
 from pathlib import Path
 
 from sidecar.core import events as ev
+from sidecar.core.facts.database import DatabaseHold, LockKind
+from sidecar.core.facts.process import Process
 from sidecar.core.facts.rows import RowVersion
+from sidecar.core.facts.value import replace
+from sidecar.core.policy.glob import Glob
+from sidecar.core.policy.policy import Patience, Policy
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.life import Custody
 from sidecar.driver.transcripts import TranscriptReader
 from sidecar.intake.databases import DatabaseIntake
+from sidecar.wire import messages as wire
 from tests.core.kit import RUN, WINDOW
 from tests.driver.kit import Desk, desk
 from tests.watch.test_database import make
@@ -79,3 +85,23 @@ async def test_a_commit_that_the_kernel_told_too_early_or_never_is_found_by_the_
             await _closed(stage)
         finally:
             intake.stop()
+
+
+async def test_rule_6_patience_is_granted_when_that_is_on_disk_and_not_before(place: Path) -> None:
+    hold = DatabaseHold(Process(7, exe="/usr/bin/restic"), "restic", LockKind.WRITE, 1)
+    patient = Policy(patience=Patience(2, (Glob("/usr/bin/restic", path=True),)))
+    async with desk(place) as stage:
+        database, _transcript = await _fenced(stage, place)
+        [gateway] = stage.gateways
+        while not gateway.commands.empty():
+            gateway.commands.get_nowait()
+        stage.driver.handle(ev.PolicyChanged(policy=patient, at_ns=time.time_ns()))
+        for full in (True, False):
+            stage.sinks.full = full
+            stage.driver.handle(ev.DatabaseHeld(database=str(database), hold=hold, at_ns=2))
+            over = replace(hold, until_ns=3)
+            stage.driver.handle(ev.DatabaseHeld(database=str(database), hold=over, at_ns=4))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            said = [await gateway.commands.get() for _ in range(3)]
+        assert said == [wire.Patience(window=WINDOW, tries=tries) for tries in (0, 2, 0)]
+        assert stage.sinks.saved

@@ -1,7 +1,7 @@
 """The write lock of an agent's database: what is told of each transaction's wait and hold."""
 
 import sqlite3
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from sidecar.wire.messages import Patience
 from tests.preload.kit import Sidecar, Told
 from tests.preload.test_rows import RowGateway
 
@@ -37,6 +38,20 @@ def held(gateway: RowGateway) -> Iterator[None]:
         connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
+
+
+BEGINS: Final = 'fs.writeFileSync("begins", "")'
+
+
+def held_while(gateway: RowGateway, code: str, seconds: float) -> None:
+    """Another process holds the write lock while this runs, for so long after `BEGINS`."""
+    begins = gateway.path.parents[3] / "begins"
+    with held(gateway):
+        gateway.say(code)
+        while not begins.exists():
+            time.sleep(0.01)
+        time.sleep(seconds)
+    assert "error" not in gateway.hear()
 
 
 def test_a_transaction_is_told_with_its_hold_and_its_rows(gateway: RowGateway, sidecar: Sidecar) -> None:
@@ -70,10 +85,7 @@ def test_a_transaction_of_a_run_has_its_writer(gateway: RowGateway, sidecar: Sid
 
 def test_a_wait_is_told_when_it_is_over(gateway: RowGateway, sidecar: Sidecar) -> None:
     gateway.do('db.exec("PRAGMA busy_timeout = 60000")')
-    with held(gateway):
-        gateway.say(f"add({ROW})")
-        threading.Event().wait(0.3)
-    assert "error" not in gateway.hear()
+    held_while(gateway, f"{BEGINS}; add({ROW})", 0.5)
     [lock] = told(sidecar)
     assert int(lock["wait"]) > 0
     assert "error" not in lock
@@ -96,10 +108,7 @@ def test_a_lock_that_is_asked_for_many_times_over_is_one_wait(gateway: RowGatewa
     [lock] = told(sidecar)
     assert (lock["error"], lock["op"]) == ("busy", "agent.write")
     assert int(lock["wait"]) >= 8 * 25 * MS
-    with held(gateway):
-        gateway.say(f"g.waited = (() => {{ {ask.replace('TRIES', '4000')} }})()")
-        threading.Event().wait(0.2)
-    assert "error" not in gateway.hear()
+    held_while(gateway, f"{BEGINS}; {ask.replace('TRIES', '4000')}", 1.0)
     _, lock = told(sidecar)
     assert "error" not in lock
     assert int(lock["wait"]) >= 100 * MS
@@ -170,3 +179,73 @@ def test_without_a_sidecar_nothing_is_kept_and_nothing_is_lost(node: Path, tmp_p
         assert told(sidecar) == []
         [hello] = sidecar.said("hello")
         assert hello["lost"] == 1  # which fence it has
+
+
+PATIENT: Final = """
+  db.exec("PRAGMA busy_timeout = 150");
+  await startRun();
+"""
+ANSWER: Final = 'return await endRun(() => { add({ id: "answer", parent: "q", role: "assistant" }); return "stored"; })'
+
+
+def grant(gateway: RowGateway, sidecar: Sidecar, tries: int = 3) -> str:
+    """The sidecar says ahead that the run may ask more often; the window that it says it of."""
+    gateway.do(PATIENT)
+    sidecar.sync()
+    window: str = sidecar.said("fence.set")[-1]["window"]
+    sidecar.link.say(Patience(window=window, tries=tries))
+    sidecar.sync()
+    return window
+
+
+def test_a_run_that_has_patience_asks_again_and_says_what_came_of_it(gateway: RowGateway, sidecar: Sidecar) -> None:
+    window = grant(gateway, sidecar)
+    gateway.do('db.exec("PRAGMA busy_timeout = 1000")')  # the lock is given back in the second of four
+    held_while(gateway, ANSWER.replace("add(", f"{BEGINS}; add("), 1.5)
+    [waited] = sidecar.wait_for_said("lock.waited")
+    assert (waited["window"], waited["ok"]) == (window, True)
+    assert int(waited["waited"]) >= 1000 * MS
+    assert [lock.get("error", "") for lock in told(sidecar)] == ["", ""]
+
+
+@pytest.mark.parametrize("tries", [1, 3])
+def test_it_gives_up_after_so_many_tries_as_unpatched(gateway: RowGateway, sidecar: Sidecar, tries: int) -> None:
+    grant(gateway, sidecar, tries)
+    with held(gateway):
+        said = gateway.ask(ANSWER)
+    assert "database is locked" in said["error"]
+    [waited] = sidecar.wait_for_said("lock.waited")
+    assert (waited["ok"], waited.get("tries", 1)) == (False, tries)
+    assert int(waited["waited"]) >= (1 + tries) * 150 * MS
+    [_, lock] = told(sidecar)
+    assert lock["error"] == "busy"
+    assert int(lock["wait"]) >= (1 + tries) * 150 * MS
+
+
+def test_patience_is_good_for_once_and_can_be_taken_back(gateway: RowGateway, sidecar: Sidecar) -> None:
+    window = grant(gateway, sidecar)
+    sidecar.link.say(Patience(window=window, tries=0))
+    sidecar.sync()
+    with held(gateway):
+        assert "database is locked" in gateway.ask(ANSWER)["error"]
+    sidecar.sync()
+    assert sidecar.said("lock.waited") == []
+
+
+def test_patience_ends_with_the_link_that_it_came_over(gateway: RowGateway, sidecar: Sidecar) -> None:
+    grant(gateway, sidecar)
+    sidecar.hang_up(sidecar.link)
+    sidecar.wait_for_end(0)
+    sidecar.renew(forget=False)
+    with held(gateway):
+        assert "database is locked" in gateway.ask(ANSWER)["error"]
+    sidecar.sync()
+    assert sidecar.said("lock.waited") == []
+
+
+def test_what_is_no_write_of_the_run_is_not_waited_for(gateway: RowGateway, sidecar: Sidecar) -> None:
+    grant(gateway, sidecar)
+    with held(gateway):
+        assert gateway.do(f"try {{ add({ROW}) }} catch (error) {{ return error.errcode }}") == 5
+    sidecar.sync()
+    assert sidecar.said("lock.waited") == []

@@ -13,7 +13,7 @@ from sidecar.core.facts.gateway import Gateway
 from sidecar.core.facts.rows import RowVersion
 from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.policy.policy import Mode, Policy
-from sidecar.intake.database_locks import LONG_HOLD_NS, LONG_READ_NS, DatabaseLockIntake
+from sidecar.intake.database_locks import LONG_HOLD_NS, LONG_READ_NS, MOMENT_NS, DatabaseLockIntake
 from sidecar.watch.database.lock_holders import LOCKS, LockTableReader
 from sidecar.watch.identity import started
 from tests.core.kit import LINK, RUN, WINDOW
@@ -102,7 +102,8 @@ def test_the_gateways_own_hold_is_no_problem(database: str) -> None:
     with holding(database, "BEGIN IMMEDIATE") as gateway:
         room = Room(database, gateway)
         room.open_window()
-        assert len(room.look()) == 1
+        assert room.look() == [], "it may be a moment"
+        assert len(room.look(MOMENT_NS)) == 1
         room.look(2 * LONG_HOLD_NS)
         assert room.problems() == []
         assert room.intake.foreign_hold_seconds() == 0
@@ -132,7 +133,7 @@ def test_holders_that_cannot_be_seen_are_said_once(database: str, tmp_path: Path
         assert room.engine.database_locks.is_hidden(database)
         assert room.look() == []
         (tmp_path / "locks").write_bytes(LOCKS.read_bytes())
-        assert [type(event) for event in room.look()] == [ev.DatabaseHeld, ev.HoldersHidden]
+        assert [type(event) for event in room.look()] == [ev.HoldersHidden]
         assert not room.engine.database_locks.is_hidden(database)
 
 

@@ -45,7 +45,7 @@ class Labels:
         return f"{Path(file).stem}: " if self.sessions > 1 else ""
 
 
-def line_of(decision: de.Decision, labels: Labels) -> list[str]:  # noqa: C901, PLR0911 - one case for each decision
+def line_of(decision: de.Decision, labels: Labels) -> list[str]:  # noqa: C901, PLR0911, PLR0912 - one case for each decision
     """A decision in one line; none for what is kept in the background."""
     match decision:
         case de.ReadFile():
@@ -62,6 +62,10 @@ def line_of(decision: de.Decision, labels: Labels) -> list[str]:  # noqa: C901, 
             return [f"{labels.window(decision.window)}refuse {decision.verdict.value}"]
         case de.AnswerWait():
             return [f"{labels.window(decision.window)}{'wait on' if decision.granted else 'do not wait'}"]
+        case de.GrantPatience():
+            return [f"{labels.window(decision.window)}have patience {decision.tries} times"]
+        case de.EndPatience():
+            return [f"{labels.window(decision.window)}have no patience"]
         case de.CheckLineage():
             return [f"{labels.window(decision.window)}check history {' '.join(decision.records)}"]
         case de.KeepRecording():

@@ -126,6 +126,7 @@ class ReasonCode(StrEnum):
     LOCK_HOLDER_STRANGER = "lock_holder_stranger", "pid", "exe"
     LOCK_HOLDER_UNKNOWN_WRITER = "lock_holder_unknown_writer", "pid"
     LOCK_HOLDER_UNKNOWN = "lock_holder_unknown"
+    DATABASE_HOLDER_KNOWN = "database_holder_known", "holder"
     LOCK_WAIT_IN_VAIN = "lock_wait_in_vain", "waited_ns"
 
     # Why a turn was lost where sessions are in a database

@@ -25,6 +25,9 @@ SHORT_LIVED: Final = (
 )
 """Of a process that has ended /proc tells nothing, and fanotify(7) gives its number only."""
 
+MAX_TRIES: Final = 3
+"""The preload asks no more often either."""
+
 BUILT_IN: Final = "built-in"
 """The digest of the policy that holds where no file is given."""
 
@@ -83,6 +86,22 @@ def _unseen(process: Process) -> Reason:
     return Reason.of(ReasonCode.TOUCH_PROCESS_ENDED, pid=process.pid)
 
 
+class Patience(Value, frozen=True):
+    """When a run may wait longer for its database than its gateway does, which stands still meanwhile.
+
+    Attributes:
+        tries: How often more it may ask: 1 to `MAX_TRIES`, each time for as long as the gateway waits.
+        executables: Programs that may be waited for. The gateway's own process always may.
+    """
+
+    tries: int = MAX_TRIES
+    executables: tuple[Glob, ...] = ()
+
+    def waits_for(self, process: Process) -> bool:
+        """This is one of the programs."""
+        return bool(process.exe) and any(glob.matches(process.exe) for glob in self.executables)
+
+
 class Policy(Value, frozen=True):
     """The rules in force. The built-in one trusts every writer inside a linked OpenClaw process.
 
@@ -91,6 +110,7 @@ class Policy(Value, frozen=True):
         unchanged: What holds where no byte changed.
         limits: Budgets.
         storm: When many changes at once stop recovery; None for never.
+        patience: When runs may wait longer for their database; None for never.
         digest: Start of the SHA-256 of the file that it was read from.
     """
 
@@ -100,6 +120,7 @@ class Policy(Value, frozen=True):
     unchanged: Unchanged = Unchanged()
     limits: Limits = Limits()
     storm: StormLimit | None = None
+    patience: Patience | None = None
     digest: str = BUILT_IN
 
     @property

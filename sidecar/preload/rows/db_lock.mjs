@@ -7,7 +7,7 @@ import { isMainThread, threadId } from "node:worker_threads";
 import { safely } from "../guard.mjs";
 import { currentWriter } from "../writers/writers.mjs";
 
-const PATIENT_MS = 100; // an attempt that gives up sooner is made again by who made it, and is no failure
+export const PATIENT_MS = 100; // an attempt that gives up sooner is made again by who made it, and is no failure
 const AGAIN_MS = 250; // so soon behind a failed attempt it is the same wait
 const NAME = /^[A-Za-z][\w .-]{0,63}$/;
 // SQLite's primary result codes.
@@ -43,7 +43,8 @@ const locks = new WeakMap(); // connection -> DatabaseLock
 
 /** The lock of an agent's database, on one connection to it. */
 export class DatabaseLock {
-  #database;
+  /** Real path of it. */
+  database;
   #report;
   #label;
   #asked = 0; // when the transaction under way, or the last attempt at one, began to wait
@@ -53,7 +54,7 @@ export class DatabaseLock {
 
   /** @param report (fields of a `db.lock` message, when by `performance.now()`) => void */
   constructor(db, database, report) {
-    this.#database = database;
+    this.database = database;
     this.#report = report;
     locks.set(db, this);
   }
@@ -124,7 +125,7 @@ export class DatabaseLock {
   }
 
   #tell(now, { op, wait, held, rows, error }) {
-    const fields = { database: this.#database, writer: currentWriter(), wait: ns(wait) };
+    const fields = { database: this.database, writer: currentWriter(), wait: ns(wait) };
     if (held) fields.held = ns(held);
     if (typeof op === "string" && NAME.test(op)) fields.op = op;
     if (!isMainThread) fields.thread = threadId;
@@ -138,7 +139,13 @@ function ofScope(db) {
   return scope?.db === db ? scope : undefined;
 }
 
-function ns(ms) {
+/** SQLite's own patience is over. */
+export function isBusy(error) {
+  return wordOf(error) === "busy";
+}
+
+/** Milliseconds as the wire has them. */
+export function ns(ms) {
   return String(Math.round(Math.max(0, ms) * 1e6));
 }
 

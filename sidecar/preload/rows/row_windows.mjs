@@ -12,6 +12,7 @@ import { digestOfSpan, readerOf, seqOf, versionText } from "./stored_rows.mjs";
 
 const MAX_ROWS = 256; // the gateway's own bounds, which stand ahead of its question
 const MAX_BYTES = 1 << 20;
+const MAX_TRIES = 3;
 
 const windows = new Map(); // id -> window
 let nextWindow = 0;
@@ -36,13 +37,17 @@ export class RowWindows {
   onCommand(message) {
     const window = windows.get(message.window);
     if (!window) return;
+    if (message.t === "patience") {
+      window.tries = Math.min(MAX_TRIES, Math.max(0, Number(message.tries) || 0));
+      return;
+    }
     const { fence, current, span } = message;
     window.approved = message.t === "approve" ? { fence, current, span } : undefined;
   }
 
   /** The link is gone, and with it everything that was approved over it. */
   forgetApprovals() {
-    for (const window of windows.values()) window.approved = undefined;
+    for (const window of windows.values()) Object.assign(window, { approved: undefined, tries: 0 });
   }
 
   /** The open windows are said again, to whoever has not heard of them. */
@@ -59,6 +64,21 @@ export class RowWindows {
     }
   }
 
+  /**
+   * The present run did not get the write lock of its database. What the sidecar has said ahead is good for once.
+   * @returns {tries, tell(had, waitedNs, tries)}; undefined where it gives up as unpatched.
+   */
+  patience(database) {
+    const run = currentRun();
+    if (!run?.live || !this.#link.recovers) return undefined;
+    const mine = (window) => window.run === run && window.transcript.startsWith(`${database}#`);
+    const window = [...windows.values()].find((known) => known.tries > 0 && mine(known));
+    if (!window) return undefined;
+    const { id, tries } = window;
+    window.tries = 0;
+    return { tries, tell: (ok, waited, made) => this.#link.send("lock.waited", { window: id, ok, waited, tries: made }) };
+  }
+
   wrapQuestion(original) {
     const self = this;
     return function canRebasePreparedAssistantInTransaction(database, session, preparedParent, ...rest) {
@@ -71,7 +91,7 @@ export class RowWindows {
   #windowOf(run, transcript, session) {
     for (const window of windows.values()) if (window.run === run && window.transcript === transcript) return window;
     const id = `${process.pid}.${threadId}.${performance.timeOrigin.toFixed(0)}.r${(nextWindow += 1)}`;
-    const window = { id, run, transcript, session, fence: "", approved: undefined, stopped: false };
+    const window = { id, run, transcript, session, fence: "", approved: undefined, tries: 0, stopped: false };
     windows.set(id, window);
     return window;
   }

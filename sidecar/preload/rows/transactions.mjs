@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 import { safely } from "../guard.mjs";
 import { currentRun, currentWriter } from "../writers/writers.mjs";
 import { changedKeys } from "./changeset.mjs";
-import { DatabaseLock } from "./db_lock.mjs";
+import { DatabaseLock, PATIENT_MS, isBusy, ns } from "./db_lock.mjs";
 import { readerOf, versionText } from "./stored_rows.mjs";
 
 const { DatabaseSync } = createRequire(import.meta.url)("node:sqlite");
@@ -28,12 +28,13 @@ let changes = 0;
  * Report what is committed from now on, and what each write transaction waited for the database and held it.
  * @param committed ({transcript, version, rows, gone, run, session}, fields of a `rows` message) => void
  * @param locked (fields of a `db.lock` message, when by `performance.now()`) => void
+ * @param patience (path of a database) => how often more the present run may ask for it; see RowWindows
  */
-export function watchTransactions(committed, locked) {
+export function watchTransactions(committed, locked, patience = () => undefined) {
   DatabaseSync.prototype.exec = function execWatched(sql) {
     if (sql === BEGIN) {
       const known = watched.get(this) ?? safely(ACCOUNT, opened, this, locked);
-      return known ? begin(this, known) : exec.call(this, sql);
+      return known ? begin(this, known, patience) : exec.call(this, sql);
     }
     if (sql !== COMMIT && sql !== ROLLBACK) return exec.call(this, sql);
     const known = watched.get(this);
@@ -42,18 +43,39 @@ export function watchTransactions(committed, locked) {
   };
 }
 
-function begin(db, known) {
+function begin(db, known, patience) {
   const asked = performance.now();
   let result;
   try {
     result = exec.call(db, BEGIN);
   } catch (error) {
-    safely("lock", () => known.lock.refused(db, asked, error));
-    throw error;
+    const late = isBusy(error) && performance.now() - asked >= PATIENT_MS;
+    const more = late ? safely("lock", patience, known.lock.database) : undefined;
+    if (!more || !askAgain(db, asked, more)) {
+      safely("lock", () => known.lock.refused(db, asked, error));
+      throw error;
+    }
   }
   safely("lock", () => known.lock.taken(db, asked));
   if (!known.recording) safely(ACCOUNT, record, db, known);
   return result;
+}
+
+/** Ask as often more as the sidecar has said ahead, each time for as long as the gateway waits. True where it is had. */
+function askAgain(db, asked, { tries, tell }) {
+  let had = false;
+  let made = 0;
+  while (!had && made < tries) {
+    made += 1;
+    try {
+      exec.call(db, BEGIN);
+      had = true;
+    } catch (error) {
+      if (!isBusy(error)) break;
+    }
+  }
+  safely("lock", () => tell(had, ns(performance.now() - asked), made));
+  return had;
 }
 
 function commit(db, known, committed) {
