@@ -56,6 +56,7 @@ class WatchStatus:
     """The inotify side.
 
     Attributes:
+        databases: Those that linked gateways keep sessions in.
         file_system: The type of the file system with the state directory; empty when it can't be told.
         blind: What that can't report; empty when nothing is known to be missing.
         backlog_bytes: File events that the kernel keeps for us.
@@ -65,6 +66,7 @@ class WatchStatus:
 
     directories: int = 0
     files: int = 0
+    databases: int = 0
     events: int = 0
     overflows: int = 0
     file_system: str = ""

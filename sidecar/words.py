@@ -8,6 +8,7 @@ from typing import Any, Final
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.reasons import ReasonCode as Code
+from sidecar.core.facts.rows import rows_named
 from sidecar.core.facts.units import NS_PER_MS, NS_PER_SECOND
 from sidecar.core.verdict.incident import Incident, Moment, Outcome
 from sidecar.core.verdict.judge import Verdict
@@ -328,9 +329,7 @@ def _place(written: str) -> str:
 def _rows(written: str) -> str:
     """Rows, given as ``seq+count``; none stand for the mark that a deletion of the gateway's leaves."""
     first, count = (int(part) for part in written.split("+"))
-    if count > 1:
-        return f"rows {first} to {first + count - 1}"
-    return f"row {first}" if count else "the mark of its generation"
+    return rows_named(first, count) if count else "the mark of its generation"
 
 
 _FORMS: Final[Mapping[str, Callable[[Any], str]]] = {

@@ -1,5 +1,6 @@
 """What a person can do about an incident."""
 
+import re
 import shlex
 from collections.abc import Iterator
 from typing import Final
@@ -16,6 +17,7 @@ from sidecar.core.verdict.incident import Incident, Outcome
 from sidecar.core.verdict.judge import Verdict
 from sidecar.store.printable import one_line
 
+_PLAIN_ID: Final = re.compile(r"[\w-]+", re.ASCII)
 _HELD: Final = {
     BlockReason.PAUSE: "End the pause when it has served its purpose: openclaw-sidecar resume",
     BlockReason.STORM: "Look for what changes so many sessions at once: a restore, a sync tool, an upgrade.",
@@ -101,8 +103,8 @@ def _about_a_stranger(incident: Incident) -> Iterator[str]:
     for item in incident.unexplained[:3]:
         if item.pid:
             yield f"See what process {item.pid} is: ps -o pid,user,lstart,args -p {item.pid}"
-        if item.length and item.unit is Unit.ROWS and incident.session_file.isprintable():
-            yield _rows_query(incident.session_file, item.offset, item.length)
+        if item.length and item.unit is Unit.ROWS:
+            yield from _rows_query(incident.session_file, item.offset, item.length)
         elif item.length and incident.session_file.isprintable():
             file = shlex.quote(incident.session_file)
             yield f"See what was written: tail -c +{item.offset + 1} {file} | head -c {item.length}"
@@ -130,12 +132,14 @@ def _about_a_late_answer(incident: Incident) -> str:
     )
 
 
-def _rows_query(transcript: str, first: int, length: int) -> str:
+def _rows_query(transcript: str, first: int, length: int) -> Iterator[str]:
     database, session_id = parts_of(transcript)
-    columns = "seq, created_at, length(coalesce(event_json, '')) AS bytes"
-    where = f"session_id = '{session_id}' AND seq BETWEEN {first} AND {first + length - 1}"
-    query = f"SELECT {columns} FROM transcript_events WHERE {where}"  # noqa: S608 - shown to a person, and never run
-    return f"See what is there now: sqlite3 -readonly {shlex.quote(database)} {shlex.quote(query)}"
+    if not database.isprintable() or not _PLAIN_ID.fullmatch(session_id):
+        return  # it can't be copied into a shell as it is
+    rows = f"seq = {first}" if length == 1 else f"seq BETWEEN {first} AND {first + length - 1}"
+    where = f"session_id = '{session_id}' AND {rows}"
+    query = f"SELECT seq, created_at, event_json FROM transcript_events WHERE {where}"  # noqa: S608 - shown to a person, and never run
+    yield f'See what is there now: sqlite3 -readonly {shlex.quote(database)} "{query}"'
 
 
 def _about_the_turn(incident: Incident) -> Iterator[str]:

@@ -18,7 +18,7 @@ from sidecar.core.custody.kept import AnyChain, AnyKeptChain
 from sidecar.core.custody.rows.chain import examine_chain
 from sidecar.core.errors import SidecarError
 from sidecar.core.facts.reasons import Reason, ReasonCode
-from sidecar.core.facts.rows import RowSnapshot, RowVersion, parts_of
+from sidecar.core.facts.rows import RowSnapshot, RowVersion, parts_of, rows_named
 from sidecar.core.facts.span import Unit
 from sidecar.core.facts.value import replace
 from sidecar.store.chains import ChainReader
@@ -74,7 +74,10 @@ def print_custody(body: Mapping[str, Any]) -> None:
     if body["ranges"]:
         print_line()
         print_rows(
-            [(body["unit"].upper(), "WRITER", "GRADE", "WHEN", "SHA-256"), *(_row(item) for item in body["ranges"])]
+            [
+                (body["unit"].upper(), "WRITER", "GRADE", "WHEN", "SHA-256"),
+                *(_row(item, body["unit"]) for item in body["ranges"]),
+            ]
         )
     for gap in body["gaps"]:
         print_line()
@@ -145,10 +148,14 @@ def _print_head(body: Mapping[str, Any]) -> None:
     print_fields(fields)
 
 
-def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(item: Mapping[str, Any], unit: str) -> tuple[str, ...]:
     writer = item["writer"]
     who = "nobody known" if writer is None else " ".join(part for part in (writer["kind"], writer["name"]) if part)
-    span = f"{item['offset']}..{item['offset'] + item['length']}"
+    first, length = item["offset"], item["length"]
+    if unit == Unit.ROWS:
+        span = f"{first} to {first + length - 1}" if length > 1 else str(first)
+    else:
+        span = f"{first}..{first + length}"
     return (span, who, item["grade"], item["at"] or "-", item["sha256"][:_SHOWN_BYTES])
 
 
@@ -161,8 +168,8 @@ def _rows_differ(item: Mapping[str, Any]) -> str:
     first, length = item["offset"], item["length"]
     if not length:
         return "the generation was changed by nobody known"
-    which = f"row {first} was" if length == 1 else f"rows {first} to {first + length - 1} were"
-    return f"{which} {item['deed']} by nobody known"
+    were = "was" if length == 1 else "were"
+    return f"{rows_named(first, length)} {were} {item['deed']} by nobody known"
 
 
 def _span(gap: Mapping[str, Any]) -> str:

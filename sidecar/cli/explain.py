@@ -1,5 +1,7 @@
 """An incident as a story that a person understands without knowing the code."""
 
+from typing import Final
+
 from sidecar.cli.advice import advice
 from sidecar.cli.output import print_fields, print_line, print_raw, print_rows
 from sidecar.core.facts.units import NS_PER_SECOND
@@ -9,6 +11,8 @@ from sidecar.notify import words
 from sidecar.store.public import iso_utc
 from sidecar.store.stored import PageRecord, StoredIncident
 from sidecar.words import EVIDENCE, change, detail, outcome, sentence
+
+_VERDICT: Final = "verdict"
 
 
 def print_story(stored: StoredIncident) -> None:
@@ -20,7 +24,7 @@ def print_story(stored: StoredIncident) -> None:
     _print_timeline(incident)
     _print_record(stored)
     if incident.unexplained:
-        _section("Bytes that nobody reported")
+        _section(f"{incident.unexplained[0].unit.value.capitalize()} that nobody reported")
         print_rows((words.unexplained(item),) for item in incident.unexplained)
     if incident.writers:
         _section("Who wrote how much since the fence")
@@ -118,9 +122,15 @@ def _policy(incident: Incident) -> list[tuple[str, str]]:
 def _print_timeline(incident: Incident) -> None:
     if not incident.timeline:
         return
-    start_ns = incident.timeline[0].at_ns
-    _section(f"Timeline, in seconds from {iso_utc(start_ns)} ({incident.timeline[0].what})")
-    print_rows((_after(m.at_ns, start_ns), m.what, detail(m)) for m in incident.timeline)
+    begin = incident.timeline[0]
+    _section(f"Timeline, in seconds from {iso_utc(begin.at_ns)} ({begin.what})")
+    # What a gateway tells of is heard later than it was.
+    moments = sorted(incident.timeline, key=lambda moment: moment.at_ns)
+    lines = [(m.at_ns, m.what, detail(m)) for m in moments]
+    before = [("", ""), *((what, said) for _, what, said in lines)]
+    # A verdict that was given again says nothing new.
+    new = (line for line, said in zip(lines, before, strict=False) if line[1] != _VERDICT or line[1:] != said)
+    print_rows((_after(at_ns, begin.at_ns), what, said) for at_ns, what, said in new)
 
 
 def _print_record(stored: StoredIncident) -> None:

@@ -12,7 +12,7 @@ from sidecar.store.incidents import DATABASE_NAME
 from sidecar.store.reader import IncidentReader
 from sidecar.store.stored import PageRecord, StoredIncident
 
-_HEADINGS = ("INCIDENT", "VERDICT", "RECOVERY", "TURN", "PAGE", "SESSION FILE")
+_HEADINGS = ("INCIDENT", "VERDICT", "RECOVERY", "TURN", "PAGE", "SESSION")
 
 
 def kept(settings: Settings, incident_id: str) -> StoredIncident:

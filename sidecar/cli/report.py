@@ -43,7 +43,7 @@ def _fields(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Data directory", _text(status, "data_dir")),
         ("Socket", _text(status, "socket")),
         ("HTTP", f"http://{_text(status, 'http')}"),
-        ("Watching", f"{_text(watch, 'directories')} directories, {_text(watch, 'files')} session files"),
+        ("Watching", _watching(watch)),
         ("Kernel evidence", _kernel(status.get("kernel", {}))),
         ("Fences set now", _text(status, "windows")),
         ("Incidents kept", _counts(status.get("incidents", {}))),
@@ -54,6 +54,11 @@ def _fields(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         *_halts(status.get("halts", {})),
         *_exports(status.get("exports", {})),
     ]
+
+
+def _watching(watch: Mapping[str, Any]) -> str:
+    files = f"{_text(watch, 'directories')} directories, {_text(watch, 'files')} session files"
+    return f"{files}, {watch['databases']} databases" if watch.get("databases") else files
 
 
 def _halts(halts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

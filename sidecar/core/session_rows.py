@@ -9,7 +9,7 @@ from sidecar.core.custody.rows.ledger import RowLedgers
 from sidecar.core.custody.rows.names import RowNames
 from sidecar.core.decisions import MAX_KEPT_AT_ONCE, Decision, KeepChains, ReadFile, RecallChain
 from sidecar.core.facts.database import LockKind
-from sidecar.core.facts.rows import RowChange, RowSnapshot, RowVersion
+from sidecar.core.facts.rows import RowChange, RowSnapshot, RowVersion, rows_named
 from sidecar.core.facts.units import NS_PER_MS, NS_PER_SECOND
 from sidecar.core.facts.value import replace
 from sidecar.core.outcomes import ForeignHoldEnded
@@ -103,8 +103,9 @@ class SessionRows:
         for window in windows:
             window.report(change)
             window.tally.unjudged.append(change)
-            rows = f"{change.rows[0].seq} to {change.rows[-1].seq}" if change.rows else "none"
-            window.note(change.at_ns, "commit", f"{change.operation.value} of rows {rows} by {change.writer.label()}")
+            first, last = (change.rows[0].seq, change.rows[-1].seq) if change.rows else (0, -1)
+            rows = rows_named(first, last - first + 1) if change.rows else "rows"
+            window.note(change.at_ns, "commit", f"{change.operation.value} of {rows} by {change.writer.label()}")
             wanted = wanted or not change.writer.is_of(window.run.run_id)
         return [*begin, ReadFile(file=event.file, settle=True)] if wanted else begin
 

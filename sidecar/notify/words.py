@@ -3,6 +3,7 @@
 from typing import Final
 
 from sidecar.core.facts.process import Process
+from sidecar.core.facts.rows import rows_named
 from sidecar.core.facts.span import Unit
 from sidecar.core.verdict.incident import Incident, Outcome, UnexplainedRange, WriterShare
 from sidecar.core.verdict.judge import Verdict
@@ -95,15 +96,13 @@ def unexplained(item: UnexplainedRange) -> str:
 
 
 def _where(item: UnexplainedRange) -> str:
-    last = item.offset + item.length - 1
     if item.unit is Unit.ROWS:
         if not item.length:
             return "the transcript has another generation, which the gateway did not give it"
-        rows = f"rows {item.offset} to {last}" if item.length > 1 else f"row {item.offset}"
-        return f"{rows}: added, changed or deleted, and not by the gateway"
+        return f"{rows_named(item.offset, item.length)}: added, changed or deleted, and not by the gateway"
     if not item.length:
         return f"bytes are missing at {item.offset}"
-    return f"bytes {item.offset} to {last} ({_bytes(item.length)})"
+    return f"bytes {item.offset} to {item.offset + item.length - 1} ({_bytes(item.length)})"
 
 
 def _process(process: Process) -> str:

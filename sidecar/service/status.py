@@ -11,6 +11,7 @@ from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.policy.budget import BudgetUse
 from sidecar.driver.driver import Driver
 from sidecar.intake.database_locks import DatabaseLockIntake
+from sidecar.intake.databases import DatabaseIntake
 from sidecar.intake.gateways import KnownGateways
 from sidecar.intake.halts import Halts
 from sidecar.intake.kernel import KernelIntake
@@ -56,6 +57,7 @@ class StatusReport:
     losses: Losses
     link_intake: LinkIntake
     watcher: Watcher
+    databases: DatabaseIntake
     kernel_intake: KernelIntake
     database_locks: DatabaseLockIntake
     stale_locks: StaleLocks
@@ -87,6 +89,7 @@ class StatusReport:
             watch=WatchStatus(
                 directories=self.watcher.directories,
                 files=len(self.watcher.files),
+                databases=len(self.databases.watch.databases),
                 events=self.watcher.events,
                 overflows=self.watcher.overflows,
                 file_system=self.file_system.kind,
@@ -130,10 +133,11 @@ class StatusReport:
                 f" {journal.last_error}",
                 remedy=f"see that {self.settings.data_dir} has room and can be written to",
             )
-        if self.running.ready and self.watcher.directories == 0:
+        if self.running.ready and self.watcher.directories == 0 and not self.databases.watch.databases:
             yield Problem(
                 code="nothing_to_watch",
-                what=f"there is no sessions directory below {self.settings.state_dir} yet",
+                what=f"there is no sessions directory below {self.settings.state_dir} yet, and no linked gateway"
+                " has a turn in a database",
                 remedy="check --state-dir; with a new gateway this goes away with its first session",
             )
 

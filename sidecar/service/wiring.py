@@ -128,6 +128,7 @@ class Parts:
             losses=losses,
             link_intake=link_intake,
             watcher=watcher,
+            databases=databases,
             kernel_intake=kernel_intake,
             database_locks=database_locks,
             stale_locks=stale_locks,

@@ -67,6 +67,30 @@ def test_a_recovery_is_told_from_beginning_to_end(cli: Command, store: IncidentS
     assert cli("explain", recovered().incident_id).out == RECOVERED
 
 
+def test_the_timeline_is_in_order_and_says_a_verdict_once(cli: Command, store: IncidentStore) -> None:
+    at_ns, known = recovered().timeline[0].at_ns, Reason(ReasonCode.EVERY_BYTE_OWN)
+    moments = (
+        Moment(at_ns, "fence set", "at row 6"),
+        Moment(at_ns + SECOND, "verdict", "own", reason=known),
+        Moment(at_ns + 3 * SECOND, "verdict", "own", reason=known),
+        Moment(at_ns + 2 * SECOND, "write", "by the run"),
+        Moment(at_ns + 4 * SECOND, "write", "by the run"),
+        Moment(at_ns + 5 * SECOND, "verdict", "own", reason=known),
+        Moment(at_ns + 6 * SECOND, "verdict", "own", reason=known),
+    )
+    save_incident(store, recovered(timeline=moments))
+    story = cli("explain", recovered().incident_id).out
+    told = [line.split()[:2] for line in story.splitlines() if line.startswith("  +")]
+    assert [line for line in told if line[1] in {"fence", "write", "verdict"}] == [
+        ["+0.000", "fence"],
+        ["+1.000", "verdict"],
+        ["+2.000", "write"],
+        ["+3.000", "verdict"],
+        ["+4.000", "write"],
+        ["+5.000", "verdict"],
+    ]
+
+
 def test_an_incident_with_several_pages_says_what_each_is_about(cli: Command, store: IncidentStore) -> None:
     save_incident(store, foreign(paged_for=(Subject.STORM, Subject.TAKEOVER)))
     store.page_attempted(PageKey(foreign().incident_id, Subject.STORM), NOON, None)
@@ -108,7 +132,7 @@ def test_a_takeover_is_told_with_the_bytes_the_process_and_the_steps(cli: Comman
         ),
         (
             foreign(session_file="/s/agent/db.sqlite#5e55", unexplained=(UnexplainedRange(7, 1, unit=Unit.ROWS),)),
-            "sqlite3 -readonly /s/agent/db.sqlite 'SELECT seq,",
+            """sqlite3 -readonly /s/agent/db.sqlite "SELECT seq, created_at, event_json FROM""",
         ),
         (
             foreign(session_file="/s/agent/db.sqlite#5e55", unexplained=(UnexplainedRange(7, 1, unit=Unit.ROWS),)),

@@ -20,7 +20,7 @@ def test_incidents_are_listed_one_a_line_newest_first(cli: Command, store: Incid
     save_incident(store, foreign())
     lines = cli("incidents").out.splitlines()
     assert [line.split() for line in lines] == [
-        ["INCIDENT", "VERDICT", "RECOVERY", "TURN", "PAGE", "SESSION", "FILE"],
+        ["INCIDENT", "VERDICT", "RECOVERY", "TURN", "PAGE", "SESSION"],
         [foreign().incident_id, "external", "refused", "lost", "due", "3f2a8c1e-0001.jsonl"],
         [recovered().incident_id, "co_tenant", "effective", "kept", "-", "3f2a8c1e-0001.jsonl"],
     ]

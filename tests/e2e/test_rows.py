@@ -146,6 +146,8 @@ async def test_a_turn_that_nobody_disturbs_has_no_incident(trio: Trio, session_k
     [found] = [g for g in status["gateways"] if g["pid"] == trio.gateway.pid]
     assert (found["adapter"], found["threads"], found["lost"]) == ("rebase" if trio.asks else "watch", 1, 0)
     assert status["custody_losses"] == {}
+    assert status["watch"]["databases"] >= 1
+    assert "nothing_to_watch" not in {problem["code"] for problem in status["problems"]}
 
 
 async def test_without_a_sidecar_a_release_that_asks_loses_the_turn_as_unpatched(trio: Trio, session_key: str) -> None:

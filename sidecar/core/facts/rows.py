@@ -189,6 +189,11 @@ def place_of(transcript: str) -> str:
     return parts_of(transcript)[0] if is_of_rows(transcript) else transcript
 
 
+def rows_named(first: int, count: int) -> str:
+    """Rows of one transcript, for people; there is at least one."""
+    return f"rows {first} to {first + count - 1}" if count > 1 else f"row {first}"
+
+
 class Placed(Protocol):
     """A row, as far as its place and its contents tell it from others."""
 
