@@ -12,6 +12,7 @@ from sidecar.core import events as ev
 from sidecar.core.engine import Engine
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason
+from sidecar.core.facts.rows import is_of_rows
 from sidecar.telemetry.facade import Telemetry
 from sidecar.watch.reading import fingerprint_of
 from sidecar.words import sentence
@@ -40,15 +41,19 @@ class Losses:
         if loss is Loss.OVERFLOW:
             self._telemetry.overflow()
         at_ns = self._now_ns()
-        touched = [file] if file or loss not in NARROW else self._touched()
+        touched = [file] if file or loss not in NARROW else self._touched(loss)
         for path in touched:
             self._tell(ev.AccountBroken(loss=loss, reason=reason, at_ns=at_ns, file=path))
         if not touched:
             self._telemetry.spared(loss)
 
-    def _touched(self) -> list[str]:
-        """The files that are not as they were: what was lost is about these."""
-        files = set(self._engine.files.sessions) | {window.file for window in self._engine.windows}
+    def _touched(self, loss: Loss) -> list[str]:
+        """The files that are not as they were: what was lost is about these.
+
+        The account of rows rests on reports and readings alone, and the counter of commits tells when to read.
+        """
+        windows = {w.file for w in self._engine.windows if loss is Loss.SUSPENDED or not is_of_rows(w.file)}
+        files = set(self._engine.files.sessions) | windows
         return [file for file in sorted(files) if not self._is_untouched(file)]
 
     def _is_untouched(self, file: str) -> bool:

@@ -7,8 +7,11 @@ from typing import Final
 import pytest
 
 from sidecar.core import events as ev
+from sidecar.core.custody.kernel_log import LATE_NS
 from sidecar.core.decisions import Decision, KeepRecording, SaveIncident
-from sidecar.core.facts.rows import RowSnapshot, RowVersion
+from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.process import Act, Process
+from sidecar.core.facts.rows import RowSnapshot, RowVersion, place_of
 from sidecar.core.facts.value import replace
 from sidecar.core.replay.recorder import Recorder
 from sidecar.core.verdict.incident import Incident, Outcome
@@ -129,6 +132,23 @@ def test_a_window_on_rows_is_exported_without_names_and_comes_out_the_same(
     text = json.dumps(body)
     for name in ("openclaw-agent", "5e551041", "/state/agents"):
         assert (name in text) is paths
+
+
+def test_what_the_kernel_saw_at_the_database_is_on_record() -> None:
+    database = Taped(clock=10 * LATE_NS)
+    place = place_of(TRANSCRIPT)
+    database.tell(ev.KernelListening(directory=place.rpartition("/")[0], at_ns=1))
+    database.tell(ev.KernelDrained(at_ns=database.clock))
+    database.begin()
+    database.fence()
+    stranger = Process(4711, 1, "/opt/secret/python3")
+    database.tell(ev.KernelAccess(file=place, process=stranger, act=Act.WRITE, at_ns=database.clock))
+    _edited(database)
+    incident, kept = database.recorded()
+    assert (incident.grade, incident.unexplained[0].pid) == (Grade.KERNEL, 4711)
+    body = exported(incident, kept.recording)
+    assert body["replays"], body["why_not"]
+    assert "secret" not in json.dumps(body)
 
 
 def test_of_a_long_transcript_each_row_is_on_record_once() -> None:

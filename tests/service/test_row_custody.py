@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
+from sidecar.core import events as ev
+from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.rows import Row, digest_of_span
+from sidecar.intake.losses import Losses
+from sidecar.telemetry.facade import Telemetry
 from sidecar.watch.database.reader import DatabaseReader
 from sidecar.wire import messages as wire
+from tests.core.test_rows import Database
 from tests.driver.kit import COTENANT, RUN, Gateway, now
 from tests.kernel import require_kernel_evidence
 from tests.link.kit import AT
@@ -217,3 +223,17 @@ async def test_where_the_kernel_is_listened_to_it_names_who_wrote_to_the_databas
         [found] = incident["unexplained"]
         assert (found["offset"], found["pid"], found["processes"][0]["pid"]) == (1, pid, pid)
         await gateway.hang_up()
+
+
+@pytest.mark.parametrize("loss", [Loss.OVERFLOW, Loss.KERNEL_OVERFLOW, Loss.SUSPENDED, Loss.GAP])
+def test_lost_events_of_files_cost_no_custody_of_rows_and_lost_reports_do(loss: Loss) -> None:
+    database = Database()
+    database.begin()
+    telemetry = Telemetry(core=database.engine, instance="test")
+
+    def tell(event: ev.Event) -> None:
+        database.engine.handle(event)
+
+    losses = Losses(database.engine, tell, telemetry, lambda: 60)
+    losses.lose(loss, Reason.of(ReasonCode.REPORTS_MISSING, count=1, pid=1))
+    assert database.engine.custody_unknown() == int(loss in {Loss.SUSPENDED, Loss.GAP})
