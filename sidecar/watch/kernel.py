@@ -13,15 +13,19 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from sidecar.core.errors import SidecarError
+from sidecar.core.facts.bounded import Bounded
 from sidecar.core.facts.process import Act, Process
 from sidecar.faults import NO_FAULTS, Faults
 from sidecar.watch.database.place import written_database
 from sidecar.watch.fanotify import NO_PIDFD, Fanotify, FanotifyError, Handle, Mask, Raw
-from sidecar.watch.identity import identify
+from sidecar.watch.identity import executable_of, identify, started
 from sidecar.watch.tree import Kind, is_plain, kind_of
 
 CANARY_SECONDS: Final = 10.0
 """How long the child that proves the evidence may take."""
+
+MAX_WRITERS: Final = 64
+"""Processes that wrote to databases of which is remembered who they are."""
 
 _WRITES: Final = Mask.MODIFY | Mask.CREATE | Mask.DELETE | Mask.MOVED_FROM | Mask.MOVED_TO
 _CHILD: Final = (
@@ -74,6 +78,7 @@ class KernelWatch:
         self._handler = handler
         self._fanotify: Fanotify | None = None
         self._directories: dict[Handle, Path] = {}
+        self._writers: Bounded[int, Process] = Bounded(MAX_WRITERS)
 
     @property
     def on(self) -> bool:
@@ -161,13 +166,22 @@ class KernelWatch:
             return
         directory = self._directories.get(raw.directory) if raw.directory is not None else None
         name = os.fsdecode(raw.name)
-        written = name if kind_of(name) is Kind.SESSION else written_database(name)
-        if directory is None or not written or not is_plain(name):
+        database = written_database(name)
+        if directory is None or not (database or kind_of(name) is Kind.SESSION) or not is_plain(name):
             return
-        process = identify(raw.pid, raw.pidfd)
+        process = self._writer_of_database(raw) if database else identify(raw.pid, raw.pidfd)
         self.unknown += not process.started_at_ns
         for act in _acts(raw.mask):
-            self._handler.process_seen(directory / written, process, act)
+            self._handler.process_seen(directory / (database or name), process, act)
+
+    def _writer_of_database(self, raw: Raw) -> Process:
+        """A database may be written to a thousand times a second by one process: not all of it is looked at anew."""
+        known = self._writers.get(raw.pid)
+        if known is None or (started(raw.pid), executable_of(raw.pid)) != (known.started_at_ns, known.exe):
+            known = identify(raw.pid, raw.pidfd)
+            if known.started_at_ns:
+                self._writers.put(raw.pid, known)
+        return known
 
 
 def _place(state_dir: Path, own: Iterable[Path]) -> Path:

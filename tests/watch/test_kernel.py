@@ -204,6 +204,20 @@ def test_other_files_and_readers_are_not_told_of(state: Path, sessions: Path) ->
         assert kernel.seen() == []
 
 
+def test_a_write_to_any_file_of_a_database_is_one_to_the_database(state: Path, sessions: Path) -> None:
+    database = sessions / "openclaw-agent.sqlite"
+    with listening(state, sessions) as kernel:
+        for suffix in ("-shm", "-wal.bak", ".lock"):
+            Path(f"{database}{suffix}").write_text("x")
+        assert kernel.seen() == []
+        for suffix in ("-wal", "", "-journal"):
+            with writer(Path(f"{database}{suffix}")) as process:
+                found = {(name, p) for name, p, act in kernel.seen() if act is Act.WRITE and p.pid == process.pid}
+                [(name, told)] = found
+                assert (name, told.exe) == (database.name, os.path.realpath(sys.executable))
+                assert told.started_at_ns == started(process.pid) > 0
+
+
 def test_a_directory_that_is_moved_away_is_heard_no_more_under_its_old_name(state: Path, sessions: Path) -> None:
     with listening(state, sessions) as kernel:
         sessions.rename(sessions.with_name("gone"))
