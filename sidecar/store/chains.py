@@ -109,7 +109,7 @@ def _row(chain: AnyKeptChain) -> tuple[bytes, bytes, bytes, bytes, int, str]:
 
 
 def encode(chain: AnyKeptChain) -> str:
-    """The row's text: JSON in ASCII. Writers are listed once, segments follow each other without offsets."""
+    """The row's text: JSON. Writers are listed once, segments follow each other without offsets."""
     if isinstance(chain, KeptRows):
         own: dict[str, Any] = {"generation": chain.generation, "begun": chain.begun}
         parts: Sequence[ChainRow | Segment] = chain.rows

@@ -15,8 +15,11 @@ _T = TypeVar("_T")
 
 
 def encode(value: object) -> str:
-    """JSON in ASCII, so that names that are no UTF-8 come through unharmed."""
-    return json.dumps(msgspec.to_builtins(value), ensure_ascii=True, separators=(",", ":"))
+    """JSON; all of it in ASCII where a name in it is no UTF-8, so that this comes through unharmed."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(value), separators=(",", ":"))  # this takes thirty times as long
 
 
 def decode(kind: type[_T], text: str) -> _T:

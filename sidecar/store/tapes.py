@@ -10,7 +10,7 @@ import msgspec
 from sidecar.core.events import Event
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.replay.recording import Recording
-from sidecar.store.codec import build
+from sidecar.store import codec
 
 _FAST: Final = 1
 """Level of compression. Digests are most of a recording: the default level takes five times as long for 4 % (2,000 of
@@ -38,7 +38,7 @@ def decode(body: Any) -> Recording:  # noqa: ANN401 - any JSON value
     """
     return Recording(
         window=str(body["window"]),
-        policy=build(Policy, body["policy"]),
+        policy=codec.build(Policy, body["policy"]),
         mode=Mode(body["mode"]),
         events=tuple(_events(body["events"])),
         whole=bool(body["whole"]),
@@ -47,12 +47,7 @@ def decode(body: Any) -> Recording:  # noqa: ANN401 - any JSON value
 
 def pack(recording: Recording) -> bytes:
     """A recording as it is on disk."""
-    body = encode(recording)
-    try:
-        text = msgspec.json.encode(body)
-    except UnicodeEncodeError:
-        text = json.dumps(body).encode()  # a name that is no UTF-8; this takes thirty times as long
-    return zlib.compress(text, _FAST)
+    return zlib.compress(codec.encode(encode(recording)).encode(), _FAST)
 
 
 def unpack(packed: bytes) -> Recording:
@@ -69,4 +64,4 @@ def _events(rows: Iterable[Any]) -> Iterator[Event]:
         kind = _EVENTS.get(row["event"])
         if kind is None:
             raise ValueError(f"events[{number}]: there is no event {row['event']!r}")
-        yield build(kind, {name: value for name, value in row.items() if name != "event"})
+        yield codec.build(kind, {name: value for name, value in row.items() if name != "event"})
