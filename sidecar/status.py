@@ -100,6 +100,25 @@ class WitnessStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseStatus:
+    """The databases below the state directory.
+
+    Attributes:
+        count: How many there are.
+        size_bytes: Of the greatest one.
+        wal_bytes: Of the greatest write-ahead log.
+        hidden: Of so many it can't be seen from here who has them open.
+        troubles: How many are in trouble, by `sidecar.telemetry.names.labels.DatabaseTrouble`.
+    """
+
+    count: int = 0
+    size_bytes: int = 0
+    wal_bytes: int = 0
+    hidden: int = 0
+    troubles: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageStatus:
     """Notifications since the start.
 
@@ -227,6 +246,7 @@ class Status:
     watch: WatchStatus = field(default_factory=WatchStatus)
     kernel: WitnessStatus = field(default_factory=WitnessStatus)
     foreign_hold_seconds: float = 0.0
+    databases: DatabaseStatus = field(default_factory=DatabaseStatus)
     pages: PageStatus = field(default_factory=PageStatus)
     policy: PolicyStatus = field(default_factory=PolicyStatus)
     budgets: tuple[BudgetStatus, ...] = ()

@@ -68,6 +68,14 @@ class KnownGateways:
         """Processes with at least one link."""
         return self._engine.registry.linked_pids()
 
+    def pids(self) -> set[int]:
+        """Every process that is known for a gateway, with a link or without."""
+        return (
+            self.linked_pids()
+            | {found.pid for found in self.without_preload()}
+            | {pid for pid, _ in self._still_refused()}
+        )
+
     def without_preload(self) -> tuple[Unlinked, ...]:
         """Those without a link that are still alive."""
         linked = self.linked_pids()

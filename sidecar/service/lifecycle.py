@@ -69,6 +69,8 @@ async def serve(parts: Parts, stopping: asyncio.Event) -> None:
         parts.jobs.start()
         stack.callback(parts.jobs.stop)
         parts.known_gateways.find()
+        await parts.database_health.start()
+        stack.callback(parts.database_health.stop)
         _settle_heap()
         parts.loop_lag.start()
         stack.callback(parts.loop_lag.stop)

@@ -18,6 +18,7 @@ from sidecar.intake.kernel import KernelIntake
 from sidecar.intake.link import LinkIntake
 from sidecar.intake.losses import Losses
 from sidecar.notify.pager import Pager
+from sidecar.service.database_health import DatabaseHealth
 from sidecar.service.policy_reload import PolicyReload
 from sidecar.service.stale_locks import StaleLocks
 from sidecar.status import BudgetStatus, Problem, Status, WatchStatus
@@ -61,6 +62,7 @@ class StatusReport:
     kernel_intake: KernelIntake
     database_locks: DatabaseLockIntake
     stale_locks: StaleLocks
+    database_health: DatabaseHealth
     policy_reload: PolicyReload
     halts: Halts
     now_ns: Callable[[], int]
@@ -100,6 +102,7 @@ class StatusReport:
             ),
             kernel=self.kernel_intake.status(),
             foreign_hold_seconds=self.database_locks.foreign_hold_seconds(),
+            databases=self.database_health.status(),
             pages=self.pager.status(),
             policy=self.policy_reload.status(),
             budgets=tuple(map(_budget_status, gate.budget.least(self.engine.policy.limits, now_ns))),
@@ -117,6 +120,7 @@ class StatusReport:
         yield from self.telemetry.problems()
         yield from self.kernel_intake.problems()
         yield from self.database_locks.problems()
+        yield from self.database_health.problems()
         yield from self.halts.problems()
         if self.file_system.blind and not self.file_system.layered:
             yield Problem(

@@ -31,6 +31,7 @@ from sidecar.link.session import OpenLinks
 from sidecar.notify.destination import destinations_of
 from sidecar.notify.pager import Pager
 from sidecar.service.custody import CustodyDesk
+from sidecar.service.database_health import DatabaseHealth
 from sidecar.service.jobs import Jobs
 from sidecar.service.loop_lag import LoopLag
 from sidecar.service.policy_reload import PolicyReload, first_policy
@@ -108,10 +109,23 @@ class Parts:
 
         # Upkeep
         custody = self.custody = CustodyDesk(engine, driver, chains, watcher, databases, now_ns)
+        database_health = self.database_health = DatabaseHealth(
+            settings.state_dir, known_gateways.pids, time.monotonic_ns
+        )
         stale_locks = StaleLocks(watcher, engine.locks, open_links, now_ns, telemetry.stale_lock)
         reconcile = Reconcile(watcher, file_intake)
         retention = Retention(store, chains, now_ns)
-        owners = (clocks, custody, stale_locks, known_gateways, reconcile, policy_reload, pager, retention)
+        owners = (
+            clocks,
+            custody,
+            stale_locks,
+            database_health,
+            known_gateways,
+            reconcile,
+            policy_reload,
+            pager,
+            retention,
+        )
         self.jobs = Jobs(job for owner in owners for job in owner.jobs)
 
         # Answers
@@ -132,6 +146,7 @@ class Parts:
             kernel_intake=kernel_intake,
             database_locks=database_locks,
             stale_locks=stale_locks,
+            database_health=database_health,
             policy_reload=policy_reload,
             halts=halts,
             now_ns=now_ns,

@@ -3,7 +3,7 @@
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,8 @@ from sidecar.watch.identity import executable_of
 _PROC: Final = Path("/proc")
 _STATE_DIR: Final = b"OPENCLAW_STATE_DIR="
 _MAX_WORDS: Final = 4
+_MAX_GENERATIONS: Final = 8
+_HELPER: Final = re.compile(rb"/dist/[^\0]*worker\.m?js$")
 _WORD: Final = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]{0,127}")
 
 
@@ -44,16 +46,44 @@ def command_of(pid: int, proc: Path = _PROC) -> str:
     A command line may hold text of a message (rule 7) or a secret. So it ends ahead of the first option, and of the
     first word that is no plain name or path.
     """
-    try:
-        with (proc / str(pid) / "cmdline").open("rb") as file:
-            words = os.fsdecode(file.read(4096)).split("\0")
-    except OSError:
-        return ""
-    program = _WORD.match(Path(words[0]).name)
+    words = [os.fsdecode(word) for word in _words(pid, proc)]
+    program = _WORD.match(Path(words[0]).name) if words else None
     if program is None:
         return ""
     plain = itertools.takewhile(_WORD.fullmatch, words[1:_MAX_WORDS])
     return " ".join([program[0], *plain])
+
+
+def is_helper_of(pid: int, gateways: Collection[int], proc: Path = _PROC) -> bool:
+    """It descends from one of these processes, and its program is one that OpenClaw starts beside a gateway.
+
+    What an agent's tool starts descends from the gateway as well.
+    """
+    program = _HELPER.search(b"\0".join(_words(pid, proc)[:2]))
+    parent = pid
+    for _ in range(_MAX_GENERATIONS):
+        parent = parent_of(parent, proc)
+        if parent in gateways:
+            return program is not None
+    return False
+
+
+def parent_of(pid: int, proc: Path = _PROC) -> int:
+    """Its parent's id; 0 when it is gone or has none."""
+    try:
+        stat = (proc / str(pid) / "stat").read_text(encoding="ascii", errors="replace")
+        return int(stat.rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _words(pid: int, proc: Path) -> list[bytes]:
+    """The start of a command line; nothing when it is gone."""
+    try:
+        with (proc / str(pid) / "cmdline").open("rb") as file:
+            return file.read(4096).split(b"\0")
+    except OSError:
+        return []
 
 
 def gateways_of(state_dir: Path) -> Iterator[GatewayProcess]:

@@ -22,6 +22,8 @@ from sidecar.demo.standin import StandIn
 from tests.alerts.shipped import ALERTS, RUNBOOKS, alerts, quick_rules
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.prometheus import Prometheus
+from tests.watch.test_database import make
+from tests.watch.test_lock_holders import holding
 
 ROOT = ALERTS.parent
 PAGES = sorted(RUNBOOKS.glob("*.md"))
@@ -140,15 +142,20 @@ def test_a_command_of_a_runbook_runs(line: str, place: Place) -> None:
         lock.write_text('{\n  "pid": 1\n}\n')
         os.utime(lock, (1_700_000_000, 1_700_000_000))
 
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", shown],
-        env=env,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    with ExitStack() as stack:
+        if "openclaw-agent.sqlite" in shown:
+            agent = place.home / ".openclaw" / "agents" / "main" / "agent"
+            agent.mkdir(exist_ok=True)
+            stack.enter_context(holding(str(make(agent / "openclaw-agent.sqlite")), "BEGIN IMMEDIATE"))
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", shown],
+            env=env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     found = next((said for begin, said in FOUND.items() if line.startswith(begin)), "")
     assert done.returncode == (FINDING if found else 0), done.stdout + done.stderr

@@ -45,6 +45,8 @@ async def test_every_declared_job_of_the_service_is_scheduled(place: Place) -> N
             "clocks": 5,
             "chains": 10,
             "stale locks": 30,
+            "databases": 10,
+            "who has databases open": 30,
             "gateways without the preload": 30,
             "reconcile": 60,
             "policy and pause": 60,

@@ -15,7 +15,7 @@ from sidecar.core.policy.budget import Scope
 from sidecar.core.policy.policy import Mode
 from sidecar.status import GatewayStatus, Status
 from sidecar.telemetry.metrics.instrument import Instrument, gauge, values
-from sidecar.telemetry.names.labels import NONE, Queue
+from sidecar.telemetry.names.labels import NONE, DatabaseTrouble, Queue
 from sidecar.telemetry.names.names import Label
 
 _FRESH_SECONDS: Final = 0.1
@@ -60,6 +60,20 @@ DATABASE_FOREIGN_HELD_AGE = _one(
     "s",
     "For how long a process without a link has been seen to hold an agent's database for writing; 0 when none does.",
     lambda s: s.foreign_hold_seconds,
+)
+DATABASE_SIZE = _read(
+    "database.size",
+    "By",
+    "Size of the greatest database of OpenClaw, and of the longest write-ahead log.",
+    lambda s: [(s.databases.size_bytes, {Label.PART: "database"}), (s.databases.wal_bytes, {Label.PART: "wal"})],
+    {Label.PART: frozenset({"database", "wal"})},
+)
+DATABASE_TROUBLES = _read(
+    "database.troubles",
+    "{database}",
+    "Databases of OpenClaw in trouble now, by what it is.",
+    lambda s: [(s.databases.troubles.get(trouble, 0), {Label.TROUBLE: trouble.value}) for trouble in DatabaseTrouble],
+    {Label.TROUBLE: values(DatabaseTrouble)},
 )
 CUSTODY_UNKNOWN_FILES = _one(
     "custody.unknown.files", "{file}", "Fenced files of which custody is unknown now.", lambda s: s.custody_unknown

@@ -119,6 +119,19 @@ class DatabaseWork(StrEnum):
     """Anything else that the gateway calls an agent's."""
 
 
+class DatabaseTrouble(StrEnum):
+    """What is wrong, or is about to be, with a database of OpenClaw."""
+
+    SPLIT = "split"
+    """A process works on a file of it that nobody else finds."""
+    QUARANTINED = "quarantined"
+    """OpenClaw found it damaged, and does not open it any more."""
+    WAL_GROWTH = "wal_growth"
+    DISK_LOW = "disk_low"
+    STRANGER = "stranger"
+    """A process that is none of OpenClaw's keeps it open."""
+
+
 PROVIDERS: Final = {
     "amazon-bedrock": "aws.bedrock",
     "anthropic": "anthropic",

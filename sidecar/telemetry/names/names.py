@@ -128,6 +128,8 @@ class Label(StrEnum):
     WAY = "way"
     STATE = "state"
     ADAPTER = "adapter"
+    PART = "part"
+    TROUBLE = "trouble"
     LINKED = "linked"
     MODE = "mode"
     SCOPE = "scope"

@@ -23,15 +23,19 @@ log = structlog.get_logger("sidecar.watch")
 class DatabaseWatch:
     """Watches the directories of databases. A commit writes to ``-wal``, or to the database itself."""
 
-    def __init__(self, changed: Callable[[str], None], touched: Callable[[], None]) -> None:
+    def __init__(
+        self, changed: Callable[[str], None], touched: Callable[[], None] = lambda: None, mask: int = _MASK
+    ) -> None:
         """Nothing is watched yet.
 
         Args:
             changed: Is told the path of a database that was changed.
             touched: Is called at once when somebody opens or changes one, while who it is can still be seen.
+            mask: The events that are wanted.
         """
         self._changed = changed
         self._touched_now = touched
+        self._mask = mask
         self._inotify: INotify | None = None
         self._databases: dict[int, set[str]] = {}
         self._directories: dict[str, int] = {}
@@ -62,7 +66,7 @@ class DatabaseWatch:
         if self._inotify is None:
             return False
         try:
-            watched = self._inotify.add_watch(directory, _MASK)
+            watched = self._inotify.add_watch(directory, self._mask)
         except OSError as error:
             log.warning("database_not_watched", database=database, error=error.strerror or str(error))
             return False

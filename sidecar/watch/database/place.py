@@ -1,6 +1,7 @@
-"""Where an agent's database is, and whether the agent's sessions are in it."""
+"""Where databases are: an agent's own, and the one that all agents of a state directory share."""
 
 import contextlib
+import os
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,10 @@ from urllib.parse import quote
 DATABASE: Final = "openclaw-agent.sqlite"
 SUFFIXES: Final = ("-wal", "-shm", "-journal", "")
 """Of the files of a database, behind its name."""
+
+SHARED: Final = "state/openclaw.sqlite"
+QUARANTINE: Final = "state/openclaw-quarantine.sqlite"
+"""OpenClaw's list of the databases that it found damaged."""
 
 _WRITTEN: Final = (".sqlite", ".sqlite-wal", ".sqlite-journal")
 _BUSY_SECONDS: Final = 1.0
@@ -38,3 +43,9 @@ def holds_sessions(database: Path) -> bool:
     ):
         return connection.execute("SELECT 1 FROM transcript_events LIMIT 1").fetchone() is not None
     return False
+
+
+def databases_of(state_dir: Path) -> tuple[str, ...]:
+    """The real paths of all databases that a gateway keeps below its state directory; the shared one is the last."""
+    found = [*sorted(state_dir.glob(f"agents/*/agent/{DATABASE}")), state_dir / SHARED]
+    return tuple(os.path.realpath(path) for path in found if path.is_file())
