@@ -22,6 +22,7 @@ from sidecar.core.questions import Question
 from sidecar.core.replay.recorder import Recorder
 from sidecar.core.reports import Diagnostic
 from sidecar.core.windows.decide import UNHEARD
+from sidecar.driver.commits import Commits
 from sidecar.driver.journal import Journal
 from sidecar.driver.lineage import LineageCheck
 from sidecar.driver.ports import Chains, Links, Listener, Records
@@ -141,9 +142,13 @@ class Driver:
         """The databases with a transcript that a window is open on."""
         return {place_of(window.file) for window in self._engine.windows if is_of_rows(window.file)}
 
-    def state(self, database: str) -> bytes:
-        """What is another after each commit to a database; empty where that can't be seen."""
-        return self._transcripts.state(database)
+    def commits(self, database: str) -> Commits:
+        """What is known of the commits to a database, and what it costs to look at them."""
+        return Commits(
+            state=self._transcripts.state(database),
+            told=self._engine.database_locks.commits(database),
+            reading_seconds=self._transcripts.reading_seconds(database),
+        )
 
     def note(self, report: Diagnostic) -> None:
         """Add a line to the timelines of the windows of its run. Most reports come while no window is open."""

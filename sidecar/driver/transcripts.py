@@ -58,6 +58,11 @@ class TranscriptReader:
         known = self._databases.get(database)
         return known.state() if known is not None else b""
 
+    def reading_seconds(self, database: str) -> float:
+        """How long the longest transcript of a database was read for last; 0 where none was."""
+        known = self._databases.get(database)
+        return known.reading_seconds if known is not None else 0.0
+
     def close(self) -> None:
         """Close the databases."""
         for database in self._databases.values():

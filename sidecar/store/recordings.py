@@ -22,6 +22,9 @@ _NAMES: Final = frozenset({"file", "database", "session_file", "directory", "exe
 _DATABASE: Final = ".sqlite"
 """Tells transcripts in a database from files, in an alias as well."""
 
+_OWN_NAME: Final = 16
+"""A shorter id of a session may be a part of any text."""
+
 _TOO_LONG: Final = "the window had more events than are kept: it can't be replayed"
 _NAMED: Final = "the policy in force names paths, which are hashed here: with --paths it can be replayed"
 
@@ -114,7 +117,9 @@ def _why_not(body: dict[str, Any]) -> str:
 def _hashed(body: dict[str, Any]) -> dict[str, Any]:
     """The same with a hash in the place of each path, wherever it occurs."""
     names = _found(body) - {""}
-    names |= {parts_of(name)[0] for name in names if is_of_rows(name)}
+    parts = [parts_of(name) for name in names if is_of_rows(name)]
+    names |= {database for database, _session_id in parts}
+    names |= {session_id for _database, session_id in parts if len(session_id) >= _OWN_NAME}  # its first row's id, too
     directories = {name.rpartition("/")[0] for name in names}
     aliases = {name: _digest(name) if name in directories else _alias(name) for name in names}
     longest_first = sorted(aliases, key=len, reverse=True)

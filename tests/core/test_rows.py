@@ -38,7 +38,7 @@ from sidecar.core.verdict.incident import Incident, Outcome, Subject
 from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import CHANNEL, GATEWAY_PID, LINK, OTHER_LINK, OWN, RUN, WINDOW, said
 
-TRANSCRIPT = "/state/agents/main/agent/openclaw-agent.sqlite#5e551041"
+TRANSCRIPT = "/state/agents/main/agent/openclaw-agent.sqlite#9b7150a5-18b9-4b71-8714-cd7fec91d896"
 HELP = Writer(WriterKind.COMMAND, "help", GATEWAY_PID)
 INJECT = Writer(WriterKind.INJECT, "cron", GATEWAY_PID)
 

@@ -32,6 +32,7 @@ class _Database:
     holds: list[DatabaseHold] = field(default_factory=list)
     last: Writer | None = None
     hidden: bool = False
+    commits: int = 0
 
 
 class DatabaseLocks:
@@ -49,6 +50,7 @@ class DatabaseLocks:
         previous = known.last
         if event.held_ns:
             known.last = event.writer
+            known.commits += event.error is None
         had_ns = event.at_ns - event.held_ns
         holder = self.holder(event.database, had_ns - event.wait_ns, had_ns)
         if event.error is LockError.BUSY and event.writer.run_id:
@@ -70,6 +72,11 @@ class DatabaseLocks:
     def hidden(self, database: str, *, hidden: bool) -> None:
         """Whether those who hold this database can't be seen from here."""
         self._database(database).hidden = hidden
+
+    def commits(self, database: str) -> int:
+        """How many transactions of linked processes were told to be over that may have written to this database."""
+        known = self._databases.get(database)
+        return known.commits if known is not None else 0
 
     def is_hidden(self, database: str) -> bool:
         """Those who hold this database can't be seen from here."""

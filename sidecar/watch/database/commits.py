@@ -6,10 +6,21 @@ for it would lose its locks. So there is one descriptor, closed after the connec
 """
 
 import os
+import sys
 from typing import Final
 
 HEADER_BYTES: Final = 48
 """One copy of the header. Another one follows; readers believe in a commit when both are the same."""
+
+_COUNTER: Final = slice(8, 12)
+
+
+def commits_between(before: bytes, after: bytes) -> int:
+    """How many commits lie between two states of a database; very many where that can't be told."""
+    if not before or not after:
+        return sys.maxsize
+    counted = int.from_bytes(after[_COUNTER], sys.byteorder) - int.from_bytes(before[_COUNTER], sys.byteorder)
+    return counted % (1 << 32)
 
 
 class CommitHeader:

@@ -9,6 +9,7 @@ import marshal
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,11 +51,15 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Remembered:
-    """The last reading of a session, and the state of the database that it is of; empty where that is not known."""
+    """The last reading of a session, how long it took, and the state of the database that it is of.
+
+    The state is empty where it is not known.
+    """
 
     state: bytes
     snapshot: RowSnapshot
     parts: tuple[_Part, ...]
+    seconds: float = 0.0
 
 
 _NOTHING: Final = _Remembered(b"", RowSnapshot(RowVersion.absent()), ())
@@ -106,6 +111,11 @@ class DatabaseReader:
         """What is another after each commit, by whomever; empty where that can't be seen."""
         return self._commits.read()
 
+    @property
+    def reading_seconds(self) -> float:
+        """How long the longest session was read for last."""
+        return max((known.seconds for known in self._remembered.values()), default=0.0)
+
     def version(self, session_id: str) -> RowVersion:
         """Which state the transcript of a session is in.
 
@@ -132,12 +142,14 @@ class DatabaseReader:
                 known, state = self._remembered.get(session_id) or _NOTHING, self.state()
                 if state and state == known.state:
                     return known.snapshot
+                began = time.perf_counter()
                 before = self.version(session_id)
                 parts = tuple(self._parts(session_id, before.seq, known.parts))
                 if self.version(session_id) == before:
                     snapshot = RowSnapshot(before, tuple(row for part in parts for row in part.rows), uid)
                     still = state if state == self.state() else b""
-                    self._remembered.put(session_id, _Remembered(still, snapshot, parts))
+                    took = time.perf_counter() - began
+                    self._remembered.put(session_id, _Remembered(still, snapshot, parts, took))
                     return snapshot
         except (sqlite3.Error, OSError, ValueError) as error:
             return RowSnapshot(RowVersion.absent(), None, problem=f"the database can't be read: {error}")
