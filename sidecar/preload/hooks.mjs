@@ -52,6 +52,27 @@ const MAIN_POINTS = [
   "applyInlineDirectiveOverrides",
   "onInternalDiagnosticEvent",
 ];
+// What a run loses its turn to. Of no use by themselves: they are kept until a module with one of the points above has
+// loaded, which most processes of OpenClaw never do.
+const LOSS_POINTS = [
+  "runEmbeddedAgent",
+  "claimAgentSessionWriter",
+  "supersedeEmbeddedAgentRunByRunId",
+  "performGatewaySessionReset",
+  "resolveTranscriptAppendRefusal",
+  "runOpenClawAgentWriteTransaction",
+];
+const ERRORS = [
+  "SqliteTranscriptMutationConflictError",
+  "SessionTranscriptWriterClaimReboundError",
+  "SessionTranscriptProjectionUnavailableError",
+  "SqliteSessionMutationConflictError",
+  "SessionWorkStartChangedError",
+  "SessionWorkStartInvalidatedError",
+  "ActiveTurnClaimError",
+  "TranscriptTurnAdmissionConflictError",
+  "SessionTranscriptReadFenceError",
+];
 // What a worker thread may have of rows without the rest: it archives sessions.
 const THREAD_POINTS = ["deleteTranscriptEventsInTransaction"];
 const FENCE = "embedded prompt lock was released"; // the words of a fence's error, whatever its functions are called
@@ -60,11 +81,23 @@ const SYMBOL = Symbol.for("openclaw-sidecar.preload");
 const load = createRequire(import.meta.url);
 let seek; // how the sources are searched in this thread, from the first module of a bundle on
 let inRows = false; // this is a worker thread whose transcripts are rows
+const waiting = []; // points of losses, until there is more
+let runtime;
 const transactions = []; // where a worker thread makes transactions, of whatever database
 
 function bringIn(points, from, fence) {
-  if (seek.isMainThread) load("./runtime.mjs").install(points, from, fence);
-  else bringIntoWorker(points, from, fence);
+  if (!seek.isMainThread) {
+    bringIntoWorker(points, from, fence);
+    return;
+  }
+  const ofLosses = (name) => LOSS_POINTS.includes(name) || ERRORS.includes(name);
+  if (!runtime && Object.keys(points).every(ofLosses)) {
+    waiting.push([points, from, fence]);
+    return;
+  }
+  runtime ??= load("./runtime.mjs");
+  for (const earlier of waiting.splice(0)) runtime.install(...earlier);
+  runtime.install(points, from, fence);
 }
 
 /** A worker thread whose transcripts are rows has no link of its own, and needs little. Most need nothing. */
@@ -88,13 +121,18 @@ function installed(points, from, fence) {
 /** One expression for all names: a gateway loads tens of megabytes of source, and each is read once. */
 function search() {
   const { isMainThread } = load("node:worker_threads"); // 2 MB and 4 ms, where nobody else loads it
-  const names = [...HOOK_POINTS, ...(isMainThread ? MAIN_POINTS : THREAD_POINTS)].join("|");
-  const mentions = new RegExp(`function (?:${names})\\(`);
-  return { isMainThread, mentions, declares: new RegExp(`^(?:async )?function (${names})\\(`, "gm") };
+  const names = [...HOOK_POINTS, ...(isMainThread ? [...MAIN_POINTS, ...LOSS_POINTS] : THREAD_POINTS)].join("|");
+  const errors = ERRORS.join("|");
+  const [mention, declare] = isMainThread ? [`|(?:${errors}) = class `, `|^var (${errors}) = class `] : ["", ""];
+  return {
+    isMainThread,
+    mentions: new RegExp(`function (?:${names})\\(${mention}`),
+    declares: new RegExp(`^(?:async )?function (${names})\\(${declare}`, "gm"),
+  };
 }
 
 function declared(source) {
-  return [...new Set(Array.from(source.matchAll(seek.declares), (match) => match[1]))];
+  return [...new Set(Array.from(source.matchAll(seek.declares), (match) => match[1] ?? match[2]))];
 }
 
 function instrument(url, source) {

@@ -15,6 +15,7 @@ import { onTrouble, safely } from "./guard.mjs";
 import { Link } from "./link.mjs";
 import { wrapTransaction } from "./rows/db_lock.mjs";
 import { misfit } from "./rows/row_selfcheck.mjs";
+import { LOSS_POINTS, LostTurns } from "./rows/lost_turns.mjs";
 import { RowWindows } from "./rows/row_windows.mjs";
 import { isInstalled } from "./rows/worker_rows.mjs";
 import { hearWorkers, listenToWorkers } from "./rows/worker_commits.mjs";
@@ -30,6 +31,7 @@ let version = "";
 let adapter = { adapter: "pending", reload: false, reason: "the modules with the fence are not loaded yet" };
 let fences;
 let fitted; // the fence, with the adapter that is checked or in force
+const losses = new LostTurns((...message) => link?.send(...message));
 let rows; // the windows on transcripts in the database, where this release has any
 
 function start(from) {
@@ -103,6 +105,7 @@ function foundNoFence() {
 function watchRows() {
   if (rows) return;
   rows = new RowWindows(link);
+  losses.placeBy((run) => rows.placeOf(run));
   const committed = (change) => {
     reportChange(link, change);
     rows.committed(change);
@@ -167,6 +170,7 @@ function rememberGuarded(original) {
   return function guardSessionManager(...args) {
     const manager = original.apply(this, args);
     safely("fence", () => remember(() => manager));
+    safely("losses", () => losses.watchManager(manager, currentRun()));
     return manager;
   };
 }
@@ -180,9 +184,14 @@ export function install(points, from, fence) {
     for (const name of WORK_POINTS) if (functions[name]) points[name].set(wrapWork(name, functions[name]));
     const transaction = functions.runSqliteImmediateTransactionSync;
     if (transaction) points.runSqliteImmediateTransactionSync.set(wrapTransaction(transaction));
+    for (const [name, wrap] of Object.entries(LOSS_POINTS)) {
+      if (functions[name]) points[name].set(wrap(losses, functions[name]));
+    }
     // These are in processes of OpenClaw that write no session: nothing is linked for them. The bus is in every one.
     const common = [register, transaction];
-    if (Object.keys(functions).every((name) => WORK_POINTS.includes(name) || common.includes(functions[name]))) return;
+    const silent = (name) =>
+      WORK_POINTS.includes(name) || Object.hasOwn(LOSS_POINTS, name) || common.includes(functions[name]);
+    if (Object.keys(functions).every(silent)) return;
     if (!link) start(from);
     if (functions.acquireSessionWriteLock) {
       points.acquireSessionWriteLock.set(wrapLock(functions.acquireSessionWriteLock, link));
@@ -198,10 +207,15 @@ export function install(points, from, fence) {
       points.guardSessionManager.set(rememberGuarded(functions.guardSessionManager));
     }
     if (functions.runEmbeddedAttempt) {
-      const wrapped = wrapRun(functions.runEmbeddedAttempt, (context) => {
-        fences?.closeRun(context);
-        rows?.closeRun(context);
-      });
+      const wrapped = wrapRun(
+        functions.runEmbeddedAttempt,
+        (context, outcome) => {
+          if (rows) safely("losses", () => losses.ended(context, outcome));
+          fences?.closeRun(context);
+          rows?.closeRun(context);
+        },
+        (context) => losses.began(context),
+      );
       points.runEmbeddedAttempt.set(function runEmbeddedAttempt(...args) {
         safely("diagnostics", hear);
         return wrapped.apply(this, args);

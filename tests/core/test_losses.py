@@ -291,3 +291,17 @@ def test_a_claim_is_a_line_in_the_windows_of_its_session(database: Database) -> 
     assert (incident.cause, incident.paged_for) == (LossCause.SUPERSEDED, ())
     [line] = [m.detail for m in incident.timeline if m.what == "session claimed"]
     assert line == f"by run run-2, in place of run {RUN.run_id}, which was stopped"
+
+
+def test_a_claim_is_a_line_in_the_window_that_its_run_opens_after_it() -> None:
+    database = Database()
+    claim = ev.WriterClaimed(
+        link=LINK, session=RUN.session, run_id=RUN.run_id, previous="run-0", superseded=False, at_ns=0
+    )
+    database.tell(claim)
+    database.begin()
+    lose(database, BUSY)
+    close(database)
+    assert [m.detail for m in database.incident.timeline if m.what == "session claimed"] == [
+        f"by run {RUN.run_id}, in place of run run-0"
+    ]

@@ -1,9 +1,11 @@
 """A gateway whose sessions are rows of a database, its model and a sidecar."""
 
 import asyncio
+import json
 import os
 import sqlite3
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
@@ -109,6 +111,23 @@ class Trio:
         with closing(sqlite3.connect(self.database, isolation_level=None, timeout=10)) as connection:
             connection.create_function("octet_length", 1, _octets, deterministic=True)
             connection.execute(statement, values)
+
+    def insert(self, session: str, role: str) -> None:
+        """A process without a link adds a row as the gateway would."""
+        session_id, (*_, (parent, _, _)) = self.session_id(session), self.history(session)
+        name = str(uuid.uuid4())
+        message = {"role": role, "content": [{"type": "text", "text": "a stranger's"}], "timestamp": 1}
+        event = json.dumps({"type": "message", "id": name, "parentId": parent, "timestamp": "2026-01-01T00:00:00.000Z"})
+        event = event[:-1] + f', "message": {json.dumps(message)}}}'
+        row = (
+            "INSERT INTO transcript_events (session_id, seq, event_json, created_at) SELECT ?, max(seq) + 1, ?, 1 FROM"
+        )
+        self.tampered(f"{row} transcript_events WHERE session_id = ?", session_id, event, session_id)
+        self.tampered(
+            "INSERT INTO transcript_event_identities (session_id, event_id, seq, event_type, parent_id, created_at)"
+            " SELECT ?, ?, max(seq), 'message', ?, 1 FROM transcript_events WHERE session_id = ?",
+            *(session_id, name, parent, session_id),
+        )
 
     async def approved(self, session: str, commands: int) -> None:
         """The sidecar has met so many commands, and the gateway has heard what it was sent by then."""

@@ -1,8 +1,6 @@
 """The main job where sessions are rows of a database: 2026.9.4 to 9.6 lose such turns unpatched, 8.1 to 9.3 do not."""
 
 import asyncio
-import json
-import uuid
 from typing import Final
 
 import pytest
@@ -55,22 +53,6 @@ async def test_a_command_that_is_typed_while_the_model_thinks_costs_no_turn(
     assert (await trio.turn(session_key, "the third question")).answered
 
 
-async def _inserted(trio: Trio, session: str, role: str) -> None:
-    """A stranger adds a row as the gateway would."""
-    session_id, (*_, (parent, _, _)) = trio.session_id(session), trio.history(session)
-    name = str(uuid.uuid4())
-    message = {"role": role, "content": [{"type": "text", "text": "a stranger's"}], "timestamp": 1}
-    event = json.dumps({"type": "message", "id": name, "parentId": parent, "timestamp": "2026-01-01T00:00:00.000Z"})
-    event = event[:-1] + f', "message": {json.dumps(message)}}}'
-    row = "INSERT INTO transcript_events (session_id, seq, event_json, created_at) SELECT ?, max(seq) + 1, ?, 1 FROM"
-    trio.tampered(f"{row} transcript_events WHERE session_id = ?", session_id, event, session_id)
-    trio.tampered(
-        "INSERT INTO transcript_event_identities (session_id, event_id, seq, event_type, parent_id, created_at)"
-        " SELECT ?, ?, max(seq), 'message', ?, 1 FROM transcript_events WHERE session_id = ?",
-        *(session_id, name, parent, session_id),
-    )
-
-
 async def _is_seen(trio: Trio, session: str) -> None:
     """The sidecar has met what was done."""
     name = trio.transcript(session)
@@ -84,7 +66,7 @@ async def test_a_row_that_a_stranger_adds_is_a_takeover(trio: Trio, session_key:
     assert (await trio.turn(session_key, "the first question")).answered
 
     async def meanwhile(_call: ModelCall) -> None:
-        await _inserted(trio, session_key, role)
+        trio.insert(session_key, role)
         await _is_seen(trio, session_key)
 
     turn = await trio.turn(session_key, "the second question", meanwhile)
@@ -126,7 +108,7 @@ async def test_a_command_behind_a_strangers_row_saves_no_turn(trio: Trio, sessio
     assert (await trio.turn(session_key, "the first question")).answered
 
     async def meanwhile(_call: ModelCall) -> None:
-        await _inserted(trio, session_key, "user")
+        trio.insert(session_key, "user")
         await trio.type_commands(session_key, "/help")
         await _is_seen(trio, session_key)
 

@@ -53,12 +53,8 @@ class Losses:
     _loops: Bounded[_Key, Record] = field(default_factory=lambda: Bounded(MAX_LOOPS))
 
     def claimed(self, event: WriterClaimed) -> None:
-        """A run claimed a session: a line in the timeline of each window there."""
-        over = f", in place of run {event.previous}" if event.previous else ""
-        stopped = ", which was stopped" if event.superseded else ""
-        for window in self._registry.windows.values():
-            if event.session and window.run.session == event.session:
-                window.note(event.at_ns, "session claimed", f"by run {event.run_id}{over}{stopped}")
+        """A run claimed a session: told to whoever listens, and a line in the timelines of its windows."""
+        self._registry.claimed(event)
         self._registry.outcomes.add(
             ClaimTold(
                 run_id=event.run_id,

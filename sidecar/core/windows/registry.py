@@ -7,6 +7,8 @@ from sidecar.core.custody.account import Accounts, AnyAccount
 from sidecar.core.custody.kernel_evidence import KernelEvidence
 from sidecar.core.custody.kernel_log import KernelLog
 from sidecar.core.decisions import CheckLineage
+from sidecar.core.events import WriterClaimed
+from sidecar.core.facts.bounded import Bounded
 from sidecar.core.facts.gateway import Gateway
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.process import Process
@@ -20,6 +22,9 @@ from sidecar.core.windows.database_locks import DatabaseLocks
 from sidecar.core.windows.lock_table import ForeignHold, LockTable
 from sidecar.core.windows.outcome_log import OutcomeLog
 from sidecar.core.windows.window import Window
+
+MAX_CLAIMS: Final = 1_024
+"""Sessions whose last claim is remembered."""
 
 _NOT_SEEN: Final = Reason(ReasonCode.FENCE_NOT_SEEN)
 
@@ -45,6 +50,7 @@ class Registry:
         self.unsettled: set[str] = set()
         self.kernel_log = KernelLog()
         self.outcomes = OutcomeLog()
+        self._claims: Bounded[str, WriterClaimed] = Bounded(MAX_CLAIMS)
 
     def gateway(self, link: str) -> Gateway:
         """The process on that link, as far as it is known."""
@@ -125,6 +131,9 @@ class Registry:
         window = self.windows.get(told.window)
         if window is None:
             window = self.open(told)
+            claim = self._claims.get(told.run.session)
+            if claim is not None and claim.run_id == told.run.run_id:
+                _note_claim(window, claim)
             window.note(told.at_ns, "fence set", f"at {place}")
             self.outcomes.opened(window)
         else:
@@ -133,6 +142,15 @@ class Registry:
             window.note(told.at_ns, "fence moved", f"to {place}")
         window.run = told.run
         return window
+
+    def claimed(self, event: WriterClaimed) -> None:
+        """A run claimed a session: a line in the windows there, and in the one that the run is to open."""
+        if not event.session:
+            return
+        self._claims.put(event.session, event)
+        for window in self.windows.values():
+            if window.run.session == event.session:
+                _note_claim(window, event)
 
     def end(self, window: Window, *, unproven: bool) -> list[CheckLineage]:
         """Take a window off the list of open ones; ``unproven`` when its history must be read first."""
@@ -155,3 +173,9 @@ class Registry:
         for window in touched:
             window.lose_custody(reason)
             window.note(at_ns, "custody lost", reason=reason)
+
+
+def _note_claim(window: Window, claim: WriterClaimed) -> None:
+    over = f", in place of run {claim.previous}" if claim.previous else ""
+    stopped = ", which was stopped" if claim.superseded else ""
+    window.note(claim.at_ns, "session claimed", f"by run {claim.run_id}{over}{stopped}")

@@ -1,13 +1,13 @@
 // What a run lost its turn to: the first error that it met, by its class or by SQLite's code, never by what it says.
 //
 // Errors are noted where they are made, or where they leave a transaction, for the run in whose context that is. Most do
-// no harm: the gateway tries again. What counts is told when the run's attempt ends without an answer: the first error
-// that the run has stored nothing after, or the very one that ended it. A later one does not hide it.
+// no harm: the gateway tries again. What counts is told when the attempt of a run ends, and has failed or could not store
+// what it had: the first error that the run has stored nothing after, or the very one that ended it.
 import { AsyncLocalStorage } from "node:async_hooks";
 
 import { safely } from "../guard.mjs";
 import { Remembered, nameOf, sessionHash, text } from "../writers/redact.mjs";
-import { currentRun, describeRun, runUnderWay } from "../writers/writers.mjs";
+import { contextOfRun, currentRun, describeRun, runUnderWay } from "../writers/writers.mjs";
 
 const REMEMBERED = 512;
 const MAX_ERRORS = 16;
@@ -38,8 +38,19 @@ const CODES = new Map([
   [26, ["storage", "notadb"]],
 ]);
 
+/** What the run met before did not cost its turn: it has stored something. An answer that is an error is none. */
+function overcome(run) {
+  for (const known of run.errors ?? []) known.overcome = true;
+}
+
+const OF_DATABASE = new Set(["busy", "storage"]);
+const FAILED = new Set(["error", "aborted"]); // how an answer ends that is none
+
+const watched = new WeakSet(); // session managers
+
 export const LOSS_POINTS = {
   ...Object.fromEntries(Object.keys(CLASSES).map((name) => [name, (losses, original) => losses.wrapClass(original)])),
+  runEmbeddedAgent: (losses, original) => losses.wrapStart(original),
   runOpenClawAgentWriteTransaction: (losses, original) => losses.wrapTransaction(original),
   resolveTranscriptAppendRefusal: (losses, original) => losses.wrapRefusal(original),
   claimAgentSessionWriter: (losses, original) => losses.wrapClaim(original),
@@ -72,31 +83,48 @@ export class LostTurns {
   #begun = new Remembered(REMEMBERED); // runs of this process
   #resets = new Remembered(REMEMBERED); // hash of a session key -> when its last reset began
   #claims = new AsyncLocalStorage();
+  #starts = new AsyncLocalStorage(); // runs that have begun no attempt
+  #told = new WeakSet(); // errors at a start
+  #place = () => ({ window: "", file: "", stored: () => -1, inTheWay: () => -1 });
 
   /** `tell(type, fields)` sends a message. */
   constructor(tell) {
     this.#tell = tell;
   }
 
+  /** Transcripts are in a database; `place(run)` is {window, file, stored, inTheWay}, as far as a run has come to them. */
+  placeBy(place) {
+    this.#place = place;
+  }
+
   /** A run begins an attempt. */
   began(run) {
+    const start = this.#starts.getStore();
+    if (start) start.errors = undefined;
+    this.#prepare(run);
+  }
+
+  #prepare(run) {
     this.#begun.set(run.run, true);
     run.beganAt = performance.now();
     run.errors = [];
     run.unstored = new Set();
+    run.storing = 0;
   }
 
-  /** The run has stored something: what it met before did not cost its turn. */
-  stored(run) {
-    for (const known of run.errors ?? []) known.overcome = true;
+  /** The run has written something else to the database: what was wrong with that before was not the turn's end. */
+  #wrote(run) {
+    for (const known of run.errors) if (!known.storing && OF_DATABASE.has(known.kind[0])) known.overcome = true;
   }
 
-  /** The attempt of a run ended. `place` is {window, file, stored, inTheWay}, as far as the run has come to them. */
-  ended(run, outcome, { window, file, stored, inTheWay }) {
+  /** The attempt of a run ended: it gave {result}, or {thrown}. */
+  ended(run, outcome) {
     const loss = this.#lossOf(run, outcome);
     if (!loss) return;
+    const { window, file, stored, inTheWay } = this.#place(run);
+    const { at, ...told } = loss;
     const row = { conflict: inTheWay, projection: stored }[loss.cause]?.() ?? -1;
-    this.#tell("turn.lost", { run: describeRun(run), window, file, ...loss, row, tools: [...run.unstored] });
+    this.#tell("turn.lost", { run: describeRun(run), window, file, ...told, row, tools: [...run.unstored] }, at);
   }
 
   /** A class of the bundle's errors: each that is made is noted. */
@@ -115,22 +143,38 @@ export class LostTurns {
   wrapTransaction(original) {
     const self = this;
     return function runOpenClawAgentWriteTransaction(...args) {
+      let result;
       try {
-        return original.apply(this, args);
+        result = original.apply(this, args);
       } catch (error) {
         safely("losses", () => self.#note(error));
         throw error;
       }
+      const run = currentRun();
+      if (run?.errors?.length > 0) self.#wrote(run);
+      return result;
+    };
+  }
+
+  /** A run is to begin: it is told what it lost its turn to where it never comes to an attempt. */
+  wrapStart(original) {
+    const self = this;
+    return function runEmbeddedAgent(params, ...rest) {
+      const start = contextOfRun(params);
+      self.#prepare(start);
+      const running = self.#starts.run(start, () => original.call(this, params, ...rest));
+      return self.#watched(start, running);
     };
   }
 
   /** The gateway's question whether a session still is the run's: why it is not. */
   wrapRefusal(original) {
+    const self = this;
     return function resolveTranscriptAppendRefusal(entry, resolved, scope, ...rest) {
       const refusal = original.call(this, entry, resolved, scope, ...rest);
       if (refusal) {
         safely("losses", () => {
-          const run = currentRun();
+          const run = currentRun() ?? self.#starts.getStore();
           if (run) run.refusal ??= refusalOf(entry, resolved, scope);
         });
       }
@@ -144,7 +188,13 @@ export class LostTurns {
     return async function claimAgentSessionWriter(params, ...rest) {
       const claim = { run: text(params?.runId), session: sessionHash(params?.sessionKey), previous: "", superseded: false };
       self.#begun.set(claim.run, true);
-      const result = await self.#claims.run(claim, () => original.call(this, params, ...rest));
+      let result;
+      try {
+        result = await self.#claims.run(claim, () => original.call(this, params, ...rest));
+      } catch (error) {
+        safely("losses", () => self.#note(error, ["admission", "start"]));
+        throw error;
+      }
       if (result) {
         const { run, session, previous, superseded } = claim;
         safely("losses", () => self.#tell("claim", { run: { run, session }, previous, superseded }));
@@ -182,22 +232,47 @@ export class LostTurns {
   /** The session manager of a run: which tools have a result that is not stored. */
   watchManager(manager, run) {
     const original = manager?.appendMessage;
-    if (typeof original !== "function" || watched.has(manager)) return;
+    if (!run?.unstored || typeof original !== "function" || watched.has(manager)) return;
     watched.add(manager);
+    const self = this;
     manager.appendMessage = function appendMessage(message, ...rest) {
       const tool = message?.role === "toolResult" ? nameOf(message.toolName) || "unknown" : "";
-      if (tool) run.unstored?.add(tool);
-      const result = original.call(this, message, ...rest);
-      if (tool) run.unstored?.delete(tool);
-      return result;
+      if (tool) run.unstored.add(tool);
+      run.storing += 1;
+      try {
+        const result = original.call(this, message, ...rest);
+        run.unstored.delete(tool);
+        if (!FAILED.has(message?.stopReason)) overcome(run);
+        return result;
+      } catch (error) {
+        safely("losses", () => self.#note(error));
+        throw error;
+      } finally {
+        run.storing -= 1;
+      }
     };
   }
 
-  #note(error) {
-    const run = currentRun();
+  async #watched(start, running) {
+    try {
+      return await running;
+    } catch (error) {
+      safely("losses", () => this.#failedToStart(start, error));
+      throw error;
+    }
+  }
+
+  #failedToStart(start, error) {
+    if (!start.errors || this.#told.has(error)) return;
+    if (error instanceof Error) this.#told.add(error);
+    this.ended(start, { thrown: error });
+  }
+
+  #note(error, otherwise) {
+    const run = currentRun() ?? this.#starts.getStore();
     if (!run?.errors || run.errors.length >= MAX_ERRORS || run.errors.some((known) => known.error === error)) return;
-    const kind = kindOf(error);
-    if (kind) run.errors.push({ error, kind, overcome: false });
+    const kind = kindOf(error) ?? otherwise;
+    if (kind) run.errors.push({ error, kind, at: performance.now(), storing: run.storing > 0, overcome: false });
   }
 
   #lossOf(run, outcome) {
@@ -205,17 +280,20 @@ export class LostTurns {
     const aborted = outcome.result?.terminal?.kind === "aborted" || outcome.result?.aborted === true;
     const { errors = [], supersededBy, beganAt = 0 } = run;
     run.errors = undefined;
-    if (failure === undefined && !aborted) return undefined;
+    // The gateway goes on after an answer that it could not store, and takes the attempt for a good one.
+    const unstored = errors.find(({ storing, overcome }) => storing && !overcome);
+    if (failure === undefined && !aborted && !unstored) return undefined;
     if ((this.#resets.get(run.session) ?? -1) >= beganAt) return { cause: "reset" };
     if (supersededBy !== undefined) return { cause: "superseded", ...this.#other(supersededBy) };
-    if (failure === undefined) return undefined;
+    if (failure === undefined && !unstored) return undefined;
     const chain = chainOf(failure);
     const first = errors.find(({ error, overcome }) => !overcome || chain.includes(error));
     const kind = first?.kind ?? chain.map(kindOf).find((found) => found !== undefined);
     if (!kind) return undefined;
     const [cause, detail = ""] = kind;
-    if (cause !== "rebound" || !run.refusal) return { cause, detail };
-    return { cause, detail: run.refusal.detail, ...this.#other(run.refusal.claimant) };
+    const at = first?.at;
+    if (cause !== "rebound" || !run.refusal) return { cause, detail, at };
+    return { cause, detail: run.refusal.detail, ...this.#other(run.refusal.claimant), at };
   }
 
   #other(run) {
@@ -224,7 +302,6 @@ export class LostTurns {
   }
 }
 
-const watched = new WeakSet();
 
 /** What of a session is not as the run claimed it, and who has the claim now. */
 function refusalOf(entry, resolved, scope) {

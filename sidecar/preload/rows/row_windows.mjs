@@ -7,14 +7,17 @@
 import { threadId } from "node:worker_threads";
 
 import { reasonOf, safely, trouble } from "../guard.mjs";
+import { Remembered } from "../writers/redact.mjs";
 import { currentRun, describeRun } from "../writers/writers.mjs";
 import { digestOfSpan, readerOf, seqOf, versionText } from "./stored_rows.mjs";
 
 const MAX_ROWS = 256; // the gateway's own bounds, which stand ahead of its question
 const MAX_BYTES = 1 << 20;
 const MAX_TRIES = 3;
+const REMEMBERED = 512;
 
 const windows = new Map(); // id -> window
+const transcripts = new Remembered(REMEMBERED); // hash of a session key -> transcript
 let nextWindow = 0;
 
 export class RowWindows {
@@ -25,12 +28,34 @@ export class RowWindows {
   }
 
   /** A transaction of this process was committed. What a run commits becomes its fence. */
-  committed({ transcript, session, version, run }) {
+  committed({ transcript, session, reader, version, rows: changed, run }) {
     if (!run?.live || run.runContext !== run || version === "absent") return;
     const window = this.#windowOf(run, transcript, session);
     window.fence = version;
+    window.reader = reader;
+    window.answer = changed.findLast(({ role }) => role === "assistant" || role === "toolResult")?.seq ?? window.answer;
     window.approved = undefined;
+    transcripts.set(run.session, transcript);
     this.#tell(window);
+  }
+
+  /**
+   * Where a run stands: its window and transcript, empty where it has not come to them, the row of the last answer that it
+   * has stored, and the first row in its way; -1 where there is none.
+   */
+  placeOf(run) {
+    const window = [...windows.values()].findLast((known) => known.run === run);
+    if (!window) return { window: "", file: transcripts.get(run.session) ?? "", stored: () => -1, inTheWay: () => -1 };
+    const { id, transcript, session, reader, fence, answer } = window;
+    return {
+      window: id,
+      file: transcript,
+      stored: () => answer,
+      inTheWay() {
+        const newer = reader.rows(session, seqOf(fence) + 1, seqOf(fence) + MAX_ROWS);
+        return (newer.find(({ role }) => role === "user") ?? newer[0])?.seq ?? -1;
+      },
+    };
   }
 
   /** A command of the sidecar. It is kept until the question that it was made for, or taken back. */
@@ -91,13 +116,13 @@ export class RowWindows {
   #windowOf(run, transcript, session) {
     for (const window of windows.values()) if (window.run === run && window.transcript === transcript) return window;
     const id = `${process.pid}.${threadId}.${performance.timeOrigin.toFixed(0)}.r${(nextWindow += 1)}`;
-    const window = { id, run, transcript, session, fence: "", approved: undefined, tries: 0, stopped: false };
+    const window = { id, run, transcript, session, fence: "", approved: undefined, tries: 0, stopped: false, answer: -1 };
     windows.set(id, window);
     return window;
   }
 
   #tell({ id, transcript, fence, run }) {
-    this.#link.sendSoon("fence.set", { window: id, file: transcript, fence, run: describeRun(run) });
+    this.#link.send("fence.set", { window: id, file: transcript, fence, run: describeRun(run) });
   }
 
   /** The gateway says no. @returns true where these rows were approved; undefined leaves the no. */

@@ -18,7 +18,7 @@ export function install(transactions) {
   watched = true;
   onTrouble((where, reason) => tellMain({ trouble: { where, reason } }), () => tellMain({ lost: true }));
   watchTransactions(
-    ({ run, ...change }) => tellMain({ change }),
+    ({ run, reader, ...change }) => tellMain({ change }),
     // The times of a worker count from its own start.
     (lock, at) => tellMain({ lock, at: performance.timeOrigin + at }),
   );

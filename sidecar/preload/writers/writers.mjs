@@ -115,29 +115,49 @@ export function describeRun(context) {
   return described;
 }
 
-/** Wrap the function that carries out a run: everything in it is written by that run. */
-export function wrapRun(original, onEnd) {
+/** The context of a run that is under way, by its id; undefined for any other. */
+export function runUnderWay(run) {
+  return running.get(run);
+}
+
+/** What a run with these parameters is, wherever it is begun. */
+export function contextOfRun(params) {
+  const outer = storage.getStore();
+  const [kind, name] = safely("writers", () => identify(params, outer?.live ? outer : undefined)) ?? ["gateway", ""];
+  return {
+    kind,
+    name,
+    run: text(params?.runId),
+    session: sessionHash(params?.sessionKey),
+    channel: nameOf(params?.messageChannel) || nameOf(params?.messageProvider),
+    windows: new Set(),
+    live: true,
+  };
+}
+
+/**
+ * Wrap the function that carries out a run: everything in it is written by that run.
+ * @param onEnd (context, {result} or {thrown}) => void
+ * @param onBegin (context) => void
+ */
+export function wrapRun(original, onEnd, onBegin = () => {}) {
   return async function runEmbeddedAttempt(params, ...rest) {
-    const outer = storage.getStore();
-    const [kind, name] = safely("writers", () => identify(params, outer?.live ? outer : undefined)) ?? ["gateway", ""];
-    const context = {
-      kind,
-      name,
-      run: text(params?.runId),
-      session: sessionHash(params?.sessionKey),
-      channel: nameOf(params?.messageChannel) || nameOf(params?.messageProvider),
-      windows: new Set(),
-      live: true,
-    };
+    const context = contextOfRun(params);
     context.runContext = context;
     running.set(context.run, context);
+    safely("writers", () => onBegin(context));
+    const outcome = {};
     try {
-      return await storage.run(context, () => original.call(this, params, ...rest));
+      outcome.result = await storage.run(context, () => original.call(this, params, ...rest));
+      return outcome.result;
+    } catch (error) {
+      outcome.thrown = error;
+      throw error;
     } finally {
       context.live = false;
-      ended.set(params?.sessionKey, [kind, name, context.run]);
+      ended.set(params?.sessionKey, [context.kind, context.name, context.run]);
       if (running.get(context.run) === context) running.delete(context.run);
-      onEnd(context);
+      onEnd(context, outcome);
       context.manager = undefined; // what is remembered of a run must not keep its session
     }
   };

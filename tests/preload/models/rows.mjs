@@ -85,9 +85,14 @@ async function handleCommands({ result, work }) {
   return result;
 }
 
+function guardSessionManager(manager) {
+  return manager;
+}
+
 export {
   appendTranscriptEventInTransaction,
   canRebasePreparedAssistantInTransaction,
+  guardSessionManager,
   handleCommands,
   runEmbeddedAttempt,
   runSqliteImmediateTransactionSync,
