@@ -211,6 +211,10 @@ def test_every_message_of_a_sidecar_is_understood_by_the_preload(end: LinkEnd, s
     assert end.look()["answers"][2:] == [{"t": "wait", "window": "w", "ask": wait.ask}]
     understood.add("wait")
 
+    sidecar.link.say(wire.Patience(window="w", tries=3))
+    assert end.look()["commands"][1:] == [{"t": "patience", "window": "w", "tries": 3}]
+    understood.add("patience")
+
     sidecar.link.say(wire.Reject(protocol=1, reason="restart the gateway"))
     sidecar.wait_for(lambda: sidecar.connections[0].closed, "the end of the link")
     assert "restart the gateway" in end.program.end()
