@@ -22,16 +22,14 @@ LOOK_SECONDS: Final = 0.25
 IDLE_SECONDS: Final = 1.0
 """The same while none has."""
 
-LONG_READ_NS: Final = 5 * NS_PER_SECOND
-"""So long must a reader be seen to be told: it keeps the WAL from being begun anew."""
-
 MOMENT_NS: Final = 100 * NS_PER_MS
-"""The same of a linked process that writes: it is seen by two looks."""
+"""So long must a linked process be seen to write to be told: it is, by two looks."""
 
 LONG_HOLD_NS: Final = 2 * NS_PER_SECOND
 """So long may a foreign process hold a database for writing before an operator is told."""
 
-_TOLD: Final = (LockKind.WRITE, LockKind.READ_MARK, LockKind.OPEN)
+_TOLD: Final = (LockKind.WRITE, LockKind.OPEN)
+"""A reader keeps nobody from writing."""
 
 
 class DatabaseLockIntake:
@@ -132,8 +130,6 @@ class DatabaseLockIntake:
 
     def _worth_ns(self, hold: DatabaseHold) -> int:
         """How long it must be seen to be told. A gateway's own transactions of some ms are met by chance."""
-        if hold.kind is LockKind.READ_MARK:
-            return LONG_READ_NS
         return MOMENT_NS if self._engine.registry.is_linked(hold.process) else 0
 
     def _over(self, key: tuple[str, int, LockKind]) -> None:
@@ -143,9 +139,9 @@ class DatabaseLockIntake:
             self._tell(ev.DatabaseHeld(database=key[0], hold=hold, at_ns=self._now_ns()))
 
     def _look_again(self) -> None:
-        self.look()
         pause = LOOK_SECONDS if self._is_fenced() else IDLE_SECONDS
         self._next = asyncio.get_running_loop().call_later(pause, self._look_again)
+        self.look()
 
     def _is_fenced(self) -> bool:
         return any(is_of_rows(window.file) for window in self._engine.windows)
