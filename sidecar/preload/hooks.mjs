@@ -26,6 +26,7 @@ const HOOK_POINTS = [
   "appendExactAssistantMessageToSessionTranscript",
   "mirrorInternalSourceReplyToTranscript",
   "appendSessionTranscriptMessage",
+  "appendVoiceTranscript",
   "appendDirectCronDeliveryTranscriptMirror",
   "persistTextTurnTranscript",
   "persistCliTurnTranscript",

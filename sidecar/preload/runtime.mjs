@@ -214,7 +214,10 @@ export function install(points, from, fence) {
           fences?.closeRun(context);
           rows?.closeRun(context);
         },
-        (context) => losses.began(context),
+        (context) => {
+          losses.began(context);
+          safely("fence", () => rows?.openRun(context));
+        },
       );
       points.runEmbeddedAttempt.set(function runEmbeddedAttempt(...args) {
         safely("diagnostics", hear);

@@ -113,6 +113,11 @@ TELEGRAM: Final = "{ Provider: 'telegram', Surface: 'telegram' }"
         (request("chat.send", f"{dispatch(CHAT, directives(THINK, answered=False))}; {NOTE}"), "command", ""),
         (request("chat.send", f"{dispatch(CHAT, directives(THINK_AND_QUEUE))}; {NOTE}"), "command", ""),
         (request("chat.abort", NOTE.replace("{ append", "{ abortMeta: {}, append")), "command", "abort"),
+        (
+            request("talk.client.transcript", f"await bundle.appendVoiceTranscript({{ append: () => {WRITE} }})"),
+            "channel",
+            "voice",
+        ),
         (request("sessions.compact", WRITE), "compaction", "manual"),
         (
             request("agent", run(f"sessionKey: '{MAIN}'", run_id="typed"), "{ idempotencyKey: 'typed' }", "cli"),

@@ -29,7 +29,7 @@ const ask = (parent, admitted) => bundle.canRebasePreparedAssistantInTransaction
 function startRun(id = "q", parent = undefined) {
   return new Promise((waiting) => {
     const attempt = async () => {
-      add({ id, parent, role: "user" });
+      if (id) add({ id, parent, role: "user" });
       await new Promise((go) => { g.goOn = go; waiting(); });
       return await g.rest();
     };
@@ -265,6 +265,26 @@ def test_a_run_that_has_written_has_its_fence_there(gateway: RowGateway, sidecar
     assert [message["fence"].split(":")[2] for message in (first, second)] == ["0", "1"]
     assert first["window"] == second["window"]
     assert first["run"]["run"] == "run-1"
+
+
+def test_a_run_whose_input_was_committed_ahead_of_it_has_its_fence_there(gateway: RowGateway, sidecar: Sidecar) -> None:
+    """So is what a person types in the gateway's own chat: the run's id is its key."""
+    gateway.do('add({ id: "q", role: "user", key: "run-1:user" })')
+    gateway.do("await startRun('')")
+    gateway.do(EXCHANGE)
+    approve(gateway, sidecar)
+    [fence] = sidecar.said("fence.set")
+    assert (fence["fence"].split(":")[2], fence["run"]["run"]) == ("0", "run-1")
+    assert gateway.do('return await endRun(() => ask("q", "q"))') is True
+    assert len(sidecar.wait_for_said("fence.closed")) == 1
+
+
+def test_input_of_another_run_is_no_fence(gateway: RowGateway, sidecar: Sidecar) -> None:
+    gateway.do('add({ id: "q", role: "user", key: "run-2:user" })')
+    gateway.do("await startRun('')")
+    gateway.do("await endRun(() => 1)")
+    sidecar.sync()
+    assert sidecar.said("fence.set") == []
 
 
 @pytest.mark.parametrize(

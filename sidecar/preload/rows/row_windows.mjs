@@ -9,7 +9,7 @@ import { threadId } from "node:worker_threads";
 import { reasonOf, safely, trouble } from "../guard.mjs";
 import { Remembered } from "../writers/redact.mjs";
 import { currentRun, describeRun } from "../writers/writers.mjs";
-import { digestOfSpan, readerOf, seqOf, versionText } from "./stored_rows.mjs";
+import { digestOfSpan, keyDigest, readerOf, seqOf, versionText } from "./stored_rows.mjs";
 
 const MAX_ROWS = 256; // the gateway's own bounds, which stand ahead of its question
 const MAX_BYTES = 1 << 20;
@@ -18,6 +18,7 @@ const REMEMBERED = 512;
 
 const windows = new Map(); // id -> window
 const transcripts = new Remembered(REMEMBERED); // hash of a session key -> transcript
+const inputs = new Remembered(REMEMBERED); // digest of an input's key, which is the id of its run -> where it is
 let nextWindow = 0;
 
 export class RowWindows {
@@ -28,15 +29,25 @@ export class RowWindows {
   }
 
   /** A transaction of this process was committed. What a run commits becomes its fence. */
-  committed({ transcript, session, reader, version, rows: changed, run }) {
-    if (!run?.live || run.runContext !== run || version === "absent") return;
+  committed(change) {
+    const { transcript, session, reader, version, rows: changed, run } = change;
+    if (version === "absent") return;
+    if (!run?.live || run.runContext !== run) {
+      const last = changed.at(-1);
+      if (last?.role === "user" && last.key) inputs.set(last.key, { transcript, session, reader, version });
+      return;
+    }
     const window = this.#windowOf(run, transcript, session);
-    window.fence = version;
-    window.reader = reader;
     window.answer = changed.findLast(({ role }) => role === "assistant" || role === "toolResult")?.seq ?? window.answer;
-    window.approved = undefined;
-    transcripts.set(run.session, transcript);
-    this.#tell(window);
+    this.#moveTo(window, change);
+  }
+
+  /** A run begins. What a person types in the gateway's own chat is committed ahead of its run, which stands on that. */
+  openRun(run) {
+    const key = keyDigest(run.run);
+    const input = inputs.get(key);
+    inputs.delete(key); // another attempt of the same run goes on behind what the first has committed
+    if (input) this.#moveTo(this.#windowOf(run, input.transcript, input.session), input);
   }
 
   /**
@@ -119,6 +130,14 @@ export class RowWindows {
     const window = { id, run, transcript, session, fence: "", approved: undefined, tries: 0, stopped: false, answer: -1 };
     windows.set(id, window);
     return window;
+  }
+
+  #moveTo(window, { version, reader, transcript }) {
+    window.fence = version;
+    window.reader = reader;
+    window.approved = undefined;
+    transcripts.set(window.run.session, transcript);
+    this.#tell(window);
   }
 
   #tell({ id, transcript, fence, run }) {

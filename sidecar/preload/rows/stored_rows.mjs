@@ -110,7 +110,7 @@ function described(row) {
 }
 
 /** The key of a user's input and of the gateway's reply to it is the same but for its end. */
-function keyDigest(key) {
+export function keyDigest(key) {
   return createHash("sha256").update(key.replace(/:user$/, "")).digest("hex").slice(0, 16);
 }
 

@@ -22,6 +22,7 @@ const AUTHORS = {
   // What a run's message tool says in the chat that the run came from.
   mirrorInternalSourceReplyToTranscript: (context) => ["message_tool", context?.channel || context?.origin?.channel],
   appendSessionTranscriptMessage: appended,
+  appendVoiceTranscript: () => ["channel", "voice"],
   appendDirectCronDeliveryTranscriptMirror: (context) => ["cron", context?.kind === "cron" ? context.name : "delivery"],
   persistTextTurnTranscript: answered,
   persistCliTurnTranscript: answered,

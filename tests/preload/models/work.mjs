@@ -74,6 +74,10 @@ async function appendSessionTranscriptMessage(params) {
   return params.append();
 }
 
+function appendVoiceTranscript(params) {
+  return Promise.resolve().then(() => params.append());
+}
+
 async function persistCliTurnTranscript(params) {
   return params.append();
 }
@@ -91,6 +95,7 @@ export {
   appendAssistantMessageToSessionTranscript,
   appendAssistantTranscriptMessage,
   appendSessionTranscriptMessage,
+  appendVoiceTranscript,
   applyInlineDirectiveOverrides,
   callGateway,
   compactEmbeddedPiSessionDirect,
