@@ -6,7 +6,7 @@ import os
 import sqlite3
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +54,15 @@ class Trio:
         """The id of a session's transcript."""
         return f"{self.database_of(session).resolve()}#{self.session_id(session)}"
 
-    async def turn(self, session: str, text: str, meanwhile: Callable[[ModelCall], Any] | None = None) -> TurnResult:
-        """A turn; something happens while the model thinks."""
+    async def turn(
+        self,
+        session: str,
+        text: str,
+        meanwhile: Callable[[ModelCall], Any] | None = None,
+        *,
+        to_the_end: bool = True,
+    ) -> TurnResult:
+        """A turn; something happens while the model thinks. With its end, the sidecar has closed its window."""
         turn = asyncio.ensure_future(self.gateway.turn(session, text, TURN_SECONDS))
         try:
             call = await self.model.next_call(mentioning=text, timeout_seconds=TURN_SECONDS)
@@ -63,7 +70,7 @@ class Trio:
                 await meanwhile(call)
             call.answer(ANSWER)
             done = await turn
-            if self.sidecar.pid:
+            if to_the_end and self.sidecar.pid:
                 await self.sidecar.wait_for(lambda status: status["windows"] == 0)
             return done
         finally:
@@ -85,6 +92,11 @@ class Trio:
         """The id of a session, whose transcript its rows are."""
         [(found,)] = self.rows(session, "SELECT current_session_id FROM session_nodes WHERE session_key = ?", session)
         return str(found)
+
+    def generation(self, session: str) -> str:
+        """The generation of a session's transcript: another one with each rewrite by the gateway."""
+        query = "SELECT generation FROM transcript_rewrite_watermarks WHERE session_id = ?"
+        return str(self.rows(session, query, self.session_id(session)))
 
     def history(self, session: str) -> list[tuple[str, str, str]]:
         """Id, parent and type of each row that has an id, in order."""
@@ -129,20 +141,26 @@ class Trio:
             *(session_id, name, parent, session_id),
         )
 
-    async def approved(self, session: str, commands: int) -> None:
-        """The sidecar has met so many commands, and the gateway has heard what it was sent by then."""
-        name = self.transcript(session)
+    async def approved(self, session: str, *commands: str) -> None:
+        """The sidecar has met these commands, all of them, and the gateway has heard what it was sent by then."""
+        typed = {command.removeprefix("/") for command in commands}
 
-        def met(incident: dict[str, Any]) -> bool:
-            others = [writer for writer in incident["writers"] if not writer["own"]]
-            known = incident["verdict"] == "external" or len(others) == commands
-            return incident["session_file"] == name and known and incident["recovery"]["outcome"] != "refused"
+        def all_of_them(incident: dict[str, Any]) -> bool:
+            others = {writer["name"] for writer in incident["writers"] if not writer["own"]}
+            return others == typed and incident["recovery"]["outcome"] != "refused"
 
-        async with asyncio.timeout(TOLD_SECONDS):
-            while not any(met(incident) for incident in await self.sidecar.incidents()):  # noqa: ASYNC110 - of another process
-                await asyncio.sleep(0.05)
+        await self.met(session, all_of_them)
         async with GatewayClient(self.gateway.url, self.gateway.token) as client:
             await client.chat_history(session)
+
+    async def met(self, session: str, what: Callable[[dict[str, Any]], bool]) -> None:
+        """Wait until an incident of a session is like this."""
+        name = self.transcript(session)
+        async with asyncio.timeout(TOLD_SECONDS):
+            while not any(  # noqa: ASYNC110 - of another process
+                incident["session_file"] == name and what(incident) for incident in await self.sidecar.incidents()
+            ):
+                await asyncio.sleep(0.05)
 
     async def incident(self, session: str) -> dict[str, Any]:
         """The one incident of a session, when its window is over."""
@@ -166,6 +184,7 @@ def trios(
     package: GatewayPackage,
     settings: Mapping[str, Any] | None = None,
     more: Mapping[str, str] | None = None,
+    prepare: Callable[[Gateway], Awaitable[None]] | None = None,
 ) -> Iterator[Trio]:
     """All of it running, for a fixture; the start of these releases alone may take a minute.
 
@@ -174,6 +193,7 @@ def trios(
         package: The release.
         settings: Laid over the gateway's configuration.
         more: Laid over its environment.
+        prepare: Puts something into the state directory before the gateway starts.
     """
     sources = [path.read_bytes() for path in (package.cli.parent / "dist").glob("*.*js")]
     if not any(ROWS in source for source in sources):
@@ -189,6 +209,8 @@ def trios(
             model = await stack.enter_async_context(SlowModel())
             gateway = Gateway(package, work / "gateway", model.base_url, env, settings)
             gateway.state_dir.mkdir(parents=True)
+            if prepare is not None:
+                await prepare(gateway)
             sidecar = await stack.enter_async_context(Companion(gateway.state_dir, work, socket))
             await gateway.start(START_SECONDS)
             stack.push_async_callback(gateway.stop)
