@@ -107,7 +107,7 @@ async def test_a_turn_that_waits_for_the_database_is_answered_and_the_hold_is_to
     assert (await trio.turn(session_key, "the third question")).answered
 
 
-async def test_who_holds_the_database_while_a_turn_is_lost_to_it_is_a_problem_by_name(
+async def test_a_turn_that_is_lost_to_the_database_has_an_incident_with_its_holder(
     trio: Trio, session_key: str
 ) -> None:
     assert (await trio.turn(session_key, "the first question")).answered
@@ -124,6 +124,13 @@ async def test_who_holds_the_database_while_a_turn_is_lost_to_it_is_a_problem_by
     [problem] = problems
     assert problem.startswith(f"process {pid} (python")
 
+    incident = await trio.incident(session_key)
+    assert (incident["lost"]["cause"], incident["turn_lost"], incident["pages"]) == ("busy", True, [])
+    assert incident["verdict"] in {"unchanged", "co_tenant"}, "2026.9.6 adds a row of its own when the turn is lost"
+    holder = incident["lost"]["holder"]
+    assert (holder["pid"], holder["command"].startswith("python"), holder["lock"]) == (pid, True, "write")
+    assert f"process {pid} (python" in incident["lost"]["reason"]
+    assert any(line["what"] == "database held" and f"process {pid}" in line["detail"] for line in incident["timeline"])
     assert (await trio.turn(session_key, "the third question")).answered
 
 
