@@ -6,7 +6,7 @@ from itertools import groupby
 
 from sidecar.core.custody.gaps import Gap
 from sidecar.core.custody.kernel_evidence import NO_KERNEL_EVIDENCE, KernelEvidence
-from sidecar.core.custody.rows.examine import retold, spans
+from sidecar.core.custody.rows.examine import Telling, by_place, retold, spans
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.rows import Row, RowChange, RowSnapshot, RowVersion, digest_of_span
 from sidecar.core.facts.value import Value, replace
@@ -140,7 +140,8 @@ def examine_chain(
     if reading.problem:
         return chain
     known = {row.seq: row for row in graded(kept.rows, changes, kernel_evidence)}
-    rows = [named(row, known.get(row.seq), changes) for row in reading.rows or ()]
+    told = by_place(changes)
+    rows = [named(row, known.get(row.seq), told.get(row.seq, ())) for row in reading.rows or ()]
     differences: tuple[RowDifference, ...] = ()
     if kept.begun:
         differences = tuple(_differences(known, rows))
@@ -150,11 +151,11 @@ def examine_chain(
     return replace(chain, ranges=tuple(_ranges(rows)), differences=differences)
 
 
-def named(row: Row, known: ChainRow | None, changes: Sequence[RowChange]) -> ChainRow:
+def named(row: Row, known: ChainRow | None, told: Sequence[Telling]) -> ChainRow:
     """A row as it was read, with its writer as far as that is known."""
     if known is not None and known.digest == row.digest:
         return known
-    change = retold(row, changes)
+    change = retold(row, told)
     return ChainRow(row.seq, row.digest) if change is None else written(row, change)
 
 

@@ -16,6 +16,9 @@ from sidecar.core.policy.rules import Permission
 
 _Account = Account[RowVersion, RowSnapshot, RowChange]
 
+Telling = tuple[RowChange, Row]
+"""A report, and one of its rows."""
+
 _USER: Final = "user"
 
 
@@ -40,7 +43,9 @@ def examine(
         return finding
     expected = applied(rows, account.changes)
     now = {row.seq: row for row in reading.rows}
-    unexplained = spans(seq for seq in expected.keys() | now.keys() if not _explained(seq, expected, now, account))
+    told = by_place(account.changes)
+    places = expected.keys() | now.keys()
+    unexplained = spans(s for s in places if not _explained(now.get(s), expected.get(s), told.get(s, ())))
     generations = {account.head.generation, *(change.after.generation for change in account.changes)}
     if not unexplained and reading.version.generation not in generations and account.head.exists:
         unexplained = (Span(0, 0),)  # somebody rewrote it to what it was
@@ -68,22 +73,25 @@ def spans(places: Iterable[int]) -> tuple[Span, ...]:
     return tuple(made)
 
 
-def _explained(seq: int, expected: Mapping[int, Row], now: Mapping[int, Row], account: _Account) -> bool:
+def _explained(found: Row | None, known: Row | None, told: Sequence[Telling]) -> bool:
     """The row is what the last report of it says, or what another link said of it."""
-    found = now.get(seq)
-    known = expected.get(seq)
     if found is None or known is None or found is known:
         return found is known
-    return found.digest == known.digest or retold(found, account.changes) is not None
+    return found.digest == known.digest or retold(found, told) is not None
 
 
-def retold(found: Row, changes: Sequence[RowChange]) -> RowChange | None:
+def by_place(changes: Iterable[RowChange]) -> Mapping[int, Sequence[Telling]]:
+    """What was reported of each row, in the order of the reports."""
+    told: dict[int, list[Telling]] = {}
+    for change in changes:
+        for row in change.rows:
+            told.setdefault(row.seq, []).append((change, row))
+    return told
+
+
+def retold(found: Row, told: Sequence[Telling]) -> RowChange | None:
     """The report of a row as it is, where another link told otherwise of it later: between links no order is known."""
-    told = [change for change in changes if any(row.seq == found.seq for row in change.rows)]
-    for change in told:
-        if change.link != told[-1].link and any((r.seq, r.digest) == (found.seq, found.digest) for r in change.rows):
-            return change
-    return None
+    return next((c for c, row in told if c.link != told[-1][0].link and row.digest == found.digest), None)
 
 
 def _absent(

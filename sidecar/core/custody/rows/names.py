@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from sidecar.core.custody.gaps import Gap, closed, widened
 from sidecar.core.custody.kernel_evidence import KernelEvidence
 from sidecar.core.custody.rows.chain import ChainRow, KeptRows, graded, named, written
+from sidecar.core.custody.rows.examine import by_place
 from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.rows import RowChange, RowSnapshot
 
@@ -67,7 +68,8 @@ class RowNames:
         """All rows were read, and no report of them is outstanding."""
         if self.trusted:
             return
-        self.rows = {row.seq: named(row, self.rows.get(row.seq), changes) for row in reading.rows or ()}
+        told, rows = by_place(changes), reading.rows or ()
+        self.rows = {row.seq: named(row, self.rows.get(row.seq), told.get(row.seq, ())) for row in rows}
         self.generation = reading.version.generation
         self._whole(at_ns)
 
