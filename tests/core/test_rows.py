@@ -337,6 +337,14 @@ def test_a_window_that_begins_before_custody_is_known_recovers_nothing() -> None
     assert database.approvals == []
 
 
+def test_a_report_of_more_deleted_rows_than_anybody_can_count_holds_nobody_up(database: Database) -> None:
+    del database.rows[1]
+    change = RowChange("r", Operation.REWRITE, INJECT, 50, database.version, (), ((5, 9), (1, 1), (3, 1 << 53)), LINK)
+    database.tell(ev.FileChanged(file=TRANSCRIPT, change=change))
+    assert not [d for d in database.decisions if isinstance(d, SaveIncident)]
+    assert database.engine.rows.chain(TRANSCRIPT, database.snapshot(), database.clock).differences == ()
+
+
 def test_history_is_searched_for_the_rows_that_a_recovery_took_in(database: Database) -> None:
     database.command(3)
     [approval] = database.approvals

@@ -8,12 +8,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import takewhile
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from sidecar.core.errors import FingerprintError
 from sidecar.core.facts.change import Operation
 from sidecar.core.facts.value import Value, replace
 from sidecar.core.facts.writer import Writer
+
+T = TypeVar("T")
 
 _ABSENT_TEXT: Final = "absent"
 _TEXT: Final = re.compile(r"rows:([^:\n]{0,80}):([0-9]{1,15}):([0-9a-f]{64})")
@@ -214,12 +216,18 @@ def digest_of_span(rows: Iterable[Placed]) -> str:
     return made.hexdigest()
 
 
+def take_out(rows: dict[int, T], gone: Iterable[tuple[int, int]]) -> None:
+    """Remove the rows of these places; each is the first and the last of some, which need not be there."""
+    for first, last in gone:
+        places = range(first, last + 1)
+        for seq in places if len(places) <= len(rows) else [seq for seq in rows if seq in places]:
+            rows.pop(seq, None)
+
+
 def applied(rows: Mapping[int, Row], changes: Sequence[RowChange]) -> dict[int, Row]:
     """The rows of a transcript after these changes, by place."""
     known = dict(rows)
     for change in changes:
-        for first, last in change.gone:
-            for seq in range(first, last + 1):
-                known.pop(seq, None)
+        take_out(known, change.gone)
         known.update((row.seq, row) for row in change.rows)
     return known

@@ -12,7 +12,7 @@ from sidecar.core.custody.kernel_evidence import KernelEvidence
 from sidecar.core.custody.rows.chain import ChainRow, KeptRows, graded, named, written
 from sidecar.core.custody.rows.examine import by_place
 from sidecar.core.facts.reasons import Reason
-from sidecar.core.facts.rows import RowChange, RowSnapshot
+from sidecar.core.facts.rows import RowChange, RowSnapshot, take_out
 
 
 @dataclass(slots=True)
@@ -50,9 +50,7 @@ class RowNames:
         self._told(change)
 
     def _told(self, change: RowChange) -> None:
-        for first, last in change.gone:
-            for seq in range(first, last + 1):
-                self.rows.pop(seq, None)
+        take_out(self.rows, change.gone)
         self.rows.update((row.seq, written(row, change)) for row in change.rows)
         self.generation = change.after.generation
 
