@@ -2,13 +2,19 @@
 
 import asyncio
 import json
-from typing import Any
+import os
+import sqlite3
+from contextlib import closing
+from typing import Any, Final
 
 import pytest
 
 from sidecar.demo.model import ModelCall
 from sidecar.demo.rpc import GatewayClient
 from tests.e2e.row_gateway import VERSIONS, Trio
+
+BUSY_SECONDS: Final = 7.0
+"""The gateway waits 5 s for the database."""
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -66,3 +72,42 @@ async def test_a_session_that_is_reset_while_the_model_thinks_wakes_nobody(trio:
     incident = await _lost(trio, session_key, "the second question", meanwhile)
     assert (incident["lost"]["cause"], incident["verdict"], incident["pages"]) == ("reset", "reset", [])
     assert (await trio.turn(session_key, "the third question")).answered
+
+
+async def test_a_turn_that_is_lost_to_a_foreign_lock_names_its_holder(trio: Trio, session_key: str) -> None:
+    assert (await trio.turn(session_key, "the first question")).answered
+    with closing(sqlite3.connect(trio.database, isolation_level=None, timeout=10)) as stranger:
+
+        async def let_go() -> None:
+            await asyncio.sleep(BUSY_SECONDS)
+            stranger.execute("ROLLBACK")
+
+        held: list[asyncio.Task[None]] = []
+
+        async def meanwhile(_call: ModelCall) -> None:
+            stranger.execute("BEGIN IMMEDIATE")
+            held.append(asyncio.ensure_future(let_go()))
+
+        incident = await _lost(trio, session_key, "the second question", meanwhile)
+        await held[0]
+    lost = incident["lost"]
+    assert (lost["cause"], incident["pages"], incident["unexplained"]) == ("busy", [], [])
+    # 2026.9.6 has the text of the error in the place of the answer.
+    assert {writer["kind"] for writer in incident["writers"] if not writer["own"]} <= {"mirror"}
+    assert f"process {os.getpid()} " in lost["reason"]
+    assert (await trio.turn(session_key, "the third question")).answered
+
+
+async def test_a_strangers_row_in_the_way_is_named(trio: Trio, session_key: str) -> None:
+    if not trio.asks:
+        pytest.skip("this release lets a run answer behind newer rows")
+    assert (await trio.turn(session_key, "the first question")).answered
+
+    async def meanwhile(_call: ModelCall) -> None:
+        trio.insert(session_key, "user")
+
+    incident = await _lost(trio, session_key, "the second question", meanwhile)
+    lost = incident["lost"]
+    assert (lost["cause"], lost["reason_code"]) == ("conflict", "lost_to_unreported_row")
+    assert lost["reason_parameters"] == {"row": incident["unexplained"][0]["offset"]}
+    assert (incident["verdict"], [page["about"] for page in incident["pages"]]) == ("external", ["takeover"])

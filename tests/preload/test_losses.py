@@ -145,6 +145,12 @@ def test_an_error_that_is_known_by_its_name_alone_counts_where_it_leaves_the_sto
     assert told["cause"] == "conflict"
 
 
+def test_a_database_that_the_gateway_has_quarantined_is_told_as_that(gateway: LosingGateway, sidecar: Sidecar) -> None:
+    rest = "const error = new Error('x'); error.name = 'SqliteIntegrityError'; caught(() => write(failing(error)));"
+    [told] = lost(gateway, sidecar, rest + "throw new Error('y', { cause: error });")
+    assert (told["cause"], told["detail"]) == ("storage", "quarantined")
+
+
 def test_an_answer_that_was_stored_at_a_second_try_is_not_lost(gateway: LosingGateway, sidecar: Sidecar) -> None:
     rest = (
         "const answer = { id: 'a', parent: 'q', role: 'assistant' };"

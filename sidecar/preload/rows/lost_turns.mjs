@@ -26,6 +26,9 @@ const CLASSES = {
   SessionTranscriptReadFenceError: ["admission", "read_fence"],
 };
 
+// Errors that have a name and no class of their own: what a database is refused with that was quarantined.
+const NAMES = new Map([...Object.entries(CLASSES), ["SqliteIntegrityError", ["storage", "quarantined"]]]);
+
 // SQLite's primary result codes -> cause and detail.
 const CODES = new Map([
   [5, ["busy"]],
@@ -61,7 +64,7 @@ export const LOSS_POINTS = {
 /** Cause and detail of an error; undefined for one that is none of ours. */
 function kindOf(error) {
   if (!(error instanceof Error)) return undefined;
-  return CODES.get(Number.isInteger(error.errcode) ? error.errcode & 0xff : undefined) ?? CLASSES[error.name];
+  return CODES.get(Number.isInteger(error.errcode) ? error.errcode & 0xff : undefined) ?? NAMES.get(error.name);
 }
 
 /** An error, and those that caused it. */
