@@ -12,6 +12,7 @@ from sidecar.core.decisions import Decision, KeepRecording, SaveIncident
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.process import Act, Process
 from sidecar.core.facts.rows import RowSnapshot, RowVersion, parts_of, place_of
+from sidecar.core.facts.turn_loss import LossCause, LossDetail, TurnLoss
 from sidecar.core.facts.value import replace
 from sidecar.core.replay.recorder import Recorder
 from sidecar.core.verdict.incident import Incident, Outcome
@@ -107,6 +108,19 @@ def _command_beside_a_stranger(database: Taped) -> None:
     database.end()
 
 
+def _lost_to_a_lock(database: Taped) -> None:
+    _lost(database, TurnLoss(LossCause.BUSY))
+
+
+def _lost_to_a_strangers_claim(database: Taped) -> None:
+    _lost(database, TurnLoss(LossCause.REBOUND, LossDetail.CLAIM, other_run="nobody"))
+
+
+def _lost(database: Taped, loss: TurnLoss) -> None:
+    database.tell(ev.TurnLost(link=LINK, window=WINDOW, file=TRANSCRIPT, run=RUN, loss=loss, at_ns=database.clock))
+    database.end()
+
+
 STORIES: Final[dict[Callable[[Taped], None], tuple[Verdict, Outcome]]] = {
     _answered: (Verdict.CO_TENANT, Outcome.EFFECTIVE),
     _inserted: (Verdict.EXTERNAL, Outcome.REFUSED),
@@ -114,6 +128,8 @@ STORIES: Final[dict[Callable[[Taped], None], tuple[Verdict, Outcome]]] = {
     _deleted: (Verdict.EXTERNAL, Outcome.REFUSED),
     _cleared: (Verdict.EXTERNAL, Outcome.REFUSED),
     _command_beside_a_stranger: (Verdict.EXTERNAL, Outcome.REFUSED),
+    _lost_to_a_lock: (Verdict.UNCHANGED, Outcome.NONE),
+    _lost_to_a_strangers_claim: (Verdict.EXTERNAL, Outcome.REFUSED),
 }
 
 
