@@ -117,6 +117,16 @@ _INCIDENTS = Row(
             traces=_LOST,
         ),
         Chart(
+            title="Lost turns by cause",
+            about="Where sessions are in a database: the first error of each run that lost its turn. conflict is the"
+            " gateway's fence; busy, storage and projection are the database; rebound, superseded, admission and reset"
+            " are who has the session. docs/lost-turns.md has them all.",
+            queries=(increase("openclaw_sidecar_turn_losses_total", "cause"),),
+            counted=True,
+            empty="no turn was lost to a database or a claim in this time",
+            traces=_LOST,
+        ),
+        Chart(
             title="Lines of the gateway's log about it",
             about="lane_task_error: a turn was given up. candidate_failed: the next model was tried. recovery_none:"
             " the gateway's own diagnostics had no way out.",

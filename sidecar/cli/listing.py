@@ -45,7 +45,8 @@ def print_listing(found: Sequence[StoredIncident]) -> None:
 
 def _row(stored: StoredIncident) -> tuple[str, ...]:
     incident = stored.incident
-    turn = "lost" if incident.turn_lost else "open" if not incident.closed_at_ns else "kept"
+    lost = f"lost: {incident.lost.cause.value}" if incident.lost is not None else "lost"
+    turn = lost if incident.turn_lost else "open" if not incident.closed_at_ns else "kept"
     return (
         incident.incident_id,
         incident.verdict.value,

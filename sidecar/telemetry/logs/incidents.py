@@ -43,6 +43,7 @@ class IncidentLog:
             reason=incident.reason.code.value,
             outcome=incident.recovery.outcome.value,
             turn_lost=incident.turn_lost,
+            **({"lost_to": incident.lost.cause.value} if incident.lost is not None else {}),
             closed=incident.closed_at_ns > 0,
             file=incident.session_file,
         )
