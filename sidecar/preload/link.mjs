@@ -62,6 +62,7 @@ export class Link {
   #writing = false;
   #release = 0; // when the last one was written that did not wait
   #timer;
+  #soon = false;
   #lost = 0;
   #full = false;
   #early = [];
@@ -112,12 +113,20 @@ export class Link {
 
   /** Say something that is so since `at`. Order is kept; before the first connection a little is kept for it. */
   send(type, fields, at = performance.now()) {
-    if (!this.hears) {
-      this.#lost += 1;
-      return;
-    }
-    const message = { type, at, fields };
-    if (this.#open) this.#say(message);
+    this.#take({ type, at, fields, soon: false });
+  }
+
+  /**
+   * The same, of a commit: it is written as soon as the work that made it lets go of the thread, with all that was
+   * committed besides, and does not hold up the answer of a COMMIT.
+   */
+  sendSoon(type, fields) {
+    this.#take({ type, at: performance.now(), fields, soon: true });
+  }
+
+  #take(message) {
+    if (!this.hears) this.#lost += 1;
+    else if (this.#open) this.#say(message);
     else this.#keep(message);
   }
 
@@ -188,6 +197,10 @@ export class Link {
 
   #say(message) {
     this.#unwritten.push(message);
+    if (message.soon && this.#unwritten.length <= MAX_UNWRITTEN) {
+      this.#writeSoon();
+      return;
+    }
     // What is only announced is not over: no byte may be there of which nothing was said.
     const over = OVER.has(message.type) && message.fields.phase !== "begin";
     if (!over || this.#unwritten.length > MAX_UNWRITTEN || this.#first(message)) this.#write();
@@ -199,6 +212,15 @@ export class Link {
     if (type !== "lock.released" || at - this.#release < APART_MS) return false;
     this.#release = at;
     return true;
+  }
+
+  #writeSoon() {
+    if (this.#soon) return;
+    this.#soon = true;
+    queueMicrotask(() => {
+      this.#soon = false;
+      if (this.#open) safely("link", () => this.#write());
+    });
   }
 
   #wait() {

@@ -141,6 +141,28 @@ def test_the_reply_to_a_command_has_the_key_of_its_input(
     assert not user.get("injected", False)
 
 
+def test_no_commit_waits_for_the_link(gateway: RowGateway, sidecar: Sidecar) -> None:
+    gateway.do("await startRun()")
+    sidecar.sync()
+    code = """
+    const { Socket } = await import("node:net");
+    const write = Socket.prototype.write;
+    let writes = 0;
+    Socket.prototype.write = function (...args) { writes += 1; return write.apply(this, args); };
+    try {
+      return await endRun(() => {
+        add({ id: "call", parent: "q", role: "assistant" });
+        add({ id: "answer", parent: "call", role: "assistant" });
+        return writes;
+      });
+    } finally {
+      Socket.prototype.write = write;
+    }
+    """
+    assert gateway.do(code) == 0
+    assert [row["id"] for message in reported(sidecar) for row in message["rows"]] == ["q", "call", "answer"]
+
+
 def test_a_transaction_that_is_rolled_back_is_not_reported(gateway: RowGateway, sidecar: Sidecar) -> None:
     gateway.do('add({ id: "a", role: "user" })')
     gateway.do("""

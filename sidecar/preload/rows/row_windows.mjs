@@ -141,7 +141,7 @@ export class RowWindows {
   }
 
   #tell({ id, transcript, fence, run }) {
-    this.#link.send("fence.set", { window: id, file: transcript, fence, run: describeRun(run) });
+    this.#link.sendSoon("fence.set", { window: id, file: transcript, fence, run: describeRun(run) });
   }
 
   /** The gateway says no. @returns true where these rows were approved; undefined leaves the no. */

@@ -142,7 +142,7 @@ function recorded(db, { recording }) {
 function described(reader, session, kept, gone) {
   const places = new Set(kept);
   const rows = kept.length === 0 ? [] : reader.rows(session, least(kept), greatest(kept)).filter((row) => places.has(row.seq));
-  const state = reader.state(session);
+  const state = reader.state(session, rows);
   return {
     session,
     reader,
@@ -179,7 +179,7 @@ export function reportChange(link, { transcript, version, appends, empty, rows, 
   for (let first = 0; first === 0 || first < rows.length; first += MAX_ROWS) {
     const part = rows.slice(first, first + MAX_ROWS).map(({ digest, ...row }) => ({ ...row, sha256: digest }));
     const more = first + MAX_ROWS < rows.length;
-    link.send("rows", { file: transcript, change, op, after: version, rows: part, gone: more ? [] : gone, writer, more });
+    link.sendSoon("rows", { file: transcript, change, op, after: version, rows: part, gone: more ? [] : gone, writer, more });
   }
 }
 
