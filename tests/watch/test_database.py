@@ -186,6 +186,26 @@ def test_a_reading_that_remembers_is_the_same_as_one_that_does_not(deeds: list[t
                 assert found == fresh.snapshot("s")
 
 
+@pytest.mark.parametrize("place", [1, 2])
+def test_rule_1_a_second_identity_of_a_row_makes_another_row_of_it(
+    database: Path, reader: DatabaseReader, place: int
+) -> None:
+    before = reader.snapshot("s")
+    for name in ("'a'", "'z'"):
+        change(
+            database, f"INSERT INTO transcript_event_identities VALUES ('s', {name}, {place}, 'message', '', NULL, 0)"
+        )
+        after = reader.snapshot("s")
+        assert after.version == reader.version("s")
+        assert (after.version == before.version) is (place == 1)
+        assert [row.seq for row in after.rows or ()] == [0, 1, 2]
+        assert [r.seq for r, o in zip(before.rows or (), after.rows or (), strict=True) if r.digest != o.digest] == [
+            place
+        ]
+        change(database, f"DELETE FROM transcript_event_identities WHERE event_id = {name}")
+        assert reader.snapshot("s") == before
+
+
 @pytest.mark.parametrize("value", ["5", "5.5", "CAST(x'ff' AS TEXT)", "x'ff'", "NULL"])
 def test_rule_1_a_strangers_row_is_read_whatever_is_stored_in_it(
     database: Path, reader: DatabaseReader, value: str

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from sidecar.core.facts.bounded import Bounded
 from sidecar.core.facts.rows import Row, RowSnapshot, RowVersion
+from sidecar.core.facts.value import replace
 from sidecar.watch.database.commits import CommitHeader
 
 PART_ROWS: Final = 400
@@ -162,7 +163,7 @@ class DatabaseReader:
                 found = self._connection.execute(self._rows, (session_id, first, first + PART_ROWS - 1)).fetchall()
             digest = hashlib.sha256(marshal.dumps(found, _PLAIN_FORM)).digest()
             same = number < len(known) and known[number].digest == digest
-            yield known[number] if same else _Part(digest, tuple(map(_described, found)))
+            yield known[number] if same else _Part(digest, _described(found))
 
     def _version(self, session_id: str) -> RowVersion:
         [(seq,)] = self._connection.execute(
@@ -173,9 +174,9 @@ class DatabaseReader:
         found = self._connection.execute(
             "SELECT generation FROM transcript_rewrite_watermarks WHERE session_id = ?", (session_id,)
         ).fetchone()
-        last = self._connection.execute(self._rows, (session_id, seq, seq)).fetchone()
+        [last] = _described(self._connection.execute(self._rows, (session_id, seq, seq)).fetchall())
         generation = "" if found is None else _text(found[0])
-        return RowVersion(exists=True, generation=generation, seq=seq, digest=_digest_of(last))
+        return RowVersion(exists=True, generation=generation, seq=seq, digest=last.digest)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -221,7 +222,21 @@ def _digest_of(row: _Stored) -> str:
     return made.hexdigest()
 
 
-def _described(row: _Stored) -> Row:
+def _described(found: Iterable[_Stored]) -> tuple[Row, ...]:
+    """The rows. One with two identities is another than with either: the gateway gives each row one."""
+    rows: dict[int, Row] = {}
+    for stored in found:
+        row = _row(stored)
+        other = rows.get(row.seq)
+        rows[row.seq] = row if other is None else replace(row, digest=_both(row.digest, other.digest))
+    return tuple(rows.values())
+
+
+def _both(one: str, other: str) -> str:
+    return hashlib.sha256("\n".join(sorted((one, other))).encode()).hexdigest()
+
+
+def _row(row: _Stored) -> Row:
     seq, event_id, parent_id, kind, key, event_json, event_zstd, navigation = row
     message = _message_of(event_json, navigation) if kind == b"message" else {}
     role, stored = message.get("role"), event_json if event_json is not None else event_zstd
