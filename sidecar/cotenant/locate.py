@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from sidecar.cotenant.errors import SessionFileError, SessionNameError
-from sidecar.watch.database.place import database_of, holds_sessions
+from sidecar.watch.database.place import DATABASE, database_of, databases_of, holds_sessions
 from sidecar.watch.tree import Kind, is_inside, is_plain, is_sessions_directory, kind_of, printable
+
+_INSTEAD: Final = "have the gateway itself add the record: `chat.inject` of its API"
 
 
 def locate(session: str, state_dir: Path) -> Path:
@@ -41,13 +43,22 @@ def writable(session: str, state_dir: Path) -> Path:
         SessionFileError: The agent's sessions are in a database (OpenClaw from 2026.8.1 on): the file is left over, and
             no gateway reads it.
     """
-    path = locate(session, state_dir)
+    try:
+        path = locate(session, state_dir)
+    except SessionNameError as error:
+        agents = (Path(name) for name in databases_of(state_dir) if Path(name).name == DATABASE)
+        if database := next(filter(holds_sessions, agents), None):
+            raise SessionNameError(
+                f"{error}; from 2026.8.1 on OpenClaw's sessions are in a database ({database}), and only its gateway"
+                f" may write to that: {_INSTEAD}"
+            ) from None
+        raise
     database = database_of(path)
     if holds_sessions(database):
         raise SessionFileError(
             path,
             f"the sessions of this agent are in {database}, so no gateway reads this file any more",
-            "have the gateway itself add the record: `chat.inject` of its API",
+            _INSTEAD,
         )
     return path
 

@@ -146,7 +146,7 @@ class DatabaseHealth:
     def _take_locks(self, database: DatabaseRecord, holders: Holders, now_ns: int) -> None:
         database.hidden = holders.hidden
         if holders.hidden:
-            detail = "whoever has it open is not visible: it is in another pid namespace"
+            detail = "not visible: whoever has it open, if anybody has, is in another pid namespace"
             self._say(database.path, "database_openers_not_visible", database=database.path, detail=detail)
         database.openers = holders.pids.get(LockKind.OPEN, frozenset())
         marks = holders.pids.get(LockKind.READ_MARK, frozenset())

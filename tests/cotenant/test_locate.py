@@ -98,3 +98,23 @@ def test_a_database_that_can_not_be_read_forbids_nothing(state_dir: Path, sessio
     database = _database(session_file, 1)
     database.write_bytes(b"no database")
     assert writable("abc", state_dir) == session_file
+
+
+@pytest.mark.parametrize("session", ["agent:main:main", "0000-4111", "/nowhere/openclaw-agent.sqlite#0000-4111"])
+def test_a_session_that_is_in_a_database_alone_is_refused_with_the_reason(
+    state_dir: Path, session_file: Path, session: str
+) -> None:
+    database = _database(session_file, 1)
+    session_file.unlink()
+    with pytest.raises(SessionNameError) as refused:
+        writable(session, state_dir)
+    assert str(database) in str(refused.value)
+    assert "2026.8.1" in str(refused.value)
+    assert "chat.inject" in str(refused.value)
+
+
+def test_without_a_database_a_session_that_is_not_there_is_a_wrong_name(state_dir: Path, session_file: Path) -> None:
+    assert session_file.is_file()
+    with pytest.raises(SessionNameError) as refused:
+        writable("agent:main:none", state_dir)
+    assert "2026.8.1" not in str(refused.value)
