@@ -244,6 +244,24 @@ def test_a_run_whose_session_is_reset_is_told_as_reset(gateway: LosingGateway, s
     assert told["cause"] == "reset"
 
 
+def test_a_reset_that_was_refused_costs_no_turn(gateway: LosingGateway, sidecar: Sidecar) -> None:
+    refused = f"await losses.performGatewaySessionReset({{ key: {KEY!r}, refused: true }});"
+    assert lost(gateway, sidecar, refused + "return { terminal: { kind: 'aborted' } };") == []
+
+
+def test_a_later_attempt_that_has_the_same_manager_is_told_by_itself(gateway: LosingGateway, sidecar: Sidecar) -> None:
+    lost(gateway, sidecar, "g.manager = manager(); return { terminal: { kind: 'ok' } };")
+    store = "() => write(failing(sqlite(5)))"
+    answer = f"caught(() => g.manager.appendMessage({{ role: 'toolResult', toolName: 'exec', store: {store} }}))"
+    attempt = (
+        f"async () => {{ bundle.guardSessionManager(g.manager); {answer}; return {{ terminal: {{ kind: 'ok' }} }}; }}"
+    )
+    gateway.do(f"await bundle.runEmbeddedAttempt({{ runId: 'run-2', sessionKey: {KEY!r}, attempt: {attempt} }})")
+    sidecar.sync()
+    [told] = sidecar.said("turn.lost")
+    assert (told["run"]["run"], told["cause"], told["tools"]) == ("run-2", "busy", ["exec"])
+
+
 def test_an_answer_that_is_stored_is_told_with_its_row(gateway: LosingGateway, sidecar: Sidecar) -> None:
     rest = (
         "add({ id: 'a', parent: 'q', role: 'assistant' });"

@@ -226,19 +226,29 @@ export class LostTurns {
   /** Somebody resets a session. */
   wrapReset(original) {
     const self = this;
-    return function performGatewaySessionReset(params, ...rest) {
-      safely("losses", () => self.#resets.set(sessionHash(params?.key), performance.now()));
-      return original.call(this, params, ...rest);
+    return async function performGatewaySessionReset(params, ...rest) {
+      const session = sessionHash(params?.key);
+      self.#resets.set(session, performance.now()); // ahead of the call, in which the run is ended
+      let done = false;
+      try {
+        const result = await original.call(this, params, ...rest);
+        done = result?.ok !== false;
+        return result;
+      } finally {
+        if (!done) self.#resets.delete(session);
+      }
     };
   }
 
   /** The session manager of a run: which tools have a result that is not stored. */
-  watchManager(manager, run) {
+  watchManager(manager, owner) {
     const original = manager?.appendMessage;
-    if (!run?.unstored || typeof original !== "function" || watched.has(manager)) return;
+    if (typeof original !== "function" || watched.has(manager)) return;
     watched.add(manager);
     const self = this;
     manager.appendMessage = function appendMessage(message, ...rest) {
+      const run = currentRun() ?? owner; // a later attempt may have the same manager
+      if (!run?.unstored) return original.call(this, message, ...rest);
       const tool = message?.role === "toolResult" ? nameOf(message.toolName) || "unknown" : "";
       if (tool) run.unstored.add(tool);
       run.storing += 1;

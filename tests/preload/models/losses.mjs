@@ -60,7 +60,8 @@ async function runEmbeddedAgent(params) {
   return await params.run();
 }
 
-async function performGatewaySessionReset({ key }) {
+async function performGatewaySessionReset({ key, refused }) {
+  if (refused) return { ok: false };
   cancels.get(claims.get(key))?.();
   return { ok: true };
 }
