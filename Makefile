@@ -49,8 +49,8 @@ test-releases: venv ## Run the main job on whole gateways that make test leaves 
 	@OPENCLAW_SIDECAR_TEST_VERSIONS="2026.5.28 2026.6.8" $(BIN)/python -m pytest tests/e2e/test_main_job.py $(ARGS)
 	@OPENCLAW_SIDECAR_TEST_VERSIONS="2026.8.1 2026.9.1 2026.9.3 2026.9.4 2026.9.5" $(BIN)/python -m pytest tests/e2e/test_rows.py $(ARGS)
 
-compat: venv ## Drive every release's fence, and write docs/compatibility.md
-	@echo "==> compatibility with every release: a few seconds for each"
+compat: venv ## Drive every release, and write docs/compatibility.md
+	@echo "==> compatibility with every release: a few seconds for each, half a minute with sessions in a database"
 	@$(BIN)/python -m tests.compat
 
 lint: venv ## Check style, format and types

@@ -9,6 +9,9 @@ from benchmarks.custody import measure_custody
 from benchmarks.idle import measure_idle
 from benchmarks.intake import measure_intake
 from benchmarks.lock_path import measure_lock_path
+from benchmarks.row_append import measure_row_append
+from benchmarks.row_found import measure_row_found
+from benchmarks.row_gateway import measure_boot, measure_turn
 from benchmarks.store import measure_store
 
 
@@ -21,6 +24,10 @@ def main() -> int:
         "intake": measure_intake,
         "idle": measure_idle,
         "lock_path": measure_lock_path,
+        "row_append": measure_row_append,
+        "row_found": measure_row_found,
+        "turn": measure_turn,
+        "boot": measure_boot,
     }
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("name", nargs="*", choices=[*measurements, []], help="which (default: all)")

@@ -101,14 +101,17 @@ class LineProcess:
         self._process.stdin.write(json.dumps(message).encode() + b"\n")
         await self._process.stdin.drain()
 
-    async def hear(self) -> dict[str, Any]:
+    async def hear(self, seconds: float = SECONDS) -> dict[str, Any]:
         """The next line.
+
+        Args:
+            seconds: How long to wait for it.
 
         Raises:
             RuntimeError: The process failed.
         """
         assert self._process.stdout is not None
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(seconds):
             line = await self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"the process ended with {await self._process.wait()}")
@@ -256,7 +259,7 @@ async def _measure_guarded(bundle: Mapping[str, str], node: Path, work: Path) ->
         # One link, one order: with the last incident settled, a run without one will get none any more.
         await _settled(sidecar, played[-1], awaited=True)
         incidents = {p.file: await _settled(sidecar, p, awaited=False) for p in played}
-        pages = _pages(pager)
+        pages = pages_of(pager)
         cells = {(p.scenario.name, p.writer): _cell(p, incidents[p.file], pages.get(str(p.file), 0)) for p in played}
         return cells, str(adapter), tuple(ready["standIns"])
 
@@ -313,7 +316,8 @@ async def _settled(sidecar: Companion, played: Played, *, awaited: bool) -> dict
         raise TimeoutError(f"no settled incident for {played.scenario.name} by {played.writer}: {found}") from None
 
 
-def _pages(pager: PageReceiver) -> dict[str, int]:
+def pages_of(pager: PageReceiver) -> dict[str, int]:
+    """How many pages were sent about each transcript."""
     counts: dict[str, int] = {}
     for page in pager.pages:
         found = re.search(r"Session: (\S+)", page.message)

@@ -6,6 +6,8 @@ from datetime import date
 from typing import Final
 
 from tests.compat.measure import Cell, Measured
+from tests.compat.rows import table as row_table
+from tests.compat.rows.measure import MeasuredRows
 from tests.compat.scenarios import SCENARIOS, Scenario, Writer
 
 _TITLES: Final = {
@@ -44,8 +46,11 @@ _REPORTS: Final = (
 _HEAD: Final = """\
 # Compatibility
 
-Every stable release whose fence is on a file, driven through every change that its fence was measured with, by itself
-and with preload and sidecar. Written by `make compat`; do not edit. Measured on {date}.
+Every stable release from 2026.5.18 to 2026.9.6, driven through changes to a session while the model is called, by
+itself and with preload and sidecar. Written by `make compat`; do not edit. Measured on {date}.
+
+Up to 2026.7.35 a session is a file, and the fence is on that file: what follows is about these releases. From 2026.8.1
+on it is rows of a database: [Sessions in a database](#sessions-in-a-database).
 
 The release by itself is held against the fence matrix that was measured before (`tests/compat/fence-matrix.tsv`).
 In every column the run writes twice after the change. Not in that matrix:
@@ -96,11 +101,10 @@ Each of these reports is a column below, or two; the test fails where the run is
   with nobody to announce to.
 - A `fork` in 2026.5.20 to 2026.6.8 is an accident: the run does not know of the record. From 2026.6.9 the release puts
   what it forgives beside the line on purpose, and says so in a `leaf` record.
-- 2026.8.1 and later have no fence on a file: there is nothing to recover.
 """
 
 
-def document(measured: Sequence[Measured], today: date) -> str:
+def document(measured: Sequence[Measured], rows: Sequence[MeasuredRows], today: date) -> str:
     """The whole page."""
     stand_ins = sorted({name.partition(" (")[2].rstrip(")") for release in measured for name in release.stand_ins})
     parts = [head(today.isoformat(), ", ".join(f"`{name}`" for name in stand_ins))]
@@ -111,6 +115,7 @@ def document(measured: Sequence[Measured], today: date) -> str:
         parts.append(f"## {_TITLES[writer]}\n\n" + "\n".join(lines) + "\n")
     lines = ["| release | adapter | npm integrity |", "|---|---|---|", *(package_row(release) for release in measured)]
     parts.append("## Packages\n\n" + "\n".join(lines) + "\n")
+    parts.append(row_table.part(rows, today))
     return "\n".join(parts)
 
 

@@ -10,12 +10,11 @@ DAYS = ("2026-01-01", "2027-02-03")
 
 def test_a_table_that_is_written_on_another_day_differs_in_its_date_alone() -> None:
     """So the day is no drift: `test_releases.py` compares the rows."""
-    one, other = (table.document([], date.fromisoformat(day)).splitlines() for day in DAYS)
-    assert [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]] == [
-        tuple(
-            f"and with preload and sidecar. Written by `make compat`; do not edit. Measured on {day}." for day in DAYS
-        )
-    ]
+    one, other = (table.document([], [], date.fromisoformat(day)).splitlines() for day in DAYS)
+    differing = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
+    assert len(differing) == len(("of files", "of databases"))
+    for pair in differing:
+        assert pair[0].replace(DAYS[0], DAYS[1]) == pair[1]
 
 
 def test_each_report_names_columns_that_are_there() -> None:
