@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.demo.packages import GatewayPackage
 from sidecar.preload import preload_path
-from tests.e2e.row_gateway import VERSIONS, Trio, trios
+from tests.e2e.row_gateway import TOLD_SECONDS, VERSIONS, Trio, trios
 
 HELPERS: Final = frozenset(re.findall(r'^  "([\w/.-]+)",$', preload_path().read_text(), re.MULTILINE))
 """The programs that the preload leaves alone."""
@@ -140,3 +140,22 @@ async def test_one_link_comes_from_a_gateway_and_nothing_from_its_helpers(
     assert len([line for line in trio.sidecar.log.lines() if "gateway_linked" in line]) == 1
     said = (*trio.gateway.stdout.lines(), *trio.gateway.stderr.lines())
     assert [line for line in said if "openclaw-sidecar" in line] == []
+
+
+async def test_a_gateway_and_its_helpers_are_no_strangers_and_a_file_that_is_removed_under_them_is_told(
+    trio: Trio, session_key: str
+) -> None:
+    """The last test of its gateway: a database whose ``-shm`` is gone is no good to anybody."""
+    assert (await trio.turn(session_key, "hello")).answered
+    status: dict[str, Any] = await trio.sidecar.status()
+    assert [problem for problem in status["problems"] if problem["code"].startswith("database")] == []
+    remove(f"{trio.database}-shm")
+    status = await trio.sidecar.wait_for(lambda status: status["databases"]["troubles"], TOLD_SECONDS)
+    [problem] = [problem for problem in status["problems"] if problem["code"] == "database_split"]
+    assert f"process {trio.gateway.pid} " in problem["what"]
+    assert status["databases"]["troubles"] == {"split": 1}
+
+
+def remove(path: str) -> None:
+    """Remove a file under whoever has it open."""
+    Path(path).unlink()
