@@ -7,7 +7,7 @@ from sidecar.core.decisions import SaveIncident
 from sidecar.core.facts.change import Operation
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import ReasonCode
-from sidecar.core.facts.rows import RowSnapshot
+from sidecar.core.facts.rows import RowChange, RowSnapshot
 from sidecar.core.facts.turn_loss import LossCause, LossDetail, TurnLoss
 from sidecar.core.facts.value import replace
 from sidecar.core.outcomes import AnyOutcome, ClaimTold, Ending, LossExplained, WindowEnded
@@ -188,6 +188,31 @@ def test_a_session_that_loses_turns_to_the_same_cause_again_has_one_incident_wit
     assert incident.lost is not None
     assert (incident.lost.count, incident.lost.tools) == (3, ("exec", "write"))
     assert [m.what for m in incident.timeline].count("turn lost again") == 2
+
+
+def test_a_turn_in_a_loop_counts_once_although_it_is_read_ahead_of_its_end(database: Database) -> None:
+    lose(database, BUSY)
+    close(database)
+    database.commit(OWN, row(3, "question 3", role="user"))
+    database.fence()
+    lose(database, BUSY)
+    database.store(row(4, "an error of the gateway", role="assistant", injected=True))
+    change = RowChange("r9", Operation.APPEND, HELP, 9, database.version, (database.rows[4],), link=LINK)
+    database.handle(ev.FileChanged(file=TRANSCRIPT, change=change))
+    reading = database.snapshot()
+    database.tell(ev.SnapshotTaken(file=TRANSCRIPT, snapshot=reading, over=(WINDOW,), at_ns=10))
+    close(database)
+    [incident] = saved(database).values()
+    assert incident.lost is not None
+    assert incident.lost.count == 2
+
+
+def test_what_is_met_between_the_loss_and_the_end_of_its_window_has_the_cause_too(database: Database) -> None:
+    lose(database, BUSY)
+    database.command(3)
+    close(database)
+    incident = database.incident
+    assert (incident.verdict, incident.cause, incident.turn_lost) == (Verdict.CO_TENANT, LossCause.BUSY, True)
 
 
 def test_a_strangers_claim_again_and_again_is_paged_once(database: Database) -> None:

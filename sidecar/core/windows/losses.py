@@ -40,17 +40,25 @@ ENDED_BY_GATEWAY: Final = frozenset({LossCause.RESET, LossCause.SUPERSEDED})
 _Key = tuple[str, LossCause, LossDetail]
 
 
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """The incident that a further loss belongs to, and the window whose loss was counted last."""
+
+    record: Record
+    counted: Record
+
+
 @dataclass(eq=False, slots=True)
 class Losses:
     """Gives lost turns their cause.
 
     Attributes:
-        _loops: By session, cause and detail: the incident that a further loss belongs to.
+        _loops: By session, cause and detail.
     """
 
     _registry: Registry
     _decider: Decider
-    _loops: Bounded[_Key, Record] = field(default_factory=lambda: Bounded(MAX_LOOPS))
+    _loops: Bounded[_Key, _Loop] = field(default_factory=lambda: Bounded(MAX_LOOPS))
 
     def claimed(self, event: WriterClaimed) -> None:
         """A run claimed a session: told to whoever listens, and a line in the timelines of its windows."""
@@ -88,10 +96,13 @@ class Losses:
         return self._opened(window, loss, judgement, current, at_ns)
 
     def ended(self, window: Window, at_ns: int) -> list[Decision]:
-        """A window ends: where its turn was lost and nothing has been met, it gets its incident now."""
+        """A window ends: where its turn was lost, its incident has the cause by now, whenever something was met."""
         loss = window.loss
-        if loss is None or window.incident is not None:
+        if loss is None:
             return []
+        if window.incident is not None:
+            reason = loss.reason(_writer_of(window, loss.row))
+            return [] if window.incident.lost is not None else self._explained(window, loss, reason, at_ns)
         if window.account.broken is not None or not window.account.known:
             unknown = window.account.broken or Reason(ReasonCode.ROWS_NOT_COMPARED)
             judgement = Judgement(Verdict.UNATTRIBUTED, Grade.NONE, unknown, may_recover=False)
@@ -134,11 +145,14 @@ class Losses:
         """The incident of a turn whose window has met nothing else; of a loop, the one that is there."""
         writer = _writer_of(record, loss.row) if isinstance(record, Window) else ""
         reason = loss.reason(writer)
-        earlier = self._loops.get(_key(record, loss))
-        lost = earlier.incident.lost if earlier is not None and earlier.incident is not None else None
+        loop = self._loops.get(_key(record, loss))
+        lost = loop.record.incident.lost if loop is not None and loop.record.incident is not None else None
         again = lost is not None and at_ns - lost.last_at_ns <= LOOP_NS
-        if earlier is not None and lost is not None and again and judgement.verdict is not Verdict.EXTERNAL:
-            return self._again(earlier, lost, loss, reason, at_ns)
+        if loop is not None and lost is not None and again and judgement.verdict is not Verdict.EXTERNAL:
+            if loop.counted is record:
+                return []  # its reading came ahead of its end
+            self._loops.put(_key(record, loss), _Loop(loop.record, record))
+            return self._again(loop.record, lost, loss, reason, at_ns)
         if loss.cause is LossCause.RESET and judgement.verdict is not Verdict.EXTERNAL:
             judgement = replace(judgement, verdict=Verdict.RESET, reason=reason)
         judgement = replace(judgement, policy=self._decider.policy.digest, may_recover=False)
@@ -160,7 +174,7 @@ class Losses:
         elif record.snapshot().recovery.outcome in _NOTHING_DONE and loss.cause is not LossCause.CONFLICT:
             self._decider.conclude(record, Outcome.NONE, Reason(ReasonCode.NO_FENCE_STOPPED_IT))
         incident = record.amend(turn_lost=True, lost=lost)
-        self._loops.put(_key(record, loss), record)
+        self._loops.put(_key(record, loss), _Loop(record, record))
         return [*decisions, SaveIncident(incident=incident)]
 
     @staticmethod
