@@ -290,16 +290,6 @@ async def test_commands_cost_no_turn_of_two_agents_at_once(stage: Stage, trio: T
     await asyncio.gather(*map(disturbed, sessions))
 
 
-async def test_a_cron_job_of_the_main_session_is_named_by_the_job(stage: Stage, trio: Trio) -> None:
-    """It is carried out as a heartbeat, in the main session or in the last one; what began it decides."""
-    await _job(stage, "daily-digest", "main", {"kind": "systemEvent", "text": "Digest, please."})
-    call = await stage.call("Digest, please.")
-    running = "SELECT session_key FROM session_nodes WHERE status = 'running' ORDER BY updated_at DESC LIMIT 1"
-    [(session,)] = trio.rows(MAIN, running)
-    await stage.finish(call, session, "HEARTBEAT_OK")
-    await stage.told(session, ("cron", "daily-digest"), NOTE)
-
-
 async def _types_a_command(trio: Trio, session: str, meanwhile: Callable[[], None] = lambda: None) -> None:
     """A turn in whose window a person types a command: it costs nothing, and is attributed."""
 
