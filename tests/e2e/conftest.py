@@ -265,9 +265,11 @@ def all_trios(runner: asyncio.Runner) -> Iterator[Trios]:
 
 
 @pytest.fixture
-def trio(all_trios: Trios, version: str, packages: Callable[[str], GatewayPackage]) -> Trio:
+def trio(all_trios: Trios, version: str, packages: Callable[[str], GatewayPackage]) -> Iterator[Trio]:
     """The gateway with rows of this release and the sidecar beside it, one for all tests; each leaves them running."""
-    return all_trios.get(packages(version))
+    shared = all_trios.get(packages(version))
+    yield shared
+    shared.mended()
 
 
 @pytest.fixture
