@@ -168,7 +168,11 @@ class SessionRows:
         waiting = [w for w in windows if w.may_be_read and w.fence == reading.version]
         for window in windows:
             decisions += self._checks.look_back(window, reading, event.at_ns)
-            if window not in waiting and not self._is_as_left(window, reading):
+            if window in waiting:
+                continue
+            if self._is_as_left(window, reading):
+                window.compared = True
+            else:
                 over = window.window_id in event.over or window.state.life is Life.STOPPED
                 decisions += self._checks.look(window, reading, event.at_ns, over=over)
         kernel_evidence = self._registry.kernel_evidence(event.file, ledger.account)

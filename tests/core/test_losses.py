@@ -36,7 +36,13 @@ def lose(database: Database, loss: TurnLoss, *, window: str = WINDOW, file: str 
     return list(database.engine.outcomes)
 
 
-def close(database: Database, *, takeover: bool = False) -> list[AnyOutcome]:
+def close(database: Database, *, takeover: bool = False, read: bool = True) -> list[AnyOutcome]:
+    """The run is done with its window; ahead of that comes a reading, if there is one to be had."""
+    database.clock += 1
+    if read:
+        reading = database.snapshot()
+        over = ev.SnapshotTaken(file=TRANSCRIPT, snapshot=reading, over=(WINDOW,), at_ns=database.clock)
+        database.tell(over)
     database.clock += 1
     database.tell(ev.FenceClosed(window=WINDOW, takeover=takeover, at_ns=database.clock))
     return list(database.engine.outcomes)
@@ -69,6 +75,14 @@ def test_a_turn_that_is_lost_to_a_lock_is_an_incident_although_nothing_was_chang
     assert next(m.reason.code for m in incident.timeline if m.reason) is ReasonCode.LOST_TO_LOCK
     assert incident.closed_at_ns
     assert ended.ending is Ending.LOST
+
+
+def test_where_nobody_could_read_the_rows_after_the_loss_they_are_not_said_to_be_unchanged(database: Database) -> None:
+    lose(database, TurnLoss(LossCause.STORAGE, LossDetail.CORRUPT))
+    close(database, read=False)
+    incident = database.incident
+    assert (incident.verdict, incident.grade, incident.turn_lost) == (Verdict.UNATTRIBUTED, Grade.NONE, True)
+    assert incident.reason.code is ReasonCode.ROWS_NOT_COMPARED
 
 
 def test_a_cause_counts_once_and_the_first_one_stays(database: Database) -> None:

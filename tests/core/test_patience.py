@@ -7,6 +7,7 @@ import pytest
 from sidecar.core import events as ev
 from sidecar.core.decisions import Decision, EndPatience, GrantPatience, SaveIncident
 from sidecar.core.facts.database import DatabaseHold
+from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import ReasonCode
 from sidecar.core.facts.turn_loss import LossCause, TurnLoss
 from sidecar.core.facts.value import replace
@@ -50,6 +51,7 @@ def test_rule_6_a_run_may_wait_for_a_known_holder_and_that_is_on_record_before(h
     assert granted == GRANTED
     incident = saved.incident
     assert (incident.verdict, incident.recovery.outcome) == (Verdict.UNCHANGED, Outcome.APPROVED)
+    assert incident.grade is Grade.NONE  # nothing was read
     assert incident.reason.code is ReasonCode.DATABASE_HOLDER_KNOWN
     assert incident.paged_for == ()
 

@@ -112,12 +112,18 @@ def _lost_to_a_lock(database: Taped) -> None:
     _lost(database, TurnLoss(LossCause.BUSY))
 
 
+def _lost_to_damage_and_not_read_again(database: Taped) -> None:
+    _lost(database, TurnLoss(LossCause.STORAGE, LossDetail.CORRUPT), read=False)
+
+
 def _lost_to_a_strangers_claim(database: Taped) -> None:
     _lost(database, TurnLoss(LossCause.REBOUND, LossDetail.CLAIM, other_run="nobody"))
 
 
-def _lost(database: Taped, loss: TurnLoss) -> None:
+def _lost(database: Taped, loss: TurnLoss, *, read: bool = True) -> None:
     database.tell(ev.TurnLost(link=LINK, window=WINDOW, file=TRANSCRIPT, run=RUN, loss=loss, at_ns=database.clock))
+    if read:
+        database.read()
     database.end()
 
 
@@ -129,6 +135,7 @@ STORIES: Final[dict[Callable[[Taped], None], tuple[Verdict, Outcome]]] = {
     _cleared: (Verdict.EXTERNAL, Outcome.REFUSED),
     _command_beside_a_stranger: (Verdict.EXTERNAL, Outcome.REFUSED),
     _lost_to_a_lock: (Verdict.UNCHANGED, Outcome.NONE),
+    _lost_to_damage_and_not_read_again: (Verdict.UNATTRIBUTED, Outcome.NONE),
     _lost_to_a_strangers_claim: (Verdict.EXTERNAL, Outcome.REFUSED),
 }
 

@@ -81,7 +81,7 @@ class Losses:
         self._registry.outcomes.add(LossExplained(window=event.window, cause=event.loss.cause, at_ns=event.at_ns))
         if window is None:
             return self._without_window(event)
-        window.loss = self._known(event)
+        window.loss, window.compared = self._known(event), False
         reason = window.loss.reason(_writer_of(window, window.loss.row))
         window.note(event.at_ns, "turn lost", reason=reason)
         if window.incident is None:
@@ -103,7 +103,7 @@ class Losses:
         if window.incident is not None:
             reason = loss.reason(_writer_of(window, loss.row))
             return [] if window.incident.lost is not None else self._explained(window, loss, reason, at_ns)
-        if window.account.broken is not None or not window.account.known:
+        if window.account.broken is not None or not window.account.known or not window.compared:
             unknown = window.account.broken or Reason(ReasonCode.ROWS_NOT_COMPARED)
             judgement = Judgement(Verdict.UNATTRIBUTED, Grade.NONE, unknown, may_recover=False)
         else:

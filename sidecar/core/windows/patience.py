@@ -37,7 +37,7 @@ class DatabasePatience:
             if not self._may_wait(window, at_ns):
                 continue
             unchanged = Judgement(
-                Verdict.UNCHANGED, Grade.BYTES, reason, may_recover=True, policy=self._decider.policy.digest
+                Verdict.UNCHANGED, Grade.NONE, reason, may_recover=True, policy=self._decider.policy.digest
             )
             self._decider.observe(window, unchanged, window.fence, at_ns)
             intent = self._decider.conclude(window, Outcome.APPROVED, reason)

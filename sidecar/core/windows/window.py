@@ -36,6 +36,7 @@ class Window(Record):
         records: Ids of the co-tenants' records that recoveries took in; they must stay on the path to the root.
         late: The last question at this fence that the gateway stopped waiting for; None when there is none.
         loss: Why its turn was lost, where sessions are in a database; None while it is not.
+        compared: Since then a reading has shown that the transcript is as at the fence.
         patient: Its run was told that it may wait longer for its database.
         tally: What has been said of it as an outcome.
     """
@@ -47,6 +48,7 @@ class Window(Record):
     records: list[str] = field(default_factory=list)
     late: LateAnswer | None = None
     loss: TurnLoss | None = None
+    compared: bool = False
     patient: bool = False
     tally: Tally = field(default_factory=Tally)
 
