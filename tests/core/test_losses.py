@@ -276,21 +276,8 @@ def test_an_approval_that_nobody_asked_for_is_nothing_that_failed(database: Data
 
 
 def test_a_turn_that_is_lost_after_a_recovery_was_applied_is_one_without_effect(database: Database) -> None:
-    fence = database.version
     database.command(3)
-    database.tell(
-        ev.RecoveryApplied(
-            window=WINDOW,
-            applied=True,
-            fence=fence,
-            current=database.version,
-            pushed=True,
-            latency_ns=1,
-            reason="",
-            records=("e3", "e4"),
-            at_ns=database.clock,
-        )
-    )
+    database.applied("e3", "e4")
     lose(database, BUSY)
     close(database)
     assert database.incident.recovery.outcome is Outcome.INEFFECTIVE

@@ -139,6 +139,23 @@ class Database:
         self.commit(HELP, row(seq, "/help", role="user", key="k1"))
         self.commit(HELP, row(seq + 1, "reply", role="assistant", injected=True, key="k1"))
 
+    def applied(self, *records: str) -> None:
+        """The preload has taken in what was approved last, with these records."""
+        approval = self.approvals[-1]
+        self.tell(
+            ev.RecoveryApplied(
+                window=WINDOW,
+                applied=True,
+                fence=approval.fence,
+                current=approval.current,
+                pushed=True,
+                latency_ns=1,
+                reason="",
+                records=records,
+                at_ns=self.clock,
+            )
+        )
+
     @property
     def incident(self) -> Incident:
         """As it was saved last."""
@@ -347,20 +364,7 @@ def test_a_report_of_more_deleted_rows_than_anybody_can_count_holds_nobody_up(da
 
 def test_history_is_searched_for_the_rows_that_a_recovery_took_in(database: Database) -> None:
     database.command(3)
-    [approval] = database.approvals
-    database.tell(
-        ev.RecoveryApplied(
-            window=WINDOW,
-            applied=True,
-            fence=approval.fence,
-            current=approval.current,
-            pushed=True,
-            latency_ns=1,
-            reason="",
-            records=("e3", "e4"),
-            at_ns=90,
-        )
-    )
+    database.applied("e3", "e4")
     database.commit(OWN, row(5, "answer", role="assistant"))
     database.fence()
     ended = database.tell(ev.FenceClosed(window=WINDOW, takeover=False, at_ns=99))

@@ -50,20 +50,7 @@ class Taped(Database):
 def _answered(database: Taped) -> None:
     """A typed command that costs no turn."""
     database.command(3)
-    approval = database.approvals[-1]
-    database.tell(
-        ev.RecoveryApplied(
-            window=WINDOW,
-            applied=True,
-            fence=approval.fence,
-            current=approval.current,
-            pushed=True,
-            latency_ns=1,
-            reason="",
-            records=("e3", "e4"),
-            at_ns=database.clock,
-        )
-    )
+    database.applied("e3", "e4")
     database.commit(OWN, row(5, "answer", role="assistant"))
     database.fence()
     database.end()

@@ -5,10 +5,9 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from sidecar.service.database_record import STAY_NS, WAL_LIMIT_BYTES
 from sidecar.status import Problem
 from sidecar.watch.database.lock_holders import LOCKS, LockTableReader
 from sidecar.watch.identity import start_ticks
+from tests.processes import waiting
 from tests.service.kit import Place
 from tests.watch.test_database import make
 from tests.watch.test_lock_holders import READ, holding
@@ -242,20 +242,9 @@ child.wait()
 """
 
 
-@contextmanager
-def started(script: Path, database: str) -> Iterator[int]:
+def started(script: Path, database: str) -> AbstractContextManager[int]:
     """A process that has started a program which has the database open; the pid of the first."""
-    command = [sys.executable, "-c", STARTER, str(script), database]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        process.stdout.readline()
-        yield process.pid
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.wait()
+    return waiting(sys.executable, "-c", STARTER, str(script), database)
 
 
 @pytest.mark.parametrize(

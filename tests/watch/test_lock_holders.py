@@ -4,7 +4,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ import pytest
 from sidecar.core.facts.database import LockKind
 from sidecar.watch.database.lock_holders import Holders, LockTableReader
 from sidecar.watch.filesystem import file_system_of
+from tests.processes import waiting
 from tests.watch.test_database import make
 
 HOLD: Final = """
@@ -35,21 +36,9 @@ def database(tmp_path: Path) -> Iterator[str]:
         yield str(path)
 
 
-@contextmanager
-def holding(database: str, *statements: str) -> Iterator[int]:
+def holding(database: str, *statements: str) -> AbstractContextManager[int]:
     """A process that has done these statements and holds what it got; its pid."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, database, *statements], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == b"\n"
-        yield process.pid
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.wait()
+    return waiting(sys.executable, "-c", HOLD, database, *statements)
 
 
 def look(database: str) -> Holders:

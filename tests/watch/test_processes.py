@@ -1,35 +1,18 @@
 """Which gateways of a state directory run here."""
 
-import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from sidecar.watch.processes import command_of, gateways_of, is_alive
+from tests.processes import waiting
 
 
-@contextmanager
-def running(name: str, *arguments: str, **environment: str) -> Iterator[int]:
+def running(name: str, *arguments: str, **environment: str) -> AbstractContextManager[int]:
     """A process that goes by this name and these arguments; its pid."""
-    process = subprocess.Popen(
-        [name, "-c", "echo; read line", *arguments],
-        executable="/bin/sh",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == b"\n"
-        yield process.pid
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.wait()
+    return waiting(name, "-c", "echo; read line", *arguments, executable="/bin/sh", env=environment)
 
 
 def pids_of(state: Path) -> set[int]:

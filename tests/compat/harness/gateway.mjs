@@ -1,9 +1,8 @@
 // The gateway's process: loads the release's code and plays runs as it is told, one JSON line for each.
-import { AsyncResource } from "node:async_hooks";
 import path from "node:path";
-import readline from "node:readline";
 
 import { OPERATIONS, answer, begin, delivered, prompt, toolCall, toolResult } from "./operations.mjs";
+import { apart, obeyAll, say } from "./orders.mjs";
 
 const { where, run, ...facts } = globalThis[Symbol.for("compat.bundle")];
 const bundle = {};
@@ -11,10 +10,6 @@ for (const [name, url] of Object.entries(where)) bundle[name] = (await import(ur
 const { runEmbeddedAttempt, outcome } = await import(run);
 
 const TIMEOUT_MS = 10_000;
-
-// The async context of everything that is not part of a run.
-const outside = new AsyncResource("compat.outside");
-const apart = (work) => outside.runInAsyncScope(work);
 
 /** The release's own append of a message, as channels, commands and mirrors use it. */
 async function appendTo(file, message) {
@@ -160,28 +155,4 @@ async function play({ file, id, writer, operation, timeoutMs, twice, first }) {
   return { ...result, records };
 }
 
-function say(message) {
-  process.stdout.write(`${JSON.stringify(message)}\n`);
-}
-
-async function obey(message) {
-  if (message.go) {
-    waiting();
-    return;
-  }
-  try {
-    say({ result: await play(message) });
-  } catch (error) {
-    say({ error: String(error?.stack ?? error) });
-  }
-}
-
-say({ ready: true, ...facts });
-const pending = new Set();
-for await (const line of readline.createInterface({ input: process.stdin })) {
-  const message = JSON.parse(line);
-  const done = apart(() => obey(message)).finally(() => pending.delete(done));
-  pending.add(done);
-}
-await Promise.all(pending);
-process.exit(0);
+await obeyAll(facts, play, () => waiting());

@@ -1,8 +1,8 @@
 // The gateway's process: loads the release's code and plays runs as it is told, one JSON line for each.
-import { AsyncResource } from "node:async_hooks";
 import { randomUUID } from "node:crypto";
 import path from "node:path";
-import readline from "node:readline";
+
+import { apart, obeyAll, say } from "../../harness/orders.mjs";
 
 const { where, run } = globalThis[Symbol.for("compat.bundle")];
 const bundle = {};
@@ -12,10 +12,6 @@ const { runEmbeddedAttempt } = await import(run);
 const storePath = path.join(process.env.OPENCLAW_STATE_DIR, "agents", "main", "sessions", "sessions.json");
 const LONG = "All work and no play makes a long answer. ".repeat(200);
 const AFTER = 10;
-
-// The async context of everything that is not part of a run.
-const outside = new AsyncResource("compat.outside");
-const apart = (work) => outside.runInAsyncScope(work);
 
 const content = (text) => [{ type: "text", text }];
 const user = (text, fields = {}) => ({ role: "user", content: content(text), timestamp: Date.now(), ...fields });
@@ -112,28 +108,4 @@ async function play({ id, operation, tool, held }) {
   return { checks };
 }
 
-function say(message) {
-  process.stdout.write(`${JSON.stringify(message)}\n`);
-}
-
-async function obey(message) {
-  if (message.go) {
-    go();
-    return;
-  }
-  try {
-    say({ result: await play(message) });
-  } catch (error) {
-    say({ error: String(error?.stack ?? error) });
-  }
-}
-
-say({ ready: true });
-const pending = new Set();
-for await (const line of readline.createInterface({ input: process.stdin })) {
-  const message = JSON.parse(line);
-  const done = apart(() => obey(message)).finally(() => pending.delete(done));
-  pending.add(done);
-}
-await Promise.all(pending);
-process.exit(0);
+await obeyAll({}, play, () => go());
