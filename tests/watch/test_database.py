@@ -4,6 +4,7 @@ import asyncio
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from sidecar.core.facts.rows import RowVersion
 from sidecar.driver.transcripts import TranscriptReader
-from sidecar.watch.database.directory import DatabaseWatch
+from sidecar.watch.database.directory import PAUSE_SECONDS, DatabaseWatch
 from sidecar.watch.database.place import holds_sessions
 from sidecar.watch.database.reader import PART_ROWS, DatabaseReader
 
@@ -276,6 +277,29 @@ async def test_a_commit_is_told_once_for_a_burst_and_other_files_are_not(databas
         watch.stop()
 
 
+async def test_many_writes_wake_the_watch_few_times(database: Path) -> None:
+    """Whoever wakes a reader pays for it: a gateway, while it holds its database."""
+    woken = 0
+
+    def touched() -> None:
+        nonlocal woken
+        woken += 1
+
+    watch = DatabaseWatch(lambda _database: None, touched)
+    watch.start()
+    began = time.monotonic()
+    try:
+        with database.open("r+b") as file:
+            watch.add(str(database))
+            head = file.read(1)
+            for _ in range(500):
+                os.pwrite(file.fileno(), head, 0)
+                await asyncio.sleep(0)
+    finally:
+        watch.stop()
+    assert woken <= 2 + (time.monotonic() - began) / PAUSE_SECONDS
+
+
 async def test_a_database_in_a_directory_that_is_gone_can_be_watched_again(tmp_path: Path) -> None:
     told: asyncio.Queue[str] = asyncio.Queue()
     directory = tmp_path / "agent"
@@ -288,7 +312,7 @@ async def test_a_database_in_a_directory_that_is_gone_can_be_watched_again(tmp_p
         directory.rmdir()
         directory.mkdir()
         async with asyncio.timeout(SOON_SECONDS):
-            while watch._directories:  # noqa: ASYNC110 - the kernel says that the directory is gone
+            while watch._databases:  # noqa: ASYNC110 - the kernel says that the directory is gone
                 await asyncio.sleep(0.01)
             watch.add(str(database))
             make(database)
