@@ -7,6 +7,7 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { performance } from "node:perf_hooks";
 import readline from "node:readline";
+import { setImmediate, setTimeout } from "node:timers/promises";
 
 const { DatabaseSync } = createRequire(import.meta.url)("node:sqlite");
 const stock = DatabaseSync.prototype.exec;
@@ -43,8 +44,8 @@ function answer() {
   return { role: "assistant", content: content(TEXT), timestamp: Date.now(), ...about };
 }
 
-/** One run that appends so many answers; between two of them the event loop turns, as it does in a gateway. */
-async function round(agentId, count) {
+/** One run that appends so many answers; between two of them it awaits its model, or only lets the event loop turn. */
+async function round(agentId, count, thinking) {
   DatabaseSync.prototype.exec = EXEC[agentId];
   const id = randomUUID();
   const storePath = path.join(AGENTS, agentId, "sessions", "sessions.json");
@@ -64,7 +65,7 @@ async function round(agentId, count) {
       times = [];
       before = process.cpuUsage();
     },
-    between: () => new Promise(setImmediate),
+    between: () => (thinking ? setTimeout(thinking) : setImmediate()),
   });
   if (checks.length !== count || checks.some((check) => check !== "ok")) throw new Error(checks.join(" "));
   const { user, system } = process.cpuUsage(before);
@@ -73,7 +74,7 @@ async function round(agentId, count) {
 
 process.stdout.write(`${JSON.stringify({ id: "ready" })}\n`);
 for await (const command of readline.createInterface({ input: process.stdin })) {
-  const { id, agent, count } = JSON.parse(command);
-  process.stdout.write(`${JSON.stringify({ id, ...(await round(agent, Number(count))) })}\n`);
+  const { id, agent, count, thinking } = JSON.parse(command);
+  process.stdout.write(`${JSON.stringify({ id, ...(await round(agent, Number(count), Number(thinking))) })}\n`);
 }
 process.exit(0);
