@@ -152,6 +152,7 @@ REASONS: Final[Mapping[Code, str]] = {
     Code.CLAIMANT_RUNS: "that run was under way",
     Code.CLAIMANT_ENDED: "that run had ended",
     Code.LOST_TO_STRANGERS_CLAIM: "the session was claimed for run {run}, which no linked process has begun",
+    Code.LOST_TO_REMOVED_CLAIM: "the run's claim of the session was removed, and not by the gateway",
     Code.LOST_TO_REBOUND: "the session's {what} was changed",
     Code.LOST_TO_NEWER_RUN: "a newer run took the session over: {run}",
     Code.LOST_TO_LOCK: "the database stayed locked for longer than the gateway waits",
@@ -243,6 +244,8 @@ _NO_FENCE: Final = "nothing: it was no fence that stopped the turn"
 
 _NOT_BY_OTHERS: Final = frozenset({Verdict.UNCHANGED, Verdict.OWN})
 
+_CLAIM_CHANGED: Final = frozenset({Code.LOST_TO_STRANGERS_CLAIM, Code.LOST_TO_REMOVED_CLAIM})
+
 LOCK_OUTCOMES: Final = {
     Outcome.APPROVED: "the run may wait on for the lock; nothing was seen of it yet",
     Outcome.APPLIED: "the run was allowed to wait on for the lock, and acquired it; no effect is proven yet",
@@ -273,7 +276,7 @@ def change(incident: Incident) -> str:
     lost = incident.lost
     if lost is not None and incident.verdict in _NOT_BY_OTHERS:
         return "a turn was lost; nobody else changed the transcript"
-    if lost is not None and lost.reason.code is Code.LOST_TO_STRANGERS_CLAIM and not incident.unexplained:
+    if lost is not None and lost.reason.code in _CLAIM_CHANGED and not incident.unexplained:
         return "someone outside the gateway changed who may write to the session"
     if incident.reason.code is Code.DATABASE_HOLDER_KNOWN:
         return "nothing to the transcript: its database was held for writing"

@@ -59,6 +59,7 @@ const LOSS_POINTS = [
   "runEmbeddedAgent",
   "claimAgentSessionWriter",
   "supersedeEmbeddedAgentRunByRunId",
+  "transitionMainSessionRecovery",
   "performGatewaySessionReset",
   "resolveTranscriptAppendRefusal",
   "runOpenClawAgentWriteTransaction",

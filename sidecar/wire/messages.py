@@ -283,7 +283,8 @@ class TurnLost(FromGateway, kw_only=True, frozen=True, tag="turn.lost"):
 
     ``cause`` is a word of `sidecar.core.facts.turn_loss.LossCause`, ``detail`` of ``LossDetail``; ``row`` is the place
     of the row that it is about. ``other`` is the run that has the session now, ``known`` when this process has begun
-    it, ``live`` when it was under way. ``tools`` are those whose result was not stored.
+    it (where there is none: when it has taken the claim back), ``live`` when it was under way. ``tools`` are those
+    whose result was not stored.
     """
 
     run: WireRun

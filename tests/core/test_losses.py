@@ -114,6 +114,27 @@ def test_a_claim_that_nobody_known_has_made_is_a_takeover_with_one_page(database
     assert incident.recovery.outcome is Outcome.REFUSED
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_claim_that_is_gone_is_a_takeover_unless_the_gateway_took_it_back(database: Database, *, known: bool) -> None:
+    lose(database, TurnLoss(LossCause.REBOUND, LossDetail.CLAIM, known=known))
+    close(database)
+    incident = database.incident
+    if known:
+        assert (incident.verdict, incident.paged_for) == (Verdict.UNCHANGED, ())
+        assert incident.lost is not None
+        assert incident.lost.reason.code is ReasonCode.LOST_TO_REBOUND
+    else:
+        assert (incident.verdict, incident.paged_for) == (Verdict.EXTERNAL, (Subject.TAKEOVER,))
+        assert incident.reason.code is ReasonCode.LOST_TO_REMOVED_CLAIM
+
+
+@pytest.mark.parametrize("detail", [LossDetail.NONE, LossDetail.SESSION, LossDetail.REVISION, LossDetail.ENTRY])
+def test_another_change_of_the_session_wakes_nobody(database: Database, detail: LossDetail) -> None:
+    lose(database, TurnLoss(LossCause.REBOUND, detail))
+    close(database)
+    assert (database.incident.verdict, database.incident.paged_for) == (Verdict.UNCHANGED, ())
+
+
 @pytest.mark.parametrize("live", [True, False])
 def test_a_claim_of_another_run_of_the_gateway_is_told_with_whether_it_runs(database: Database, *, live: bool) -> None:
     lose(database, TurnLoss(LossCause.REBOUND, LossDetail.CLAIM, other_run="run-9", known=True, live=live))

@@ -38,7 +38,7 @@ async def _lost(trio: Trio, session: str, text: str, meanwhile: Any) -> dict[str
             await asyncio.sleep(0.1)
 
 
-def _claim_for(trio: Trio, session: str, run: str) -> None:
+def _claim_for(trio: Trio, session: str, run: str | None) -> None:
     """A process without a link changes who may write to a session."""
     [(entry,)] = trio.rows(session, "SELECT entry_json FROM session_nodes WHERE session_key = ?", session)
     changed = json.dumps({**json.loads(entry), "activeWriterRunId": run})
@@ -60,6 +60,32 @@ async def test_a_claim_that_a_stranger_makes_is_a_takeover_with_one_page(trio: T
     again = await _lost(trio, session_key, "the third question", meanwhile)
     assert (again["id"], again["lost"]["count"], len(again["pages"])) == (incident["id"], 2, 1)
     assert any(line["what"] == "session claimed" for line in again["timeline"])
+
+
+async def test_a_claim_that_a_stranger_removes_is_a_takeover_with_one_page(trio: Trio, session_key: str) -> None:
+    assert (await trio.turn(session_key, "the first question")).answered
+
+    async def meanwhile(_call: ModelCall) -> None:
+        _claim_for(trio, session_key, None)
+
+    incident = await _lost(trio, session_key, "the second question", meanwhile)
+    assert (incident["lost"]["cause"], incident["lost"]["detail"]) == ("rebound", "claim")
+    assert incident["lost"]["reason_code"] == "lost_to_removed_claim"
+    assert (incident["verdict"], [page["about"] for page in incident["pages"]]) == ("external", ["takeover"])
+    assert (await trio.turn(session_key, "the third question")).answered
+
+
+async def test_a_session_that_is_deleted_while_the_model_thinks_wakes_nobody(trio: Trio, session_key: str) -> None:
+    assert (await trio.turn(session_key, "the first question")).answered
+    name = trio.transcript(session_key)
+
+    async def meanwhile(_call: ModelCall) -> None:
+        async with GatewayClient(trio.gateway.url, trio.gateway.token) as client:
+            await client.call("sessions.delete", {"key": session_key})
+
+    await trio.turn(session_key, "the second question", meanwhile)
+    met = [i for i in await trio.sidecar.incidents() if i["session_file"] == name]
+    assert [(i["verdict"], i["pages"]) for i in met if i["verdict"] == "external" or i["pages"]] == []
 
 
 async def test_a_session_that_is_reset_while_the_model_thinks_wakes_nobody(trio: Trio, session_key: str) -> None:

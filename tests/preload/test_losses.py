@@ -180,12 +180,16 @@ def test_what_cost_no_turn_is_not_told(gateway: LosingGateway, sidecar: Sidecar,
 
 
 REFUSED: Final = (
-    "losses.resolveTranscriptAppendRefusal(ENTRY, { sessionId: 's' }, { expectedWriterRunId: 'run-1' });"
+    "const scope = { expectedWriterRunId: 'run-1', expectedLifecycleRevision: 1 };"
+    "losses.resolveTranscriptAppendRefusal(ENTRY, { sessionId: 's' }, scope);"
     "return failed(new (losses.classes().SessionTranscriptWriterClaimReboundError)());"
 )
 
 REFUSALS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "claim": ("{ sessionId: 's', activeWriterRunId: 'a-strangers' }", {"other": "a-strangers", "known": False}),
+    "removed claim": ("{ sessionId: 's', lifecycleRevision: 1 }", {"detail": "claim", "known": False}),
+    "claim of nobody": ("{ sessionId: 's', lifecycleRevision: 1, activeWriterRunId: null }", {"detail": "claim"}),
+    "begun anew": ("{ sessionId: 's', lifecycleRevision: 2 }", {"detail": "revision"}),
     "session": ("{ sessionId: 't', activeWriterRunId: 'a-strangers' }", {}),
     "revision": ("{ sessionId: 's', activeWriterRunId: 'run-1', lifecycleRevision: 2 }", {}),
     "entry": ("undefined", {}),
@@ -196,8 +200,18 @@ REFUSALS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 def test_a_rebound_says_what_was_changed(gateway: LosingGateway, sidecar: Sidecar, detail: str) -> None:
     entry, more = REFUSALS[detail]
     [told] = lost(gateway, sidecar, REFUSED.replace("ENTRY", entry))
-    assert (told["cause"], told["detail"]) == ("rebound", detail)
+    assert told["cause"] == "rebound"
+    more = {"detail": detail, **more}
     assert {name: told.get(name) for name in more} == more
+
+
+def test_a_claim_that_the_gateways_own_restart_takes_back_is_known(gateway: LosingGateway, sidecar: Sidecar) -> None:
+    taken = (
+        "const entry = { sessionId: 's', lifecycleRevision: 1, activeWriterRunId: 'run-1' };"
+        "losses.transitionMainSessionRecovery(entry, { kind: 'mark_interrupted' });"
+    )
+    [told] = lost(gateway, sidecar, taken + REFUSED.replace("ENTRY", "entry"))
+    assert (told["cause"], told["detail"], told.get("other", ""), told["known"]) == ("rebound", "claim", "", True)
 
 
 def test_a_claim_of_another_run_of_this_gateway_is_known_and_told_with_whether_it_runs(

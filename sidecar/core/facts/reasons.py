@@ -137,6 +137,7 @@ class ReasonCode(StrEnum):
     CLAIMANT_RUNS = "claimant_runs"
     CLAIMANT_ENDED = "claimant_ended"
     LOST_TO_STRANGERS_CLAIM = "lost_to_strangers_claim", "run"
+    LOST_TO_REMOVED_CLAIM = "lost_to_removed_claim"
     LOST_TO_REBOUND = "lost_to_rebound", "what"
     LOST_TO_NEWER_RUN = "lost_to_newer_run", "run"
     LOST_TO_LOCK = "lost_to_lock"

@@ -106,7 +106,7 @@ class TurnLoss(Value, frozen=True):
     Attributes:
         row: Place of the row that it is about: the first one in the way, or the stored answer; -1 where there is none.
         other_run: The run that has the session now; empty when there is none, or it is not known.
-        known: That run was begun by the process that tells.
+        known: That run was begun by the process that tells; where there is none, that process has taken the claim back.
         live: That run was under way.
         tools: Tools whose result was not stored: what they did is done. Names only.
         held: Of a busy database; None where nothing was told of the wait.
@@ -123,8 +123,9 @@ class TurnLoss(Value, frozen=True):
 
     @property
     def strangers_claim(self) -> bool:
-        """The session was claimed for a run that the gateway did not begin."""
-        return self.cause is LossCause.REBOUND and self.other_run != "" and not self.known
+        """The session was claimed for a run that the gateway did not begin, or somebody else removed the claim."""
+        changed = self.other_run != "" or self.detail is LossDetail.CLAIM
+        return self.cause is LossCause.REBOUND and changed and not self.known
 
     def reason(self, writer: str = "") -> Reason:
         """The cause as a reason; ``writer`` is who wrote the row in the way, empty when not known."""
@@ -166,7 +167,9 @@ class TurnLoss(Value, frozen=True):
 
     def _rebound(self) -> Reason:
         if self.strangers_claim:
-            return Reason.of(ReasonCode.LOST_TO_STRANGERS_CLAIM, run=self.other_run)
+            removed = Reason(ReasonCode.LOST_TO_REMOVED_CLAIM)
+            claimed = ReasonCode.LOST_TO_STRANGERS_CLAIM
+            return Reason.of(claimed, run=self.other_run) if self.other_run else removed
         if self.other_run:
             code = ReasonCode.CLAIMANT_RUNS if self.live else ReasonCode.CLAIMANT_ENDED
             return Reason.of(ReasonCode.LOST_TO_CLAIM, Reason(code), run=self.other_run)

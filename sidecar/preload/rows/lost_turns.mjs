@@ -58,6 +58,7 @@ export const LOSS_POINTS = {
   resolveTranscriptAppendRefusal: (losses, original) => losses.wrapRefusal(original),
   claimAgentSessionWriter: (losses, original) => losses.wrapClaim(original),
   supersedeEmbeddedAgentRunByRunId: (losses, original) => losses.wrapSupersede(original),
+  transitionMainSessionRecovery: (losses, original) => losses.wrapInterruption(original),
   performGatewaySessionReset: (losses, original) => losses.wrapReset(original),
 };
 
@@ -85,6 +86,7 @@ export class LostTurns {
   #tell;
   #begun = new Remembered(REMEMBERED); // runs of this process
   #resets = new Remembered(REMEMBERED); // hash of a session key -> when its last reset began
+  #released = new Remembered(REMEMBERED); // runs whose claim this process has taken back
   #claims = new AsyncLocalStorage();
   #starts = new AsyncLocalStorage(); // runs that have begun no attempt
   #told = new WeakSet(); // errors at a start
@@ -223,6 +225,17 @@ export class LostTurns {
     };
   }
 
+  /** The gateway takes back the claim of a run that its own restart interrupts. */
+  wrapInterruption(original) {
+    const self = this;
+    return function transitionMainSessionRecovery(entry, ...rest) {
+      const run = text(entry?.activeWriterRunId);
+      const result = original.call(this, entry, ...rest);
+      if (run && !entry.activeWriterRunId) self.#released.set(run, true);
+      return result;
+    };
+  }
+
   /** Somebody resets a session. */
   wrapReset(original) {
     const self = this;
@@ -306,7 +319,10 @@ export class LostTurns {
     const [cause, detail = ""] = kind;
     const at = first?.at;
     if (cause !== "rebound" || !run.refusal) return { cause, detail, at };
-    return { cause, detail: run.refusal.detail, ...this.#other(run.refusal.claimant), at };
+    const { detail: what, claimant } = run.refusal;
+    // Where nobody has the claim: whether this process has taken it back.
+    const who = what === "claim" && !claimant ? { known: this.#released.has(run.run) } : this.#other(claimant);
+    return { cause, detail: what, ...who, at };
   }
 
   #other(run) {
@@ -322,5 +338,9 @@ function refusalOf(entry, resolved, scope) {
   if (entry.sessionId !== resolved?.sessionId) return { detail: "session", claimant: "" };
   const expected = scope?.expectedWriterRunId;
   if (expected === undefined || entry.activeWriterRunId === expected) return { detail: "revision", claimant: "" };
-  return { detail: "claim", claimant: nameOf(entry.activeWriterRunId) };
+  const claimant = nameOf(entry.activeWriterRunId);
+  // With another revision comes an entry that nobody has claimed yet.
+  const revision = scope.expectedLifecycleRevision;
+  if (!claimant && revision !== undefined && entry.lifecycleRevision !== revision) return { detail: "revision", claimant };
+  return { detail: "claim", claimant };
 }

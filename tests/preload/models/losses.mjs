@@ -60,6 +60,11 @@ async function runEmbeddedAgent(params) {
   return await params.run();
 }
 
+function transitionMainSessionRecovery(entry, command) {
+  if (command.kind === "mark_interrupted") entry.activeWriterRunId = undefined;
+  return { kind: "applied" };
+}
+
 async function performGatewaySessionReset({ key, refused }) {
   if (refused) return { ok: false };
   cancels.get(claims.get(key))?.();
@@ -79,4 +84,5 @@ export {
   resolveTranscriptAppendRefusal,
   runEmbeddedAgent,
   runOpenClawAgentWriteTransaction,
+  transitionMainSessionRecovery,
 };
