@@ -1,6 +1,8 @@
 """Turns that were lost where sessions are in a database: which incident they get, its cause, and who is paged."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from sidecar.core import events as ev
 from sidecar.core.decisions import SaveIncident
@@ -83,6 +85,32 @@ def test_where_nobody_could_read_the_rows_after_the_loss_they_are_not_said_to_be
     incident = database.incident
     assert (incident.verdict, incident.grade, incident.turn_lost) == (Verdict.UNATTRIBUTED, Grade.NONE, True)
     assert incident.reason.code is ReasonCode.ROWS_NOT_COMPARED
+
+
+TIMES = st.integers(10, 20)
+
+
+@given(lost=TIMES, read=st.none() | TIMES, closed=TIMES, writer=st.sampled_from(["nobody", "co-tenant", "stranger"]))
+@example(lost=12, read=20, closed=11, writer="co-tenant")
+@example(lost=12, read=20, closed=11, writer="stranger")
+def test_an_incident_does_not_end_before_it_begins_whichever_clock_its_times_are_of(
+    lost: int, read: int | None, closed: int, writer: str
+) -> None:
+    """The time of a loss is that of its error, the end's is the gateway's, and a reading's is the sidecar's."""
+    database = Database()
+    database.begin()
+    if writer != "nobody":
+        database.store(row(3, "/help", role="user", key="k1"))
+    if writer == "co-tenant":
+        change = RowChange("r9", Operation.APPEND, HELP, 9, database.version, (database.rows[3],), link=LINK)
+        database.handle(ev.FileChanged(file=TRANSCRIPT, change=change))
+    database.tell(ev.TurnLost(link=LINK, window=WINDOW, file=TRANSCRIPT, run=RUN, loss=BUSY, at_ns=lost))
+    if read is not None:
+        over = ev.SnapshotTaken(file=TRANSCRIPT, snapshot=database.snapshot(), over=(WINDOW,), at_ns=read)
+        database.tell(over)
+    database.tell(ev.FenceClosed(window=WINDOW, takeover=False, at_ns=closed))
+    for incident in saved(database).values():
+        assert incident.opened_at_ns <= incident.closed_at_ns
 
 
 def test_a_cause_counts_once_and_the_first_one_stays(database: Database) -> None:

@@ -174,11 +174,14 @@ class Record:
             self.amend(replace(known, reason=Reason.of(ReasonCode.END_UNSEEN, *before)))
 
     def close(self, at_ns: int) -> Incident | None:
-        """End the window; its incident, if it has one, gets its end."""
+        """End the window; its incident, if it has one, gets its end.
+
+        An end is told by the gateway, and an incident may begin with a reading of the sidecar's that came after it.
+        """
         self.closed_at_ns = at_ns
         if self.incident is None:
             return None
-        self.incident = replace(self.incident, closed_at_ns=at_ns)
+        self.incident = replace(self.incident, closed_at_ns=max(at_ns, self.incident.opened_at_ns))
         return self.snapshot()
 
     def snapshot(self) -> Incident:
