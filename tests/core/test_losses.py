@@ -9,9 +9,10 @@ from sidecar.core.decisions import SaveIncident
 from sidecar.core.facts.change import Operation
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import ReasonCode
-from sidecar.core.facts.rows import RowChange, RowSnapshot
+from sidecar.core.facts.rows import Row, RowChange, RowSnapshot
 from sidecar.core.facts.turn_loss import LossCause, LossDetail, TurnLoss
 from sidecar.core.facts.value import replace
+from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.outcomes import AnyOutcome, ClaimTold, Ending, LossExplained, WindowEnded
 from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Incident, Outcome, Subject
@@ -21,6 +22,7 @@ from tests.core.kit import LINK, OTHER_RUN, OWN, RUN, WINDOW, said
 from tests.core.test_rows import HELP, TRANSCRIPT, Database, row
 
 BUSY = TurnLoss(LossCause.BUSY)
+MIRROR = Writer(WriterKind.MIRROR, "", 100)
 STRANGERS_CLAIM = TurnLoss(LossCause.REBOUND, LossDetail.CLAIM, other_run="nobody")
 
 
@@ -222,6 +224,57 @@ def test_a_conflict_names_the_row_in_the_way_and_its_writer(database: Database) 
     assert incident.lost is not None
     assert incident.lost.reason.parameters == (("row", 3), ("writer", HELP.label()))
     assert len(saved(database)) == 1
+
+
+@pytest.mark.parametrize("stranger", [None, 4, 5], ids=["nobody", "behind it", "behind the gateway's"])
+@pytest.mark.parametrize("read", [True, False])
+def test_what_was_not_read_when_the_turn_was_stopped_is_judged_by_the_reading_after_the_loss(
+    database: Database, stranger: int | None, *, read: bool
+) -> None:
+    """A sidecar that stood still hears of a stopped turn when the gateway has gone on writing."""
+    _stopped_unread(database, told=3)
+    lose(database, TurnLoss(LossCause.CONFLICT, row=3))
+    if stranger == 4:
+        database.store(row(4, "a stranger's"))
+    _told(database, MIRROR, row(4 if stranger != 4 else 5, "an error of the gateway", role="assistant", injected=True))
+    if stranger == 5:
+        database.store(row(5, "a stranger's"))
+    close(database, takeover=True, read=read)
+    incident = database.incident
+    expected = Verdict.UNATTRIBUTED if not read else Verdict.CO_TENANT if stranger is None else Verdict.EXTERNAL
+    assert (incident.verdict, incident.turn_lost) == (expected, True)
+    assert incident.paged_for == ((Subject.TAKEOVER,) if expected is Verdict.EXTERNAL else ())
+    assert incident.recovery.outcome is (Outcome.REFUSED if expected is Verdict.EXTERNAL else Outcome.NOT_ATTEMPTED)
+
+
+def test_a_row_in_the_way_that_nobody_reported_stays_unattributed_although_it_is_gone_again(database: Database) -> None:
+    _stopped_unread(database, told=3)
+    lose(database, TurnLoss(LossCause.CONFLICT, row=4))
+    close(database, takeover=True)
+    assert database.incident.verdict is Verdict.UNATTRIBUTED
+
+
+def _told(database: Database, writer: Writer, added: Row) -> None:
+    """A linked process commits a row; it is not read for that."""
+    database.store(added)
+    database.clock += 1
+    change = RowChange(
+        f"r{database.clock}", Operation.APPEND, writer, database.clock, database.version, (added,), link=LINK
+    )
+    database.handle(ev.FileChanged(file=TRANSCRIPT, change=change))
+
+
+def _stopped_unread(database: Database, told: int) -> None:
+    """The gateway's own fence stops the turn for a command, and by then the transcript is another again."""
+    _told(database, HELP, row(told, "/help", role="user", key="k1"))
+    database.clock += 1
+    unread = RowSnapshot(database.version, uid=0, problem="it has changed since the turn was stopped")
+    fence = database.engine.windows[0].fence
+    database.tell(
+        ev.TurnTripped(
+            link=LINK, window=WINDOW, file=TRANSCRIPT, fence=fence, run=RUN, at_ns=database.clock, snapshot=unread
+        )
+    )
 
 
 def _snapshot(database: Database) -> RowSnapshot:

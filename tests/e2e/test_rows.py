@@ -238,6 +238,10 @@ async def test_beside_a_sidecar_that_stands_still_the_gateway_behaves_as_unpatch
     name = trio.transcript(session_key)
     met = [incident for incident in await trio.sidecar.incidents() if incident["session_file"] == name]
     assert [incident["pages"] for incident in met] == [[]] * len(met)
+    if trio.asks:
+        [incident] = met
+        assert (incident["verdict"], incident["turn_lost"]) == ("co_tenant", True)
+        assert incident["recovery"]["outcome"] == "not_attempted"
 
 
 async def test_without_a_sidecar_the_gateway_behaves_as_unpatched(trio: Trio, session_key: str) -> None:

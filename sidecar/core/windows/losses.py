@@ -91,9 +91,27 @@ class Losses:
     def judged(self, window: Window, judgement: Judgement, current: Version, at_ns: int) -> list[Decision]:
         """The transcript was read after a turn was lost, and it is not as at the fence."""
         loss = window.loss
-        if loss is None or window.incident is not None:
+        if loss is None:
             return []
+        if window.incident is not None:
+            incident = window.incident
+            unread = incident.verdict is Verdict.UNATTRIBUTED and incident.reason.code is ReasonCode.FILE_UNREADABLE
+            return self._read_later(window, loss, judgement, current, at_ns) if unread else []
         return self._opened(window, loss, judgement, current, at_ns)
+
+    def _read_later(
+        self, window: Window, loss: TurnLoss, judgement: Judgement, current: Version, at_ns: int
+    ) -> list[Decision]:
+        """The transcript could not be read when the turn was stopped: what was met then is judged by this reading.
+
+        Only where the row in the way was reported: a stranger's could have been there then and be gone by now.
+        """
+        explained = judgement.verdict is Verdict.CO_TENANT and _writer_of(window, loss.row) != ""
+        if not explained:
+            return []
+        judgement = replace(judgement, policy=self._decider.policy.digest, may_recover=False)
+        foreign = self._registry.locks.foreign(window.file)
+        return [SaveIncident(incident=window.observe(judgement, current, foreign, at_ns, anew=True))]
 
     def ended(self, window: Window, at_ns: int) -> list[Decision]:
         """A window ends: where its turn was lost, its incident has the cause by now, whenever something was met."""

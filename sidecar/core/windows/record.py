@@ -86,8 +86,13 @@ class Record:
             return ()
         return tuple(Span(item.offset, item.length) for item in self.incident.unexplained)
 
-    def observe(self, judgement: Judgement, current: Version, foreign: ForeignHold | None, at_ns: int) -> Incident:
-        """Take a judgement into the incident, opening it with the first one. The gravest verdict stays."""
+    def observe(
+        self, judgement: Judgement, current: Version, foreign: ForeignHold | None, at_ns: int, *, anew: bool = False
+    ) -> Incident:
+        """Take a judgement into the incident, opening it with the first one.
+
+        The gravest verdict stays, unless what is known is judged ``anew``.
+        """
         known = self.incident
         if known is None:
             known = Incident(
@@ -105,7 +110,7 @@ class Record:
                 rule=judgement.rule,
                 policy=judgement.policy,
             )
-        graver = _GRAVITY[judgement.verdict] >= _GRAVITY[known.verdict]
+        graver = anew or _GRAVITY[judgement.verdict] >= _GRAVITY[known.verdict]
         self.note(at_ns, "verdict", judgement.verdict.value, judgement.reason)
         self.incident = replace(
             known,
