@@ -100,10 +100,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark what drives a gateway; installs and starts of gateways are not counted as a test's time."""
     here = Path(__file__).parent
     ours = [item for item in items if here in item.path.parents]
-    overwritten = [i for i in ours if _version(i) in MAIN_JOB_ONLY and i.path.stem != "test_main_job"]
-    if overwritten:
-        config.hook.pytest_deselected(items=overwritten)
-        kept = set(items) - set(overwritten)
+    left_out = [i for i in ours if _version(i) in MAIN_JOB_ONLY and i.path.stem != "test_main_job"]
+    left_out += [i for i in ours if any(_version(i).startswith(m.args[0]) for m in i.iter_markers("not_on"))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        kept = set(items) - set(left_out)
         items[:] = [item for item in items if item in kept]
     for item in items:
         if here in item.path.parents and "version" in getattr(item, "fixturenames", ()):

@@ -84,22 +84,37 @@ class Reader {
 
   /** The rows of a session between two places, both included. */
   rows(session, first, last) {
-    return this.#rows.all(session, first, last).map(described);
+    return this.stored(session, first, last).map(described);
+  }
+
+  /** Generation of a session, and place and digest of its last row; the place is -1 without rows. */
+  state(session) {
+    return stateOf(this.storedState(session));
+  }
+
+  /** The same as `rows`, as it is stored: see `described`. */
+  stored(session, first, last) {
+    return this.#rows.all(session, first, last);
   }
 
   /**
-   * Generation of a session, and place and digest of its last row; the place is -1 without rows.
-   * @param read rows of it that were read since the last change, in order: the last one of all may be among them.
+   * The same as `state`, as it is stored: see `stateOf`.
+   * @param read stored rows of it that were read since the last change, in order: the last one of all may be among them.
    */
-  state(session, read = []) {
+  storedState(session, read = []) {
     const { seq, generation } = this.#state.get(session);
-    if (seq === null) return { generation: generation ?? "", seq: -1, digest: "" };
-    const last = read.at(-1)?.seq === seq ? read.at(-1) : this.rows(session, seq, seq)[0];
-    return { generation: generation ?? "", seq, digest: last.digest };
+    const last = read.at(-1)?.seq === seq ? read.at(-1) : seq === null ? undefined : this.stored(session, seq, seq)[0];
+    return { generation, last };
   }
 }
 
-function described(row) {
+/** What `Reader.state` gives, of what `Reader.storedState` has read; `digest` of the last row, where it is known. */
+export function stateOf({ generation, last }, digest = last ? digestOf(last) : "") {
+  return { generation: generation ?? "", seq: last?.seq ?? -1, digest };
+}
+
+/** What `Reader.rows` gives, of one of `Reader.stored`. */
+export function described(row) {
   const message = row.event_type === "message" ? messageOf(row) : undefined;
   const stored = row.event_json ?? row.event_zstd;
   return {

@@ -8,7 +8,7 @@ import { safely } from "../guard.mjs";
 import { currentRun, currentWriter } from "../writers/writers.mjs";
 import { changedKeys } from "./changeset.mjs";
 import { DatabaseLock, PATIENT_MS, isBusy, ns } from "./db_lock.mjs";
-import { readerOf, versionText } from "./stored_rows.mjs";
+import { described, readerOf, stateOf, versionText } from "./stored_rows.mjs";
 
 const { DatabaseSync } = createRequire(import.meta.url)("node:sqlite");
 const { exec, createSession } = DatabaseSync.prototype;
@@ -90,7 +90,7 @@ function commit(db, known, committed) {
   safely("lock", () => known.lock.committed(found ? found.reduce((count, { rows }) => count + rows.length, 0) : 0));
   if (found) {
     safely(ACCOUNT, renew, db, known);
-    for (const change of found) safely(ACCOUNT, () => committed(change));
+    for (const change of found) safely(ACCOUNT, () => committed(changeOf(change)));
   }
   return result;
 }
@@ -125,7 +125,10 @@ function renew(db, known) {
   known.recording = createSession.call(db, TABLE);
 }
 
-/** What the transaction is about to commit, a change for each transcript. */
+/**
+ * What the transaction is about to commit, a change for each transcript. Its rows are only taken here, as they are stored:
+ * what is made of them can wait until nobody waits for the database.
+ */
 function recorded(db, { recording }) {
   if (!recording) return undefined;
   const changeset = recording.changeset();
@@ -136,13 +139,18 @@ function recorded(db, { recording }) {
     if (!sessions.has(session)) sessions.set(session, { kept: [], gone: [] });
     sessions.get(session)[deleted ? "gone" : "kept"].push(seq);
   }
-  return [...sessions].map(([session, { kept, gone }]) => described(reader, session, kept, gone));
+  return [...sessions].map(([session, { kept, gone }]) => taken(reader, session, kept, gone));
 }
 
-function described(reader, session, kept, gone) {
+function taken(reader, session, kept, gone) {
   const places = new Set(kept);
-  const rows = kept.length === 0 ? [] : reader.rows(session, least(kept), greatest(kept)).filter((row) => places.has(row.seq));
-  const state = reader.state(session, rows);
+  const rows = kept.length === 0 ? [] : reader.stored(session, least(kept), greatest(kept)).filter((row) => places.has(row.seq));
+  return { reader, session, rows, gone, state: reader.storedState(session, rows) };
+}
+
+function changeOf({ reader, session, rows: stored, gone, state: { generation, last } }) {
+  const rows = stored.map(described);
+  const state = stateOf({ generation, last }, stored.at(-1) === last ? rows.at(-1)?.digest : undefined);
   return {
     session,
     reader,
