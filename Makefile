@@ -44,10 +44,11 @@ test: venv ## Run the tests (ARGS goes to pytest)
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-releases: venv ## Run the main job on whole gateways that make test leaves out
-	@echo "==> whole gateways of the releases that make test leaves out: about seven minutes"
+	@echo "==> whole gateways of the releases that make test leaves out: about twenty minutes"
 	@OPENCLAW_SIDECAR_TEST_VERSIONS=2026.5.22 $(BIN)/python -m pytest tests/e2e/test_unwatched_fence.py $(ARGS)
 	@OPENCLAW_SIDECAR_TEST_VERSIONS="2026.5.28 2026.6.8" $(BIN)/python -m pytest tests/e2e/test_main_job.py $(ARGS)
-	@OPENCLAW_SIDECAR_TEST_VERSIONS="2026.8.1 2026.9.1 2026.9.3 2026.9.4 2026.9.5" $(BIN)/python -m pytest tests/e2e/test_rows.py $(ARGS)
+	@OPENCLAW_SIDECAR_TEST_VERSIONS="2026.8.1 2026.9.1 2026.9.3 2026.9.4 2026.9.5" $(BIN)/python -m pytest -n 2 --dist loadscope \
+		$(addprefix tests/e2e/,test_rows.py test_row_custody.py test_row_sessions.py test_lost_turns.py test_database_locks.py test_helpers.py) $(ARGS)
 
 compat: venv ## Drive every release, and write docs/compatibility.md
 	@echo "==> compatibility with every release: a few seconds for each, half a minute with sessions in a database"
