@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.demo.model import MODEL_ID
-from sidecar.demo.packages import GatewayPackage, release_month
+from sidecar.demo.packages import GatewayPackage
 from sidecar.demo.plugins import no_plugins
 
 TOKEN: Final = "loopback-only"  # noqa: S105 - the gateway listens on loopback, and only for as long as the rig lives
 
-_REFUSES: Final = (2026, 8)
+_REFUSES: Final = frozenset({"2026.8.1", "2026.8.2", "2026.9.1"})
 """With state of an earlier release these do not start with keys that they have retired."""
 
 
@@ -68,7 +68,7 @@ def write_configuration(
         "update": {"checkOnStart": False},
         "logging": {"file": str(state_dir / "gateway.log")},
     }
-    if release_month(version) != _REFUSES:
+    if version not in _REFUSES:
         configuration["models"]["pricing"] = {"enabled": False}
         # Redaction takes a session id that ends in digits for a secret, and tests look for session files in the log.
         configuration["logging"]["redactSensitive"] = "off"

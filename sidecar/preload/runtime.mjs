@@ -171,6 +171,7 @@ function rememberGuarded(original) {
     const manager = original.apply(this, args);
     safely("fence", () => remember(() => manager));
     safely("losses", () => losses.watchManager(manager, currentRun()));
+    safely("fence", () => currentRun()?.live && rows?.loaded(currentRun(), manager));
     return manager;
   };
 }

@@ -102,8 +102,8 @@ class Stage:
         async with asyncio.timeout(TOLD_SECONDS):
             while True:
                 found = [i for i in await self.trio.sidecar.incidents() if i["session_file"] == name]
-                met = [i for i in found if (i["run"]["kind"], i["run"]["name"]) == run and i["closed_at"]]
-                if met:
+                met = [i for i in found if (i["run"]["kind"], i["run"]["name"]) == run]
+                if met and met[0]["closed_at"]:
                     break
                 await asyncio.sleep(0.1)
         incident = met[0]
@@ -206,6 +206,58 @@ async def test_a_heartbeat_is_named_by_its_agent(stage: Stage, trio: Trio) -> No
     call = await stage.call("Look after things.")
     await stage.finish(call, MAIN, "HEARTBEAT_OK")
     await stage.told(MAIN, ("heartbeat", "main"), NOTE)
+
+
+async def _disturbed(stage: Stage, call: ModelCall, session: str, run: Who) -> None:
+    """A person types a command while the model of a heartbeat thinks: it costs nothing, and is attributed."""
+    trio = stage.trio
+    await trio.type_commands(session, "/help")
+    await stage.written(session, ("command", "help"))
+    await trio.approved(session, "/help")
+    call.answer("HEARTBEAT_OK")
+    incident = await stage.told(session, run, ("command", "help"))
+    assert incident["recovery"]["outcome"] == ("effective" if trio.asks else "none")
+    assert trio.off_the_line(session) == set()
+
+
+async def _runs_in(trio: Trio) -> str:
+    """The session in which the newest run is under way."""
+    running = "SELECT session_key FROM session_nodes WHERE status = 'running' ORDER BY updated_at DESC LIMIT 1"
+    [(session,)] = trio.rows(MAIN, running)
+    return str(session)
+
+
+@UNDRIVEN
+async def test_a_command_costs_no_heartbeat_in_a_session_that_has_rows(stage: Stage, trio: Trio) -> None:
+    assert trio.history(MAIN)
+    await stage.client.call("wake", {"mode": "now", "text": "Look again."})
+    call = await stage.call("Look again.")
+    assert await _runs_in(trio) == MAIN
+    await _disturbed(stage, call, MAIN, ("heartbeat", "main"))
+
+
+@UNDRIVEN
+async def test_a_cron_job_of_the_main_session_is_named_by_the_job(stage: Stage, trio: Trio) -> None:
+    """It is carried out as a heartbeat, in the main session or in the last one; what began it decides."""
+    await _job(stage, "daily-digest", "main", {"kind": "systemEvent", "text": "Digest, please."})
+    call = await stage.call("Digest, please.")
+    session = await _runs_in(trio)
+    assert trio.history(session)
+    await _disturbed(stage, call, session, ("cron", "daily-digest"))
+
+
+@UNDRIVEN
+async def test_a_strangers_row_in_the_window_of_a_heartbeat_is_a_takeover(stage: Stage, trio: Trio) -> None:
+    await stage.client.call("wake", {"mode": "now", "text": "Look once more."})
+    call = await stage.call("Look once more.")
+    trio.insert(MAIN, "assistant")
+    await trio.met(MAIN, lambda incident: incident["verdict"] == "external" and not incident["closed_at"])
+    call.answer("HEARTBEAT_OK")
+    name = trio.transcript(MAIN)
+    await trio.met(MAIN, lambda incident: incident["verdict"] == "external" and bool(incident["closed_at"]))
+    [incident] = [i for i in await trio.sidecar.incidents() if (i["session_file"], i["verdict"]) == (name, "external")]
+    assert (incident["run"]["kind"], incident["recovery"]["outcome"]) == ("heartbeat", "refused")
+    assert [page["about"] for page in incident["pages"]] == ["takeover"]
 
 
 @UNDRIVEN

@@ -309,6 +309,119 @@ def test_input_of_another_run_is_no_fence(gateway: RowGateway, sidecar: Sidecar)
     assert sidecar.said("fence.set") == []
 
 
+HEARTBEAT: Final = """
+const manager = { getSessionTarget: () => ({ sessionId: SESSION }), getAppendParentId: () => "LAST" };
+await new Promise((waiting) => {
+  const attempt = async () => {
+    INPUT
+    bundle.guardSessionManager(manager);
+    await new Promise((go) => { g.goOn = go; waiting(); });
+    return await g.rest();
+  };
+  g.run = bundle.runEmbeddedAttempt({ runId: "run-2", trigger: "heartbeat", sessionKey: "agent:main:main", attempt });
+});
+"""
+
+
+def start_heartbeat(gateway: RowGateway, last: str, session: str = "session", own_input: str = "") -> None:
+    """A run has loaded a history that ends at a row, and waits for its model. It commits no input, as a rule."""
+    gateway.do(HEARTBEAT.replace("LAST", last).replace("SESSION", session).replace("INPUT", own_input))
+
+
+def test_a_run_without_input_has_its_fence_where_its_history_ends(gateway: RowGateway, sidecar: Sidecar) -> None:
+    gateway.do('add({ id: "p", role: "user" }, { id: "q", parent: "p", role: "assistant" })')
+    start_heartbeat(gateway, "q")
+    gateway.do(EXCHANGE)
+    approve(gateway, sidecar)
+    [fence] = sidecar.said("fence.set")
+    assert (fence["file"], fence["run"]["run"]) == (gateway.transcript, "run-2")
+    assert fence["fence"] == f"rows:g1:1:{gateway.stored()[1].digest}"
+    assert gateway.do('return await endRun(() => ask("q"))') is True
+    assert sidecar.wait_for_said("applied")[0]["records"] == ["c1", "c2"]
+    assert len(sidecar.wait_for_said("fence.closed")) == 1
+
+
+def test_what_came_before_a_run_had_its_fence_is_behind_the_fence(gateway: RowGateway, sidecar: Sidecar) -> None:
+    gateway.do('add({ id: "q", role: "user" });' + EXCHANGE)
+    start_heartbeat(gateway, "q")
+    approve(gateway, sidecar)
+    assert sidecar.said("fence.set")[-1]["fence"] == f"rows:g1:0:{gateway.stored()[0].digest}"
+    assert gateway.do('return await endRun(() => ask("q"))') is True
+
+
+def test_a_strangers_row_behind_a_history_is_not_let_pass(gateway: RowGateway, sidecar: Sidecar) -> None:
+    gateway.do('add({ id: "q", role: "user" });')
+    start_heartbeat(gateway, "q")
+    gateway.do(EXCHANGE)
+    approve(gateway, sidecar)
+    gateway.foreign(
+        "INSERT INTO transcript_events (session_id, seq, event_json, created_at) VALUES ('5e551041', 3, '{}', 0)"
+    )
+    assert gateway.do('return await endRun(() => ask("q"))') is False
+    assert sidecar.wait_for_said("applied")[0]["reason"] == "the transcript changed after the approval"
+    assert sidecar.wait_for_said("tripped")
+
+
+def test_a_run_that_has_committed_its_input_keeps_its_fence_there(gateway: RowGateway, sidecar: Sidecar) -> None:
+    gateway.do('add({ id: "p", role: "user" })')
+    start_heartbeat(gateway, "p", own_input='add({ id: "q", parent: "p", role: "user" });')
+    gateway.do("await endRun(() => 1)")
+    sidecar.sync()
+    assert [fence["fence"].split(":")[2] for fence in sidecar.said("fence.set")] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("last", "session"),
+    [
+        pytest.param("other", "session", id="its last row is in no database"),
+        pytest.param("q", "'5e551042'", id="it is of another session"),
+        pytest.param("q", "undefined", id="it is in memory"),
+    ],
+)
+def test_a_run_whose_history_is_not_found_has_no_fence(
+    gateway: RowGateway, sidecar: Sidecar, last: str, session: str
+) -> None:
+    gateway.do('add({ id: "q", role: "user" });')
+    start_heartbeat(gateway, last, session)
+    gateway.do("await endRun(() => 1)")
+    sidecar.sync()
+    assert (sidecar.said("fence.set"), sidecar.said("trouble")) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "fences"),
+    [
+        pytest.param("copy();", 0, id="another open one has it too"),
+        pytest.param("copy().close();", 1, id="another one that had it is closed"),
+        pytest.param("db.close();", 0, id="its own is closed"),
+        pytest.param(
+            'db.close(); db = bundle.open(PATH); add({ id: "r", parent: "q" });', 1, id="its own was opened anew"
+        ),
+    ],
+)
+def test_a_history_is_looked_for_in_open_databases(
+    gateway: RowGateway, sidecar: Sidecar, meanwhile: str, fences: int
+) -> None:
+    other = gateway.path.parents[2] / "copy" / NAME
+    other.parent.mkdir()
+    gateway.do('add({ id: "q", role: "user" });')
+    gateway.do(
+        f"""
+        const PATH = {str(gateway.path)!r};
+        const copy = () => {{
+          const other = bundle.open({str(other)!r});
+          bundle.transaction(other, () => bundle.appendTranscriptEventInTransaction(other, session, {{ id: "q" }}));
+          return (globalThis.other = other);
+        }};
+        {meanwhile}
+        """
+    )
+    start_heartbeat(gateway, "q")
+    gateway.do("await endRun(() => 1)")
+    sidecar.sync()
+    assert [len(sidecar.said(name)) for name in ("fence.set", "trouble")] == [fences, 0]
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [

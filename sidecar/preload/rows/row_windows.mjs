@@ -1,15 +1,15 @@
 // The windows of runs on transcripts in the database, and the gateway's own question before a run's answer is appended.
 //
-// A run stands on the row that it committed last. Before it appends an answer the gateway asks, synchronously, whether
-// the rows that came behind that one forbid it. The original is asked first, and only its no is looked at again: it
-// becomes a yes where the sidecar has approved exactly these rows ahead (rule 2). The gateway's own compare-and-set
-// and reload follow.
+// A run stands on the row that it committed last; before it has committed any, on the last row of the history that it has
+// loaded. Before it appends an answer the gateway asks, synchronously, whether the rows that came behind that one forbid
+// it. The original is asked first, and only its no is looked at again: it becomes a yes where the sidecar has approved
+// exactly these rows ahead (rule 2). The gateway's own compare-and-set and reload follow.
 import { threadId } from "node:worker_threads";
 
 import { reasonOf, safely, trouble } from "../guard.mjs";
 import { Remembered } from "../writers/redact.mjs";
 import { currentRun, describeRun } from "../writers/writers.mjs";
-import { digestOfSpan, keyDigest, readerOf, seqOf, versionText } from "./stored_rows.mjs";
+import { digestOfSpan, keyDigest, placeOfRow, readerOf, seqOf, versionText } from "./stored_rows.mjs";
 
 const MAX_ROWS = 256; // the gateway's own bounds, which stand ahead of its question
 const MAX_BYTES = 1 << 20;
@@ -48,6 +48,19 @@ export class RowWindows {
     const input = inputs.get(key);
     inputs.delete(key); // another attempt of the same run goes on behind what the first has committed
     if (input) this.#moveTo(this.#windowOf(run, input.transcript, input.session), input);
+  }
+
+  /**
+   * A run has loaded its history, and stands on the last row of that until it commits one. A heartbeat commits none before
+   * its answer.
+   * @param manager session manager of the gateway, which knows its session and the row that an append would follow.
+   */
+  loaded(run, manager) {
+    for (const window of windows.values()) if (window.run === run) return;
+    const session = manager.getSessionTarget?.()?.sessionId;
+    const last = session && manager.getAppendParentId?.();
+    const place = last && placeOfRow(session, last);
+    if (place) this.#moveTo(this.#windowOf(run, place.transcript, session), place);
   }
 
   /**

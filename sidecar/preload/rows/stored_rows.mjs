@@ -14,6 +14,7 @@ const COLUMNS = [...IDENTITY, ...STORED];
 const ABSENT = "absent";
 
 const readers = new WeakMap(); // connection -> Reader
+const newest = new Map(); // real path of a database -> its newest Reader
 
 /** The version of a transcript: `rows:GENERATION:SEQ:DIGEST` of its last row; "absent" without rows. */
 export function versionText({ generation, seq, digest }) {
@@ -57,14 +58,31 @@ export function readerOf(db) {
   if (columns.length === 0) return undefined;
   const reader = new Reader(db, new Set(columns.map((column) => column.name)));
   readers.set(db, reader);
+  newest.set(reader.database, reader);
   return reader;
 }
 
+/**
+ * The transcript that has a row, and its version with that row as its last.
+ * @returns {transcript, reader, version}; undefined where no open database has the row, or more than one.
+ */
+export function placeOfRow(session, id) {
+  const found = [];
+  for (const reader of newest.values()) {
+    const version = reader.open ? reader.versionAt(session, id) : undefined;
+    if (version) found.push({ transcript: `${reader.database}#${session}`, reader, version });
+  }
+  return found.length === 1 ? found[0] : undefined;
+}
+
 class Reader {
+  #db;
+  #place;
   #rows;
   #state;
 
   constructor(db, columns) {
+    this.#db = db;
     /** Real path of the database. */
     this.database = fs.realpathSync.native(db.location());
     const stored = STORED.map((name) => (columns.has(name) ? `e.${name}` : `NULL AS ${name}`));
@@ -75,11 +93,27 @@ class Reader {
         "ON i.session_id = e.session_id AND i.seq = e.seq " +
         "WHERE e.session_id = ? AND e.seq BETWEEN ? AND ? ORDER BY e.seq",
     );
+    this.#place = prepare.call(
+      db,
+      "SELECT seq FROM transcript_event_identities WHERE session_id = ? AND event_id = ?",
+    );
     this.#state = prepare.call(
       db,
       "SELECT (SELECT max(seq) FROM transcript_events WHERE session_id = ?1) AS seq, " +
         "(SELECT generation FROM transcript_rewrite_watermarks WHERE session_id = ?1) AS generation",
     );
+  }
+
+  /** The gateway closes a connection that it has not used for a while. */
+  get open() {
+    return this.#db.isOpen;
+  }
+
+  /** The version of a session when a row of it was the last; undefined where it has no such row. */
+  versionAt(session, id) {
+    const place = this.#place.get(session, id);
+    const row = place && this.rows(session, place.seq, place.seq)[0];
+    return row && versionText({ ...row, generation: this.#state.get(session).generation ?? "" });
   }
 
   /** The rows of a session between two places, both included. */
