@@ -229,9 +229,11 @@ export class LostTurns {
   wrapInterruption(original) {
     const self = this;
     return function transitionMainSessionRecovery(entry, ...rest) {
-      const run = text(entry?.activeWriterRunId);
+      const run = safely("losses", () => text(entry?.activeWriterRunId));
       const result = original.call(this, entry, ...rest);
-      if (run && !entry.activeWriterRunId) self.#released.set(run, true);
+      safely("losses", () => {
+        if (run && !entry.activeWriterRunId) self.#released.set(run, true);
+      });
       return result;
     };
   }
