@@ -101,7 +101,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     here = Path(__file__).parent
     ours = [item for item in items if here in item.path.parents]
     left_out = [i for i in ours if _version(i) in MAIN_JOB_ONLY and i.path.stem != "test_main_job"]
-    left_out += [i for i in ours if any(_version(i).startswith(m.args[0]) for m in i.iter_markers("not_on"))]
+    left_out += [i for i in ours if any(_version(i).startswith(m.args) for m in i.iter_markers("not_on"))]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         kept = set(items) - set(left_out)

@@ -395,6 +395,11 @@ def test_a_run_whose_history_is_not_found_has_no_fence(
         pytest.param("copy().close();", 1, id="another one that had it is closed"),
         pytest.param("db.close();", 0, id="its own is closed"),
         pytest.param(
+            'const kept = db; db = bundle.open(PATH); add({ id: "r", parent: "q" }); db.close(); db = kept;',
+            1,
+            id="a later connection to it is closed",
+        ),
+        pytest.param(
             'db.close(); db = bundle.open(PATH); add({ id: "r", parent: "q" });', 1, id="its own was opened anew"
         ),
     ],

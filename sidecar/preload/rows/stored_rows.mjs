@@ -14,7 +14,7 @@ const COLUMNS = [...IDENTITY, ...STORED];
 const ABSENT = "absent";
 
 const readers = new WeakMap(); // connection -> Reader
-const newest = new Map(); // real path of a database -> its newest Reader
+const connected = new Set(); // readers, for as long as their connection is open
 
 /** The version of a transcript: `rows:GENERATION:SEQ:DIGEST` of its last row; "absent" without rows. */
 export function versionText({ generation, seq, digest }) {
@@ -58,7 +58,7 @@ export function readerOf(db) {
   if (columns.length === 0) return undefined;
   const reader = new Reader(db, new Set(columns.map((column) => column.name)));
   readers.set(db, reader);
-  newest.set(reader.database, reader);
+  connected.add(reader);
   return reader;
 }
 
@@ -67,12 +67,15 @@ export function readerOf(db) {
  * @returns {transcript, reader, version}; undefined where no open database has the row, or more than one.
  */
 export function placeOfRow(session, id) {
-  const found = [];
-  for (const reader of newest.values()) {
-    const version = reader.open ? reader.versionAt(session, id) : undefined;
-    if (version) found.push({ transcript: `${reader.database}#${session}`, reader, version });
+  const found = new Map(); // of each database once, whatever other connections there are to it
+  for (const reader of connected) {
+    if (!reader.open) connected.delete(reader);
+    else if (!found.has(reader.database)) {
+      const version = reader.versionAt(session, id);
+      if (version) found.set(reader.database, { transcript: `${reader.database}#${session}`, reader, version });
+    }
   }
-  return found.length === 1 ? found[0] : undefined;
+  return found.size === 1 ? found.values().next().value : undefined;
 }
 
 class Reader {
