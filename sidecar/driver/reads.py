@@ -6,12 +6,16 @@ from typing import Final
 
 import structlog
 
+from sidecar.core.facts.rows import is_of_rows
 from sidecar.core.facts.version import Reading
 from sidecar.driver.ports import Links
 from sidecar.driver.transcripts import TranscriptReader, without_contents
 
 PATIENT_SECONDS: Final = 1.0
 """How long a look that nobody waits for may wait for links in all."""
+
+ROWS_PATIENT_SECONDS: Final = 8.0
+"""The same where sessions are rows: a gateway that waits for its database stands still, 5 s each time."""
 
 _TRIES: Final = 3
 
@@ -82,7 +86,7 @@ class SyncedReads:
 
     async def patient(self, file: str) -> tuple[Reading, bool]:
         """A look that nobody waits for; returns as `look`."""
-        return await self.look(file, "", PATIENT_SECONDS)
+        return await self.look(file, "", ROWS_PATIENT_SECONDS if is_of_rows(file) else PATIENT_SECONDS)
 
     def settle(self, file: str) -> None:
         """Look when all reports about the file are in. One look at a time; a request meanwhile causes one more."""

@@ -15,6 +15,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that answers is heard, however long a busy machine takes. See `tests.driver.kit.impatient`."""
     monkeypatch.setattr(questions, "SYNC_SECONDS", 20.0)
     monkeypatch.setattr(reads, "PATIENT_SECONDS", 20.0)
+    monkeypatch.setattr(reads, "ROWS_PATIENT_SECONDS", 20.0)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from sidecar.core import events as ev
 from sidecar.core.facts.database import DatabaseHold, LockKind
 from sidecar.core.facts.process import Process
@@ -15,6 +17,7 @@ from sidecar.core.policy.glob import Glob
 from sidecar.core.policy.policy import Patience, Policy
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.life import Custody
+from sidecar.driver import reads
 from sidecar.driver.transcripts import TranscriptReader
 from sidecar.intake.databases import DatabaseIntake
 from sidecar.wire import messages as wire
@@ -62,6 +65,21 @@ async def test_rule_1_an_old_row_that_is_another_is_found_when_the_window_ends(p
         await _closed(stage)
         assert stage.incident.verdict is Verdict.EXTERNAL
         assert [incident.incident_id for incident in stage.sinks.paged] == [stage.incident.incident_id]
+
+
+async def test_a_gateway_that_stands_still_for_its_database_is_waited_for_at_the_end_of_a_window(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says no word while it asks for the lock, 5 s each time; what it has committed would be a stranger's."""
+    monkeypatch.setattr(reads, "PATIENT_SECONDS", 0.05)
+    async with desk(place) as stage:
+        database, _transcript = await _fenced(stage, place)
+        [gateway] = stage.gateways
+        gateway.deaf = True
+        _changed(database, "UPDATE transcript_events SET event_json = '{}' WHERE seq = 0")
+        asyncio.get_running_loop().call_later(0.5, gateway.hear_again)
+        await _closed(stage)
+        assert stage.incident.verdict is Verdict.EXTERNAL
 
 
 async def test_a_window_on_rows_that_nobody_touched_ends_without_an_incident(place: Path) -> None:
