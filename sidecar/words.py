@@ -64,6 +64,18 @@ REASONS: Final[Mapping[Code, str]] = {
         "the gateway carries no preload, so it is not known which run wrote; `openclaw-sidecar hook` adds it"
     ),
     Code.NO_HOLDER_SEEN: "no gateway is linked, and no process was seen to hold the lock: see `status`",
+    Code.LINK_UNVERIFIED: "what {pid:process} ({exe:known}) says is not believed:",
+    Code.LINK_NOT_NODE: "its executable, {exe:known}, is not Node",
+    Code.LINK_NOT_OPENCLAW: "its main script, {script:known}, is not in an installed openclaw package",
+    Code.LINK_AGENT_TOOL: "it was started by {pid:process}, a linked gateway, and is no program of OpenClaw's",
+    Code.LINK_ORPHAN: (
+        "it hides its command line, its parent is gone, {pid:process}, a linked gateway of the same control group, is"
+        " older, and it holds nothing that a gateway holds"
+    ),
+    Code.LINK_PINNED: "it can't be seen from here, and another that can't be seen is believed for as long as it runs",
+    Code.LINK_KEY_WRONG: "it did not prove the key that it says it holds",
+    Code.LINK_PROCESS_CHANGED: "{pid:process} ended, or became another one, while it was looked at",
+    Code.CLAIMED_BY: "{pid:process} ({exe:known}) says that it wrote this as {writers}; not believed:",
     Code.CUSTODY_UNKNOWN: "custody is unknown:",
     Code.FENCE_CONTENT_UNKNOWN: "what the file held at the fence could not be established",
     Code.FENCE_NOT_SEEN: "the sidecar did not see this fence being set",
@@ -221,6 +233,7 @@ EVIDENCE: Final = {
     Grade.KERNEL: "the kernel named the process that wrote",
     Grade.BYTES: "every byte was compared with the gateway's account of its writes",
     Grade.BRACKET: "the change lies inside a time in which a known process held the session lock",
+    Grade.CLAIMED: "the word of a process that is not believed",
     Grade.NONE: "nothing but the file's fingerprint",
 }
 
@@ -343,6 +356,7 @@ _FORMS: Final[Mapping[str, Callable[[Any], str]]] = {
     "ms": lambda length_ns: f"{length_ns / NS_PER_MS:.0f} ms",
     "next": lambda free_at_ns: f"; the next may come at {utc(free_at_ns)}" if free_at_ns else "",
     "places": lambda ranges: ", ".join(_place(item) for item in ranges),
+    "process": lambda pid: f"process {pid}" if pid else "a process outside of this pid namespace",
     "rows": lambda ranges: ", ".join(_rows(item) for item in ranges),
     "seconds": seconds,
     "span": span,

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.value import Value
 
 
@@ -33,8 +34,23 @@ class Role(StrEnum):
     """A program outside of OpenClaw that announces each of its writes before it makes it."""
 
 
+class Proof(StrEnum):
+    """What a link is believed for: that its process is who it says it is."""
+
+    PROCESS = "process"
+    """What the kernel shows of the process is what OpenClaw's own programs look like."""
+    KEY = "key"
+    """It holds a key that the sidecar gave to this process."""
+    PIN = "pin"
+    """Its process can't be seen. It linked first, and no other is believed for as long as it is there."""
+    POLICY = "policy"
+    """A rule of the policy admits its executable or its user."""
+
+
 class Gateway(Value, frozen=True):
     """Who speaks on a link.
+
+    Reports of a link that is not verified are claims (`sidecar.core.custody.claims`): nothing rests on them.
 
     Attributes:
         link: Identifies the link for its life.
@@ -43,6 +59,11 @@ class Gateway(Value, frozen=True):
         can_reload: The adapter can make a run read its session file again.
         started_at_ns: When the process was started, nanoseconds since the epoch; 0 when not known.
         uid: Its user, as the kernel told; -1 when not known.
+        unverified: Why what it says is not believed; None where it is.
+        proof: What it is believed for; None where it is not, and in recordings of before there was this.
+        checks: What was found out about it, in short words, in the order of the checks.
+        pids: Its ids in every pid namespace that it lives in, outermost first; empty when not known.
+        exe: Its executable; empty when not known.
     """
 
     link: str
@@ -53,6 +74,16 @@ class Gateway(Value, frozen=True):
     role: Role = Role.GATEWAY
     started_at_ns: int = 0
     uid: int = -1
+    unverified: Reason | None = None
+    proof: Proof | None = None
+    checks: tuple[str, ...] = ()
+    pids: tuple[int, ...] = ()
+    exe: str = ""
+
+    @property
+    def believed(self) -> bool:
+        """What it reports is taken for true."""
+        return self.unverified is None
 
 
 class Run(Value, frozen=True):

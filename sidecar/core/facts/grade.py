@@ -8,6 +8,8 @@ class Grade(StrEnum):
 
     NONE = "none"
     """Nothing but the fingerprint."""
+    CLAIMED = "claimed"
+    """A process that is not believed says that it was its own gateway that wrote."""
     BRACKET = "bracket"
     """The change lies inside a lock hold of a known process."""
     BYTES = "bytes"

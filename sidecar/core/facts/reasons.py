@@ -60,6 +60,17 @@ class ReasonCode(StrEnum):
     NO_PRELOAD = "no_preload"
     NO_HOLDER_SEEN = "no_holder_seen"
 
+    # Why a link is not believed, and what it says
+    LINK_UNVERIFIED = "link_unverified", "pid", "exe"
+    LINK_NOT_NODE = "link_not_node", "exe"
+    LINK_NOT_OPENCLAW = "link_not_openclaw", "script"
+    LINK_AGENT_TOOL = "link_agent_tool", "pid"
+    LINK_ORPHAN = "link_orphan", "pid"
+    LINK_PINNED = "link_pinned"
+    LINK_KEY_WRONG = "link_key_wrong"
+    LINK_PROCESS_CHANGED = "link_process_changed", "pid"
+    CLAIMED_BY = "claimed_by", "pid", "exe", "writers"
+
     # Why custody is unknown
     CUSTODY_UNKNOWN = "custody_unknown"
     FENCE_CONTENT_UNKNOWN = "fence_content_unknown"
