@@ -103,6 +103,7 @@ async def _linked(socket: Path, databases: list[str]) -> AsyncIterator[None]:
     at = str(time.time_ns())
     hello = wire.Hello(seq=1, at=at, protocol=wire.PROTOCOL, pid=os.getpid(), openclaw="2026.9.6", preload="bench")
     writer.write(encode(hello))
+    await reader.readline()  # the challenge
     await reader.readline()
     for seq, database in enumerate(databases, 2):
         who = wire.WireWriter(kind="user_turn", run="run-1")

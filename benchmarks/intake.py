@@ -97,6 +97,8 @@ def _feed(
         link.connect(str(sidecar.socket))
         hello = wire.Hello(**voice.next(), protocol=wire.PROTOCOL, pid=os.getpid(), openclaw="2026.5.18")
         _say(link, [hello])
+        challenge = decode_from_sidecar(answers.readline())
+        assert isinstance(challenge, wire.Challenge), challenge
         welcome = decode_from_sidecar(answers.readline())
         assert isinstance(welcome, wire.Welcome), welcome
         _say(link, [next(made) for _ in range(WARM_UP)])

@@ -157,6 +157,8 @@ class Announcer(Announces):
         self._say(wire.Hello, {**own, "preload": __version__, "state_dir": str(self._state_dir)})
         lines = self._socket.makefile("rb")
         answer = _read(lines)
+        if isinstance(answer, wire.Challenge):
+            answer = _read(lines)  # a co-tenant holds no key
         if isinstance(answer, wire.Reject):
             raise SidecarAwayError(self._path, f"it refused: {answer.reason}")
         if not isinstance(answer, wire.Welcome):

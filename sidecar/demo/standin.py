@@ -48,7 +48,8 @@ class StandIn:
         self._reader, self._writer = await asyncio.open_unix_connection(self._socket)
         try:
             self._say(wire.Hello, protocol=wire.PROTOCOL, pid=os.getpid(), openclaw="stand-in", preload="stand-in")
-            await self._hear()
+            while not isinstance(await self._hear(), wire.Welcome):
+                pass  # the challenge
             self._say(wire.AdapterFound, adapter="swap", reason="a stand-in for the gateway")
             yield
             self._say(wire.Bye)

@@ -6,6 +6,7 @@ import array
 import asyncio
 import fcntl
 import itertools
+import secrets
 import termios
 import time
 from collections.abc import Awaitable, Callable
@@ -25,6 +26,8 @@ from sidecar.wire.codec import WireError, decode_from_gateway, encode, negotiate
 
 MAX_UNSENT_BYTES: Final = 1 << 20
 """A gateway that does not read its commands is cut off, rather than kept in memory."""
+
+CHALLENGE_BYTES: Final = 16
 
 OF_COTENANTS: Final = frozenset({wire.Changed, wire.LockTaken, wire.LockReleased, wire.LockFailed})
 """What a program outside of OpenClaw may report."""
@@ -125,6 +128,7 @@ class LinkSession:
         version: The sidecar's version, for the welcome.
         mode: The mode, for the welcome.
         faults: Loses reports on purpose.
+        challenge: The number that this link's process proves itself with.
         speaker: The process whose reports these are.
     """
 
@@ -143,6 +147,7 @@ class LinkSession:
     messages: int = 0
     gaps: int = 0
     lost: int = 0
+    challenge: str = field(default_factory=lambda: secrets.token_hex(CHALLENGE_BYTES))
     speaker: Speaker = field(init=False)
     _translator: Translator = field(init=False)
     _lines: LineReader = field(default_factory=lambda: LineReader(wire.MAX_LINE_BYTES))
@@ -201,6 +206,7 @@ class LinkSession:
 
     async def serve(self) -> None:
         """Read until the gateway is gone. Never raises on bad input: it is answered, counted, and the link closed."""
+        self._send(wire.Challenge(nonce=self.challenge))
         try:
             while await self._read():
                 pass

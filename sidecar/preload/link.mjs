@@ -8,7 +8,7 @@ import { threadId } from "node:worker_threads";
 import { safely } from "./guard.mjs";
 
 /** Newest and oldest version of the protocol that are spoken here; see sidecar/wire/messages.py. */
-export const PROTOCOL = 2;
+export const PROTOCOL = 3;
 const OLDEST = 1;
 export const PRELOAD_VERSION = "0.1.0";
 

@@ -14,7 +14,7 @@ from sidecar.core import reports
 from sidecar.core.facts.gateway import Role
 from sidecar.core.policy.policy import MAX_TRIES
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 """Newest version that we speak. A new message, or another meaning of an old one, makes a new version."""
 
 OLDEST: Final = 1
@@ -40,6 +40,9 @@ Ns = Annotated[str, msgspec.Meta(pattern=r"^[0-8]?[0-9]{1,18}$(?!\n)")]
 """Below 9 * 10**18, the year 2255: what is kept in SQLite has 63 bits."""
 Sha = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$(?!\n)")]
 Id = Annotated[str, msgspec.Meta(max_length=200)]
+Token = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{32})?$(?!\n)")]
+"""A number used once, or the id of a key: 16 bytes."""
+Path = Annotated[str, msgspec.Meta(max_length=4096)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 Seq = Annotated[int, msgspec.Meta(ge=1)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?(?!\n)$")]
@@ -80,6 +83,10 @@ class Hello(FromGateway, kw_only=True, frozen=True, tag="hello"):
     locks, changes and its end.
 
     ``protocol`` is the newest version that is spoken, ``oldest`` the oldest; without it, ``protocol`` is the only one.
+
+    ``script`` is the real path of the main script, ``key`` the id of the link key that the process was given,
+    ``proof`` the hexadecimal HMAC-SHA256 of ``gateway``, a newline and the nonce of the `Challenge`, made with the
+    secret of that key; ``nonce`` is what the sidecar proves itself with.
     """
 
     protocol: int
@@ -94,6 +101,10 @@ class Hello(FromGateway, kw_only=True, frozen=True, tag="hello"):
     preload: Id = ""
     state_dir: str = ""
     lost: Count = 0
+    script: Path = ""
+    key: Token = ""
+    proof: Sha = ""
+    nonce: Token = ""
 
 
 class AdapterFound(FromGateway, kw_only=True, frozen=True, tag="adapter"):
@@ -387,16 +398,32 @@ class FromSidecar(msgspec.Struct, kw_only=True, frozen=True, tag_field="t", omit
     """Base of what the sidecar says."""
 
 
+class Challenge(FromSidecar, kw_only=True, frozen=True, tag="challenge"):
+    """The first message of a link, ahead of the hello: what a process proves with that it holds its key."""
+
+    nonce: Token
+
+
 class Welcome(FromSidecar, kw_only=True, frozen=True, tag="welcome"):
     """Answer to a hello that is understood. ``protocol`` is the version that both speak from here on.
 
-    ``answers`` names the questions beyond ``ask`` that get an answer.
+    ``answers`` names the questions beyond ``ask`` that get an answer. What a link that is not ``verified`` says is a
+    claim, for ``reason``.
+
+    ``key`` and ``secret`` are given to a verified gateway that proved no key: it keeps them in its memory for its life
+    and proves itself with them on each later link. ``proof`` is the hexadecimal HMAC-SHA256 of ``sidecar``, a newline
+    and the hello's ``nonce``, made with the secret of the hello's ``key``.
     """
 
     protocol: int
     sidecar: Id
     mode: Id
     answers: tuple[Id, ...] = ()
+    verified: bool = False
+    reason: str = ""
+    key: Token = ""
+    secret: Sha = ""
+    proof: Sha = ""
 
 
 class Reject(FromSidecar, kw_only=True, frozen=True, tag="reject"):
@@ -451,7 +478,7 @@ class Sync(FromSidecar, kw_only=True, frozen=True, tag="sync"):
     sync: Id
 
 
-SidecarMessage = Welcome | Reject | Approve | Refuse | Wait | Patience | Sync
+SidecarMessage = Challenge | Welcome | Reject | Approve | Refuse | Wait | Patience | Sync
 
 ANSWERS: Final = ("ask.lock",)
 """The questions that this sidecar answers beyond ``ask``."""

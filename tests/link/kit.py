@@ -148,9 +148,12 @@ class Client(Voice):
         self.writer.write(b"".join(m if isinstance(m, bytes) else encode(m) for m in messages))
 
     async def hear(self) -> wire.SidecarMessage | None:
-        """The next message; None when the link is gone."""
-        line = await self.reader.readline()
-        return decode_from_sidecar(line) if line else None
+        """The next message but the challenge; None when the link is gone."""
+        while line := await self.reader.readline():
+            message = decode_from_sidecar(line)
+            if not isinstance(message, wire.Challenge):
+                return message
+        return None
 
     async def hang_up(self) -> None:
         """Close the link."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Final
@@ -17,12 +18,20 @@ from sidecar.core.verdict.judge import Verdict
 from sidecar.link.session import MAX_UNSENT_BYTES
 from sidecar.link.translate import message_of
 from sidecar.wire import messages as wire
-from sidecar.wire.codec import encode
+from sidecar.wire.codec import decode_from_sidecar, encode
 from tests.link.kit import AT, Closed, Gap, Rejected, Voice, greeted, meant, serving
 from tests.link.running import until
 
 BOUND_SECONDS: Final = 0.05
 EXECUTABLE: Final = str(Path("/proc/self/exe").readlink())
+
+
+async def test_every_link_is_challenged_with_a_number_of_its_own_ahead_of_its_hello(path: Path) -> None:
+    async with serving(path) as stage:
+        told = [decode_from_sidecar(await (await stage.connect()).reader.readline()) for _ in range(2)]
+    nonces = {message.nonce for message in told if isinstance(message, wire.Challenge)}
+    assert len(nonces) == 2
+    assert all(re.fullmatch("[0-9a-f]{32}", nonce) for nonce in nonces)
 
 
 async def test_a_hello_is_welcomed_with_version_and_mode(path: Path) -> None:

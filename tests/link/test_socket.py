@@ -38,7 +38,9 @@ SAY_HELLO: Final = textwrap.dedent(
         print("connected", flush=True)
         pid = os.getpid() if sys.argv[2] == "own" else int(sys.argv[2])
         link.sendall(b'{"t":"hello","seq":1,"at":"0","protocol":1,"pid":%d}\\n' % pid)
-        print(link.makefile().readline().strip(), flush=True)
+        answers = link.makefile()
+        answers.readline()  # the challenge
+        print(answers.readline().strip(), flush=True)
         sys.stdin.read()
     """
 )

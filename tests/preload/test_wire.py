@@ -191,6 +191,10 @@ def test_every_message_of_a_sidecar_is_understood_by_the_preload(end: LinkEnd, s
     assert end.look()["ready"] is True
     understood |= {"welcome", "sync"}
 
+    sidecar.link.say(wire.Challenge(nonce="0" * 32))
+    assert end.look()["ready"] is True
+    understood.add("challenge")
+
     step = {"window": "w", "fence": "absent", "current": "1:2:3:4:5"}
     sidecar.link.say(wire.Approve(**step))
     assert end.look()["commands"] == [{"t": "approve", **step}]

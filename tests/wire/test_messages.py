@@ -22,7 +22,8 @@ NAMED: dict[str, Any] = {
     "current": FINGERPRINT,
     "after": FINGERPRINT,
     "before": "absent",
-    "sha256": "0" * 64,
+    **dict.fromkeys(("sha256", "proof", "secret"), "0" * 64),
+    **dict.fromkeys(("key", "nonce"), "0" * 32),
     "span": "0" * 64,
     "rows": (wire.WireRow(seq=7, sha256="0" * 64, id="e7", parent="e6"),),
     "gone": ((3, 4),),
@@ -120,8 +121,9 @@ def test_a_time_up_to_the_year_2255_is_understood(at: str) -> None:
 
 def test_no_message_has_a_field_for_text() -> None:
     """Rule 7: what is said in a session has no place on the wire."""
-    names = {f.name for kind in get_args(wire.GatewayMessage) for f in msgspec.structs.fields(kind)}
-
+    fields = {(kind, f.name): f.type for kind in get_args(wire.GatewayMessage) for f in msgspec.structs.fields(kind)}
+    assert fields.pop((wire.Hello, "key")) == wire.Token, "the id of a link's key, and no more"
+    names = {name for _, name in fields}
     assert names.isdisjoint({"text", "message", "content", "body", "prompt", "key", "session_key"})
 
 
