@@ -167,6 +167,9 @@ class _Maker:
     def _rule(self, part: RulePart, at: KeyPath) -> Rule:
         if WriterKind.FOREIGN in part.kinds:
             self._wrong((*at, "kinds"), "a foreign process is never a co-tenant, whatever a policy says; leave it out")
+        if part.unverified and not (part.executables or part.uids):
+            reason = "would believe every process of the gateway's user; add executables or uids"
+            self._wrong((*at, "unverified"), reason)
         return Rule(
             name=part.name,
             kinds=frozenset(part.kinds),
@@ -179,6 +182,7 @@ class _Maker:
             may=part.may,
             needs=None if part.evidence is UNSET else Grade(part.evidence),
             unanswered=part.unanswered,
+            unverified=part.unverified,
             line=self._positions.line(at),
         )
 

@@ -104,6 +104,9 @@ class RulePart(_Part, frozen=True, kw_only=True):
     may: Annotated[Permission, _about("What such a writer may do there: each includes those ahead of it.")]
     evidence: Annotated[Needed, _about("The weakest evidence for that; otherwise the default's.")] | UnsetType = UNSET
     unanswered: Annotated[bool, _about("Whether it may add input of a user that nobody has answered.")] = False
+    unverified: Annotated[
+        bool, _about("Whether links of these executables and users are believed, though nothing proves who they are.")
+    ] = False
 
 
 class PolicyFile(_Part, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ class Companion(Program):
         socket: Where gateways link.
         options: More options for ``run``, such as ``--observe``.
         env: Added to its environment, for example OTEL_EXPORTER_OTLP_ENDPOINT.
+        believes: A program whose links it believes, by a rule of its policy; a gateway needs none.
     """
 
     def __init__(
@@ -36,6 +37,8 @@ class Companion(Program):
         socket: Path,
         options: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        *,
+        believes: Path | None = None,
     ) -> None:
         self.log = LogFile(work_dir / "sidecar.log")
         super().__init__(self.log, self.log)
@@ -44,6 +47,8 @@ class Companion(Program):
         self.socket = socket
         self.options = tuple(options)
         self.env = dict(env or {})
+        self._work_dir = work_dir
+        self._believes = believes
         self._home = work_dir / "home"
         self._port = 0
 
@@ -64,10 +69,17 @@ class Companion(Program):
             command(),
             "run",
             *("--state-dir", str(self.state_dir), "--data-dir", str(self.data_dir)),
-            *("--socket", str(self.socket), "--http", "127.0.0.1:0", *self.options),
+            *("--socket", str(self.socket), "--http", "127.0.0.1:0", *self._policy(), *self.options),
             env=_environment(self._home) | self.env,
         )
         await self._await_ready("the sidecar", self._find_port(pid), timeout_seconds)
+
+    def _policy(self) -> tuple[str, ...]:
+        if self._believes is None:
+            return ()
+        file = self._work_dir / "believes.toml"
+        file.write_text(believing(self._believes), encoding="utf-8")
+        return ("--policy", str(file))
 
     async def kill(self) -> None:
         """End it as ``kill -9`` does."""
@@ -161,6 +173,14 @@ def _fetch(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=_FETCH_SECONDS) as answer:  # noqa: S310 - always http on loopback
         body: bytes = answer.read()
         return body
+
+
+def believing(executable: Path) -> str:
+    """The rule of a policy that has links of this program believed."""
+    return (
+        f'[[rule]]\nname = "{executable.name}"\nexecutables = ["{executable.resolve()}"]\n'
+        'unverified = true\nmay = "rewrite"\n'
+    )
 
 
 def command() -> Path:

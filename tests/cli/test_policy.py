@@ -29,9 +29,9 @@ def deny(home: Path) -> str:
 def test_check_of_a_right_file_is_0(cli: Command) -> None:
     result = cli("policy", "check", str(EXAMPLE))
     assert (result.code, result.err) == (0, "")
-    assert "right; 6 rule(s), default append" in result.out
+    assert "right; 7 rule(s), default append" in result.out
     body = cli("policy", "check", str(EXAMPLE), "--json").json()
-    assert (body["ok"], len(body["rules"]), body["findings"]) == (True, 6, [])
+    assert (body["ok"], len(body["rules"]), body["findings"]) == (True, 7, [])
 
 
 def test_check_says_what_needs_the_kernel_and_what_a_short_lived_program_comes_to(cli: Command, home: Path) -> None:

@@ -260,3 +260,9 @@ def test_the_published_schema_is_the_one_that_is_made_from_the_types() -> None:
 def test_an_editor_with_the_schema_refuses_what_the_sidecar_refuses(document: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, json_schema())
+
+
+def test_a_rule_that_would_believe_every_process_of_the_user_is_refused() -> None:
+    [line] = refusals('[[rule]]\nname = "r"\nmay = "append"\nkinds = ["cron"]\nunverified = true\n')
+    assert line.startswith("5: rule[0].unverified: would believe every process")
+    assert parsed('[[rule]]\nname = "r"\nmay = "append"\nuids = [7]\nunverified = true\n').admits("", 7) == "r"

@@ -31,6 +31,28 @@ def globs(*texts: str, path: bool = False) -> tuple[Glob, ...]:
 
 
 @pytest.mark.parametrize(
+    ("conditions", "exe", "uid", "admitted"),
+    [
+        ({"executables": globs("/usr/bin/node", path=True)}, "/usr/bin/node", 1000, True),
+        ({"executables": globs("/usr/bin/node", path=True)}, "/usr/bin/python3", 1000, False),
+        ({"executables": globs("**", path=True)}, "", 1000, False),
+        ({"uids": frozenset({1000})}, "", 1000, True),
+        ({"uids": frozenset({1000})}, "/usr/bin/node", 0, False),
+        ({"uids": frozenset({1000})}, "/usr/bin/node", -1, False),
+        ({"executables": globs("/usr/bin/node", path=True), "uids": frozenset({0})}, "/usr/bin/node", 1000, False),
+        ({"kinds": frozenset({WriterKind.CRON}), "uids": frozenset({1000})}, "/usr/bin/node", 1000, True),
+        ({}, "/usr/bin/node", 1000, False),
+    ],
+)
+def test_a_link_is_admitted_by_what_the_kernel_says_of_its_process_alone(
+    conditions: dict[str, Any], exe: str, uid: int, *, admitted: bool
+) -> None:
+    policy = Policy(rules=(rule("first"), rule("r", unverified=True, **conditions)))
+    assert policy.admits(exe, uid) == ("r" if admitted else "")
+    assert not Policy(rules=(rule("r", **conditions),)).admits(exe, uid)
+
+
+@pytest.mark.parametrize(
     ("conditions", "match"),
     [
         ({}, Match.YES),

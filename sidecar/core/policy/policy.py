@@ -139,6 +139,10 @@ class Policy(Value, frozen=True):
         default = ("[default]",) if self.needs is Grade.KERNEL else ()
         return default + (("[unchanged]",) if self.unchanged.selective else ()) + rules
 
+    def admits(self, exe: str, uid: int) -> str:
+        """The rule that a link is believed for, by what the kernel says of its process; empty when there is none."""
+        return next((rule.name for rule in self.rules if rule.admits(exe, uid)), "")
+
     def decide(self, request: AccessRequest) -> Ruling:
         """What this writer may do in this session."""
         return decide(self.rules, Ruling(DEFAULT_RULE, self.default, self.needs), request)

@@ -83,6 +83,7 @@ class Rule(Value, frozen=True, kw_only=True):
         sessions: Hashes of session keys.
         needs: The weakest evidence for that; None for the policy's default.
         unanswered: It may add input of a user that nobody has answered: a run's answer behind it will seem to be to it.
+        unverified: A link is believed for its program and user alone, although nothing proves that it is OpenClaw's.
         line: Where the file has it; 0 when not from a file.
     """
 
@@ -97,6 +98,7 @@ class Rule(Value, frozen=True, kw_only=True):
     may: Permission
     needs: Grade | None = None
     unanswered: bool = False
+    unverified: bool = False
     line: int = 0
 
     def matches(self, request: AccessRequest) -> Match:
@@ -115,6 +117,12 @@ class Rule(Value, frozen=True, kw_only=True):
             _one_of(self.uids, writer.uid),
         )
         return Match.NO if Match.NO in conditions else Match.UNKNOWN if Match.UNKNOWN in conditions else Match.YES
+
+    def admits(self, exe: str, uid: int) -> bool:
+        """Whether a link of this program and user is believed. What is not known matches nothing."""
+        if not self.unverified or not (self.executables or self.uids):
+            return False
+        return _any_of(self.executables, exe) is _one_of(self.uids, uid) is Match.YES
 
     @property
     def conditions(self) -> tuple[frozenset[object], ...]:
