@@ -24,6 +24,8 @@ class GatewayStatus:
     """One OpenClaw process.
 
     Attributes:
+        own_pid: Its process id as it knows it itself: another one where it lives in a pid namespace of its own.
+        visible: Its process can be seen from here; else ``pid`` is its own word, and /proc says nothing of it.
         linked: It carries the preload and is connected.
         version: OpenClaw's version; empty when not known.
         adapter: See `sidecar.core.facts.gateway.Adapter`.
@@ -49,6 +51,8 @@ class GatewayStatus:
     preload: str = ""
     preload_fits: bool = True
     backlog_bytes: int = 0
+    own_pid: int = 0
+    visible: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

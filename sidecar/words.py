@@ -153,6 +153,10 @@ REASONS: Final[Mapping[Code, str]] = {
         "it was held by {writer} (process {pid}), which the policy does not allow to write here"
     ),
     Code.LOCK_HOLDER_STRANGER: "it was held by process {pid} ({exe:known}), which is no co-tenant",
+    Code.LOCK_HOLDER_HIDDEN: (
+        "who held it is not known: the lock file names process {pid}, which is gone, or lives in a pid namespace that"
+        " can't be seen from here and has no link"
+    ),
     Code.LOCK_HOLDER_UNKNOWN_WRITER: "it was held by an unknown writer of process {pid}",
     Code.LOCK_HOLDER_UNKNOWN: "it was held by nobody that is known",
     Code.DATABASE_HOLDER_KNOWN: "{holder} holds the database, and the policy lets runs wait longer for it",

@@ -333,11 +333,14 @@ class Engine:
         return [ReadFile(file=event.file, settle=True)] if wanted else []
 
     def _lock_file_seen(self, event: ev.LockFileSeen) -> list[Decision]:
-        if event.pid in self.registry.linked_pids():
+        if self.registry.named(event.pid) if event.hidden else event.pid in self.registry.linked_pids():
             return []
         self.registry.locks.seen(event)
+        which = (
+            "of a pid namespace that can't be seen from here" if event.hidden else f"which has no link ({event.exe})"
+        )
         for window in self.registry.windows_on(event.file):
-            window.note(event.at_ns, "lock taken", f"by process {event.pid}, which has no link ({event.exe})")
+            window.note(event.at_ns, "lock taken", f"by process {event.pid}, {which}")
         return []
 
     def _kernel_saw(self, event: ev.KernelAccess) -> list[Decision]:

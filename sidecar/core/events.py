@@ -89,12 +89,18 @@ class LockReleased(Value, frozen=True, kw_only=True):
 
 
 class LockFileSeen(Value, frozen=True, kw_only=True):
-    """The watch read a lock file: some process holds the lock, linked or not."""
+    """The watch read a lock file: some process holds the lock, linked or not.
+
+    Attributes:
+        pid: Its id here; of one that can't be seen from here what the lock file says.
+        hidden: It lives in a pid namespace that can't be seen from here.
+    """
 
     file: str
     pid: int
     exe: str
     at_ns: int
+    hidden: bool = False
 
 
 class LockFileGone(Value, frozen=True, kw_only=True):
@@ -227,13 +233,16 @@ class LockTimedOut(WaitAsked, frozen=True, kw_only=True):
     `VerdictAsked`.
 
     Attributes:
-        holder_pid: What the lock file says; 0 when there is none any more, or nothing in it.
+        holder_pid: What the lock file says, in the pid namespace of its holder; 0 when there is none any more, or
+            nothing in it.
         holder_exe: The executable of that process; empty when not known.
+        holder_hidden: It may live in a pid namespace that can't be seen from here.
     """
 
     snapshot: Snapshot
     holder_pid: int
     holder_exe: str
+    holder_hidden: bool = False
     unheard: bool = False
     heard_ns: int = 0
 

@@ -26,6 +26,8 @@ from typing import Any, Final
 from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.cotenant.errors import LockHeldError, WriteFailedError
 from sidecar.watch.identity import executable_of, start_ticks
+from sidecar.watch.lockfile import start_of
+from sidecar.watch.namespaces import Namespaces
 
 RETRY_SECONDS: Final = 0.05
 _PREFIX: Final = "OPENCLAW_SESSION_WRITE_LOCK_"
@@ -151,8 +153,8 @@ def _holder(path: Path, waited: float) -> tuple[str, float, str]:
         return "an owner that does not say who it is", waited, retry
     if not 0 < pid <= (1 << 31) - 1:
         return f"process {pid}, which is none", waited, retry
-    started = start_ticks(pid)
-    if started is None or (isinstance(known, int) and known != started):
+    found = Namespaces().find(pid, start_of(known))
+    if not found.pid:
         remedy = "the gateway removes a dead owner's lock at its next write to the session; this command never does"
         return f"process {pid}, which is gone or not to be seen from here (since {since})", waited, remedy
-    return f"process {pid} ({executable_of(pid) or 'of another user'}, since {since})", waited, retry
+    return f"process {found.pid} ({executable_of(found.pid) or 'of another user'}, since {since})", waited, retry

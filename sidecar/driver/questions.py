@@ -20,7 +20,8 @@ from sidecar.driver.tasks import Tasks
 from sidecar.driver.transcripts import unread
 from sidecar.driver.window_ends import Trip, WindowEnds
 from sidecar.watch.identity import executable_of
-from sidecar.watch.lockfile import SUFFIX, read_lock
+from sidecar.watch.lockfile import SUFFIX, LockPayload, read_lock
+from sidecar.watch.namespaces import Namespaces, Sight
 
 SYNC_SECONDS: Final = 0.15
 """How long an answer to a gateway may wait for other links in all; the gateway waits 250 ms."""
@@ -48,6 +49,7 @@ class Questions:
     _listener: Listener
     _now_ns: Callable[[], int]
     _waiting: set[_Waiting] = field(default_factory=set)
+    _namespaces: Namespaces = field(default_factory=Namespaces)
 
     async def asked(self, question: Question) -> None:
         """A gateway waits, or its turn was stopped. With a single link there is nothing to wait for."""
@@ -81,9 +83,16 @@ class Questions:
             self._tell(seen(ev.VerdictAsked, question, **found))
         else:
             held = read_lock(Path(question.file + SUFFIX))
-            pid, exe = (held.pid, executable_of(held.pid)) if held else (0, "")
-            self._tell(seen(ev.LockTimedOut, question, holder_pid=pid, holder_exe=exe, **found))
+            self._tell(seen(ev.LockTimedOut, question, **self._holder(held), **found))
         self._listener.answered(asyncio.get_running_loop().time() - arrived)
+
+    def _holder(self, held: LockPayload | None) -> dict[str, Any]:
+        """Who a lock file names. One who speaks for itself is not looked for: the gateway waits."""
+        if held is None or self._engine.registry.named(held.pid):
+            return {"holder_pid": held.pid if held else 0, "holder_exe": ""}
+        found = self._namespaces.find(held.pid, held.start)
+        exe = executable_of(found.pid) if found.pid else ""
+        return {"holder_pid": held.pid, "holder_exe": exe, "holder_hidden": found.sight is Sight.HIDDEN}
 
     async def _stop(self, question: TurnStopped) -> None:
         """Judge what the gateway saw, if the file still is that.

@@ -77,7 +77,7 @@ class DatabaseLockIntake:
             return
         now_ns = self._now_ns()
         found = self._table.look(databases)
-        linked = {gateway.pid for gateway in self._engine.gateways}
+        linked = {gateway.visible_pid for gateway in self._engine.gateways}
         held = {
             (database, pid, kind)
             for database, holders in found.items()
@@ -92,7 +92,8 @@ class DatabaseLockIntake:
         for key in held:
             self._held(key, now_ns)
         self._looked_ns = now_ns
-        hidden = {database for database, holders in found.items() if holders.hidden}
+        # Nobody who lives in another namespace than ours is in the kernel's table as we see it.
+        hidden = {database for database, holders in found.items() if holders.hidden or 0 in linked}
         for database in hidden ^ self._hidden:
             self._tell(ev.HoldersHidden(database=database, hidden=database in hidden, at_ns=now_ns))
         self._hidden = hidden

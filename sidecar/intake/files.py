@@ -17,6 +17,8 @@ from sidecar.intake.gateways import KnownGateways
 from sidecar.intake.kernel import KernelIntake
 from sidecar.intake.link import Losing
 from sidecar.watch.identity import executable_of
+from sidecar.watch.lockfile import LockPayload
+from sidecar.watch.namespaces import Sight
 from sidecar.watch.openers import open_for_writing
 from sidecar.watch.reading import fingerprint_of, jsonl_problem
 from sidecar.watch.tree import printable
@@ -79,13 +81,22 @@ class FileIntake:
         if name not in self._dirty:
             self._dirty[name] = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self.look, name)
 
-    def lock_seen(self, path: Path, pid: int) -> None:
+    def lock_seen(self, path: Path, holder: LockPayload) -> None:
         """Somebody holds a session lock."""
-        if pid in self._known_gateways.linked_pids():
+        if self._known_gateways.speaks(holder.pid, holder.start):
             return
-        exe = executable_of(pid)
-        self._known_gateways.noticed(pid, exe, "it took a session lock")
-        self._driver.handle(ev.LockFileSeen(file=self._key(path), pid=pid, exe=exe, at_ns=self._now_ns()))
+        found = self._known_gateways.holder(holder.pid, holder.start)
+        hidden = found.sight is Sight.HIDDEN
+        exe = executable_of(found.pid) if found.pid else ""
+        if hidden:
+            self._known_gateways.not_visible(holder.pid)
+        elif found.pid:
+            self._known_gateways.noticed(found.pid, exe, "it took a session lock")
+        self._driver.handle(
+            ev.LockFileSeen(
+                file=self._key(path), pid=found.pid or holder.pid, exe=exe, at_ns=self._now_ns(), hidden=hidden
+            )
+        )
 
     def lock_gone(self, path: Path) -> None:
         """A session lock was given back. What was written under it is looked at first."""

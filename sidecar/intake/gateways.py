@@ -1,22 +1,27 @@
 """The OpenClaw processes that are known, with and without a link."""
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sidecar import __version__
-from sidecar.core.engine import Engine
-from sidecar.core.facts.gateway import Adapter, Role
+from sidecar.core.facts.gateway import Adapter, Gateway, Role
 from sidecar.job import Job
 from sidecar.link.session import LinkSession, OpenLinks
 from sidecar.status import GatewayStatus, Problem
-from sidecar.watch.processes import GatewayProcess, gateways_of, is_alive
+from sidecar.watch.identity import started, started_at_ns
+from sidecar.watch.namespaces import Found, Namespaces, pids_of
+from sidecar.watch.processes import GatewayProcess, gateways_of
 from sidecar.watch.tree import printable
 
 SEARCH_SECONDS: Final = 30
 """How often we look for gateways without the preload."""
+
+HIDDEN_SECONDS: Final = 600.0
+"""So long is told of a process that can't be seen from here and was: whether it still runs is not known."""
 
 _NOT_NEEDED: Final = {
     Adapter.NONE: "this release has no file fence: recovery is not needed",
@@ -36,13 +41,22 @@ class Unlinked:
 class KnownGateways:
     """The gateways without a link, and the status of all."""
 
-    def __init__(self, engine: Engine, links: OpenLinks, state_dir: Path) -> None:
-        """Ask ``engine`` for the linked processes, and ``links`` for what came over their sockets."""
-        self._engine = engine
+    def __init__(
+        self,
+        links: OpenLinks,
+        state_dir: Path,
+        namespaces: Namespaces | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Ask ``links`` for the linked processes; ``clock`` is in seconds."""
         self._links = links
         self._state_dir = state_dir
+        self._namespaces = namespaces or Namespaces()
+        self._clock = clock
         self._without_preload: dict[int, Unlinked] = {}
         self._refused: dict[int, str] = {}
+        self._hidden: dict[int, float] = {}
+        self._some_here = self._some_elsewhere = False
         self.jobs = (Job("gateways without the preload", SEARCH_SECONDS, self.search),)
 
     def find(self) -> None:
@@ -52,6 +66,38 @@ class KnownGateways:
     async def search(self) -> None:
         """The same in another thread: where there are many processes it takes long."""
         self._note(await asyncio.to_thread(lambda: list(gateways_of(self._state_dir))))
+
+    def linked(self, session: LinkSession) -> None:
+        """A process has linked: find out where it lives."""
+        told = session.hello.pid if session.hello else 0
+        session.pids = self._namespaces.of_link(session.peer.pid, told)
+        session.started_at_ns = started(session.pids[0])
+        if session.pids[0]:
+            self._some_here = True
+        else:
+            self._some_elsewhere = True
+
+    def speaks(self, own_pid: int, start: int | None) -> bool:
+        """The process that a lock file names so tells of its locks itself."""
+        return any(
+            gateway.believed
+            and gateway.own_pid == own_pid
+            and (start is None or gateway.started_at_ns in {0, started_at_ns(start)})
+            for gateway in self._gateways()
+        )
+
+    def holder(self, own_pid: int, start: int | None) -> Found:
+        """The process that a lock file names so.
+
+        Nothing is concluded from one that is not seen, where one that linked was not to be seen either, or none has
+        linked yet.
+        """
+        return self._namespaces.find(own_pid, start, here=self._some_here and not self._some_elsewhere)
+
+    def not_visible(self, own_pid: int) -> None:
+        """A process that can't be seen from here, and has no link, was seen at work."""
+        if all(gateway.own_pid != own_pid for gateway in self._gateways()):
+            self._hidden[own_pid] = self._clock()
 
     def noticed(self, pid: int, exe: str, how: str) -> None:
         """A process without a link was seen at work."""
@@ -65,8 +111,8 @@ class KnownGateways:
         return new
 
     def linked_pids(self) -> set[int]:
-        """Processes with at least one link."""
-        return self._engine.registry.linked_pids()
+        """Processes with at least one link, believed or not, by their ids here; 0 for those that can't be seen."""
+        return {gateway.visible_pid for gateway in self._gateways()}
 
     def pids(self) -> set[int]:
         """Every process that is known for a gateway, with a link or without."""
@@ -79,17 +125,24 @@ class KnownGateways:
     def without_preload(self) -> tuple[Unlinked, ...]:
         """Those without a link that are still alive."""
         linked = self.linked_pids()
-        self._without_preload = {p: u for p, u in self._without_preload.items() if p not in linked and is_alive(p)}
+        self._without_preload = {p: u for p, u in self._without_preload.items() if p not in linked and pids_of(p)}
         return tuple(self._without_preload.values())
+
+    def hidden(self) -> tuple[int, ...]:
+        """Those without a link that can't be seen from here and were seen at work lately, by their own ids."""
+        linked = {gateway.own_pid for gateway in self._gateways()}
+        since = self._clock() - HIDDEN_SECONDS
+        self._hidden = {pid: at for pid, at in self._hidden.items() if pid not in linked and at >= since}
+        return tuple(self._hidden)
 
     def gateways(self) -> tuple[GatewayStatus, ...]:
         """Everybody, one line for each process."""
-        by_pid: dict[int, list[LinkSession]] = {}
+        by_pids: dict[tuple[int, ...], list[LinkSession]] = {}
         for session in self._links.open_sessions():
             if session.role is Role.COTENANT:
                 continue
-            by_pid.setdefault(session.pid, []).append(session)
-        linked = [_linked_status(pid, sessions) for pid, sessions in sorted(by_pid.items())]
+            by_pids.setdefault(session.pids or (session.pid,), []).append(session)
+        linked = [_linked_status(sessions) for _, sessions in sorted(by_pids.items())]
         missing = [
             GatewayStatus(pid=u.pid, linked=False, reason=f"{u.noticed} ({u.exe})" if u.exe else u.noticed)
             for u in self.without_preload()
@@ -104,6 +157,14 @@ class KnownGateways:
                 code="preload_missing",
                 what=f"gateway process {found.pid} carries no preload: no turn is recovered, no writer named",
                 remedy="add the lines that `openclaw-sidecar hook` prints to its environment, and restart it",
+            )
+        for pid in self.hidden():
+            yield Problem(
+                code="gateway_not_visible",
+                what=f"process {pid} of a pid namespace that can't be seen from here took a session lock and has no"
+                " link: whether it is a gateway without the preload, and whether it still runs, is not known",
+                remedy="if it is a gateway, add the lines that `openclaw-sidecar hook` prints to its environment; in"
+                " one pid namespace with the sidecar (shareProcessNamespace: true, --pid) it is seen",
             )
         for pid, text in self._still_refused():
             yield Problem(
@@ -134,17 +195,22 @@ class KnownGateways:
 
     def _still_refused(self) -> tuple[tuple[int, str], ...]:
         linked = self.linked_pids()
-        self._refused = {pid: text for pid, text in self._refused.items() if pid not in linked and is_alive(pid)}
+        self._refused = {pid: text for pid, text in self._refused.items() if pid not in linked and pids_of(pid)}
         return tuple(self._refused.items())
 
+    def _gateways(self) -> list[Gateway]:
+        return [session.gateway for session in self._links.open_sessions()]
 
-def _linked_status(pid: int, sessions: list[LinkSession]) -> GatewayStatus:
+
+def _linked_status(sessions: list[LinkSession]) -> GatewayStatus:
     """One process; worker threads speak on links of their own, the one with a fence is the one that counts."""
     first = max(sessions, key=lambda s: (s.adapter is not None and s.adapter.adapter != Adapter.PENDING, s.messages))
     adapter = first.gateway.adapter
     reason = first.adapter.reason if first.adapter else ""
     return GatewayStatus(
-        pid=pid,
+        pid=first.pid,
+        own_pid=first.gateway.own_pid,
+        visible=first.gateway.visible_pid > 0,
         linked=True,
         version=first.hello.openclaw if first.hello else "",
         adapter=adapter.value,

@@ -17,7 +17,6 @@ from sidecar.driver.driver import Driver
 from sidecar.intake.gateways import KnownGateways
 from sidecar.link.session import LinkSession
 from sidecar.link.translate import Heard
-from sidecar.watch.identity import started
 from sidecar.watch.tree import printable
 
 log = structlog.get_logger("sidecar.link")
@@ -79,7 +78,7 @@ class LinkIntake:
 
     def link_opened(self, session: LinkSession) -> None:
         """A gateway said hello."""
-        session.started_at_ns = started(session.pid)
+        self._known_gateways.linked(session)
         hello = session.hello
         at_ns = int(hello.at) if hello else 0
         self._driver.handle(ev.LinkOpened(gateway=session.gateway, at_ns=at_ns))

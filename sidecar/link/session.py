@@ -144,6 +144,7 @@ class LinkSession:
     hello: wire.Hello | None = None
     adapter: wire.AdapterFound | None = None
     started_at_ns: int = 0
+    pids: tuple[int, ...] = ()
     messages: int = 0
     gaps: int = 0
     lost: int = 0
@@ -173,7 +174,7 @@ class LinkSession:
     def gateway(self) -> Gateway:
         """The process, as the core knows it."""
         hello, adapter = self.hello, self.adapter
-        made_of = (hello, adapter, self.started_at_ns)
+        made_of = (hello, adapter, self.started_at_ns, self.pids)
         if self._gateway is None or self._gateway[0] != made_of:
             self._gateway = (made_of, self._make_gateway(hello, adapter))
         return self._gateway[1]
@@ -188,6 +189,7 @@ class LinkSession:
             role=self.role,
             started_at_ns=self.started_at_ns,
             uid=self.peer.uid,
+            pids=self.pids,
         )
 
     @property

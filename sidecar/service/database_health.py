@@ -25,6 +25,7 @@ from sidecar.watch.database.open_files import OpenFiles, open_files
 from sidecar.watch.database.place import QUARANTINE, SHARED, databases_of
 from sidecar.watch.database.queries import lease_owners, quarantined
 from sidecar.watch.identity import start_ticks
+from sidecar.watch.namespaces import pids_of
 from sidecar.watch.processes import is_helper_of
 
 LOOK_SECONDS: Final = 10
@@ -86,7 +87,7 @@ class DatabaseHealth:
         held = self._table.look(self._databases)
         for database in self._databases.values():
             database.measure(now_ns)
-            self._take_locks(database, held.get(database.path, Holders()), now_ns)
+            self._take_locks(database, held.get(database.path), now_ns)
         self._look_at_quarantine()
 
     async def search(self) -> None:
@@ -143,10 +144,12 @@ class DatabaseHealth:
                 self._again = True
                 await asyncio.sleep(CONFIRM_SECONDS)
 
-    def _take_locks(self, database: DatabaseRecord, holders: Holders, now_ns: int) -> None:
-        database.hidden = holders.hidden
-        if holders.hidden:
-            detail = "not visible: whoever has it open, if anybody has, is in another pid namespace"
+    def _take_locks(self, database: DatabaseRecord, holders: Holders | None, now_ns: int) -> None:
+        # Of a gateway that can't be seen from here, no locks are, either.
+        database.hidden = holders is not None and (holders.hidden or 0 in self._gateways())
+        holders = holders or Holders()
+        if database.hidden:
+            detail = "not visible: whoever has it open, or some of them, are in another pid namespace"
             self._say(database.path, "database_openers_not_visible", database=database.path, detail=detail)
         database.openers = holders.pids.get(LockKind.OPEN, frozenset())
         marks = holders.pids.get(LockKind.READ_MARK, frozenset())
@@ -177,7 +180,7 @@ class DatabaseHealth:
                 leases = lease_owners(self._state_dir / SHARED)
             except sqlite3.Error:
                 return  # once more at the next search
-            owners |= {pid for pid, start in leases if start in {None, start_ticks(pid)}}
+            owners |= {pid for pid, start in there if _leases(pid, start, leases)}
             own = {pid for pid, _ in there if pid in owners or is_helper_of(pid, owners)}
             strangers = {key: since_ns for key, since_ns in strangers.items() if key[0] not in own}
         database.strangers = strangers
@@ -202,3 +205,9 @@ class DatabaseHealth:
         if key not in self._said:
             self._said.add(key)
             log.warning(event, **facts)
+
+
+def _leases(pid: int, start: int, leases: Collection[tuple[int, int | None]]) -> bool:
+    """It has a lease: that names it by its id in its own pid namespace. One without a start may be anybody's there."""
+    ids = pids_of(pid)
+    return bool(ids) and ((ids[-1], start) in leases or (len(ids) == 1 and (pid, None) in leases))

@@ -80,7 +80,7 @@ class Parts:
         sensors = Sensors()
         driver = self.driver = Driver(engine, records, chains, telemetry, open_links, sensors.drain, now_ns)
         losses = Losses(engine, driver.handle, telemetry, now_ns)
-        known_gateways = self.known_gateways = KnownGateways(engine, open_links, settings.state_dir)
+        known_gateways = self.known_gateways = KnownGateways(open_links, settings.state_dir)
 
         # Sensors
         policy_reload = self.policy_reload = PolicyReload(
@@ -112,7 +112,7 @@ class Parts:
         database_health = self.database_health = DatabaseHealth(
             settings.state_dir, known_gateways.pids, time.monotonic_ns
         )
-        stale_locks = StaleLocks(watcher, engine.locks, open_links, now_ns, telemetry.stale_lock)
+        stale_locks = StaleLocks(watcher, engine.locks, open_links, known_gateways.holder, now_ns, telemetry.stale_lock)
         reconcile = Reconcile(watcher, file_intake)
         retention = Retention(store, chains, now_ns)
         owners = (

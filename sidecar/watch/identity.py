@@ -40,13 +40,18 @@ def identify(pid: int, pidfd: int = -1) -> Process:
 def started(pid: int) -> int:
     """When the process was started, nanoseconds since the epoch, to a clock tick; 0 when it is gone."""
     ticks = start_ticks(pid)
-    return 0 if ticks is None else _BOOTED_AT_NS + ticks * _TICK_NS
+    return 0 if ticks is None else started_at_ns(ticks)
 
 
-def start_ticks(pid: int) -> int | None:
+def started_at_ns(ticks: int) -> int:
+    """Clock ticks since the machine was started, as nanoseconds since the epoch."""
+    return _BOOTED_AT_NS + ticks * _TICK_NS
+
+
+def start_ticks(pid: int, proc: Path = _PROC) -> int | None:
     """When the process was started, in clock ticks since the machine was; None when it can't be seen."""
     try:
-        stat = (_PROC / str(pid) / "stat").read_text(encoding="ascii", errors="replace")
+        stat = (proc / str(pid) / "stat").read_text(encoding="ascii", errors="replace")
         return int(stat.rpartition(")")[2].split()[_START_FIELD])
     except (OSError, ValueError, IndexError):
         return None

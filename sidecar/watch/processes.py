@@ -12,6 +12,7 @@ from sidecar.watch.identity import executable_of
 
 _PROC: Final = Path("/proc")
 _STATE_DIR: Final = b"OPENCLAW_STATE_DIR="
+_HOME: Final = b"HOME="
 _MAX_WORDS: Final = 4
 _MAX_GENERATIONS: Final = 8
 _HELPER: Final = re.compile(rb"/dist/[^\0]*worker\.m?js$")
@@ -29,15 +30,6 @@ class GatewayProcess:
 
     pid: int
     exe: str
-
-
-def is_alive(pid: int) -> bool:
-    """The process exists. The ids of threads, which /proc answers to as well, are those of no process."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_bytes()
-    except OSError:
-        return False
-    return f"\nTgid:\t{pid}\n".encode() in status
 
 
 def command_of(pid: int, proc: Path = _PROC) -> str:
@@ -102,8 +94,7 @@ def gateways_of(state_dir: Path) -> Iterator[GatewayProcess]:
             environment = (found / "environ").read_bytes().split(b"\0")
         except OSError:
             continue  # gone, or not ours to see
-        named = next((os.fsdecode(e[len(_STATE_DIR) :]) for e in environment if e.startswith(_STATE_DIR)), "")
-        if _same(Path(named) if named else Path.home() / ".openclaw", state_dir):
+        if _same(found / "root", _state_dir(environment), state_dir):
             yield GatewayProcess(pid, executable_of(pid))
 
 
@@ -116,8 +107,17 @@ def _is_gateway(cmdline: bytes) -> bool:
     return "gateway" in words and any("openclaw" in Path(word).name for word in words[:3])
 
 
-def _same(left: Path, right: Path) -> bool:
+def _state_dir(environment: list[bytes]) -> Path:
+    named = {
+        name: os.fsdecode(e[len(name) :]) for e in environment for name in (_STATE_DIR, _HOME) if e.startswith(name)
+    }
+    directory = named.get(_STATE_DIR)
+    return Path(directory) if directory else Path(named.get(_HOME) or Path.home()) / ".openclaw"
+
+
+def _same(root: Path, named: Path, state_dir: Path) -> bool:
+    """In a container of its own, a process means another directory by the same name."""
     try:
-        return left.samefile(right)
-    except OSError:
+        return (root / named.relative_to("/")).samefile(state_dir)
+    except (OSError, ValueError):
         return False

@@ -12,9 +12,8 @@ from typing import Final
 
 import msgspec
 
-from sidecar.watch.identity import start_ticks
-from sidecar.watch.lockfile import SUFFIX
-from sidecar.watch.processes import is_alive
+from sidecar.watch.lockfile import SUFFIX, start_of
+from sidecar.watch.namespaces import HIDDEN, Found, Sight, pids_of
 from sidecar.watch.reading import open_without_waiting
 
 STALE_SECONDS: Final = 30 * 60
@@ -40,7 +39,8 @@ class LockFile:
     Attributes:
         key: Tells it apart from one that is made later under the same name.
         age_seconds: Since it was made, by its own word, or by its modification time where it says nothing.
-        pid: Who holds it; 0 when it names nobody.
+        pid: Who holds it, in the pid namespace of whoever that is; 0 when it names nobody.
+        visible_pid: The same process' id here; 0 when it can't be seen from here, or is gone.
         reasons: Why nobody will give it back, in the words of `sidecar.telemetry.names.labels.StaleLock`; empty when
             all is well.
     """
@@ -48,15 +48,22 @@ class LockFile:
     key: tuple[int, int, int]
     age_seconds: float
     pid: int
+    visible_pid: int
     reasons: tuple[str, ...]
 
 
-def inspect_lock(session: Path, now_seconds: float, holds: Callable[[int, float], bool]) -> LockFile | None:
+def inspect_lock(
+    session: Path,
+    now_seconds: float,
+    find: Callable[[int, int | None], Found],
+    holds: Callable[[int, float], bool],
+) -> LockFile | None:
     """Look at the lock of a session file; None when it is gone, or nothing that can be read.
 
     Args:
         session: The session file.
         now_seconds: The time, since the epoch.
+        find: Finds a process by its id in its own pid namespace, and its start.
         holds: Whether a process may hold the lock of this file, made at that time: False when it says that it does not.
     """
     path = session.with_name(session.name + SUFFIX)
@@ -74,23 +81,26 @@ def inspect_lock(session: Path, now_seconds: float, holds: Callable[[int, float]
     touched = max(0.0, now_seconds - stat.st_mtime)
     created = _age(payload.created_at, now_seconds)
     age = touched if created is None else created
+    found = find(pid, start_of(payload.starttime)) if pid and touched > GRACE_SECONDS else HIDDEN
     reasons = (
-        tuple(_reasons(payload, pid, created, lambda: holds(pid, stat.st_mtime))) if touched > GRACE_SECONDS else ()
+        tuple(_reasons(payload, pid, found, created, lambda: holds(found.pid, stat.st_mtime)))
+        if touched > GRACE_SECONDS
+        else ()
     )
-    return LockFile((stat.st_dev, stat.st_ino, stat.st_ctime_ns), age, pid, reasons)
+    return LockFile((stat.st_dev, stat.st_ino, stat.st_ctime_ns), age, pid, found.pid, reasons)
 
 
-def _reasons(payload: _Payload, pid: int, age: float | None, holds: Callable[[], bool]) -> Iterable[str]:
+def _reasons(payload: _Payload, pid: int, found: Found, age: float | None, holds: Callable[[], bool]) -> Iterable[str]:
+    """Nothing is concluded from a process that can't be seen from here."""
     if not pid:
         yield "missing_pid"
-    elif not is_alive(pid):
-        yield "dead_pid"
-    elif isinstance(payload.starttime, int) and start_ticks(pid) not in {None, payload.starttime}:
-        yield "recycled_pid"
-    elif not _may_lock(pid):
-        yield "non_openclaw_owner"
-    elif not holds():
-        yield "orphan_self_pid"
+    elif found.sight is Sight.GONE:
+        yield "recycled_pid" if pids_of(pid)[-1:] == (pid,) else "dead_pid"
+    elif found.sight is Sight.SEEN:
+        if not _may_lock(found.pid):
+            yield "non_openclaw_owner"
+        elif not holds():
+            yield "orphan_self_pid"
     if age is None:
         yield "invalid_created_at"
         return

@@ -15,7 +15,7 @@ from inotify_simple import INotify, flags
 
 from sidecar.core.errors import SidecarError
 from sidecar.faults import NO_FAULTS, Faults
-from sidecar.watch.lockfile import SUFFIX, read_lock
+from sidecar.watch.lockfile import SUFFIX, LockPayload, read_lock
 from sidecar.watch.tree import (
     Kind,
     entries,
@@ -72,7 +72,7 @@ class WatchHandler(Protocol):
     def file_touched(self, path: Path) -> None:
         """Something happened to a session file; a burst may be told once."""
 
-    def lock_seen(self, path: Path, pid: int) -> None:
+    def lock_seen(self, path: Path, holder: LockPayload) -> None:
         """A lock file names its holder. ``path`` is the session file."""
 
     def lock_gone(self, path: Path) -> None:
@@ -219,7 +219,7 @@ class Watcher:
         self._locked.add(session)
         payload = read_lock(path)
         if payload is not None:
-            self._handler.lock_seen(session, payload.pid)
+            self._handler.lock_seen(session, payload)
 
     def _accepted(self, path: Path) -> bool:
         """Refuse links that lead out of the state directory, and say so of names that can't travel; once each."""

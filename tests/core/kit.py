@@ -482,13 +482,15 @@ class Bench:
         fence: Version | None = None,
         run: Run = RUN,
         unheard: bool = False,
+        hidden: bool = False,
         ahead_ns: int = 0,
         link: str = LINK,
     ) -> list[Decision]:
-        """The run did not acquire the lock in time; ``pid`` is what the lock file says."""
+        """The run did not acquire the lock in time; ``pid`` is what the lock file says, ``hidden`` one not seen."""
         now_ns, fence = self.now(), fence or self._known(window)
         event = timed_out(fence, self.disk.snapshot, now_ns, window=window, file=self.file, pid=pid)
-        return self.handle(replace(event, link=link, run=run, at_ns=now_ns + ahead_ns, unheard=unheard))
+        asked = replace(event, link=link, run=run, at_ns=now_ns + ahead_ns, unheard=unheard, holder_hidden=hidden)
+        return self.handle(asked)
 
     def _known(self, window: str) -> Version:
         """The fence of a window that is open."""

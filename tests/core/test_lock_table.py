@@ -2,6 +2,7 @@
 
 from sidecar.core import events as ev
 from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.gateway import Gateway
 from sidecar.core.facts.value import replace
 from sidecar.core.outcomes import Ending
 from sidecar.core.windows.lock_table import MAX_HOLDS, MAX_LOCKS, LockTable
@@ -30,8 +31,8 @@ def test_holds_that_never_end_are_forgotten_in_the_end() -> None:
         locks.taken(ev.LockTaken(file=FILE, hold=f"h{number}", writer=CRON, wait_ns=0, at_ns=number, link=LINK))
     for number in range(MAX_LOCKS + 5):
         locks.taken(ev.LockTaken(file=f"f{number}", hold="h", writer=CRON, wait_ns=0, at_ns=number, link=LINK))
-    assert locks.holder(FILE, 0, 0) is None
-    assert locks.holder(f"f{MAX_LOCKS}", 0, 0) is not None
+    assert locks.holder(FILE, None, 0) is None
+    assert locks.holder(f"f{MAX_LOCKS}", None, 0) is not None
 
 
 def test_a_hold_is_that_of_the_link_which_reported_it() -> None:
@@ -79,11 +80,24 @@ def test_a_foreign_hold_has_ended_when_the_lock_file_is_gone_and_is_still_known(
 
 def test_a_process_that_links_is_no_foreign_holder_any_more() -> None:
     locks = table(TAKEN, SEEN)
-    locks.linked(12)
+    locks.linked(Gateway(link=OTHER_LINK, pid=12))
     assert locks.foreign(FILE) is not None
-    locks.linked(4711)
+    locks.linked(Gateway(link=OTHER_LINK, pid=4711, pids=(4711, 7)))
     assert locks.foreign(FILE) is None
     assert locks.is_held(FILE, {LINK})
+
+
+def test_nothing_is_said_of_a_holder_that_can_not_be_seen_and_it_may_be_one_that_links_later() -> None:
+    locks = table(replace(SEEN, pid=7, exe="", hidden=True))
+    assert locks.foreign(FILE) is None
+    last = locks.last_foreign(FILE)
+    assert last is not None
+    assert (last.pid, last.hidden) == (7, True)
+    assert table(*locks.recount(FILE)).last_foreign(FILE) == last
+    locks.linked(Gateway(link=OTHER_LINK, pid=7, pids=(7, 1)))
+    assert locks.last_foreign(FILE) is not None, "7 is its id here, and 1 is what it writes into a lock file"
+    locks.linked(Gateway(link=OTHER_LINK, pid=12, pids=(0, 7)))
+    assert locks.last_foreign(FILE) is None
 
 
 def test_the_holds_that_a_recording_retells_lead_to_the_same_table() -> None:
@@ -91,5 +105,5 @@ def test_the_holds_that_a_recording_retells_lead_to_the_same_table() -> None:
         locks = table(TAKEN, SEEN, *gone)
         told = table(*locks.recount(FILE))
         assert told.foreign(FILE) == locks.foreign(FILE)
-        assert told.holder(FILE, 0, 0) == locks.holder(FILE, 0, 0)
+        assert told.holder(FILE, None, 0) == locks.holder(FILE, None, 0)
     assert locks.recount("another file") == []

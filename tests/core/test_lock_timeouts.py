@@ -1,7 +1,10 @@
 """A run that did not get the session lock in time: who may be waited for, what is recorded, what is answered."""
 
+import pytest
+
 from sidecar.core import events as ev
 from sidecar.core.decisions import AnswerWait, Decision, SaveIncident
+from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
@@ -234,3 +237,40 @@ def test_a_window_that_was_not_seen_to_open_may_wait_where_the_file_is_as_at_the
 
 def test_the_end_of_a_wait_in_a_window_that_is_gone_is_nothing() -> None:
     assert Bench().handle(ev.LockWaitEnded(window="w0", had=True, waited_ns=1, at_ns=1)) == []
+
+
+@pytest.mark.parametrize("pids", [(GATEWAY_PID, 1), (0, 1)])
+def test_a_co_tenant_of_a_gateway_in_another_pid_namespace_is_waited_for(pids: tuple[int, ...]) -> None:
+    """The lock file says 1, and the writer's pid is the one that the kernel tells here: 0 where it tells none."""
+    bench = Locked()
+    bench.handle(ev.LinkOpened(gateway=replace(gateway(), pid=pids[0] or 1, pids=pids), at_ns=bench.now()))
+    bench.take(replace(CRON, pid=pids[0]))
+    assert granted(bench.time_out(1))
+    holder = Reason.of(ReasonCode.LOCK_HOLDER_KNOWN, writer="cron daily-digest", pid=pids[0])
+    assert holder in said(bench.incident.reason)
+
+
+def test_a_holder_that_can_not_be_seen_is_no_stranger_and_not_waited_for() -> None:
+    bench = Locked()
+    bench.take(CRON)
+    assert not granted(bench.time_out(7, hidden=True))
+    assert Reason.of(ReasonCode.LOCK_HOLDER_HIDDEN, pid=7) in said(bench.incident.reason)
+
+
+def test_a_holder_that_could_not_be_seen_and_is_gone_is_not_taken_for_a_co_tenant() -> None:
+    bench = Locked()
+    bench.take(CRON)
+    bench.give_back(CRON)
+    bench.handle(ev.LockFileSeen(file=FILE, pid=7, exe="", at_ns=bench.now(), hidden=True))
+    assert not granted(bench.time_out(0))
+    assert Reason.of(ReasonCode.LOCK_HOLDER_HIDDEN, pid=7) in said(bench.incident.reason)
+
+
+def test_a_process_here_under_the_id_that_a_gateway_elsewhere_has_there_is_a_stranger() -> None:
+    bench = Locked()
+    bench.handle(ev.LinkOpened(gateway=replace(gateway(), pid=STRANGER.pid, pids=(0, STRANGER.pid)), at_ns=bench.now()))
+    assert not bench.engine.registry.is_linked(Process(STRANGER.pid, 5))
+    bench.handle(ev.LockFileSeen(file=FILE, pid=STRANGER.pid, exe="/usr/bin/backup", at_ns=bench.now()))
+    foreign = bench.engine.registry.locks.foreign(FILE)
+    assert foreign is not None
+    assert foreign.pid == STRANGER.pid

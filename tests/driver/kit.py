@@ -322,7 +322,7 @@ async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
         losses[loss.value] += 1
         driver.handle(AccountBroken(loss=loss, reason=reason, at_ns=time.time_ns(), file=file))
 
-    known_gateways = KnownGateways(engine, links, place)
+    known_gateways = KnownGateways(links, place)
     link_intake = LinkIntake(driver, known_gateways, sinks, time.time_ns, lose, lambda: None, lambda _transcript: None)
     server = LinkServer(place / "s.sock", link_intake, links, version="1", mode=mode.value)
     await server.start()

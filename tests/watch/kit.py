@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from sidecar.watch.lockfile import LockPayload
 from sidecar.watch.watcher import Watcher
 
 INOTIFY: Final = Path("/proc/sys/fs/inotify")
@@ -46,8 +47,8 @@ class Told:
         self.touched.append(path)
         self.anything.set()
 
-    def lock_seen(self, path: Path, pid: int) -> None:
-        self.locks.append((path, pid))
+    def lock_seen(self, path: Path, holder: LockPayload) -> None:
+        self.locks.append((path, holder.pid))
 
     def lock_gone(self, path: Path) -> None:
         self.unlocked.append(path)

@@ -1,12 +1,11 @@
 """Which gateways of a state directory run here."""
 
-import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from sidecar.watch.processes import command_of, gateways_of, is_alive
+from sidecar.watch.processes import command_of, gateways_of
 from tests.processes import waiting
 
 
@@ -45,20 +44,6 @@ def test_a_gateway_that_names_no_directory_has_the_default_one(tmp_path: Path, m
 def test_other_programs_of_openclaw_are_no_gateway(tmp_path: Path) -> None:
     with running("openclaw-doctor", OPENCLAW_STATE_DIR=str(tmp_path)):
         assert pids_of(tmp_path) == set()
-
-
-def test_a_process_lives_until_it_is_reaped_and_a_thread_is_no_process() -> None:
-    with running("sh") as pid:
-        assert is_alive(pid)
-    assert not is_alive(pid)
-
-    ended = threading.Event()
-    thread = threading.Thread(target=ended.wait)
-    thread.start()
-    assert thread.native_id is not None
-    assert not is_alive(thread.native_id)
-    ended.set()
-    thread.join()
 
 
 @pytest.mark.parametrize(

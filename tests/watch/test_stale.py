@@ -13,10 +13,11 @@ import pytest
 
 from sidecar.core.events import LockReleased, LockTaken
 from sidecar.core.facts.fingerprint import Fingerprint
-from sidecar.core.facts.gateway import Role
+from sidecar.core.facts.gateway import Gateway, Role
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.windows.lock_table import LockTable
 from sidecar.service.stale_locks import StaleLocks
+from sidecar.watch.namespaces import HIDDEN, Found, Namespaces
 from sidecar.watch.stale import GRACE_SECONDS, inspect_lock
 from sidecar.wire.messages import Hello
 
@@ -39,9 +40,14 @@ def lock(session: Path, *, age_seconds: float = 60.0, touched_seconds: float = 6
 
 
 def reasons(session: Path) -> tuple[str, ...]:
-    found = inspect_lock(session, NOW, HOLDS)
+    found = inspect_lock(session, NOW, find, HOLDS)
     assert found is not None
     return found.reasons
+
+
+def find(own_pid: int, start: int | None) -> Found:
+    """All processes that are spoken of here live in the namespace of the tests."""
+    return Namespaces().find(own_pid, start, here=True)
 
 
 def starttime(pid: int) -> int:
@@ -56,14 +62,14 @@ def openclaw(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_lock_that_is_held_is_no_stale_one(session: Path) -> None:
     lock(session, starttime=starttime(os.getpid()), maxHoldMs=300_000)
-    found = inspect_lock(session, NOW, HOLDS)
+    found = inspect_lock(session, NOW, find, HOLDS)
     assert found is not None
     assert (found.reasons, found.pid) == ((), os.getpid())
     assert found.age_seconds == pytest.approx(60.0)
 
 
 def test_no_lock_is_none(session: Path) -> None:
-    assert inspect_lock(session, NOW, HOLDS) is None
+    assert inspect_lock(session, NOW, find, HOLDS) is None
 
 
 def test_a_dead_process(session: Path) -> None:
@@ -91,6 +97,14 @@ def test_what_the_payload_says(session: Path, payload: dict[str, object], expect
     assert reasons(session) == expected
 
 
+def test_nothing_is_concluded_from_a_holder_that_can_not_be_seen(session: Path) -> None:
+    lock(session, pid=1, maxHoldMs=1)
+    found = inspect_lock(session, NOW, lambda _pid, _start: HIDDEN, lambda _pid, _made: False)
+    assert found is not None
+    assert (found.pid, found.visible_pid) == (1, 0)
+    assert found.reasons == ("hold_exceeded",), "that much the file says itself"
+
+
 def test_a_lock_of_half_an_hour_is_too_old(session: Path) -> None:
     lock(session, age_seconds=1801.0)
     assert reasons(session) == ("too_old",)
@@ -110,7 +124,7 @@ def test_what_is_no_json_names_nobody(session: Path) -> None:
 
 def test_a_process_that_says_that_it_gave_the_lock_back(session: Path) -> None:
     lock(session)
-    found = inspect_lock(session, NOW, lambda _pid, _made: False)
+    found = inspect_lock(session, NOW, find, lambda _pid, _made: False)
     assert found is not None
     assert found.reasons == ("orphan_self_pid",)
 
@@ -143,6 +157,11 @@ class Link:
     gaps: int = 0
     lost: int = 0
     hello: Hello = field(default_factory=lambda: Hello(seq=1, at=str(int((NOW - 600) * 1e9)), protocol=1, pid=1))
+    pids: tuple[int, ...] = ()
+
+    @property
+    def gateway(self) -> Gateway:
+        return Gateway(link=self.name, pid=self.pid, pids=self.pids)
 
 
 class Links:
@@ -157,7 +176,7 @@ class Links:
 
 def sweep(session: Path, told: list[str], *links: Link, locks: LockTable | None = None) -> StaleLocks:
     table = locks or LockTable()
-    return StaleLocks(Locked(session), table, Links(*links), lambda: int(NOW * 1e9), told.append)  # type: ignore[arg-type] # stand-ins
+    return StaleLocks(Locked(session), table, Links(*links), find, lambda: int(NOW * 1e9), told.append)  # type: ignore[arg-type] # stand-ins
 
 
 def test_each_reason_is_told_once_for_each_lock(session: Path) -> None:
@@ -226,6 +245,13 @@ def test_a_lock_from_before_the_link_may_be_held(session: Path) -> None:
     told: list[str] = []
     lock(session, touched_seconds=601.0)
     sweep(session, told, Link(os.getpid(), Role.GATEWAY)).sweep()
+    assert told == []
+
+
+def test_nothing_is_concluded_from_a_gateway_of_another_namespace_that_calls_itself_so(session: Path) -> None:
+    told: list[str] = []
+    lock(session)
+    sweep(session, told, Link(os.getpid(), Role.GATEWAY, pids=(0, os.getpid()))).sweep()
     assert told == []
 
 

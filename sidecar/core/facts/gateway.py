@@ -54,7 +54,7 @@ class Gateway(Value, frozen=True):
 
     Attributes:
         link: Identifies the link for its life.
-        pid: Process id, as the kernel told.
+        pid: Process id, as the kernel told; its own word where the kernel told none.
         version: OpenClaw's version; empty when not known.
         can_reload: The adapter can make a run read its session file again.
         started_at_ns: When the process was started, nanoseconds since the epoch; 0 when not known.
@@ -62,7 +62,8 @@ class Gateway(Value, frozen=True):
         unverified: Why what it says is not believed; None where it is.
         proof: What it is believed for; None where it is not, and in recordings of before there was this.
         checks: What was found out about it, in short words, in the order of the checks.
-        pids: Its ids in every pid namespace that it lives in, outermost first; empty when not known.
+        pids: Its ids in every pid namespace that it lives in, outermost first; 0 ahead of them where it lives in none
+            that can be seen from here, and the last is its own word then; empty when not known.
         exe: Its executable; empty when not known.
     """
 
@@ -79,6 +80,16 @@ class Gateway(Value, frozen=True):
     checks: tuple[str, ...] = ()
     pids: tuple[int, ...] = ()
     exe: str = ""
+
+    @property
+    def visible_pid(self) -> int:
+        """Its id here; 0 where it lives in a pid namespace that can't be seen from here."""
+        return self.pids[0] if self.pids else self.pid
+
+    @property
+    def own_pid(self) -> int:
+        """Its id as it knows it itself: what it writes into a lock file."""
+        return self.pids[-1] if self.pids else self.pid
 
     @property
     def believed(self) -> bool:

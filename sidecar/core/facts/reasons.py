@@ -135,6 +135,7 @@ class ReasonCode(StrEnum):
     LOCK_HOLDER_KNOWN = "lock_holder_known", "writer", "pid"
     LOCK_HOLDER_FORBIDDEN = "lock_holder_forbidden", "writer", "pid"
     LOCK_HOLDER_STRANGER = "lock_holder_stranger", "pid", "exe"
+    LOCK_HOLDER_HIDDEN = "lock_holder_hidden", "pid"
     LOCK_HOLDER_UNKNOWN_WRITER = "lock_holder_unknown_writer", "pid"
     LOCK_HOLDER_UNKNOWN = "lock_holder_unknown"
     DATABASE_HOLDER_KNOWN = "database_holder_known", "holder"

@@ -13,7 +13,7 @@ def link_opened(registry: Registry, event: LinkOpened) -> None:
     """A process speaks for itself from now on, or has told more of itself."""
     gateway = event.gateway
     registry.gateways[gateway.link] = gateway
-    registry.locks.linked(gateway.pid)
+    registry.locks.linked(gateway)
     for window in registry.on_link(gateway.link):
         window.gateway = gateway
 
@@ -25,7 +25,7 @@ def link_lost(registry: Registry, event: LinkLost) -> list[Decision]:
     """
     gateway = registry.gateways.pop(event.link, None)
     if gateway is not None:
-        registry.kernel_log.ended(gateway.pid, gateway.started_at_ns)
+        registry.kernel_log.ended(gateway.visible_pid, gateway.started_at_ns)
     ending = Ending.GATEWAY_ENDED if event.clean else Ending.LINK_LOST
     for ended in registry.locks.lost(event.link, ending, event.at_ns):
         registry.outcomes.add(ended)

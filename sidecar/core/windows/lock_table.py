@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.core.events import LockFileGone, LockFileSeen, LockReleased, LockTaken
+from sidecar.core.facts.gateway import Gateway
 from sidecar.core.facts.value import Value, replace
 from sidecar.core.facts.writer import Writer
 from sidecar.core.outcomes import Ending, HoldEnded
@@ -45,16 +46,18 @@ class ForeignHold(Value, frozen=True):
     """A process without a link that a lock file named as the holder.
 
     Attributes:
-        pid: Process id.
+        pid: Process id, here; of one that can't be seen from here what the lock file says.
         exe: Its executable; empty when not known.
         at_ns: When the lock file was read last with this holder in it.
         until_ns: When the lock file was gone; None while it is there.
+        hidden: It lives in a pid namespace that can't be seen from here: who it is, is not known.
     """
 
     pid: int
     exe: str
     at_ns: int
     until_ns: int | None = None
+    hidden: bool = False
 
 
 @dataclass(slots=True)
@@ -100,7 +103,7 @@ class LockTable:
 
     def seen(self, event: LockFileSeen) -> None:
         """A lock file names a process without a link."""
-        self._lock(event.file).foreign = ForeignHold(event.pid, event.exe, event.at_ns)
+        self._lock(event.file).foreign = ForeignHold(event.pid, event.exe, event.at_ns, hidden=event.hidden)
 
     def gone(self, event: LockFileGone) -> None:
         """A lock file was removed."""
@@ -108,10 +111,11 @@ class LockTable:
         if known is not None and known.foreign is not None and known.foreign.until_ns is None:
             known.foreign = replace(known.foreign, until_ns=event.at_ns)
 
-    def linked(self, pid: int) -> None:
+    def linked(self, gateway: Gateway) -> None:
         """This process has a link now and reports its holds itself."""
         for known in self._locks.values():
-            if known.foreign is not None and known.foreign.pid == pid:
+            foreign = known.foreign
+            if foreign is not None and foreign.pid == (gateway.own_pid if foreign.hidden else gateway.visible_pid):
                 known.foreign = None
 
     def lost(self, link: str, ending: Ending, at_ns: int) -> list[HoldEnded]:
@@ -150,24 +154,29 @@ class LockTable:
         known = self._locks.get(file)
         return known is not None and any(h.until_ns is None and h.link in links for h in known.holds)
 
-    def holder(self, file: str, pid: int, since_ns: int) -> LockHold | None:
+    def holder(self, file: str, links: Container[str] | None, since_ns: int) -> LockHold | None:
         """The last known hold of a lock by a linked process, at any time since then.
 
         Args:
             file: The session file.
-            pid: The process that the lock file names; 0 where there is none any more: then any process.
+            links: Those of the process that the lock file names; None where there is none any more: then any process.
             since_ns: When the waiting for the lock began.
         """
         known = self._locks.get(file)
         held = [
             h
             for h in (known.holds if known is not None else ())
-            if pid in {0, h.writer.pid} and (h.until_ns is None or h.until_ns >= since_ns)
+            if (links is None or h.link in links) and (h.until_ns is None or h.until_ns >= since_ns)
         ]
         return max(held, key=lambda h: (h.until_ns is None, h.since_ns), default=None)
 
     def foreign(self, file: str) -> ForeignHold | None:
         """The last process without a link that was seen to hold the lock, whether or not it still does."""
+        last = self.last_foreign(file)
+        return None if last is None or last.hidden else last
+
+    def last_foreign(self, file: str) -> ForeignHold | None:
+        """The same; it may be one that can't be seen from here, of which nothing can be concluded."""
         known = self._locks.get(file)
         return known.foreign if known is not None else None
 
@@ -183,7 +192,8 @@ class LockTable:
         ]
         foreign = known.foreign
         if foreign is not None:
-            events.append(LockFileSeen(file=file, pid=foreign.pid, exe=foreign.exe, at_ns=foreign.at_ns))
+            seen = LockFileSeen(file=file, pid=foreign.pid, exe=foreign.exe, at_ns=foreign.at_ns, hidden=foreign.hidden)
+            events.append(seen)
             if foreign.until_ns is not None:
                 events.append(LockFileGone(file=file, at_ns=foreign.until_ns))
         return events

@@ -91,13 +91,14 @@ class LockTimeouts:
     def _holder(self, window: Window, event: LockTimedOut) -> Reason:
         """Who held the lock. Only for `ReasonCode.LOCK_HOLDER_KNOWN` a run may wait."""
         since_ns = event.at_ns - event.waited_ns
-        pid, exe = event.holder_pid, event.holder_exe
-        hold = self._registry.locks.holder(event.file, pid, since_ns)
-        foreign = self._registry.locks.foreign(event.file)
+        pid = event.holder_pid
+        links = self._registry.named(pid) if pid else None
+        if links is not None and not links:
+            return _stranger(pid, event.holder_exe, hidden=event.holder_hidden)
+        hold = self._registry.locks.holder(event.file, links, since_ns)
+        foreign = self._registry.locks.last_foreign(event.file)
         if not pid and foreign is not None and foreign.at_ns >= max(since_ns, hold.since_ns if hold else 0):
-            pid, exe, hold = foreign.pid, foreign.exe, None
-        if pid and pid not in self._registry.linked_pids():
-            return Reason.of(ReasonCode.LOCK_HOLDER_STRANGER, pid=pid, exe=exe)
+            return _stranger(foreign.pid, foreign.exe, hidden=foreign.hidden)
         if hold is None and pid:
             return Reason.of(ReasonCode.LOCK_HOLDER_UNKNOWN_WRITER, pid=pid)
         if hold is None:
@@ -106,6 +107,12 @@ class LockTimeouts:
         known = hold.writer.is_of(window.run.run_id) or self._decider.policy.decide(request).allows(request.did)
         code = ReasonCode.LOCK_HOLDER_KNOWN if known else ReasonCode.LOCK_HOLDER_FORBIDDEN
         return Reason.of(code, writer=hold.writer.label(), pid=hold.writer.pid)
+
+
+def _stranger(pid: int, exe: str, *, hidden: bool) -> Reason:
+    if hidden:
+        return Reason.of(ReasonCode.LOCK_HOLDER_HIDDEN, pid=pid)
+    return Reason.of(ReasonCode.LOCK_HOLDER_STRANGER, pid=pid, exe=exe)
 
 
 def answer_wait(event: LockTimedOut, reason: Reason, *, granted: bool) -> AnswerWait:

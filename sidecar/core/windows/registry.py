@@ -57,12 +57,16 @@ class Registry:
         return self.gateways.get(link) or Gateway(link=link, pid=0)
 
     def linked_pids(self) -> set[int]:
-        """The processes that speak for themselves."""
-        return {g.pid for g in self.gateways.values()}
+        """The processes that speak for themselves, by their ids here; 0 for those that can't be seen from here."""
+        return {g.visible_pid for g in self.gateways.values()}
+
+    def named(self, pid: int) -> set[str]:
+        """The links of the processes that call themselves so: a lock file names its holder in the holder's words."""
+        return {g.link for g in self.gateways.values() if g.own_pid == pid}
 
     def is_linked(self, process: Process) -> bool:
         """The process speaks for itself."""
-        return any(process.may_be(g.pid, g.started_at_ns) for g in self.gateways.values())
+        return any(process.may_be(g.visible_pid, g.started_at_ns) for g in self.gateways.values())
 
     def knows(self, process: Process, changes: Iterable[AnyChange]) -> bool:
         """The process is one that speaks, or spoke, for itself, or that declared one of these changes."""
