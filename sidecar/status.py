@@ -220,6 +220,7 @@ class Status:
         ready: The socket is open, the watch is in place and the store answers.
         socket: Where gateways link.
         http: Host and port of the API.
+        metrics: Host and port for scrapers and probes.
         windows: Fences set now.
         custody_unknown: Fenced files of which custody is unknown now.
         custody_losses: Times that custody became unknown, by reason.
@@ -241,6 +242,7 @@ class Status:
     data_dir: str
     socket: str
     http: str
+    metrics: str
     gateways: tuple[GatewayStatus, ...] = ()
     windows: int = 0
     custody_unknown: int = 0

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from sidecar import __version__
-from sidecar.cli import hooks as hooks_commands
-from sidecar.cli import options
+from sidecar.cli import options, tokens
 from sidecar.cli.asking import ask
 from sidecar.cli.custody import custody_of, print_custody, print_verified
 from sidecar.cli.doctor import examine, print_finding
@@ -41,7 +40,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(hooks_commands.app, name="hooks")
+app.add_typer(tokens.hooks, name="hooks")
+app.add_typer(tokens.api, name="api")
 app.add_typer(policy_app, name="policy")
 
 
@@ -68,6 +68,7 @@ def run(
     data_dir: options.DataDir = None,
     socket: options.Socket = None,
     http: options.Http = None,
+    metrics: options.Metrics = None,
     observe: options.Observe = False,
     notify: options.Notify = None,
     who: options.WhoWrote = None,
@@ -81,6 +82,7 @@ def run(
         data_dir=data_dir,
         socket=socket,
         http=http,
+        metrics=metrics,
         observe=observe or None,
         notify=tuple(notify or ()),
         who=who,

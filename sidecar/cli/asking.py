@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from sidecar.config.runtime import Runtime, read_runtime
 from sidecar.config.settings import Settings
+from sidecar.config.token import TokenKind, read_token
 from sidecar.store.printable import one_line
 
 _ANSWER_SECONDS: Final = 5.0
@@ -41,7 +42,7 @@ def ask(settings: Settings) -> Answer:
         )
         return _silent("not_running", what, f"start it: {start}; or name the right --state-dir")
     try:
-        status = _status(runtime)
+        status = _status(runtime, settings)
     except ConnectionRefusedError:
         what = f"the sidecar that ran as process {runtime.pid} is gone without a goodbye"
         return _silent("not_running", what, f"look at its log, then start it: {start}")
@@ -60,10 +61,11 @@ def _silent(code: str, what: str, remedy: str) -> Answer:
     return Answer(running=False, problems=({"code": code, "what": what, "remedy": remedy},))
 
 
-def get(address: str, path: str, query: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+def get(settings: Settings, address: str, path: str, query: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
     """Ask the API for something.
 
     Args:
+        settings: They say where its token is, if it has one.
         address: Host and port.
         path: Of the route.
         query: What is wanted of it.
@@ -74,15 +76,17 @@ def get(address: str, path: str, query: Mapping[str, str]) -> tuple[int, dict[st
     Raises:
         OSError: It can't be reached.
         http.client.HTTPException: What came is no answer.
-        ValueError: Likewise.
+        ValueError: Likewise; or there is a token, and it can't be used.
     """
+    token = read_token(settings.api_token_file, TokenKind.API)
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     # Plain HTTP to this machine: no proxy of the environment may come between.
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     connection = http.client.HTTPConnection(_EVERYWHERE.get(host, host), int(port), timeout=_ANSWER_SECONDS)
     try:
         asked = urlencode(query, errors="surrogatepass")
-        connection.request("GET", f"{path}?{asked}" if asked else path)
+        connection.request("GET", f"{path}?{asked}" if asked else path, headers=headers)
         answer = connection.getresponse()
         body = json.loads(answer.read())
     finally:
@@ -92,8 +96,8 @@ def get(address: str, path: str, query: Mapping[str, str]) -> tuple[int, dict[st
     return answer.status, body
 
 
-def _status(runtime: Runtime) -> dict[str, Any]:
-    code, status = get(runtime.http, "/v1/status", {})
+def _status(runtime: Runtime, settings: Settings) -> dict[str, Any]:
+    code, status = get(settings, runtime.http, "/v1/status", {})
     if code != http.client.OK:
-        raise http.client.HTTPException(f"HTTP {code}")
+        raise http.client.HTTPException(f"HTTP {code}, {status.get('detail', '')}")
     return status

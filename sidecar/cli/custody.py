@@ -60,7 +60,7 @@ def custody_of(settings: Settings, session: str) -> dict[str, Any]:
     if not answer.running:
         return _kept(settings, wanted)
     try:
-        status, body = get(str(answer.status["http"]), "/v1/custody", {"session": wanted})
+        status, body = get(settings, str(answer.status["http"]), "/v1/custody", {"session": wanted})
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise NoAnswerError(str(error)) from error
     if status != http.client.OK:

@@ -48,7 +48,16 @@ Http = Annotated[
     str | None,
     _option(
         "HOST:PORT",
-        "Where the API listens; port 0 for any that is free. [env: OPENCLAW_SIDECAR_HTTP; default: 127.0.0.1:9464]",
+        "Where the API listens; port 0 for any that is free. Beyond loopback it needs a token: `api token`."
+        " [env: OPENCLAW_SIDECAR_HTTP; default: 127.0.0.1:9465]",
+    ),
+]
+Metrics = Annotated[
+    str | None,
+    _option(
+        "HOST:PORT",
+        "Where scrapers and probes ask for /metrics, /healthz and /readyz; port 0 for any that is free."
+        " [env: OPENCLAW_SIDECAR_METRICS; default: 127.0.0.1:9464]",
     ),
 ]
 Observe = Annotated[

@@ -43,6 +43,7 @@ def _fields(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Data directory", _text(status, "data_dir")),
         ("Socket", _text(status, "socket")),
         ("HTTP", f"http://{_text(status, 'http')}"),
+        ("Metrics", f"http://{_text(status, 'metrics')}/metrics"),
         ("Watching", _watching(watch)),
         ("Kernel evidence", _kernel(status.get("kernel", {}))),
         ("Fences set now", _text(status, "windows")),

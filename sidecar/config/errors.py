@@ -20,12 +20,12 @@ class ConfigError(SidecarError, ValueError):
 
 
 class TokenError(SidecarError, ValueError):
-    """The hooks token can't be read, made or trusted."""
+    """A token can't be read, made or trusted."""
 
-    def __init__(self, path: Path, what: str) -> None:
+    def __init__(self, kind: str, path: Path, what: str) -> None:
         super().__init__(
-            f"hooks token {one_line(str(path))}: {one_line(what)}; `openclaw-sidecar hooks token --rotate` makes a new"
-            " one"
+            f"{kind} token {one_line(str(path))}: {one_line(what)}; `openclaw-sidecar {kind} token --rotate` makes a"
+            " new one"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from sidecar.config.settings import (
     HTTP_HOST,
     HTTP_PORT,
+    METRICS_PORT,
     LogFormat,
     Settings,
     Who,
@@ -25,6 +26,8 @@ KINDS: Final[dict[str, type]] = {
     "data_dir": str,
     "socket": str,
     "http": str,
+    "http_names": tuple,
+    "metrics": str,
     "observe": bool,
     "notify": tuple,
     "log_format": str,
@@ -32,6 +35,7 @@ KINDS: Final[dict[str, type]] = {
     "simulate_loss": str,
     "policy": str,
     "hooks_token_file": str,
+    "api_token_file": str,
 }
 """Every setting. Its flag is ``--state-dir`` and so on, its variable ``OPENCLAW_SIDECAR_STATE_DIR`` and so on."""
 
@@ -48,6 +52,7 @@ class Flags:
     data_dir: str | None = None
     socket: str | None = None
     http: str | None = None
+    metrics: str | None = None
     observe: bool | None = None
     notify: tuple[str, ...] = ()
     who: str | None = None
@@ -81,12 +86,16 @@ def resolve(flags: Flags, environ: Mapping[str, str]) -> Settings:
 
     state_dir = path("state_dir", default_state_dir(environ))
     host, port = given["http"].address() if "http" in given else (HTTP_HOST, HTTP_PORT)
+    metrics_host, metrics_port = given["metrics"].address() if "metrics" in given else (HTTP_HOST, METRICS_PORT)
     return Settings(
         state_dir=state_dir,
         data_dir=path("data_dir", default_data_dir(state_dir, environ)),
         socket=path("socket", default_socket(state_dir)),
         http_host=host,
         http_port=port,
+        http_names=given["http_names"].texts() if "http_names" in given else (),
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
         mode=Mode.OBSERVE if "observe" in given and given["observe"].truth() else Mode.RECOVER,
         notify=given["notify"].texts() if "notify" in given else (),
         log_format=given["log_format"].choice(LogFormat) if "log_format" in given else LogFormat.AUTO,
@@ -94,6 +103,7 @@ def resolve(flags: Flags, environ: Mapping[str, str]) -> Settings:
         simulate_loss=given["simulate_loss"].share() if "simulate_loss" in given else 0.0,
         policy=given["policy"].path(at_home) if "policy" in given else None,
         hooks_token=given["hooks_token_file"].path(at_home) if "hooks_token_file" in given else None,
+        api_token=given["api_token_file"].path(at_home) if "api_token_file" in given else None,
     )
 
 

@@ -14,6 +14,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         pid: Its process.
         http: Host and port of its API.
+        metrics: Host and port for scrapers and probes.
         socket: Where gateways link.
         started_at_ns: Nanoseconds since the epoch.
         version: Its version.
@@ -21,6 +22,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
 
     pid: int
     http: str
+    metrics: str = ""
     socket: str = ""
     started_at_ns: int = 0
     version: str = ""

@@ -8,14 +8,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from sidecar.config.token import TOKEN_NAME
+from sidecar.config.token import TokenKind
 from sidecar.core.policy.policy import Mode
 
 SOCKET_NAME: Final = "openclaw-sidecar.sock"
 """In the state directory, where the preload looks for it by itself."""
 
 HTTP_HOST: Final = "127.0.0.1"
-HTTP_PORT: Final = 9464
+HTTP_PORT: Final = 9465
+METRICS_PORT: Final = 9464
 """The port that OpenTelemetry's Prometheus exporters use by default."""
 
 _DIGITS: Final = 12
@@ -49,6 +50,9 @@ class Settings:
         socket: Where gateways link.
         http_host: Address of the API; loopback unless asked for otherwise.
         http_port: Its port; 0 for any that is free.
+        http_names: Host names that it goes by besides those of loopback.
+        metrics_host: Address for scrapers and probes; loopback unless asked for otherwise.
+        metrics_port: Their port; 0 for any that is free.
         mode: What is done with a verdict.
         notify: Apprise URLs that are paged; they may hold secrets, so they are never shown.
         log_format: How log lines look.
@@ -56,6 +60,7 @@ class Settings:
         simulate_loss: Share of events and reports that are lost on purpose, for tests.
         policy: The policy file; None for the built-in policy.
         hooks_token: Where the secret of `/v1/hooks` is kept; None for the data directory.
+        api_token: Where the secret of the rest of the API is kept; None for the data directory.
     """
 
     state_dir: Path
@@ -63,6 +68,9 @@ class Settings:
     socket: Path
     http_host: str = HTTP_HOST
     http_port: int = HTTP_PORT
+    http_names: tuple[str, ...] = ()
+    metrics_host: str = HTTP_HOST
+    metrics_port: int = METRICS_PORT
     mode: Mode = Mode.RECOVER
     notify: tuple[str, ...] = field(default=(), repr=False)
     log_format: LogFormat = LogFormat.AUTO
@@ -70,11 +78,17 @@ class Settings:
     simulate_loss: float = 0.0
     policy: Path | None = None
     hooks_token: Path | None = None
+    api_token: Path | None = None
 
     @property
     def hooks_token_file(self) -> Path:
         """Where the secret of `/v1/hooks` is kept."""
-        return self.hooks_token or self.data_dir / TOKEN_NAME
+        return self.hooks_token or self.data_dir / TokenKind.HOOKS.file_name
+
+    @property
+    def api_token_file(self) -> Path:
+        """Where the secret of the rest of the API is kept."""
+        return self.api_token or self.data_dir / TokenKind.API.file_name
 
 
 def home(environ: Mapping[str, str]) -> Path:

@@ -1,20 +1,34 @@
-"""The hooks token: a file, so that it can be made, changed and mounted without a restart."""
+"""The tokens of the API: files, so that they can be made, changed and mounted without a restart."""
 
 import os
 import secrets
 import stat
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from sidecar.config.errors import TokenError
 
-TOKEN_NAME: Final = "hooks.token"  # noqa: S105 - the name of a file
 MIN_CHARACTERS: Final = 32
 _BYTES: Final = 32
 _MAX_BYTES: Final = 4096
 
 
-def read_token(path: Path) -> str | None:
+class TokenKind(StrEnum):
+    """What a token is good for. Its command is ``openclaw-sidecar KIND token``."""
+
+    HOOKS = "hooks"
+    """To announce writes, and nothing else."""
+    API = "api"
+    """To read."""
+
+    @property
+    def file_name(self) -> str:
+        """In the data directory, unless the configuration names another file."""
+        return f"{self.value}.token"
+
+
+def read_token(path: Path, kind: TokenKind = TokenKind.HOOKS) -> str | None:
     """The token; None when there is no file.
 
     Raises:
@@ -27,18 +41,18 @@ def read_token(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise TokenError(path, error.strerror or str(error)) from error
+        raise TokenError(kind, path, error.strerror or str(error)) from error
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise TokenError(path, "other users may write to it")
+        raise TokenError(kind, path, "other users may write to it")
     token = text.strip()
     if len(text) > _MAX_BYTES or not token.isascii() or any(not 32 < byte < 127 for byte in token):  # noqa: PLR2004 - printable
-        raise TokenError(path, "it is no line of printable ASCII")
+        raise TokenError(kind, path, "it is no line of printable ASCII")
     if len(token) < MIN_CHARACTERS:
-        raise TokenError(path, f"it has {len(token)} characters, and {MIN_CHARACTERS} are needed")
+        raise TokenError(kind, path, f"it has {len(token)} characters, and {MIN_CHARACTERS} are needed")
     return token.decode()
 
 
-def make_token(path: Path) -> str:
+def make_token(path: Path, kind: TokenKind = TokenKind.HOOKS) -> str:
     """Write a new one, in the place of an old one if there is one.
 
     Raises:
@@ -53,7 +67,7 @@ def make_token(path: Path) -> str:
             file.write(f"{token}\n")
         fresh.replace(path)
     except OSError as error:
-        raise TokenError(path, error.strerror or str(error)) from error
+        raise TokenError(kind, path, error.strerror or str(error)) from error
     finally:
         fresh.unlink(missing_ok=True)
     return token

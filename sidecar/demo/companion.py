@@ -50,12 +50,17 @@ class Companion(Program):
         self._work_dir = work_dir
         self._believes = believes
         self._home = work_dir / "home"
-        self._port = 0
+        self._addresses = {"http": "", "metrics": ""}
 
     @property
     def url(self) -> str:
         """Address of its API."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self._addresses['http']}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Where scrapers and probes ask."""
+        return f"http://{self._addresses['metrics']}"
 
     async def start(self, timeout_seconds: float = 60.0) -> None:
         """Start it and wait until it says that it is ready.
@@ -69,10 +74,12 @@ class Companion(Program):
             command(),
             "run",
             *("--state-dir", str(self.state_dir), "--data-dir", str(self.data_dir)),
-            *("--socket", str(self.socket), "--http", "127.0.0.1:0", *self._policy(), *self.options),
+            *("--socket", str(self.socket), "--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0"),
+            *self._policy(),
+            *self.options,
             env=_environment(self._home) | self.env,
         )
-        await self._await_ready("the sidecar", self._find_port(pid), timeout_seconds)
+        await self._await_ready("the sidecar", self._find_addresses(pid), timeout_seconds)
 
     def _policy(self) -> tuple[str, ...]:
         if self._believes is None:
@@ -132,7 +139,7 @@ class Companion(Program):
 
     async def metrics(self) -> str:
         """What ``/metrics`` says."""
-        return (await self._get("/metrics")).decode()
+        return (await asyncio.to_thread(_fetch, f"{self.metrics_url}/metrics")).decode()
 
     async def wait_for(self, what: Callable[[dict[str, Any]], bool], timeout_seconds: float = 60.0) -> dict[str, Any]:
         """Wait until the status satisfies a condition, and return it.
@@ -156,17 +163,14 @@ class Companion(Program):
         return await self.wait_for(linked, timeout_seconds)
 
     async def _json(self, path: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(await self._get(path))
+        found: dict[str, Any] = json.loads(await asyncio.to_thread(_fetch, self.url + path))
         return found
 
-    async def _get(self, path: str) -> bytes:
-        return await asyncio.to_thread(_fetch, self.url + path)
-
-    async def _find_port(self, pid: int) -> None:
+    async def _find_addresses(self, pid: int) -> None:
         """Wait until the process says where it listens."""
         while (facts := _facts(self.data_dir / "runtime.json")).get("pid") != pid:  # noqa: ASYNC110 - a file of another process
             await asyncio.sleep(_POLL_SECONDS)
-        self._port = int(str(facts["http"]).rpartition(":")[2])
+        self._addresses = {name: str(facts[name]) for name in self._addresses}
 
 
 def _fetch(url: str) -> bytes:

@@ -9,6 +9,7 @@ from typing import Final
 import h11
 from fastapi import FastAPI, Request
 from fastapi import Response as Reply
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sidecar.demo.running import Running
 from sidecar.web.server import WebServer
@@ -30,7 +31,8 @@ class LoopbackServer(Running):
     def __init__(self, handler: Callable[[Request], Awaitable[Reply]]) -> None:
         app = FastAPI(openapi_url=None)
         app.add_route("/{path:path}", handler, methods=["GET", "POST"])
-        self._web = WebServer(app, HOST, 0)
+        # A gateway asks as much as it likes, and reads a slow answer for minutes.
+        self._web = WebServer(app, HOST, 0, connection=H11Protocol)
         self.address = ""
         """Host and port that it listens on; empty before it does."""
 

@@ -143,7 +143,7 @@ def _look_around(sidecar: Companion, scenes: list[Scene]) -> None:
     for scene in scenes:
         if scene.incident:
             _say(f"  {tool} explain {scene.incident} {data}")
-    _say(f"  {tool} status {data}", f"  {sidecar.url}/v1/incidents", f"  {sidecar.url}/metrics")
+    _say(f"  {tool} status {data}", f"  {sidecar.url}/v1/incidents", f"  {sidecar.metrics_url}/metrics")
 
 
 async def _until_told(sidecar: Companion) -> None:
@@ -161,6 +161,7 @@ def _summary(package: GatewayPackage | None, sidecar: Companion, scenes: list[Sc
         "as_promised": all(scene.expected for scene in scenes),
         "scenes": [scene.facts() for scene in scenes],
         "api": sidecar.url,
+        "metrics": sidecar.metrics_url,
     }
 
 

@@ -63,9 +63,11 @@ async def serve(parts: Parts, stopping: asyncio.Event) -> None:
         await parts.links.start()
         stack.push_async_callback(parts.links.stop)
         stack.push_async_callback(parts.driver.stop)
-        parts.running.http = await parts.web.start()
+        parts.running.http = await parts.api.start()
         stack.callback(parts.hooks.stop)
-        stack.push_async_callback(parts.web.stop)
+        stack.push_async_callback(parts.api.stop)
+        parts.running.metrics = await parts.probes.start()
+        stack.push_async_callback(parts.probes.stop)
         parts.jobs.start()
         stack.callback(parts.jobs.stop)
         parts.known_gateways.find()
@@ -82,6 +84,7 @@ async def serve(parts: Parts, stopping: asyncio.Event) -> None:
             state_dir=str(parts.settings.state_dir),
             socket=str(parts.settings.socket),
             http=parts.running.http,
+            metrics=parts.running.metrics,
             mode=parts.settings.mode.value,
             version=__version__,
         )
@@ -130,6 +133,7 @@ def _runtime_file(parts: Parts) -> Iterator[None]:
     facts = {
         "pid": os.getpid(),
         "http": parts.running.http,
+        "metrics": parts.running.metrics,
         "socket": str(parts.settings.socket),
         "started_at_ns": parts.running.started_at_ns,
         "version": __version__,

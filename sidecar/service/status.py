@@ -35,11 +35,13 @@ class Running:
     Attributes:
         ready: Everything is open.
         http: Host and port of the API; empty before it is open.
+        metrics: Likewise for scrapers and probes.
     """
 
     started_at_ns: int
     ready: bool = False
     http: str = ""
+    metrics: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ class StatusReport:
             data_dir=str(settings.data_dir),
             socket=str(settings.socket),
             http=self.running.http,
+            metrics=self.running.metrics,
             gateways=self.known_gateways.gateways(),
             windows=len(self.engine.windows),
             custody_unknown=self.engine.custody_unknown(),

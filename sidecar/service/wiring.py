@@ -33,6 +33,7 @@ from sidecar.notify.pager import Pager
 from sidecar.service.custody import CustodyDesk
 from sidecar.service.database_health import DatabaseHealth
 from sidecar.service.jobs import Jobs
+from sidecar.service.listeners import api_listener, probes_listener
 from sidecar.service.loop_lag import LoopLag
 from sidecar.service.policy_reload import PolicyReload, first_policy
 from sidecar.service.reconcile import Reconcile
@@ -46,7 +47,7 @@ from sidecar.telemetry.facade import Telemetry
 from sidecar.watch.filesystem import file_system_of
 from sidecar.watch.watcher import Watcher
 from sidecar.web.app import create_app
-from sidecar.web.server import WebServer
+from sidecar.web.probes import create_probes
 
 
 class Parts:
@@ -152,5 +153,10 @@ class Parts:
             now_ns=now_ns,
         )
         telemetry.bind_status(status.status)
-        app = create_app(status.status, store, telemetry.render_metrics, custody=custody, hooks=hooks)
-        self.web = WebServer(app, settings.http_host, settings.http_port)
+
+        def refused(detail: str) -> None:
+            link_intake.refuse("bad_request", detail)
+
+        api = create_app(status.status, store, custody=custody, hooks=hooks)
+        self.api = api_listener(api, settings, refused)
+        self.probes = probes_listener(create_probes(status.status, telemetry.render_metrics), settings, refused)

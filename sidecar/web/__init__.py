@@ -1,1 +1,1 @@
-"""The API: what the sidecar knows, for scripts, probes, scrapers and the console. It only reads."""
+"""What the sidecar knows, over HTTP: the API for scripts and the console, and a listener for scrapers and probes."""

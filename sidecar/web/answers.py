@@ -1,14 +1,23 @@
 """The shapes of the API's answers."""
 
+import json
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from fastapi.responses import JSONResponse
+from starlette.responses import JSONResponse
 
 from sidecar.status import Status
 from sidecar.store.printable import clean_json
 from sidecar.store.public import iso_utc
+
+
+class JsonAnswer(JSONResponse):
+    """JSON in ASCII: shown by a terminal, no text in it can move the cursor or reorder what is read."""
+
+    def render(self, content: Any) -> bytes:  # noqa: ANN401 - any JSON value
+        """The body."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def status_json(status: Status) -> dict[str, Any]:
@@ -17,7 +26,7 @@ def status_json(status: Status) -> dict[str, Any]:
     return body | {"started_at": iso_utc(status.started_at_ns)}
 
 
-def problem(status: HTTPStatus, detail: str) -> JSONResponse:
+def problem(status: HTTPStatus, detail: str) -> JsonAnswer:
     """An error in the form of RFC 9457."""
     body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-    return JSONResponse(clean_json(body), status_code=status, media_type="application/problem+json")
+    return JsonAnswer(clean_json(body), status_code=status, media_type="application/problem+json")

@@ -1,13 +1,12 @@
-"""The routes. Each answers from the service's status or from the store, but one that takes announcements."""
+"""The routes of the API. Each answers from the service's status or from the store, but one that takes announcements."""
 
 import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Protocol
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
@@ -20,7 +19,7 @@ from sidecar.store.custody_json import chain_json
 from sidecar.store.public import incident_json
 from sidecar.store.reader import IncidentReader
 from sidecar.store.since import SinceError, parse_since
-from sidecar.web.answers import problem, status_json
+from sidecar.web.answers import JsonAnswer, problem, status_json
 from sidecar.web.hooks import HookDesk, add_hooks
 
 
@@ -48,7 +47,6 @@ class Wanted(BaseModel):
 def create_app(
     status: Callable[[], Status],
     store: IncidentReader,
-    metrics: Callable[[str], tuple[bytes, str]],
     clock: Callable[[], int] = time.time_ns,
     *,
     custody: CustodySource | None = None,
@@ -59,99 +57,79 @@ def create_app(
     Args:
         status: How the sidecar is. Called in the event loop's thread.
         store: Knows the incidents; called in other threads.
-        metrics: Renders all metrics for an Accept header: body and content type. Called in the event loop's thread.
         clock: The time in nanoseconds since the epoch.
         custody: Knows the chains of custody; without it there is no such route.
         hooks: Takes the announcements of tools; None for no such route.
     """
     # Its pages of documentation would have the browser load scripts from elsewhere; the schema itself is served.
-    app = FastAPI(title="openclaw-sidecar", version=__version__, docs_url=None, redoc_url=None)
-    _add_probes(app, status, metrics)
+    app = FastAPI(title="openclaw-sidecar", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
+    _add_status(app, status)
     _add_incidents(app, store, clock)
     if custody is not None:
         _add_custody(app, custody)
     if hooks is not None:
         add_hooks(app, hooks)
-    _add_errors(app)
+    add_errors(app)
     return app
 
 
-def _add_probes(app: FastAPI, status: Callable[[], Status], metrics: Callable[[str], tuple[bytes, str]]) -> None:
-    @app.head("/healthz", include_in_schema=False)
-    @app.get("/healthz")
-    async def healthz() -> JSONResponse:
-        """The process is alive and its event loop turns."""
-        return JSONResponse({"status": "ok"})
-
-    @app.head("/readyz", include_in_schema=False)
-    @app.get("/readyz")
-    async def readyz() -> JSONResponse:
-        """Gateways can link and incidents are kept; 503 until then."""
-        now = status_json(status())
-        code = HTTPStatus.OK if now["ready"] else HTTPStatus.SERVICE_UNAVAILABLE
-        return JSONResponse({"ready": now["ready"], "problems": now["problems"]}, status_code=code)
-
-    @app.get("/metrics")
-    async def scrape(request: Request) -> Response:
-        """All metrics, for Prometheus."""
-        body, content_type = metrics(request.headers.get("accept", ""))
-        # As a header, not as media_type: the content type is complete, and Starlette would add a charset to it.
-        return Response(body, headers={"content-type": content_type})
-
+def _add_status(app: FastAPI, status: Callable[[], Status]) -> None:
     @app.get("/v1/status", name="status")
-    async def whole() -> JSONResponse:
+    async def whole() -> JsonAnswer:
         """What the sidecar says of itself, with what an operator should mend."""
-        return JSONResponse(status_json(status()))
+        return JsonAnswer(status_json(status()))
 
 
 def _add_incidents(app: FastAPI, store: IncidentReader, clock: Callable[[], int]) -> None:
     # Plain functions: FastAPI runs them in threads, so that reading the disk does not hold up the event loop.
     @app.get("/v1/incidents")
-    def incidents(wanted: Annotated[Wanted, Query()]) -> JSONResponse:
+    def incidents(wanted: Annotated[Wanted, Query()]) -> JsonAnswer:
         """Incidents that meet every condition given, newest first."""
         since_ns = None if wanted.since is None else parse_since(wanted.since, clock())
         found = store.find(wanted.session, since_ns, wanted.verdict, wanted.limit)
-        return JSONResponse({"incidents": [incident_json(stored) for stored in found]})
+        return JsonAnswer({"incidents": [incident_json(stored) for stored in found]})
 
     @app.get("/v1/incidents/{incident_id}")
-    def incident(incident_id: str) -> JSONResponse:
+    def incident(incident_id: str) -> JsonAnswer:
         """One incident with its timeline."""
         stored = store.get(incident_id)
         if stored is None:
             return problem(HTTPStatus.NOT_FOUND, f"there is no incident {incident_id}; /v1/incidents lists those kept")
-        return JSONResponse(incident_json(stored))
+        return JsonAnswer(incident_json(stored))
 
 
 def _add_custody(app: FastAPI, custody: CustodySource) -> None:
     @app.get("/v1/custody")
     async def chain(
         session: Annotated[str, Query(description="A session file's path or name, a session key or the hash of one.")],
-    ) -> JSONResponse:
+    ) -> JsonAnswer:
         """The chain of custody of one transcript: its ranges with their writers, held against what it is now."""
         files = custody.files(session)
         if not files:
             return problem(HTTPStatus.NOT_FOUND, f"no session is known by the name {session}")
         if len(files) > 1:
             return problem(HTTPStatus.CONFLICT, f"{session} may be any of {', '.join(files[:5])}: give the path")
-        return JSONResponse(chain_json(await custody.chain(files[0])))
+        return JsonAnswer(chain_json(await custody.chain(files[0])))
 
 
-def _add_errors(app: FastAPI) -> None:
+def add_errors(app: FastAPI) -> None:
+    """Answer every error in the form of RFC 9457."""
+
     @app.exception_handler(HTTPException)
-    async def refused(_request: Request, error: HTTPException) -> JSONResponse:
+    async def refused(_request: Request, error: HTTPException) -> JsonAnswer:
         answer = problem(HTTPStatus(error.status_code), str(error.detail))
         answer.headers.update(error.headers or {})
         return answer
 
     @app.exception_handler(RequestValidationError)
-    async def bad_query(_request: Request, error: RequestValidationError) -> JSONResponse:
+    async def bad_query(_request: Request, error: RequestValidationError) -> JsonAnswer:
         wrong = (f"{'.'.join(str(part) for part in e['loc'][1:])}: {e['msg']}" for e in error.errors())
         return problem(HTTPStatus.BAD_REQUEST, "; ".join(wrong))
 
     @app.exception_handler(SinceError)
-    async def bad_time(_request: Request, error: SinceError) -> JSONResponse:
+    async def bad_time(_request: Request, error: SinceError) -> JsonAnswer:
         return problem(HTTPStatus.BAD_REQUEST, f"since: {error}")
 
     @app.exception_handler(SidecarError)
-    async def failing(_request: Request, error: SidecarError) -> JSONResponse:
+    async def failing(_request: Request, error: SidecarError) -> JsonAnswer:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))

@@ -1,16 +1,14 @@
 """``POST /v1/hooks``: tools that can't be wrapped announce what they write to a session."""
 
-import hmac
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal, Protocol
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from sidecar.web.answers import problem
+from sidecar.web.answers import JsonAnswer, problem
+from sidecar.web.guard import HOOKS_PATH, MAX_BODY_BYTES, Refused, is_bearer
 
-MAX_BODY_BYTES: Final = 1 << 16
 MAX_RANGES: Final = 100
 _COUNT: Final = (1 << 53) - 1
 
@@ -59,13 +57,8 @@ _BODY: Final[TypeAdapter[HookBegin | HookEnd]] = TypeAdapter(
 )
 
 
-class HookRefused(Exception):  # noqa: N818 - an answer to the caller, not a fault of ours
-    """A hook is not taken; ``status`` and ``detail`` are the answer."""
-
-    def __init__(self, status: HTTPStatus, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
+class HookRefused(Refused):
+    """A hook is not taken."""
 
 
 class HookDesk(Protocol):
@@ -100,8 +93,8 @@ def add_hooks(app: FastAPI, desk: HookDesk) -> None:
         }.items()
     }
 
-    @app.post("/v1/hooks", openapi_extra={"requestBody": body, "security": [{"hooks": []}]}, responses=answers)
-    async def hooks(request: Request) -> JSONResponse:
+    @app.post(HOOKS_PATH, openapi_extra={"requestBody": body, "security": [{"hooks": []}]}, responses=answers)
+    async def hooks(request: Request) -> JsonAnswer:
         """Announce a write: `begin` before the first byte, `end` with the byte ranges after the last one."""
         try:
             _authenticate(request, desk.token())
@@ -113,14 +106,11 @@ def add_hooks(app: FastAPI, desk: HookDesk) -> None:
             if refused.status is HTTPStatus.UNAUTHORIZED:
                 answered.headers["www-authenticate"] = "Bearer"
             return answered
-        return JSONResponse(answer)
+        return JsonAnswer(answer)
 
 
 def _authenticate(request: Request, token: str) -> None:
-    kind, _, given = request.headers.get("authorization", "").partition(" ")
-    # Compared as bytes, in a time that does not tell how much of it is right.
-    right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.encode())
-    if kind.lower() != "bearer" or not right:
+    if not is_bearer(request.headers.get("authorization", "").encode("latin-1"), token):
         raise HookRefused(HTTPStatus.UNAUTHORIZED, "send the hooks token as `Authorization: Bearer TOKEN`")
 
 

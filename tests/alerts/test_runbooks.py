@@ -80,12 +80,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         stack.callback(lambda: runner.run(sidecar.stop()))
         incident, session = runner.run(live())
         alertmanager = stack.enter_context(Alertmanager(home / "alertmanager", _quiet()))
-        watching = _watching(sidecar.url, alertmanager.address, quick_rules(home / "rules"))
+        watching = _watching(sidecar.metrics_url, alertmanager.address, quick_rules(home / "rules"))
         prometheus = stack.enter_context(Prometheus(home / "prometheus", watching))
         prometheus.wait_for('up{job="openclaw-sidecar"} == 1')
         prometheus.wait_for('ALERTS{alertname="OpenClawWatchdog"}')
         addresses = {
-            "http://127.0.0.1:9464": sidecar.url,
+            "http://127.0.0.1:9464": sidecar.metrics_url,
             "http://127.0.0.1:9090": prometheus.url,
             "http://127.0.0.1:9093": alertmanager.url,
         }

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.cli.conftest import Command
 from tests.kernel import require_kernel_evidence, without_admin
 
+ANY_PORTS = ("--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
 PROGRAM = [sys.executable, "-c", "import sys; from sidecar.cli import main; sys.exit(main())"]
 
 
@@ -42,7 +43,7 @@ def start_fails(*arguments: str) -> str:
 
 def test_a_sidecar_runs_is_asked_and_ends_in_order(cli: Command, home: Path, data_dir: Path) -> None:
     (home / ".openclaw" / "agents" / "main" / "sessions").mkdir(parents=True)
-    with running("--http", "127.0.0.1:0", "--observe") as process:
+    with running(*ANY_PORTS, "--observe") as process:
         body = cli("status", "--json").json()
         assert body["running"] is True
         assert body["pid"] == process.pid
@@ -56,19 +57,19 @@ def test_a_sidecar_runs_is_asked_and_ends_in_order(cli: Command, home: Path, dat
 
 
 def test_a_sidecar_that_was_killed_is_seen_to_be_gone(cli: Command, home: Path, data_dir: Path) -> None:
-    with running("--http", "127.0.0.1:0") as process:
+    with running(*ANY_PORTS) as process:
         process.kill()
         process.wait(30)
     result = cli("status")
     assert result.code == 1
     assert "gone without a goodbye" in result.err
-    with running("--http", "127.0.0.1:0") as process:
+    with running(*ANY_PORTS) as process:
         assert cli("status", "--json").json()["pid"] == process.pid
 
 
 def test_a_second_sidecar_on_the_same_store_does_not_start(home: Path, data_dir: Path) -> None:
-    with running("--http", "127.0.0.1:0"):
-        said = start_fails("--http", "127.0.0.1:0", "--socket", str(home / "other.sock"))
+    with running(*ANY_PORTS):
+        said = start_fails(*ANY_PORTS, "--socket", str(home / "other.sock"))
     assert "is in use by another sidecar" in said
 
 
@@ -76,6 +77,19 @@ def test_a_port_in_use_is_a_failed_start(home: Path, data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         said = start_fails("--http", f"127.0.0.1:{taken.getsockname()[1]}")
     assert "is in use by another process" in said
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = start_fails("--http", "127.0.0.1:0", "--metrics", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert "give another --metrics HOST:PORT" in said
+
+
+def test_an_api_beyond_loopback_without_a_token_is_a_failed_start(cli: Command, home: Path, data_dir: Path) -> None:
+    ports = ("--http", "0.0.0.0:0", "--metrics", "127.0.0.1:0")
+    assert "`openclaw-sidecar api token` makes the token" in start_fails(*ports)
+    assert cli("api", "token").out == (data_dir / "api.token").read_text()
+    (home / ".openclaw" / "agents" / "main" / "sessions").mkdir(parents=True)
+    with running(*ports):
+        assert cli("status", "--json").json()["problems"] == []
+        assert cli("custody", "nothing").err.endswith("no session is known by the name nothing\n")
 
 
 def test_a_sidecar_does_not_load_what_only_commands_print_with() -> None:
@@ -90,7 +104,7 @@ def test_a_state_directory_that_is_not_there_is_a_failed_start(home: Path, data_
 
 
 def test_a_notification_url_that_is_none_is_a_failed_start_that_keeps_its_secret(home: Path, data_dir: Path) -> None:
-    said = start_fails("--http", "127.0.0.1:0", "--notify", "slack://hunter2")
+    said = start_fails(*ANY_PORTS, "--notify", "slack://hunter2")
     assert "notification URL 1 (slack)" in said
     assert "hunter2" not in said
 
@@ -106,7 +120,7 @@ def test_kernel_evidence_is_proven_at_the_start_and_shown(
     sessions = home / ".openclaw" / "agents" / "main" / "sessions"
     sessions.mkdir(parents=True)
     require_kernel_evidence(tmp_path)
-    with running("--http", "127.0.0.1:0", "--who", "kernel"):
+    with running(*ANY_PORTS, "--who", "kernel"):
         kernel = cli("status", "--json").json()["kernel"]
         assert (kernel["wanted"], kernel["on"], kernel["directories"], kernel["reason"]) == (True, True, 1, "")
         (sessions / "a.jsonl").write_text("{}\n")
@@ -119,7 +133,7 @@ def test_kernel_evidence_is_proven_at_the_start_and_shown(
 
 def test_without_the_capability_the_sidecar_says_so_once_and_goes_on(cli: Command, home: Path, data_dir: Path) -> None:
     (home / ".openclaw" / "agents" / "main" / "sessions").mkdir(parents=True)
-    with running("--http", "127.0.0.1:0", "--who", "kernel", under=without_admin()) as process:
+    with running(*ANY_PORTS, "--who", "kernel", under=without_admin()) as process:
         body = cli("status", "--json").json()
         assert (body["kernel"]["wanted"], body["kernel"]["on"]) == (True, False)
         assert "CAP_SYS_ADMIN" in body["kernel"]["reason"]

@@ -27,6 +27,7 @@ def sidecar_status(*problems: Problem) -> Status:
         data_dir="/data",
         socket="/state/s",
         http="127.0.0.1:1",
+        metrics="127.0.0.1:2",
         gateways=(
             GatewayStatus(pid=7, linked=True, version="2026.5.18", adapter="swap"),
             GatewayStatus(pid=8, linked=False, reason="it took a session lock"),

@@ -20,7 +20,9 @@ def test_nothing_said_gives_the_defaults() -> None:
         data_dir=Path(f"/home/joe/.local/state/openclaw-sidecar/{digest}"),
         socket=Path("/home/joe/.openclaw/openclaw-sidecar.sock"),
         http_host="127.0.0.1",
-        http_port=9464,
+        http_port=9465,
+        metrics_host="127.0.0.1",
+        metrics_port=9464,
         mode=Mode.RECOVER,
         notify=(),
         log_format=LogFormat.AUTO,
@@ -69,6 +71,20 @@ def test_every_other_setting_can_be_given_in_each_place(tmp_path: Path) -> None:
     assert by_environment.mode is Mode.RECOVER
     assert by_environment.notify == ("json://c,d", "json://e")
     assert by_environment.log_format is LogFormat.CONSOLE
+
+    by_environment = resolve(
+        Flags(),
+        HOME
+        | {
+            "OPENCLAW_SIDECAR_METRICS": "[::1]:3",
+            "OPENCLAW_SIDECAR_HTTP_NAMES": "a.example b.example",
+            "OPENCLAW_SIDECAR_API_TOKEN_FILE": "/secret",
+        },
+    )
+    assert (by_environment.metrics_host, by_environment.metrics_port) == ("::1", 3)
+    assert by_environment.http_names == ("a.example", "b.example")
+    assert by_environment.api_token_file == Path("/secret")
+    assert resolve(Flags(metrics="0.0.0.0:1"), environ).metrics_host == "0.0.0.0"
 
     by_flag = resolve(Flags(http="0.0.0.0:0", observe=True, notify=("json://f",)), environ)
     assert (by_flag.http_host, by_flag.http_port) == ("0.0.0.0", 0)

@@ -180,7 +180,7 @@ async def _scraped(prometheus: Prometheus, scrapes: int = SCRAPES) -> None:
 
 
 def _config(sidecar: Companion, work_dir: Path) -> dict[str, Any]:
-    target = {"targets": [sidecar.url.removeprefix("http://")], "labels": {"instance": "support-bot"}}
+    target = {"targets": [sidecar.metrics_url.removeprefix("http://")], "labels": {"instance": "support-bot"}}
     return {
         "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"},
         "rule_files": [str(quick_rules(work_dir / "rules"))],

@@ -118,7 +118,7 @@ def stack(
         pager = PageReceiver()
         runner.run(pager.__aenter__())
         opened.callback(lambda: runner.run(pager.__aexit__(None, None, None)))
-        guard = Guard(rig, pager, work_dir / "sidecar", socket, ("--http", page))
+        guard = Guard(rig, pager, work_dir / "sidecar", socket, ("--metrics", page))
         guard.sidecar.env |= {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.grpc}
         opened.callback(lambda: runner.run(guard.stop()))
         runner.run(guard.start())

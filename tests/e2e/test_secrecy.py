@@ -55,9 +55,11 @@ async def test_no_text_of_a_session_comes_out(hooked: Rig, session_key: str, tmp
 
 
 def _answers(sidecar: Companion, incident: str) -> Iterator[tuple[str, bytes]]:
-    for path in ("/metrics", "/v1/status", "/v1/incidents", f"/v1/incidents/{incident}", "/openapi.json"):
-        with urllib.request.urlopen(sidecar.url + path, timeout=10) as answer:
-            yield path, answer.read()
+    asked = [f"{sidecar.metrics_url}{path}" for path in ("/metrics", "/readyz")]
+    asked += [f"{sidecar.url}{path}" for path in ("/v1/status", "/v1/incidents", f"/v1/incidents/{incident}")]
+    for url in (*asked, f"{sidecar.url}/openapi.json"):
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            yield url, answer.read()
     options = ("--data-dir", str(sidecar.data_dir))
     for words in (("status",), ("incidents",), ("incidents", "--json"), ("explain", incident)):
         done = subprocess.run([command(), *words, *options], capture_output=True, check=False, timeout=30)

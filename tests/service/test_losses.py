@@ -117,7 +117,9 @@ async def turned(place: Place) -> AsyncIterator[tuple[Parts, Turning, Gateway]]:
     clocks = Turning()
     sidecar = place.companion()
     sidecar.data_dir.mkdir()
-    settings = Settings(state_dir=sidecar.state_dir, data_dir=sidecar.data_dir, socket=sidecar.socket, http_port=0)
+    settings = Settings(
+        state_dir=sidecar.state_dir, data_dir=sidecar.data_dir, socket=sidecar.socket, http_port=0, metrics_port=0
+    )
     parts, stopping = Parts(settings, clocks.read), asyncio.Event()
     serving = asyncio.create_task(serve(parts, stopping))
     await until(lambda: parts.running.ready or serving.done())

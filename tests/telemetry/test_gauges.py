@@ -33,6 +33,7 @@ STATUS = Status(
     data_dir="/d",
     socket="/x",
     http="127.0.0.1:1",
+    metrics="127.0.0.1:2",
     gateways=(
         GatewayStatus(pid=1, linked=True, adapter="swap", threads=2, backlog_bytes=30),
         GatewayStatus(pid=2, linked=True, adapter="swap", threads=1, preload="0", preload_fits=False, backlog_bytes=3),

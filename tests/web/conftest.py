@@ -3,16 +3,17 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from sidecar.status import GatewayStatus, Problem, Status
 from sidecar.store.incidents import IncidentStore
 from sidecar.web.app import create_app
+from sidecar.web.probes import create_probes
 from sidecar.web.server import WebServer
 from tests.store.conftest import clock, path, store
 from tests.store.samples import NOON, Clock
@@ -35,6 +36,7 @@ class Service:
             data_dir="/data",
             socket="/state/s",
             http="127.0.0.1:1",
+            metrics="127.0.0.1:2",
             gateways=(GatewayStatus(pid=7, linked=True, version="2026.5.18", adapter="swap"),),
             incidents={"co_tenant": 2},
         )
@@ -58,10 +60,15 @@ class Answer:
         return json.loads(self.body)
 
 
-@contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(app: ASGIApp) -> AbstractContextManager[str]:
     """The real server in a thread of its own; its address."""
-    server, loop = WebServer(app, "127.0.0.1", 0), asyncio.new_event_loop()
+    return running(WebServer(app, "127.0.0.1", 0))
+
+
+@contextmanager
+def running(server: WebServer) -> Iterator[str]:
+    """This server in a thread of its own; its address."""
+    loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     yield asyncio.run_coroutine_threadsafe(server.start(), loop).result(20)
@@ -95,8 +102,14 @@ def service() -> Service:
 
 @pytest.fixture
 def api(service: Service, store: IncidentStore, clock: Clock) -> Iterator[Api]:
+    with serving(create_app(service.status, store, clock)) as address:
+        yield Api(address)
+
+
+@pytest.fixture
+def probes(service: Service) -> Iterator[Api]:
     def metrics(accept: str) -> tuple[bytes, str]:
         return b"# accept " + accept.encode() + b"\nup 1\n", "text/plain; version=0.0.4; charset=utf-8"
 
-    with serving(create_app(service.status, store, metrics, clock)) as address:
+    with serving(create_probes(service.status, metrics)) as address:
         yield Api(address)

@@ -11,7 +11,8 @@ import pytest
 
 from sidecar.store.incidents import IncidentStore
 from sidecar.web.app import create_app
-from sidecar.web.hooks import MAX_BODY_BYTES, HookBegin, HookEnd, HookRefused
+from sidecar.web.guard import MAX_BODY_BYTES
+from sidecar.web.hooks import HookBegin, HookEnd, HookRefused
 from tests.web.conftest import Service, serving
 
 TOKEN = "t" * 43
@@ -70,7 +71,7 @@ def desk() -> Desk:
 
 @pytest.fixture
 def call(desk: Desk, store: IncidentStore) -> Iterator[Caller]:
-    with serving(create_app(Service().status, store, lambda _: (b"", ""), hooks=desk)) as address:
+    with serving(create_app(Service().status, store, hooks=desk)) as address:
         yield Caller(address)
 
 
@@ -141,7 +142,7 @@ def test_a_body_that_is_too_large_is_not_read_to_its_end(call: Caller, desk: Des
 
 
 def test_the_schema_has_the_route(desk: Desk, store: IncidentStore) -> None:
-    route = create_app(Service().status, store, lambda _: (b"", ""), hooks=desk).openapi()["paths"]["/v1/hooks"]["post"]
+    route = create_app(Service().status, store, hooks=desk).openapi()["paths"]["/v1/hooks"]["post"]
 
     assert {"401", "403", "404", "409", "413", "429"} <= set(route["responses"])
     schema = json.dumps(route["requestBody"]["content"]["application/json"]["schema"])

@@ -5,10 +5,9 @@ import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
-import structlog
 from fastapi import FastAPI
 
-from sidecar.web.errors import HttpBindError, HttpPortTakenError
+from sidecar.web.errors import HttpBindError, HttpPortTakenError, HttpTokenError
 from sidecar.web.server import WebServer
 
 
@@ -131,13 +130,17 @@ def test_an_address_that_is_not_this_machines_is_refused(host: str) -> None:
     run(work)
 
 
-def test_listening_beyond_loopback_is_warned_of() -> None:
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_going_beyond_loopback_can_be_refused(host: str) -> None:
+    def refuse(address: str) -> None:
+        raise HttpTokenError(address, "it has no token")
+
     async def work() -> None:
-        with structlog.testing.capture_logs() as lines:
-            server = WebServer(app(), "0.0.0.0", 0)
-            await server.start()
-            await server.stop()
-        assert [line["event"] for line in lines] == ["http_not_loopback"]
+        with pytest.raises(HttpTokenError, match=r"not on loopback.*`openclaw-sidecar api token`.*--metrics"):
+            await WebServer(app(), host, 0, beyond_loopback=refuse).start()
+        server = WebServer(app(), "localhost", 0, beyond_loopback=refuse)
+        await server.start()
+        await server.stop()
 
     run(work)
 

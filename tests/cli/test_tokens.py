@@ -1,4 +1,4 @@
-"""`openclaw-sidecar hooks token`."""
+"""`openclaw-sidecar hooks token` and `api token`."""
 
 from pathlib import Path
 
@@ -40,3 +40,13 @@ def test_the_file_may_be_elsewhere(cli: Command, home: Path, monkeypatch: pytest
     monkeypatch.setenv("OPENCLAW_SIDECAR_HOOKS_TOKEN_FILE", str(home / "secret"))
 
     assert cli("hooks", "token").out == (home / "secret").read_text()
+
+
+def test_the_token_that_reads_is_another_one(cli: Command, data_dir: Path) -> None:
+    reads, announces = cli("api", "token").out, cli("hooks", "token").out
+
+    assert reads == (data_dir / "api.token").read_text()
+    assert reads != announces
+    assert cli("api", "token", "--rotate").out != reads
+    (data_dir / "api.token").write_text("letmein\n")
+    assert "`openclaw-sidecar api token --rotate`" in cli("api", "token").err
