@@ -4,10 +4,11 @@ It keeps `SessionFiles` and a `Registry` of all else that is known, and has a `D
 Nothing happens without an event; the same events in the same order give the same decisions. Times come with the events.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import assert_never
 
 from sidecar.core import events as ev
+from sidecar.core.custody.claims import Claim
 from sidecar.core.custody.files.ledger import Ledger
 from sidecar.core.custody.files.ledgers import Ledgers
 from sidecar.core.custody.rows.account import RowAccount
@@ -15,6 +16,7 @@ from sidecar.core.custody.rows.chain import KeptRows
 from sidecar.core.custody.rows.ledger import RowLedger, RowLedgers
 from sidecar.core.custody.transcripts import Transcripts
 from sidecar.core.decisions import Decision, ReadFile, ReportIllegalStep, Withdraw, once_each
+from sidecar.core.doubted import Doubted
 from sidecar.core.errors import IllegalStepError
 from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.loss import Loss
@@ -53,16 +55,21 @@ class Engine:
         registry: What else is known: the linked processes, the windows.
     """
 
-    def __init__(self, policy: Policy, mode: Mode, spent: Iterable[Spent] = ()) -> None:
+    def __init__(
+        self, policy: Policy, mode: Mode, spent: Iterable[Spent] = (), *, apart_from: Doubted | None = None
+    ) -> None:
         """Start with no knowledge: custody of everything is unknown until it is established.
 
         Args:
             policy: The rules in force.
             mode: Whether commands are given.
             spent: Recoveries of an earlier life, which count in the budgets.
+            apart_from: The one that looks after this engine, which is of a process that is not believed; else None.
         """
         ledgers, row_ledgers = Ledgers(), RowLedgers()
-        self.registry = Registry(Transcripts(ledgers, row_ledgers))
+        self._apart = apart_from is not None
+        self._doubted = apart_from or Doubted(self._without_knowledge, self._known)
+        self.registry = Registry(Transcripts(ledgers, row_ledgers), self._doubted.claims)
         self._decider = Decider(self.registry, policy, mode, spent)
         self._lost_turns = LostTurns()
         self._late = LateAnswers(self.registry, self._decider, self._lost_turns)
@@ -89,14 +96,29 @@ class Engine:
         """What holds back recoveries."""
         return self._decider.gate
 
+    def _without_knowledge(self) -> "Engine":
+        return Engine(self.policy, self.mode, apart_from=self._doubted)
+
+    def _known(self, file: str, at_ns: int) -> Iterator[ev.AccountRecalled]:
+        """What believed links have told of a transcript, for an engine that begins with it."""
+        ledger, row_ledger = self.files.ledgers.get(file), self.rows.ledgers.get(file)
+        if ledger is not None:
+            yield ev.AccountRecalled(file=file, account=ledger.account, at_ns=at_ns)
+        if row_ledger is not None:
+            yield ev.AccountRecalled(file=file, account=row_ledger.account, at_ns=at_ns)
+
     @property
     def windows(self) -> tuple[Window, ...]:
-        """The open windows."""
-        return tuple(self.registry.windows.values())
+        """The open windows, those of gateways that are not believed among them."""
+        windows = self.registry.windows.values()
+        return tuple(windows) if self._apart else (*windows, *self._doubted.windows)
 
     def window(self, window: str) -> Window | None:
         """The open window with this id."""
-        return self.registry.windows.get(window)
+        known = self.registry.windows.get(window)
+        if known is not None or self._apart:
+            return known
+        return next((doubted for doubted in self._doubted.windows if doubted.window_id == window), None)
 
     def custody_unknown(self) -> int:
         """How many files with an open window there are of which custody is unknown."""
@@ -123,8 +145,27 @@ class Engine:
 
     @property
     def gateways(self) -> tuple[Gateway, ...]:
-        """The linked processes."""
+        """The linked processes that are believed."""
         return tuple(self.registry.gateways.values())
+
+    @property
+    def doubted(self) -> tuple[Gateway, ...]:
+        """The linked processes that are not believed."""
+        return tuple(self._doubted.gateways.values())
+
+    def claims(self, file: str) -> tuple[Claim, ...]:
+        """What processes that are not believed said that they did to a transcript."""
+        return self._doubted.claims.of(file)
+
+    def believes(self, link: str) -> bool:
+        """What this link says is taken for true."""
+        return link not in self._doubted.gateways
+
+    def is_alone(self, link: str, file: str) -> bool:
+        """This link, which is not believed, has a window on a transcript, and no link that is believed has one."""
+        if self.believes(link) or self.registry.windows_on(file):
+            return False
+        return any(window.file == file and window.gateway.link == link for window in self._doubted.windows)
 
     @property
     def outcomes(self) -> tuple[AnyOutcome, ...]:
@@ -133,13 +174,36 @@ class Engine:
 
     def run_of(self, window: str) -> Run | None:
         """The run of a window that is open, or whose history is being read; None for any other."""
-        known = self.registry.windows.get(window) or self.registry.closed.get(window)
+        known = self.window(window) or self.registry.closed.get(window)
         return known.run if known is not None else None
 
     def handle(self, event: ev.Event) -> list[Decision]:
         """Take in one event. What a window's tables do not allow is answered with no, and loses its custody."""
+        self.registry.outcomes.made.clear()
+        if self._apart:
+            return self._handle(event)
+        doubted = self._doubted
+        doubted.outcomes.clear()
+        if isinstance(event, ev.LinkOpened):
+            decisions = self._link_opened(event)
+        elif (liar := doubted.said_by(event)) is not None:
+            decisions = doubted.heard(liar, event)
+        else:
+            decisions = [*self._handle(event), *doubted.overheard(event)]
+        self.registry.outcomes.made += doubted.outcomes
+        return decisions
+
+    def _link_opened(self, event: ev.LinkOpened) -> list[Decision]:
+        """What a link says is believed or not from now on; what it said before stays what it was."""
+        link, at_ns = event.gateway.link, event.at_ns
+        if event.gateway.believed:
+            return [*self._doubted.believed(link, at_ns), *self._handle(event)]
+        lost = link in self.registry.gateways
+        before = self._handle(ev.LinkLost(link=link, clean=False, at_ns=at_ns)) if lost else []
+        return [*before, *self._doubted.opened(event)]
+
+    def _handle(self, event: ev.Event) -> list[Decision]:
         outcomes = self.registry.outcomes
-        outcomes.made.clear()
         at_ns = event.change.at_ns if isinstance(event, ev.FileChanged) else event.at_ns
         try:
             decisions = self._decide(event)
@@ -287,7 +351,7 @@ class Engine:
 
     def is_fenced(self, file: str) -> bool:
         """A window is open on this file."""
-        return bool(self.registry.windows_on(file))
+        return bool(self.registry.windows_on(file)) or any(w.file == file for w in self._doubted.windows)
 
     def _fence_closed(self, event: ev.FenceClosed) -> list[Decision]:
         outcomes = self.registry.outcomes

@@ -393,6 +393,7 @@ class GatewayLogged(Value, frozen=True, kw_only=True):
         what: A short name for the line, such as ``lane task error``.
         waited_ns: How long the user had waited by then; 0 when the line does not tell.
         takeover: It says that the gateway's own fence stopped the turn.
+        link: The link that told; empty in recordings of before there was this.
     """
 
     file: str
@@ -402,16 +403,18 @@ class GatewayLogged(Value, frozen=True, kw_only=True):
     waited_ns: int
     at_ns: int
     takeover: bool = False
+    link: str = ""
 
 
 class TimelineNote(Value, frozen=True, kw_only=True):
-    """Something worth a line in the window's timeline, such as a model call."""
+    """Something worth a line in the window's timeline, such as a model call; ``link`` as in `GatewayLogged`."""
 
     file: str
     run_id: str
     what: str
     detail: str
     at_ns: int
+    link: str = ""
 
 
 class PolicyChanged(Value, frozen=True, kw_only=True):

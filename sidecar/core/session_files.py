@@ -144,6 +144,8 @@ class SessionFiles:
         """The file was read: either to establish custody at a fence, or because something changed in a window."""
         decisions: list[Decision] = []
         windows = self._registry.windows_on(event.file)
+        if not windows and event.file not in self.ledgers:
+            return decisions  # no link that is believed has spoken of it
         waiting = [w for w in windows if w.may_be_read and w.fence == snapshot.fingerprint]
         for window in windows:
             window.account = window.account.owned(snapshot)

@@ -164,6 +164,8 @@ class SessionRows:
             return []
         decisions: list[Decision] = []
         windows = self._registry.windows_on(event.file)
+        if not windows and event.file not in self.ledgers:
+            return decisions  # no link that is believed has spoken of it
         ledger = self.ledgers[event.file]
         waiting = [w for w in windows if w.may_be_read and w.fence == reading.version]
         for window in windows:

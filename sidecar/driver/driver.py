@@ -17,7 +17,9 @@ from sidecar.core.engine import Engine
 from sidecar.core.errors import SidecarError
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.rows import RowSnapshot, RowVersion, is_of_rows, place_of
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.version import Reading
+from sidecar.core.facts.window_name import as_told
 from sidecar.core.questions import Question
 from sidecar.core.replay.recorder import Recorder
 from sidecar.core.reports import Diagnostic
@@ -63,7 +65,7 @@ class Driver:
         self._recorder = Recorder(engine)
         self.journal = Journal(records)
         self._transcripts = TranscriptReader()
-        self._reads = SyncedReads(links, drain, self._looked, self._transcripts)
+        self._reads = SyncedReads(links, drain, self._looked, self._transcripts, engine)
         self._lineage = LineageCheck(self.handle, now_ns, self._transcripts)
         self._tasks = Tasks()
         self._ends = WindowEnds(self.handle, self._tasks.spawn)
@@ -150,11 +152,11 @@ class Driver:
             reading_seconds=self._transcripts.reading_seconds(database),
         )
 
-    def note(self, report: Diagnostic) -> None:
+    def note(self, report: Diagnostic, link: str) -> None:
         """Add a line to the timelines of the windows of its run. Most reports come while no window is open."""
         if not self._engine.windows:
             return
-        noted = timeline_note(report)
+        noted = timeline_note(report, link)
         if noted is not None:
             self.handle(noted)
 
@@ -238,7 +240,7 @@ class Driver:
     def _send(self, command: de.Command) -> None:
         for link in self._links.open_sessions():
             if link.name == command.link:
-                link.command(command)
+                link.command(replace(command, window=as_told(command.window, link.name)))
 
     def _looked(self, file: str, snapshot: Reading) -> None:
         over = self._ends.held | self._left_open()

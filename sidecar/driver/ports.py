@@ -58,6 +58,16 @@ class Link(Protocol):
         """Send it; False when the process is gone or does not read."""
 
 
+class Trust(Protocol):
+    """Which links are believed; see `sidecar.core.engine.Engine`."""
+
+    def believes(self, link: str) -> bool:
+        """What this link says is taken for true."""
+
+    def is_alone(self, link: str, file: str) -> bool:
+        """It is not believed, and has a window on a transcript on which nobody has one who is."""
+
+
 class Links(Protocol):
     """The processes that are linked now."""
 

@@ -54,7 +54,7 @@ class Questions:
     async def asked(self, question: Question) -> None:
         """A gateway waits, or its turn was stopped. With a single link there is nothing to wait for."""
         work = self._stop(question) if isinstance(question, TurnStopped) else self._answer(question)
-        if all(link.name == question.link for link in self._links.open_sessions()):
+        if not self._reads.others(question.link):
             await work
             return
         # Other links may have to speak first, and this one must stay able to answer them.

@@ -8,7 +8,7 @@ import structlog
 
 from sidecar.core.facts.rows import is_of_rows
 from sidecar.core.facts.version import Reading
-from sidecar.driver.ports import Links
+from sidecar.driver.ports import Link, Links, Trust
 from sidecar.driver.transcripts import TranscriptReader, without_contents
 
 PATIENT_SECONDS: Final = 1.0
@@ -16,6 +16,9 @@ PATIENT_SECONDS: Final = 1.0
 
 ROWS_PATIENT_SECONDS: Final = 8.0
 """The same where sessions are rows: a gateway that waits for its database stands still, 5 s each time."""
+
+DOUBTED_SECONDS: Final = 0.25
+"""How long it waits for a link that is not believed."""
 
 _TRIES: Final = 3
 
@@ -34,6 +37,8 @@ class SyncedReads:
     4. What the watch and the kernel had to say by then has been taken in, too.
     5. It ends in bounded time. A link that does not report in time costs the second guarantee, and that is returned; a
        file that does not hold still costs the content.
+    6. A link that is not believed costs nothing: no question waits for it, and a look that nobody waits for gives it a
+       moment only where nobody else has a window on the file.
 
     At most one look that nobody waits for is under way for each file.
     """
@@ -44,6 +49,7 @@ class SyncedReads:
         drain: Callable[[], None],
         seen: Callable[[str, Reading], None],
         transcripts: TranscriptReader,
+        trust: Trust,
     ) -> None:
         """No look is under way. ``drain`` takes in what the watch has to say so far.
 
@@ -53,6 +59,7 @@ class SyncedReads:
         self._transcripts = transcripts
         self._drain = drain
         self._seen = seen
+        self._trust = trust
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
 
@@ -61,8 +68,12 @@ class SyncedReads:
         self._drain()
         return self._transcripts.now(file)
 
+    def others(self, asking: str) -> list[Link]:
+        """The links but this one whose reports a verdict may rest on."""
+        return [link for link in self._links.open_sessions() if link.name != asking and self._trust.believes(link.name)]
+
     async def look(self, file: str, asking: str, bound_seconds: float) -> tuple[Reading, bool]:
-        """Read the file and hear every link but the asking one, whose reports are all in already.
+        """Read the file and hear every link but the asking one, whose reports are all in already; empty for none.
 
         Returns:
             The snapshot, true at the moment of the return, and whether every link answered in time. A file that keeps
@@ -73,11 +84,13 @@ class SyncedReads:
         heard = True
         until = asyncio.get_running_loop().time() + bound_seconds
         for _ in range(_TRIES):
-            others = [link for link in self._links.open_sessions() if link.name != asking]
-            if not others:
+            others, alone = self.others(asking), [] if asking else self._alone(file)
+            if not others and not alone:
                 return snapshot, True
             left = max(0.0, until - asyncio.get_running_loop().time())
+            doubted = asyncio.gather(*(link.sync(min(left, DOUBTED_SECONDS)) for link in alone))
             heard = all(await asyncio.gather(*(link.sync(left) for link in others)))
+            await doubted
             self._drain()
             if self._transcripts.version(file) == snapshot.version:
                 return snapshot, heard
@@ -87,6 +100,10 @@ class SyncedReads:
     async def patient(self, file: str) -> tuple[Reading, bool]:
         """A look that nobody waits for; returns as `look`."""
         return await self.look(file, "", ROWS_PATIENT_SECONDS if is_of_rows(file) else PATIENT_SECONDS)
+
+    def _alone(self, file: str) -> list[Link]:
+        """Links that are not believed and alone have a window on the file: whether they answer makes no difference."""
+        return [link for link in self._links.open_sessions() if self._trust.is_alone(link.name, file)]
 
     def settle(self, file: str) -> None:
         """Look when all reports about the file are in. One look at a time; a request meanwhile causes one more."""

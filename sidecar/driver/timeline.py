@@ -4,12 +4,12 @@ from sidecar.core import events as ev
 from sidecar.core.reports import Diagnostic
 
 
-def timeline_note(report: Diagnostic) -> ev.TimelineNote | None:
-    """The line; None where the event is not worth one."""
+def timeline_note(report: Diagnostic, link: str) -> ev.TimelineNote | None:
+    """The line that this link told; None where the event is not worth one."""
     detail = _detail(report)
     if detail is None:
         return None
-    return ev.TimelineNote(file="", run_id=report.run, what=report.event, detail=detail, at_ns=report.at_ns)
+    return ev.TimelineNote(file="", run_id=report.run, what=report.event, detail=detail, at_ns=report.at_ns, link=link)
 
 
 def _detail(report: Diagnostic) -> str | None:

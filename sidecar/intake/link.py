@@ -11,15 +11,27 @@ from sidecar.core.facts.gateway import Gateway, Role
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
-from sidecar.core.questions import CheckAsked, TurnStopped, WaitAsked
+from sidecar.core.facts.window_name import apart
+from sidecar.core.questions import AtFence, CheckAsked, TurnStopped, WaitAsked
 from sidecar.core.reports import AdapterFound, Diagnostic, LockFailed, PreloadTrouble, WriteFailed
 from sidecar.driver.driver import Driver
 from sidecar.intake.gateways import KnownGateways
 from sidecar.link.session import LinkSession
 from sidecar.link.translate import Heard
 from sidecar.watch.tree import printable
+from sidecar.words import sentence
 
 log = structlog.get_logger("sidecar.link")
+
+_OF_WINDOW: Final = (
+    AtFence,
+    ev.FenceClosed,
+    ev.AnswerLate,
+    ev.LockWaitEnded,
+    ev.RecoveryApplied,
+    ev.TurnLost,
+)
+"""What a link says of a window."""
 
 _ACCOUNT: Final = "account"  # what the preload calls its watch over node:fs
 
@@ -86,7 +98,10 @@ class LinkIntake:
             log.info("cotenant_linked", pid=session.pid, name=hello.name, link=session.name)
         else:
             log.info("gateway_linked", pid=session.pid, openclaw=hello.openclaw if hello else "", link=session.name)
-        if session.lost:
+        doubt = session.gateway.doubt
+        if doubt is not None:
+            log.warning("link_unverified", pid=session.pid, link=session.name, detail=printable(sentence(doubt)))
+        if session.lost and session.gateway.believed:
             self._telemetry.lost(session.lost)
             dropped = Reason.of(ReasonCode.REPORTS_DROPPED, count=session.lost, pid=session.pid)
             self._lost(Loss.DROPPED, dropped)
@@ -98,14 +113,16 @@ class LinkIntake:
             The answer that is given before the next message; None for what asks nothing.
         """
         answer: Awaitable[None] | None = None
-        for value in heard:
+        believed = session.gateway.believed
+        for said in heard:
+            value = said if believed else _apart(said, session.name)
             match value:
                 # Almost all messages are of these kinds.
                 case ev.FileChanged() | ev.LockTaken() | ev.LockReleased() | ev.DatabaseLocked():
                     self._driver.handle(value)
                 case Diagnostic():
                     self._telemetry.diagnostic(value, session.gateway)
-                    self._driver.note(value)
+                    self._driver.note(value, session.name)
                 case CheckAsked() | WaitAsked() | TurnStopped():
                     answer = self._driver.asked(value)
                 case LockFailed() | WriteFailed() | AdapterFound() | PreloadTrouble():
@@ -120,7 +137,9 @@ class LinkIntake:
             self._telemetry.report(messages)
 
     def link_gap(self, session: LinkSession, missing: int) -> None:
-        """Reports of this gateway are missing."""
+        """Reports of this gateway are missing. Of one that is not believed nothing rests on them."""
+        if not session.gateway.believed:
+            return
         self._telemetry.gap(missing)
         self._lost(Loss.GAP, Reason.of(ReasonCode.REPORTS_MISSING, count=missing, pid=session.pid))
 
@@ -158,17 +177,25 @@ class LinkIntake:
         match report:
             case LockFailed():
                 self._telemetry.lock_failed(report)
-            case WriteFailed():
+            case WriteFailed() if session.gateway.believed:
                 self._lost(Loss.WRITE_FAILED, Reason.of(ReasonCode.WRITE_FAILED, pid=session.pid), report.file)
             case AdapterFound():
                 self._driver.handle(ev.LinkOpened(gateway=session.gateway, at_ns=report.at_ns))
                 if report.new:
                     log.info("adapter", pid=session.pid, adapter=report.adapter, reason=report.reason)
             case PreloadTrouble():
-                self._trouble(session.pid, report)
+                self._trouble(session, report)
+            case _:
+                pass
 
-    def _trouble(self, pid: int, trouble: PreloadTrouble) -> None:
+    def _trouble(self, session: LinkSession, trouble: PreloadTrouble) -> None:
         """The preload caught an error of its own. In its account of writes, a report is missing for it (rule 5)."""
+        pid = session.pid
         log.warning("preload_trouble", pid=pid, where=trouble.where, reason=printable(trouble.reason))
-        if trouble.where == _ACCOUNT:
+        if trouble.where == _ACCOUNT and session.gateway.believed:
             self._lost(Loss.PRELOAD, Reason.of(ReasonCode.WRITE_UNACCOUNTED, pid=pid))
+
+
+def _apart(said: Heard, link: str) -> Heard:
+    """The same, of a window that is set apart from those of links that are believed."""
+    return replace(said, window=apart(said.window, link)) if isinstance(said, _OF_WINDOW) and said.window else said

@@ -59,7 +59,7 @@ class Translator:
             case wire.LockReleased():
                 return (_lock_released(message, self._writers, self._link),)
             case wire.Diagnostic():
-                return (message, _turn_told(message)) if message.event.startswith(_LOG) else (message,)
+                return (message, _turn_told(message, self._link)) if message.event.startswith(_LOG) else (message,)
             case wire.FenceSet():
                 return (_fence_set(message, self._link),)
             case wire.Committed():
@@ -230,7 +230,7 @@ def _lock_failed(message: wire.LockFailed, writers: Writers) -> LockFailed:
     )
 
 
-def _turn_told(message: wire.Diagnostic) -> ev.GatewayLogged:
+def _turn_told(message: wire.Diagnostic, link: str) -> ev.GatewayLogged:
     """A line of the gateway's log about a turn."""
     return ev.GatewayLogged(
         file=message.file,
@@ -240,6 +240,7 @@ def _turn_told(message: wire.Diagnostic) -> ev.GatewayLogged:
         waited_ns=int(max(0.0, min(message.duration_ms, 1e12)) * NS_PER_MS),
         at_ns=int(message.at),
         takeover=message.reason == _TAKEOVER,
+        link=link,
     )
 
 

@@ -81,7 +81,9 @@ def test_the_words_are_what_they_are_written_as(words: type[Verdict | Outcome | 
 
 
 def test_evidence_grows_from_none_to_the_kernels_word() -> None:
-    assert sorted(Grade, key=lambda grade: grade.strength) == [Grade.NONE, Grade.BRACKET, Grade.BYTES, Grade.KERNEL]
+    weakest_first = [Grade.NONE, Grade.CLAIMED, Grade.BRACKET, Grade.BYTES, Grade.KERNEL]
+
+    assert sorted(Grade, key=lambda grade: grade.strength) == weakest_first
 
 
 @pytest.mark.parametrize(

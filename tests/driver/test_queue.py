@@ -15,7 +15,7 @@ from sidecar.core.reports import Diagnostic
 from sidecar.driver.driver import Driver
 from sidecar.link.session import OpenLinks
 from sidecar.watch.reading import fingerprint_of, take_snapshot
-from tests.core.kit import RUN, fence_set, gateway, tripped
+from tests.core.kit import LINK, RUN, fence_set, gateway, tripped
 from tests.driver.kit import HEADER, Sinks, foreign_append
 
 AT = 1_700_000_000_000_000_000
@@ -163,9 +163,11 @@ async def test_an_error_in_a_port_loses_no_event_that_waits(place: Path) -> None
 async def test_a_line_for_timelines_is_told_only_where_there_is_one(place: Path) -> None:
     stage = Stage(place, "")
     report = Diagnostic(event="model.call.started", at=str(AT), run=RUN.run_id, provider="mock", model="slow")
-    stage.driver.note(report)
+    stage.driver.note(report, LINK)
     assert stage.core.told == []
     stage.fence()
-    stage.driver.note(report)
-    noted = ev.TimelineNote(file="", run_id=RUN.run_id, what="model.call.started", detail="mock/slow", at_ns=AT)
+    stage.driver.note(report, LINK)
+    noted = ev.TimelineNote(
+        file="", run_id=RUN.run_id, what="model.call.started", detail="mock/slow", at_ns=AT, link=LINK
+    )
     assert noted in stage.core.told

@@ -13,8 +13,10 @@ import pytest
 from sidecar.cli import main
 from sidecar.core import events as ev
 from sidecar.core.decisions import Approve, CheckLineage, Decision, KeepRecording, Refuse
+from sidecar.core.facts.change import Operation
 from sidecar.core.facts.content import BytesContent
 from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
 from sidecar.core.policy.blocked import BlockReason, Pause
@@ -30,6 +32,18 @@ from sidecar.store.reader import IncidentReader
 from sidecar.store.recordings import exported, put_recording
 from sidecar.store.tapes import decode, encode, pack, unpack
 from tests.core.kit import CRON, FILE, OWN, WINDOW, Bench
+from tests.core.test_claims import (
+    DOUBTED,
+    FORGED,
+    ITS_WINDOW,
+    LIAR,
+    LIAR_PID,
+    LIE,
+    doubt,
+    its_fence,
+    its_question,
+    lie,
+)
 from tests.store.samples import NOON, Clock, save_incident
 
 DOCUMENTED: Final = Path(__file__).parent / "cron_announce.json"
@@ -347,3 +361,36 @@ def test_windows_that_met_nothing_leave_nothing_behind() -> None:
     assert bench.kept == []
     assert bench.engine.policy == Policy()
     assert bench.engine.mode is Mode.RECOVER
+
+
+def test_the_liar_is_named_again_be_its_claim_of_before_the_window_or_in_it() -> None:
+    for ahead in (True, False):
+        bench = Taped()
+        doubt(bench)
+        if ahead:
+            begun = bench.begin(Operation.APPEND, LIE, FORGED, link=LIAR)
+            bench.handle(ev.LinkLost(link=LIAR, clean=False, at_ns=bench.now()))
+            bench.handle(ev.LinkOpened(gateway=replace(DOUBTED, unverified=None), at_ns=bench.now()))
+            bench.fence()
+            bench.disk.append(FORGED)
+            assert begun.link == LIAR
+        else:
+            bench.fence()
+            lie(bench)
+        bench.trip()
+        bench.close(takeover=True)
+        kept = bench.kept[-1]
+        assert (kept.incident.verdict, [c.pid for c in kept.incident.claims]) == (Verdict.EXTERNAL, [LIAR_PID])
+        assert exported(kept.incident, kept.recording)["replays"]
+
+
+def test_the_window_of_a_gateway_that_is_not_believed_is_judged_as_it_was() -> None:
+    bench = Taped()
+    doubt(bench)
+    its_fence(bench)
+    lie(bench)
+    its_question(bench)
+    bench.handle(ev.FenceClosed(window=ITS_WINDOW, takeover=False, at_ns=bench.now()))
+    (kept,) = bench.kept
+    assert (kept.incident.window, kept.incident.grade) == (ITS_WINDOW, Grade.CLAIMED)
+    assert exported(kept.incident, kept.recording)["replays"]

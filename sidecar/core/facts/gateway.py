@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from sidecar.core.facts.reasons import Reason
+from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import Value
 
 
@@ -95,6 +95,14 @@ class Gateway(Value, frozen=True):
     def believed(self) -> bool:
         """What it reports is taken for true."""
         return self.unverified is None
+
+    @property
+    def doubt(self) -> Reason | None:
+        """Who is not believed, and why; None for one that is."""
+        why = self.unverified
+        if why is None or why.code is ReasonCode.LINK_UNVERIFIED:
+            return why
+        return Reason.of(ReasonCode.LINK_UNVERIFIED, why, pid=self.pid, exe=self.exe)
 
 
 class Run(Value, frozen=True):

@@ -17,7 +17,12 @@ def preamble(engine: Engine, file: str, at_ns: int) -> Iterator[ev.Event]:
         gone = Gateway(link=f"past-{number}", pid=pid, started_at_ns=started_at_ns)
         yield ev.LinkOpened(gateway=gone, at_ns=at_ns)
         yield ev.LinkLost(link=gone.link, clean=True, at_ns=at_ns)
-    for gateway in engine.gateways:
+    for claim in engine.claims(file):
+        # Each by itself: a link that is believed now was not when it claimed this.
+        yield ev.LinkOpened(gateway=claim.gateway, at_ns=at_ns)
+        yield ev.FileChanged(file=file, change=claim.change)
+        yield ev.LinkLost(link=claim.gateway.link, clean=True, at_ns=at_ns)
+    for gateway in (*engine.gateways, *engine.doubted):
         yield ev.LinkOpened(gateway=gateway, at_ns=at_ns)
     if engine.gate.pause is not None:
         yield ev.PauseChanged(pause=engine.gate.pause, at_ns=at_ns)

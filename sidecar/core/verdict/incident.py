@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
+from sidecar.core.custody.claims import Claimed
 from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.process import Process
@@ -169,6 +170,7 @@ class Incident(Value, frozen=True, kw_only=True):
         waited_ms: How long the user had waited when the gateway gave the turn up, by the gateway's log; 0 when it did
             not tell.
         lost: Why the turn was lost, where sessions are in a database; None where it was not, or nothing told why.
+        claims: What processes that are not believed say that they wrote, of what was met last.
     """
 
     incident_id: str
@@ -193,6 +195,7 @@ class Incident(Value, frozen=True, kw_only=True):
     policy: str = ""
     waited_ms: float = 0.0
     lost: LostTurn | None = None
+    claims: tuple[Claimed, ...] = ()
 
     @property
     def cause(self) -> LossCause | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final
 
+from sidecar.core.custody.claims import Claimed
 from sidecar.core.custody.finding import Absence, Finding, Share
 from sidecar.core.custody.kernel_evidence import KernelEvidence
 from sidecar.core.facts.grade import Grade
@@ -40,6 +41,8 @@ class Evidence(Value, frozen=True):
     Attributes:
         can_reload: The gateway's adapter can make the run read the whole transcript again.
         session: Hash of the session key; empty when not known.
+        claims: What processes that are not believed say of the parts that nobody reported.
+        doubt: Why the window's own gateway is not believed; None where it is.
     """
 
     run_id: str
@@ -47,6 +50,8 @@ class Evidence(Value, frozen=True):
     can_reload: bool
     file: str = ""
     session: str = ""
+    claims: tuple[Claimed, ...] = ()
+    doubt: Reason | None = None
 
 
 class Ruled(Value, frozen=True):
@@ -67,6 +72,7 @@ class Judgement(Value, frozen=True):
         ruled: What the policy said of each writer but the run itself; empty where it was not asked.
         policy: Digest of the policy.
         strangers: Processes that the kernel saw at the file and that no one knows; only where bytes are unexplained.
+        claims: What processes that are not believed say that they wrote.
     """
 
     verdict: Verdict
@@ -80,6 +86,7 @@ class Judgement(Value, frozen=True):
     policy: str = ""
     strangers: tuple[Process, ...] = ()
     unit: Unit = Unit.BYTES
+    claims: tuple[Claimed, ...] = ()
 
 
 def judge(evidence: Evidence, policy: Policy) -> Judgement:
@@ -89,11 +96,43 @@ def judge(evidence: Evidence, policy: Policy) -> Judgement:
     allows a recovery across an unexplained byte (design: rule 1).
     """
     judgement = replace(_judge(evidence, policy), unit=evidence.finding.unit)
-    if judgement.verdict not in {Verdict.EXTERNAL, Verdict.UNATTRIBUTED}:
-        return judgement
     found = evidence.finding
     accounted = found.compared and found.another is None and found.seen_through and not found.unexplained
-    return judgement if accounted else _with_strangers(judgement, found.kernel_evidence)
+    if judgement.verdict in {Verdict.EXTERNAL, Verdict.UNATTRIBUTED} and not accounted:
+        judgement = _with_strangers(judgement, found.kernel_evidence)
+    return _with_claims(narrowed(judgement, evidence.doubt), evidence)
+
+
+def narrowed(judgement: Judgement, doubt: Reason | None) -> Judgement:
+    """What is left of a judgement that rests on the word of a gateway that is not believed.
+
+    Its word clears nobody and moves no fence. What not even its word explains is a takeover all the same.
+
+    Args:
+        judgement: As it would be if the gateway were believed.
+        doubt: Why it is not; None where it is. A judgement that was narrowed stays as it is.
+    """
+    if doubt is None or judgement.reason.has(ReasonCode.LINK_UNVERIFIED):
+        return judgement
+    left = replace(judgement, reason=judgement.reason.also(doubt), may_recover=False, rule="", ruled=())
+    if judgement.verdict is Verdict.EXTERNAL:
+        return left
+    grade = Grade.NONE if judgement.grade is Grade.NONE else Grade.CLAIMED
+    explained = not judgement.unexplained and grade is Grade.CLAIMED
+    return replace(left, verdict=Verdict.UNATTRIBUTED, grade=grade, reason=doubt if explained else left.reason)
+
+
+def _with_claims(judgement: Judgement, evidence: Evidence) -> Judgement:
+    """Name others who say that they wrote what nobody reported. It changes nothing else."""
+    writers: dict[tuple[int, str, Reason], dict[str, None]] = {}
+    for claim in evidence.claims:
+        if claim.reason != evidence.doubt:
+            writers.setdefault((claim.pid, claim.exe, claim.reason), {})[claim.writer] = None
+    named = (
+        Reason.of(ReasonCode.CLAIMED_BY, *(why.details or (why,)), pid=pid, exe=exe, writers=tuple(said)[:_MAX_NAMED])
+        for (pid, exe, why), said in list(writers.items())[:_MAX_NAMED]
+    )
+    return replace(judgement, reason=judgement.reason.also(*named), claims=evidence.claims)
 
 
 def _with_strangers(judgement: Judgement, kernel_evidence: KernelEvidence) -> Judgement:

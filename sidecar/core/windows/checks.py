@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.core.custody.account import AnyAccount
+from sidecar.core.custody.claims import claimed
 from sidecar.core.decisions import Decision, Refuse, SaveIncident
 from sidecar.core.events import CommandWithheld, LineageChecked, RecoveryApplied, TurnTripped, VerdictAsked
 from sidecar.core.facts.change import Operation
@@ -83,8 +84,15 @@ class Checks:
         return self._decider.recorded(apart, judgement)
 
     def _judge_left(self, window: Window, left: AnyAccount, reading: Reading) -> Judgement:
+        finding = left.examined(reading)
         evidence = Evidence(
-            window.run.run_id, left.examined(reading), can_reload=False, file=window.file, session=window.run.session
+            window.run.run_id,
+            finding,
+            can_reload=False,
+            file=window.file,
+            session=window.run.session,
+            claims=claimed(finding, reading, self._registry.claims.of(window.file)),
+            doubt=window.gateway.doubt,
         )
         return judge(evidence, self._decider.policy)
 

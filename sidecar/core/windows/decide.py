@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from sidecar.core.custody.claims import claimed, own_claims
 from sidecar.core.decisions import Approve, Decision, SaveIncident, Withdraw
 from sidecar.core.events import LockTimedOut, PauseChanged, PolicyChanged, TurnTripped, VerdictAsked
 from sidecar.core.facts.grade import Grade
@@ -14,7 +15,7 @@ from sidecar.core.policy.budget import Spent
 from sidecar.core.policy.gate import RecoveryGate
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.verdict.incident import Incident, Outcome, Subject
-from sidecar.core.verdict.judge import Evidence, Judgement, Verdict, judge
+from sidecar.core.verdict.judge import Evidence, Judgement, Verdict, judge, narrowed
 from sidecar.core.windows.record import Record
 from sidecar.core.windows.registry import Registry
 from sidecar.core.windows.window import Window
@@ -55,15 +56,24 @@ class Decider:
         """What the rules in force say of a transcript as it is now."""
         kernel_evidence = self._registry.kernel_evidence(window.file, window.account)
         finding = window.account.examined(reading, kernel_evidence, window.gateway.uid)
+        claims = claimed(finding, reading, self._registry.claims.of(window.file))
+        shares, own = own_claims(finding, window.gateway)
         evidence = Evidence(
-            window.run.run_id, finding, window.gateway.can_reload, file=window.file, session=window.run.session
+            window.run.run_id,
+            replace(finding, shares=shares),
+            window.gateway.can_reload,
+            file=window.file,
+            session=window.run.session,
+            claims=(*own, *claims),
+            doubt=window.gateway.doubt,
         )
         return replace(judge(evidence, self.policy), policy=self.policy.digest)
 
-    def unchanged(self) -> Judgement:
+    def unchanged(self, window: Window) -> Judgement:
         """Nothing was done to the transcript."""
         reason = Reason(ReasonCode.FILE_AT_FENCE)
-        return Judgement(Verdict.UNCHANGED, Grade.BYTES, reason, may_recover=True, policy=self.policy.digest)
+        judgement = Judgement(Verdict.UNCHANGED, Grade.BYTES, reason, may_recover=True, policy=self.policy.digest)
+        return narrowed(judgement, window.gateway.doubt)
 
     def met(self, window: Window, judgement: Judgement, at_ns: int) -> list[Decision]:
         """A session met a change; if a storm begins with it, what was approved before is held back too, and told."""

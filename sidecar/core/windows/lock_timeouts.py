@@ -40,7 +40,7 @@ class LockTimeouts:
         current = event.snapshot.version
         taken_back: list[Decision] = []
         if current == event.fence == window.fence:
-            judgement = self._decider.unchanged()
+            judgement = self._decider.unchanged(window)
         else:
             judgement = self._decider.judge(window, event.snapshot)
             taken_back = self._decider.met(window, judgement, heard_ns(event))

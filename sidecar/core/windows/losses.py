@@ -178,11 +178,11 @@ class Losses:
         return self._explained(record, loss, reason, at_ns)
 
     def _explained(self, record: Record, loss: TurnLoss, reason: Reason, at_ns: int) -> list[Decision]:
-        """The incident gets its cause; a stranger's claim is a takeover."""
+        """The incident gets its cause; a stranger's claim is a takeover, where one who is believed tells of it."""
         holder = loss.held.holder if loss.held is not None else None
         lost = LostTurn(loss.cause, loss.detail, reason, at_ns, loss.tools, holder=holder)
         decisions: list[Decision] = []
-        if loss.strangers_claim:
+        if loss.strangers_claim and record.gateway.believed:
             incident = record.snapshot()
             takeover = Judgement(
                 Verdict.EXTERNAL, incident.grade, reason, may_recover=False, policy=self._decider.policy.digest

@@ -26,7 +26,7 @@ from sidecar.core.verdict.incident import (
     WriterShare,
     incident_id,
 )
-from sidecar.core.verdict.judge import Judgement, Ruled, Verdict
+from sidecar.core.verdict.judge import Judgement, Ruled, Verdict, narrowed
 from sidecar.core.windows.lock_table import ForeignHold
 
 MAX_MOMENTS: Final = 400
@@ -93,6 +93,7 @@ class Record:
 
         The gravest verdict stays, unless what is known is judged ``anew``.
         """
+        judgement = narrowed(judgement, self.gateway.doubt)
         known = self.incident
         if known is None:
             known = Incident(
@@ -121,6 +122,7 @@ class Record:
             policy=judgement.policy,
             writers=_merged_writers(self.settled, judgement, self.run.run_id),
             unexplained=_ranges(judgement, foreign, self.opened_at_ns) or known.unexplained,
+            claims=judgement.claims or known.claims,
             fence=self.fence,
             current=current,
             run=self.run,

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from sidecar.core.custody.account import Accounts, AnyAccount
+from sidecar.core.custody.claims import Claims
 from sidecar.core.custody.kernel_evidence import KernelEvidence
 from sidecar.core.custody.kernel_log import KernelLog
 from sidecar.core.decisions import CheckLineage
@@ -38,10 +39,12 @@ class Registry:
         windows: The open ones, by id.
         closed: Windows whose history is being looked at, by id. They are judged no more.
         unsettled: Transcripts that are read at once, before every link could say what it has done.
+        claims: What processes that are not believed say that they wrote: names, and no evidence.
     """
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, claims: Claims) -> None:
         self.accounts = accounts
+        self.claims = claims
         self.gateways: dict[str, Gateway] = {}
         self.windows: dict[str, Window] = {}
         self.closed: dict[str, Window] = {}
