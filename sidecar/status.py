@@ -35,6 +35,7 @@ class GatewayStatus:
         lost: Messages that its preload had to drop.
         preload: Version of its preload; empty for a process without one.
         preload_fits: That version is this sidecar's, or there is no preload.
+        disobeys: Why it does not take this sidecar for its own, as its preload says; empty for one that does.
         backlog_bytes: What it said and nobody has read, and commands that it has not read.
     """
 
@@ -50,6 +51,7 @@ class GatewayStatus:
     lost: int = 0
     preload: str = ""
     preload_fits: bool = True
+    disobeys: str = ""
     backlog_bytes: int = 0
     own_pid: int = 0
     visible: bool = True

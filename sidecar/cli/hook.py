@@ -160,7 +160,8 @@ def _compose(text: str) -> str:
 
 
 def _kubernetes(hook: Hook) -> str:
-    socket = f"{_IN_POD}/{SOCKET_NAME}"
+    private = f"{_IN_POD}/run"  # a gateway obeys no socket in a directory that others may write to, as a volume's is
+    socket = f"{private}/{SOCKET_NAME}"
     image = f"openclaw-sidecar:{__version__}"
     return f"""\
 # kubectl patch deployment openclaw --patch-file THIS_FILE
@@ -179,7 +180,9 @@ spec:
           command:
             - sh
             - -c
-            - openclaw-sidecar hook --format path | while IFS= read -r file; do cp -R "${{file%/*}}" {_IN_POD}/; done
+            - |
+              mkdir -p -m 700 {private}
+              openclaw-sidecar hook --format path | while IFS= read -r file; do cp -R "${{file%/*}}" {_IN_POD}/; done
           securityContext:
             runAsUser: 1000
             runAsGroup: 1000

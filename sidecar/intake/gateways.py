@@ -189,6 +189,14 @@ class KnownGateways:
                     remedy="restart the gateway, so that it loads the preload of this version",
                 )
 
+            if gateway.disobeys:
+                yield Problem(
+                    code="not_obeyed",
+                    what=f"gateway process {gateway.pid} does not take this sidecar for its own, so no turn of it is"
+                    f" recovered: {printable(gateway.disobeys)}",
+                    remedy="do what it says, then restart this sidecar; docs/architecture.md says whom a gateway obeys",
+                )
+
     def _note(self, gateways: Iterable[GatewayProcess]) -> None:
         for found in gateways:
             self.noticed(found.pid, found.exe, "it runs on this state directory")
@@ -222,5 +230,6 @@ def _linked_status(sessions: list[LinkSession]) -> GatewayStatus:
         lost=sum(s.lost for s in sessions),
         preload=next((s.hello.preload for s in sessions if s.hello), ""),
         preload_fits=all(s.hello is None or s.hello.preload in {"", __version__} for s in sessions),
+        disobeys=next((s.disobeyed for s in sessions if s.disobeyed), ""),
         backlog_bytes=sum(s.backlog_bytes for s in sessions),
     )

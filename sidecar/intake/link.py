@@ -33,8 +33,6 @@ _OF_WINDOW: Final = (
 )
 """What a link says of a window."""
 
-_ACCOUNT: Final = "account"  # what the preload calls its watch over node:fs
-
 
 class LinkTelemetry(Protocol):
     """What telemetry wants to know of the links. Never raises, never blocks."""
@@ -189,11 +187,13 @@ class LinkIntake:
                 pass
 
     def _trouble(self, session: LinkSession, trouble: PreloadTrouble) -> None:
-        """The preload caught an error of its own. In its account of writes, a report is missing for it (rule 5)."""
-        pid = session.pid
-        log.warning("preload_trouble", pid=pid, where=trouble.where, reason=printable(trouble.reason))
-        if trouble.where == _ACCOUNT and session.gateway.believed:
-            self._lost(Loss.PRELOAD, Reason.of(ReasonCode.WRITE_UNACCOUNTED, pid=pid))
+        """The preload steps aside: in its watch over node:fs, where a report is then missing (rule 5), or before us."""
+        log.warning("preload_trouble", pid=session.pid, where=trouble.where, reason=printable(trouble.reason))
+        match trouble.where:
+            case "account" if session.gateway.believed:
+                self._lost(Loss.PRELOAD, Reason.of(ReasonCode.WRITE_UNACCOUNTED, pid=session.pid))
+            case "sidecar":
+                session.disobeyed = trouble.reason
 
 
 def _apart(said: Heard, link: str) -> Heard:

@@ -129,6 +129,7 @@ class LinkSession:
         mode: The mode, for the welcome.
         faults: Loses reports on purpose.
         challenge: The number that this link's process proves itself with.
+        disobeyed: Why the process does not obey us, as it says; empty while it has not said so.
         speaker: The process whose reports these are.
     """
 
@@ -149,6 +150,7 @@ class LinkSession:
     gaps: int = 0
     lost: int = 0
     challenge: str = field(default_factory=lambda: secrets.token_hex(CHALLENGE_BYTES))
+    disobeyed: str = ""
     speaker: Speaker = field(init=False)
     _translator: Translator = field(init=False)
     _lines: LineReader = field(default_factory=lambda: LineReader(wire.MAX_LINE_BYTES))
@@ -388,7 +390,9 @@ class LinkSession:
         self._speaks(message.name if message.role is Role.COTENANT else "")
         self._seq = message.seq
         self.lost = message.lost
-        welcome = wire.Welcome(protocol=protocol, sidecar=self.version, mode=self.mode, answers=wire.ANSWERS)
+        welcome = wire.Welcome(
+            protocol=protocol, sidecar=self.version, mode=self.mode, answers=wire.ANSWERS, verified=True
+        )
         self._send(welcome)
         self.links.add(self)
         self.handler.link_opened(self)

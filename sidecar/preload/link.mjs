@@ -6,10 +6,13 @@ import path from "node:path";
 import { threadId } from "node:worker_threads";
 
 import { safely } from "./guard.mjs";
+import * as own from "./key.mjs";
+import { whyNotOurs } from "./owner.mjs";
 
 /** Newest and oldest version of the protocol that are spoken here; see sidecar/wire/messages.py. */
 export const PROTOCOL = 3;
 const OLDEST = 1;
+const VERIFYING = 3; // the oldest whose welcome says whether this process is verified
 export const PRELOAD_VERSION = "0.1.0";
 
 const MAX_QUEUED_BYTES = 4 << 20;
@@ -17,6 +20,9 @@ const MAX_LINE_BYTES = 1 << 20;
 const SAID = "OPENCLAW_SIDECAR_SAID";
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 1000;
+// How long a hello waits: for the main thread to get the key of this process, and for what the key is proven with.
+const KEY_MS = 2000;
+const CHALLENGE_MS = 250;
 // Reports of what is over are written several at once: when a lock was given back, and at most so often; else when the
 // first has waited so long; and ahead of any other message. Nothing is concluded without them: a sidecar that saw the bytes
 // first asks (`sync`), and a process that is killed before has said no goodbye. (A timer that is due before the kernel's
@@ -25,6 +31,7 @@ const OVER = new Set(["lock.taken", "lock.released", "change", "db.lock"]);
 const APART_MS = 20;
 const OVER_MS = 25;
 const MAX_UNWRITTEN = 256;
+const SIDECAR = "sidecar"; // trouble here: the gateway does not obey the one that hears of it
 const MAX_EARLY = 1000; // messages that are kept for the first connection
 const MAX_LATE = 32; // questions that nobody waits for any more, and whose answer may still come
 
@@ -55,7 +62,14 @@ export class Link {
   #socket = null;
   #begun = false;
   #open = false;
+  #nonce = ""; // what the sidecar proves itself with
+  #challenge = ""; // what we prove ourselves with
+  #shown = ""; // the key that the hello named
+  #proven = false;
+  #due = false; // connected, and the hello is still to be said
+  #waiting; // the timer of a hello that waits for the challenge
   #welcome = false;
+  #obeyed = false;
   #recovers = false;
   #seq = 0;
   #unwritten = [];
@@ -67,7 +81,6 @@ export class Link {
   #full = false;
   #early = [];
   #retryMs = FIRST_RETRY_MS;
-  #said = false;
   #asks = new Map();
   #late = new Map(); // question -> a function that reports it as late
   #nextAsk = 0;
@@ -82,14 +95,19 @@ export class Link {
     this.path = socketPath();
   }
 
-  /** The sidecar has answered our hello: a question makes sense. */
-  get ready() {
+  /** A sidecar has answered our hello: there is somebody to report to. */
+  get heard() {
     return this.#welcome;
+  }
+
+  /** It is one that we know, and that has verified us: a question makes sense. */
+  get ready() {
+    return this.#obeyed;
   }
 
   /** It recovers, and does not only look. */
   get recovers() {
-    return this.#welcome && this.#recovers;
+    return this.#obeyed && this.#recovers;
   }
 
   /** What is said now is heard: by the sidecar, or by the one that the first connection leads to. */
@@ -107,7 +125,7 @@ export class Link {
     // Whatever a message makes of us, it must not be thrown where nobody of the gateway's catches it.
     socket.on("connect", () => safely("link", () => this.#connected()));
     socket.on("data", (chunk) => safely("link", () => this.#received(chunk)));
-    socket.on("error", (error) => safely("link", () => this.#sayOnce(error)));
+    socket.on("error", (error) => safely("link", () => this.#sayAbsent(error)));
     socket.on("close", () => safely("link", () => this.#closed()));
   }
 
@@ -141,7 +159,7 @@ export class Link {
    * sidecar is told that its answer is late. An older sidecar does not know every question, and is not asked those.
    */
   ask(fields, boundMs, type = "ask") {
-    if (!this.#welcome || !(type === "ask" || this.#answers.includes(type))) return Promise.resolve(undefined);
+    if (!this.#obeyed || !(type === "ask" || this.#answers.includes(type))) return Promise.resolve(undefined);
     const ask = `${threadId}.${(this.#nextAsk += 1)}`;
     const since = process.hrtime.bigint();
     const late = () => {
@@ -165,14 +183,37 @@ export class Link {
 
   /** The process ends: everything has been said. */
   bye() {
+    if (this.#due) this.#greet();
     if (this.#open) this.#say({ type: "bye", at: performance.now(), fields: {} });
   }
 
   #connected() {
+    this.#buffer = "";
+    this.#challenge = "";
+    this.#due = true;
+    if (own.isKeyAwaited()) this.#awaitKey(this.#socket);
+    else this.#awaitChallenge();
+  }
+
+  async #awaitKey(socket) {
+    await own.keyKnown(KEY_MS);
+    if (socket === this.#socket && !socket.destroyed) safely("link", () => this.#awaitChallenge());
+  }
+
+  #awaitChallenge() {
+    if (!own.heldKey() || this.#challenge) this.#greet();
+    else this.#waiting = setTimeout(() => safely("link", () => this.#greet()), CHALLENGE_MS).unref();
+  }
+
+  #greet() {
+    this.#noLongerDue();
     this.#open = true;
     this.#seq = 0;
     this.#unwritten = [];
-    this.#buffer = "";
+    this.#nonce = own.newNonce();
+    this.#shown = own.heldKey();
+    const proof = this.#shown && this.#challenge ? own.proofOf("gateway", this.#challenge) : "";
+    this.#proven = proof !== "";
     const fields = {
       protocol: PROTOCOL,
       oldest: OLDEST,
@@ -183,6 +224,10 @@ export class Link {
       preload: PRELOAD_VERSION,
       state_dir: stateDir(),
       lost: this.#lost,
+      script: own.SCRIPT,
+      key: this.#shown,
+      proof,
+      nonce: this.#nonce,
       ...this.describe.hello(),
     };
     this.#say({ type: "hello", at: performance.now(), fields });
@@ -193,6 +238,12 @@ export class Link {
     this.#early = null;
     for (const message of early) this.#say(message);
     this.describe.connected(again);
+  }
+
+  #noLongerDue() {
+    this.#due = false;
+    clearTimeout(this.#waiting);
+    this.#waiting = undefined;
   }
 
   #say(message) {
@@ -300,16 +351,15 @@ export class Link {
       return;
     }
     if (message === null || typeof message !== "object") return;
+    if (message.t === "challenge") this.#challenged(message);
+    if (!this.#open && message.t !== "reject") return;
     switch (message.t) {
       case "welcome":
-        this.#welcome = Number.isInteger(message.protocol) && message.protocol >= OLDEST && message.protocol <= PROTOCOL;
-        this.#recovers = message.mode === "recover";
-        this.#answers = Array.isArray(message.answers) ? message.answers : [];
-        this.#retryMs = FIRST_RETRY_MS;
+        this.#welcomed(message);
         return;
       case "reject":
         this.#rejected = true;
-        this.#sayOnce({ code: typeof message.reason === "string" ? message.reason.slice(0, 300) : "rejected" });
+        this.#sayAbsent({ code: typeof message.reason === "string" ? message.reason : "rejected" });
         this.#socket.destroy();
         return;
       case "sync":
@@ -321,12 +371,62 @@ export class Link {
       case "refuse":
       case "wait":
       case "patience":
+        if (!this.#obeyed) return;
         if (message.ask) this.#settle(message.ask, message);
         else this.onCommand(message);
         return;
       default:
       // A newer sidecar may say things that we do not know; they are none of ours.
     }
+  }
+
+  #challenged({ nonce }) {
+    if (this.#challenge || typeof nonce !== "string" || !/^[0-9a-f]{32}$/.test(nonce)) return;
+    this.#challenge = nonce;
+    if (this.#waiting) this.#greet();
+  }
+
+  #welcomed(message) {
+    const { protocol } = message;
+    this.#obeyed = false; // until all of it is seen to be right
+    this.#welcome = Number.isInteger(protocol) && protocol >= OLDEST && protocol <= PROTOCOL;
+    this.#recovers = message.mode === "recover";
+    this.#answers = Array.isArray(message.answers) ? message.answers : [];
+    this.#retryMs = FIRST_RETRY_MS;
+    this.#obeyed = this.#welcome && this.#isKnown(message) && this.#isVerified(message);
+    if (!this.#obeyed) this.#forget();
+    else if (!this.#shown) own.keepKey(message.key, message.secret);
+    if (threadId === 0) own.settleKey(true);
+  }
+
+  /** Whether this is the sidecar that gave us our key or, where we have none, one that we may take one from. */
+  #isKnown({ proof }) {
+    const strange = this.#shown ? this.#whyUnproven(proof) : whyNotOurs(this.path);
+    if (!strange) return true;
+    this.send("trouble", { where: SIDECAR, reason: strange.slice(0, 300) });
+    this.#sayOnce("unknown", `the sidecar at ${this.path} is not obeyed, because ${strange}`);
+    return false;
+  }
+
+  #whyUnproven(proof) {
+    if (own.isProof(proof, "sidecar", this.#nonce)) return undefined;
+    return "it does not prove that it is the one that gave this process its key; if it is, restart the gateway";
+  }
+
+  /** What an older sidecar says it says to all; a newer one only to whom it has verified. */
+  #isVerified({ protocol, verified, reason }) {
+    if (protocol < VERIFYING || verified === true) return true;
+    this.#sayOnce("unverified", `the sidecar at ${this.path} does not believe this process: ${typeof reason === "string" ? reason : ""}`);
+    const unshown = !this.#shown && own.heldKey(); // another thread has got it meanwhile
+    const late = this.#shown && this.#challenge && !this.#proven;
+    if (unshown || late) this.#again();
+    return false;
+  }
+
+  /** There is something now that was missing in our hello. */
+  #again() {
+    this.#retryMs = LAST_RETRY_MS;
+    this.#socket.destroy();
   }
 
   /** Said ahead of all that the gateway does without an answer. */
@@ -351,26 +451,38 @@ export class Link {
   }
 
   #closed() {
+    this.#noLongerDue();
     this.#open = false;
     this.#welcome = false;
+    if (threadId === 0) own.settleKey(false);
     if (this.#early) {
       this.#lost += this.#early.length;
       this.#early = null;
     }
-    this.#late.clear();
-    for (const ask of [...this.#asks.keys()]) this.#settle(ask, undefined);
-    this.describe.disconnected();
+    this.#forget();
     if (this.#rejected) this.#retryMs = LAST_RETRY_MS;
     setTimeout(() => safely("link", () => this.connect()), this.#retryMs).unref();
     this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
   }
 
-  /** One line in the life of a gateway, however often the link fails: its threads and children know it was said. */
-  #sayOnce(error) {
-    if (this.#said || threadId !== 0 || process.env[SAID]) return;
-    this.#said = true;
-    process.env[SAID] = String(process.pid);
-    const why = String(error?.code ?? error?.message).replace(/[^\x20-\x7e]+/g, " ");
-    process.stderr.write(`[openclaw-sidecar] no sidecar at ${this.path} (${why}); the gateway goes on as unpatched\n`);
+  /** Nobody is there whose answers count: nothing is waited for, and nothing stays approved. */
+  #forget() {
+    this.#obeyed = false;
+    this.#late.clear();
+    for (const ask of [...this.#asks.keys()]) this.#settle(ask, undefined);
+    this.describe.disconnected();
+  }
+
+  #sayAbsent(error) {
+    this.#sayOnce("absent", `no sidecar at ${this.path} (${String(error?.code ?? error?.message)})`);
+  }
+
+  /** One line of each kind in the life of a gateway, however often the link fails: its children know it was said. */
+  #sayOnce(kind, what) {
+    const said = (process.env[SAID] ?? "").split(" ");
+    if (threadId !== 0 || said.includes(kind)) return;
+    process.env[SAID] = [...said, kind].join(" ").trim();
+    const line = what.replace(/[^\x20-\x7e]+/g, " ").slice(0, 600);
+    process.stderr.write(`[openclaw-sidecar] ${line}; the gateway goes on as unpatched\n`);
   }
 }

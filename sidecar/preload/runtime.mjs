@@ -123,7 +123,7 @@ function heardFromWorker({ change, lock, at, trouble, lost }) {
 
 /** Custody does not rest on it: where nobody listens, nothing is kept and nothing is missing. */
 function reportLock(lock, at) {
-  if (link.ready) link.send("db.lock", lock, at);
+  if (link.heard) link.send("db.lock", lock, at);
 }
 
 function installQuestion(point) {

@@ -138,13 +138,18 @@ def test_the_kubernetes_lines_share_preload_and_socket_between_the_containers(ho
     gateway, sidecar = pod["containers"]
     environ = {e["name"]: e["value"] for e in gateway["env"]}
     assert environ["NODE_OPTIONS"] == "--import=file:///openclaw-sidecar/preload/preload.mjs"
-    assert environ["OPENCLAW_SIDECAR_SOCKET"] == "/openclaw-sidecar/openclaw-sidecar.sock"
-    assert {e["name"]: e["value"] for e in sidecar["env"]}["OPENCLAW_SIDECAR_SOCKET"].startswith("/openclaw-sidecar/")
+    assert environ["OPENCLAW_SIDECAR_SOCKET"] == "/openclaw-sidecar/run/openclaw-sidecar.sock"
+    assert {e["name"]: e["value"] for e in sidecar["env"]} == {
+        "OPENCLAW_SIDECAR_SOCKET": environ["OPENCLAW_SIDECAR_SOCKET"]
+    }
     for container in (*pod["initContainers"], gateway, sidecar):
         assert {"name": "openclaw-sidecar", "mountPath": "/openclaw-sidecar"} in container["volumeMounts"]
 
 
-def test_the_copying_of_the_preload_in_the_pod_works(home: Path, odd: Path) -> None:
+def test_the_copying_of_the_preload_in_the_pod_works_and_makes_a_private_directory_for_the_socket(
+    home: Path, odd: Path
+) -> None:
+    """A volume of a pod may be written to by all; a gateway obeys no socket there."""
     yaml = pytest.importorskip("yaml")
     pod = yaml.safe_load(hook(preload_path()).text(HookFormat.KUBERNETES))["spec"]["template"]["spec"]
     [*shell, script] = pod["initContainers"][0]["command"]
@@ -152,10 +157,11 @@ def test_the_copying_of_the_preload_in_the_pod_works(home: Path, odd: Path) -> N
     (home / "bin" / "openclaw-sidecar").write_text(f"#!/bin/sh\nprintf '%s\\n' '{preload_path()}'\n")
     (home / "bin" / "openclaw-sidecar").chmod(0o755)
     (home / "volume").mkdir()
-    script = script.replace("/openclaw-sidecar/;", f"{home}/volume/;")
+    script = script.replace("/openclaw-sidecar/", f"{home}/volume/")
     environ = os.environ | {"PATH": f"{home}/bin:{os.environ['PATH']}"}
     subprocess.run([*shell, script], check=True, env=environ)
     assert (home / "volume" / "preload" / "preload.mjs").read_bytes() == preload_path().read_bytes()
+    assert (home / "volume" / "run").stat().st_mode & 0o7777 == 0o700
 
 
 def test_an_installation_without_the_preload_says_so(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:

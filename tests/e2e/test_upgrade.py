@@ -1,6 +1,6 @@
 """The sidecar is of another version than the preload in the running gateway.
 
-There is one version of the protocol so far; the other one is this preload with another number in a copy of its files.
+The other version is this preload with other numbers in a copy of its files.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from sidecar.demo.packages import GatewayPackage
 from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from sidecar.preload import preload_path
+from sidecar.wire.messages import PROTOCOL
 from tests.e2e.answers import assert_answered
 from tests.e2e.guard import Guard
 
@@ -74,7 +75,7 @@ def old(guard_of: Callable[[Path], Guard], tmp_path: Path) -> Guard:
 @pytest.fixture
 def newer(guard_of: Callable[[Path], Guard], tmp_path: Path) -> Guard:
     """A gateway with a preload of another release, which speaks a newer protocol and this one too."""
-    return guard_of(_preload(tmp_path / "preload", PROTOCOL="2", PRELOAD_VERSION='"9.9.9"'))
+    return guard_of(_preload(tmp_path / "preload", PROTOCOL=str(PROTOCOL + 1), PRELOAD_VERSION='"9.9.9"'))
 
 
 @pytest.mark.e2e

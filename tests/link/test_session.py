@@ -40,7 +40,7 @@ async def test_a_hello_is_welcomed_with_version_and_mode(path: Path) -> None:
         client = await stage.connect()
         client.say(client.hello(lost=3))
         assert await client.hear() == wire.Welcome(
-            protocol=wire.PROTOCOL, sidecar="1.2.3", mode="recover", answers=wire.ANSWERS
+            protocol=wire.PROTOCOL, sidecar="1.2.3", mode="recover", answers=wire.ANSWERS, verified=True
         )
         hello = await recorder.next()
         [session] = recorder.sessions

@@ -44,7 +44,7 @@ SLOW_WRITE: Final = """
 HISTORY: Final = b'{"type":"session","id":"s1"}\n{"type":"message","id":"first","parentId":null}\n'
 """What a session file holds before a run."""
 
-WELCOME: Final = Welcome(protocol=PROTOCOL, sidecar="0", mode="recover")
+WELCOME: Final = Welcome(protocol=PROTOCOL, sidecar="0", mode="recover", verified=True)
 
 UNWATCHED: Final = {
     "function installSessionEventWriteLock(params) {\n  return params.session;\n}": """\
@@ -206,12 +206,17 @@ class Connection:
 
 
 class Sidecar:
-    """The sidecar's end of the socket. ``answer`` says what follows on each message; a hello is welcomed by default."""
+    """The sidecar's end of the socket.
+
+    ``answer`` says what follows on each message; a hello is welcomed by default. ``opening`` says what is sent ahead of
+    the first message; nothing by default, as with sidecars up to protocol 2.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.connections: list[Connection] = []
         self.answer: Callable[[Connection, Told], Iterable[Answer]] = welcome
+        self.opening: Callable[[Connection], Iterable[Answer]] = lambda _: ()
         self._reading = threading.Event()
         self._reading.set()
         self._syncs = itertools.count(1)
@@ -325,11 +330,14 @@ class Sidecar:
             except OSError:
                 return
             connection = Connection(end, len(self.connections))
-            self.connections.append(connection)
+            with self._changed:
+                self.connections.append(connection)
+                self._changed.notify_all()
             self._start(self._serve, connection)
 
     def _serve(self, connection: Connection) -> None:
         try:
+            connection.say(*self.opening(connection))
             with connection.end.makefile("rb") as lines:
                 while self._reading.wait() and (line := lines.readline()):
                     message = json.loads(line)

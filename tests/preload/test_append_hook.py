@@ -4,6 +4,7 @@ On a model of 2026.5.22's fence, and on the session manager that it has from pi.
 tests/e2e/test_unwatched_fence.py.
 """
 
+import msgspec
 import pytest
 
 from sidecar.watch.reading import fingerprint_of
@@ -134,7 +135,7 @@ def test_a_byte_behind_the_approved_state_leaves_all_untouched(gateway: Gateway,
 def test_a_sidecar_that_only_looks_has_nothing_touched(gateway: Gateway, sidecar: Sidecar) -> None:
     begin(gateway, sidecar)
     gateway.do("await coTenant()")
-    sidecar.link.say(wire.Welcome(protocol=WELCOME.protocol, sidecar="0", mode="observe"))
+    sidecar.link.say(msgspec.structs.replace(WELCOME, mode="observe"))
     push(sidecar, gateway)
     try:
         end(gateway, sidecar)

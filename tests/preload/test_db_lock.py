@@ -174,7 +174,7 @@ def test_without_a_sidecar_nothing_is_kept_and_nothing_is_lost(node: Path, tmp_p
     sidecar.path, real = away, sidecar.path
     with RowGateway(node, tmp_path, sidecar) as gateway:
         gateway.do("for (let n = 0; n < 1500; n += 1) bundle.transaction(db, () => {})")
-        away.symlink_to(real)
+        away.hardlink_to(real)
         sidecar.renew(forget=False)
         assert told(sidecar) == []
         [hello] = sidecar.said("hello")

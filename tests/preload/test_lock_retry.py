@@ -6,6 +6,7 @@ On models of the two generations of controllers; tests/compat drives the real on
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+import msgspec
 import pytest
 
 from sidecar.watch.reading import fingerprint_of
@@ -25,7 +26,7 @@ from tests.preload.kit import (
 )
 
 MAX_QUESTIONS: Final = 5
-ANSWERING: Final = wire.Welcome(protocol=wire.PROTOCOL, sidecar="0", mode="recover", answers=wire.ANSWERS)
+ANSWERING: Final = msgspec.structs.replace(WELCOME, answers=wire.ANSWERS)
 
 HELD: Final = "g.lock = await bundle.acquireSessionWriteLock({ sessionFile: file });"
 """A co-tenant of the same process takes the lock."""

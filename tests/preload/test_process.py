@@ -218,7 +218,7 @@ def test_a_sidecar_that_comes_later_is_found_and_told_how_much_it_missed(
     gateway = start(socket_path=link)
     gateway.do("for (let i = 0; i < 7; i += 1) fs.appendFileSync(file, 'x')")
     gateway.do("await new Promise((later) => setTimeout(later, 1))")  # the first attempt has failed
-    link.symlink_to(sidecar.path)
+    link.hardlink_to(sidecar.path)
     [hello] = sidecar.wait_for_said("hello")
     assert hello["lost"] >= 7
     sidecar.renew()

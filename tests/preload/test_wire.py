@@ -8,6 +8,7 @@ from typing import Any, Final, get_args
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 
 from sidecar.link.changes import ChangeReader, Speaker
 from sidecar.watch.reading import fingerprint_of
@@ -18,6 +19,7 @@ from tests.preload.conftest import Start
 from tests.preload.kit import (
     BOUND_MS,
     PRELOAD,
+    WELCOME,
     Answer,
     Connection,
     Gateway,
@@ -74,10 +76,10 @@ def full(start: Start, sidecar: Sidecar, tmp_path: Path) -> Gateway:
 
     gateway = start(socket_path=later)
     gateway.do("await new Promise((later) => setTimeout(later, 5)); fs.appendFileSync(file, '')")  # told to nobody
-    later.symlink_to(sidecar.path)
+    later.hardlink_to(sidecar.path)
     sidecar.renew(forget=False)
     sidecar.answer = once
-    sidecar.link.say(wire.Welcome(protocol=wire.PROTOCOL, sidecar="0", mode="recover", answers=wire.ANSWERS))
+    sidecar.link.say(replace(WELCOME, answers=wire.ANSWERS))
     sidecar.sync()
     gateway.wait_at_most(BOUND_MS)
     gateway.do(EVERY_MESSAGE)
@@ -272,7 +274,7 @@ def test_what_is_said_of_a_lock_goes_out_as_it_is_given_back(end: LinkEnd, sidec
 
 def test_a_welcome_of_another_protocol_is_no_welcome(end: LinkEnd, sidecar: Sidecar) -> None:
     assert end.look()["ready"] is True
-    sidecar.link.say(wire.Welcome(protocol=wire.PROTOCOL + 1, sidecar="x", mode="recover"))
+    sidecar.link.say(replace(WELCOME, protocol=wire.PROTOCOL + 1))
     assert end.look()["ready"] is False
 
 
