@@ -16,7 +16,7 @@ from sidecar.cli.doctor import examine, print_finding
 from sidecar.cli.explain import print_story
 from sidecar.cli.hook import Hook, HookFormat, preload_path
 from sidecar.cli.listing import kept, print_listing
-from sidecar.cli.output import print_json, print_note, print_raw, show
+from sidecar.cli.output import print_json, print_note, print_text, print_whole, show
 from sidecar.cli.pausing import pause as pause_recovery
 from sidecar.cli.pausing import resume as resume_recovery
 from sidecar.cli.policy import policy_app
@@ -47,7 +47,7 @@ app.add_typer(policy_app, name="policy")
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
     if wanted:
-        print_raw(f"openclaw-sidecar {__version__}\n")
+        print_whole(f"openclaw-sidecar {__version__}")
         raise typer.Exit
 
 
@@ -103,7 +103,7 @@ def hook(*, form: options.Format = HookFormat.PATH, settings: Settings, as_json:
     made = Hook(preload_path(), settings)
     text = made.text(form)
     body = {"path": str(made.preload), "node_option": made.node_option, "format": form.value, "text": text}
-    show(body, partial(print_raw, text), as_json=as_json)
+    show(body, partial(print_text, text), as_json=as_json)
     return 0
 
 

@@ -11,11 +11,11 @@ import typer
 from sidecar.cli.app import app
 from sidecar.cli.custody import SessionError
 from sidecar.cli.doctor import PackageError
+from sidecar.cli.output import print_note
 from sidecar.cli.pausing import PauseUsageError
 from sidecar.config.errors import ConfigError
 from sidecar.core.errors import SidecarError
 from sidecar.cotenant.errors import CotenantError
-from sidecar.store.printable import one_line
 from sidecar.store.recordings import ExportError
 from sidecar.store.since import SinceError
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(text: str, code: Exit) -> Exit:
-    print(f"{PROGRAM}: {one_line(text)}", file=sys.stderr)  # noqa: T201 - this is what a command line tool does
+    print_note(f"{PROGRAM}: {text}")
     return code
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from sidecar.cli.advice import advice
-from sidecar.cli.output import print_fields, print_line, print_raw, print_rows
+from sidecar.cli.output import print_fields, print_line, print_rows, print_whole
 from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.verdict.incident import Incident
@@ -32,7 +32,7 @@ def print_story(stored: StoredIncident) -> None:
     _section("What to do")
     for number, step in enumerate(advice(incident), start=1):
         # Not wrapped by us: there are commands in it, to be copied.
-        print_raw(f"  {number}. {step}\n")
+        print_whole(f"  {number}. {step}")
 
 
 def page_words(page: PageRecord) -> str:

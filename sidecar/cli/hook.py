@@ -12,7 +12,7 @@ from typing import Final
 from sidecar import __version__
 from sidecar.config.settings import SOCKET_NAME, Settings, default_socket
 from sidecar.core.errors import SidecarError
-from sidecar.store.printable import clean, one_line
+from sidecar.store.printable import clean, lines, one_line
 
 SOCKET_VARIABLE: Final = "OPENCLAW_SIDECAR_SOCKET"
 _IN_CONTAINER: Final = "/opt/openclaw-sidecar"
@@ -35,6 +35,14 @@ class PreloadPathError(SidecarError, ValueError):
             f"preload {one_line(str(path))}: Node.js loads no module from a path with a backslash, or one that is not"
             " UTF-8; install openclaw-sidecar in another directory"
         )
+
+
+class HookPathError(SidecarError, ValueError):
+    """A line would have to hold what no terminal shows."""
+
+    def __init__(self, text: str) -> None:
+        wrong = next(line for line in text.split("\n") if one_line(line) != line)
+        super().__init__(f"{one_line(wrong)}: the path has characters that can't be shown; name another one")
 
 
 class HookFormat(StrEnum):
@@ -77,8 +85,15 @@ class Hook:
         return "" if settings.socket == default_socket(settings.state_dir) else str(settings.socket)
 
     def text(self, form: HookFormat) -> str:
-        """The lines, the last one ended."""
-        return _FORMS[form](self)
+        """The lines, the last one ended.
+
+        Raises:
+            HookPathError: A path in them can't be shown, and so not be copied.
+        """
+        text = _FORMS[form](self)
+        if lines(text) != text:
+            raise HookPathError(text)
+        return text
 
 
 def preload_path() -> Path:

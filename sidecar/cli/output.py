@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.store.printable import one_line
+from sidecar.store.printable import lines, one_line
 
 # ruff: noqa: PLC0415 - rich is imported where something is printed with it: it takes 4 MB, and a sidecar prints nothing
 
@@ -39,9 +39,14 @@ def print_line(text: str = "", style: str = "") -> None:
     _print(Text(one_line(text), style=style))
 
 
-def print_raw(text: str) -> None:
-    """Text that is to be copied or piped: as it is, never wrapped."""
-    sys.stdout.write(text)
+def print_whole(text: str) -> None:
+    """A line that is to be copied or piped: never wrapped."""
+    sys.stdout.write(f"{one_line(text)}\n")
+
+
+def print_text(text: str) -> None:
+    """Lines that are to be copied or piped, the last one ended: never wrapped. Names in them hold no newline."""
+    sys.stdout.write(lines(text))
 
 
 def print_note(text: str) -> None:

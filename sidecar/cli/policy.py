@@ -8,7 +8,7 @@ import typer
 
 from sidecar.cli import options
 from sidecar.cli.listing import kept
-from sidecar.cli.output import print_fields, print_json, print_line, print_raw, print_rows, show
+from sidecar.cli.output import print_fields, print_json, print_line, print_rows, print_text, print_whole, show
 from sidecar.config.policy import PolicyError, read_policy
 from sidecar.config.policyfile import json_schema
 from sidecar.config.settings import Settings
@@ -68,7 +68,7 @@ def check(*, file: PolicyFileArgument, as_json: options.Json = False) -> int:
 @policy_app.command()
 def schema(*, _as_json: options.OnlyJson = False) -> int:
     """Print the JSON Schema of policy files, for editors."""
-    print_raw(layout(json_schema()))
+    print_text(layout(json_schema()))
     return 0
 
 
@@ -144,7 +144,7 @@ def _print(incident: Incident, policy: Policy, found: Reconsidered, source: str)
     print_line()
     print_line("What would change it", style="bold")
     for number, change in enumerate(found.changes, start=1):
-        print_raw(f"  {number}. {_full(change)}\n")
+        print_whole(f"  {number}. {_full(change)}")
 
 
 def _full(change: Reason) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sidecar.cli import options
-from sidecar.cli.output import print_json, print_note, print_raw
+from sidecar.cli.output import print_json, print_note, print_whole
 from sidecar.config.settings import Settings
 from sidecar.config.token import TokenKind, make_token, read_token
 
@@ -49,7 +49,7 @@ def _print_token(kind: TokenKind, path: Path, *, rotate: bool, as_json: bool) ->
     if as_json:
         print_json({"token": secret, "file": str(path), "made": found is None})
     else:
-        print_raw(f"{secret}\n")
+        print_whole(secret)
         if found is None:
             print_note(f"openclaw-sidecar: made {path}")
     return 0

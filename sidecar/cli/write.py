@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sidecar.cli.output import print_json, print_note, print_raw
+from sidecar.cli.output import print_json, print_note, print_whole
 from sidecar.config.errors import ConfigError
 from sidecar.config.settings import Settings
 from sidecar.core.facts.change import Operation
@@ -47,7 +47,7 @@ def print_written(order: Order, written: Written, *, as_json: bool) -> None:
     if as_json:
         print_json(_facts(order, written))
     else:
-        print_raw(f"{_sentence(order, written)}\n")
+        print_whole(_sentence(order, written))
     if not written.lock_kept:
         print_note(
             "openclaw-sidecar: the session lock was taken away while it was held here; look at the session before its"

@@ -19,6 +19,7 @@ from sidecar.demo.scenes import Scene, Stage, guarded_scene, takeover_scene, unp
 from sidecar.demo.stages import real_stage
 from sidecar.demo.standin import StandIn
 from sidecar.preload import preload_path
+from sidecar.store.printable import one_line
 
 VERSION: Final = "2026.5.18"
 """The release of the report that began it."""
@@ -168,4 +169,4 @@ def _summary(package: GatewayPackage | None, sidecar: Companion, scenes: list[Sc
 def _say(*lines: str) -> None:
     """Progress goes to stderr: stdout is for the summary."""
     for line in lines or ("",):
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - the demonstration talks to a person
+        print(one_line(line), file=sys.stderr, flush=True)  # noqa: T201 - the demonstration talks to a person

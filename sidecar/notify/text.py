@@ -42,19 +42,20 @@ def page_text(incident: Incident, about: Subject, host: str) -> PageText:
         about: What of it is to be told.
         host: The machine that it happened on.
     """
+    # Names of files, programs and hosts hold any character: each line is made safe when it is whole.
     lines = [
-        f"What: {one_line(sentence(incident.reason))}",
-        f"Session: {one_line(incident.session_file)}",
-        f"Gateway: {words.gateway(incident)}, on {one_line(host)}",
+        f"What: {sentence(incident.reason)}",
+        f"Session: {incident.session_file}",
+        f"Gateway: {words.gateway(incident)}, on {host}",
         f"When: {iso_utc(incident.opened_at_ns)}",
         *_ranges(incident),
         f"Impact: {words.impact(incident)}",
         f"Evidence: {incident.grade.value} ({EVIDENCE[incident.grade]})",
         f"Re-fingerprint: {words.done(incident)}",
         f"Runbook: alerts/runbooks/{_RUNBOOKS[about]}.md",
-        f"First command: openclaw-sidecar explain {one_line(incident.incident_id)}",
+        f"First command: openclaw-sidecar explain {incident.incident_id}",
     ]
-    return PageText(_title(incident, about, host), "\n".join(lines), about is Subject.TAKEOVER)
+    return PageText(_title(incident, about, host), "\n".join(map(one_line, lines)), about is Subject.TAKEOVER)
 
 
 def _title(incident: Incident, about: Subject, host: str) -> str:

@@ -33,6 +33,11 @@ def one_line(text: str) -> str:
     return "".join(_escape(c) if unicodedata.category(c) in _UNSEEN else c for c in text)
 
 
+def lines(text: str) -> str:
+    """`one_line` for each line of a text that has several; nothing but a newline parts them."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
 def _escape(character: str) -> str:
     try:
         return "".join(f"\\x{byte:02x}" for byte in character.encode("ascii", "surrogateescape"))

@@ -1,9 +1,10 @@
 """Logs: for people on a terminal, JSON elsewhere, every line counted.
 
 Lines of other libraries (uvicorn, apscheduler, OpenTelemetry) go the same way. A traceback never shows the values of
-variables: these may hold text of a transcript.
+variables: these may hold text of a transcript. Names from outside can't work on a terminal, nor look like another line.
 """
 
+import io
 import logging
 import sys
 from collections import Counter
@@ -12,10 +13,13 @@ from time import monotonic
 from typing import Final, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from sidecar.store.printable import one_line
 
 CHATTER_SECONDS: Final = 60.0
-"""OpenTelemetry repeats itself while a collector is down: each of its lines is shown at most once in this time."""
+"""OpenTelemetry repeats itself while a collector is down, and uvicorn with each request that is none: each line of
+theirs is shown at most once in this time."""
 
 
 class LineCounter:
@@ -84,7 +88,7 @@ def configure_logging(style: str = "auto", *, stream: TextIO | None = None) -> N
 
 
 class ChatterFilter(logging.Filter):
-    """Lets a line of the OpenTelemetry SDK through once in a while."""
+    """Lets a line of the OpenTelemetry SDK, or a warning of uvicorn, through once in a while."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         """Nothing shown yet; ``clock`` is in seconds."""
@@ -94,7 +98,8 @@ class ChatterFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """The line is of another library, or has not been shown lately."""
-        if not record.name.startswith("opentelemetry"):
+        uvicorn = record.name.startswith("uvicorn") and record.levelno < logging.ERROR
+        if not (uvicorn or record.name.startswith("opentelemetry")):
             return True
         key, now = (record.name, str(record.msg)), self._clock()
         if now - self._shown.get(key, -CHATTER_SECONDS) < CHATTER_SECONDS:
@@ -108,9 +113,20 @@ def _counted(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDic
     return event
 
 
+def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {key: one_line(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _traceback(out: TextIO, exc_info: ExcInfo) -> None:
+    """Indented: no line of it, such as one of the error's own text, can pass for a line of the log."""
+    plain = io.StringIO()
+    structlog.dev.plain_traceback(plain, exc_info)
+    out.writelines(f"\n  {one_line(line)}" for line in plain.getvalue().strip("\n").split("\n"))
+
+
 def _renderers(out: TextIO, *, console: bool) -> list[Processor]:
     if console:
-        plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain)]
+        return [_printable, structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=_traceback)]
+    # JSON is in ASCII, its control characters escaped.
     tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     return [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer(default=str)]
