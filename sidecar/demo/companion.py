@@ -27,6 +27,7 @@ class Companion(Program):
         socket: Where gateways link.
         options: More options for ``run``, such as ``--observe``.
         env: Added to its environment, for example OTEL_EXPORTER_OTLP_ENDPOINT.
+        prefix: What starts it, ahead of its own command, such as ``unshare --pid --fork``.
         believes: A program whose links it believes, by a rule of its policy; a gateway needs none.
     """
 
@@ -38,6 +39,7 @@ class Companion(Program):
         options: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         *,
+        prefix: Sequence[str] = (),
         believes: Path | None = None,
     ) -> None:
         self.log = LogFile(work_dir / "sidecar.log")
@@ -47,6 +49,7 @@ class Companion(Program):
         self.socket = socket
         self.options = tuple(options)
         self.env = dict(env or {})
+        self.prefix = tuple(prefix)
         self._work_dir = work_dir
         self._believes = believes
         self._home = work_dir / "home"
@@ -70,7 +73,10 @@ class Companion(Program):
         """
         for directory in (self.data_dir, self._home):
             directory.mkdir(parents=True, exist_ok=True)
+        if self.prefix:  # its id in a namespace of its own is not known
+            (self.data_dir / "runtime.json").unlink(missing_ok=True)
         pid = await self._launch(
+            *self.prefix,
             command(),
             "run",
             *("--state-dir", str(self.state_dir), "--data-dir", str(self.data_dir)),
@@ -168,7 +174,8 @@ class Companion(Program):
 
     async def _find_addresses(self, pid: int) -> None:
         """Wait until the process says where it listens."""
-        while (facts := _facts(self.data_dir / "runtime.json")).get("pid") != pid:  # noqa: ASYNC110 - a file of another process
+        wanted = 0 if self.prefix else pid
+        while not _is_of(facts := _facts(self.data_dir / "runtime.json"), wanted):  # noqa: ASYNC110 - a file of another process
             await asyncio.sleep(_POLL_SECONDS)
         self._addresses = {name: str(facts[name]) for name in self._addresses}
 
@@ -190,6 +197,11 @@ def believing(executable: Path) -> str:
 def command() -> Path:
     """The command `openclaw-sidecar` that belongs to this Python."""
     return Path(sys.executable).with_name("openclaw-sidecar")
+
+
+def _is_of(facts: Mapping[str, Any], pid: int) -> bool:
+    """This process wrote them; ``pid`` is 0 where its id is not known."""
+    return bool(facts) and pid in {0, facts["pid"]}
 
 
 def _facts(runtime: Path) -> dict[str, Any]:

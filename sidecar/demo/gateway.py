@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -65,6 +65,7 @@ class Gateway(Program):
         env: Added to its environment, for example NODE_OPTIONS.
         settings: Laid over its configuration.
         state_dir: The state directory of another gateway, to share it; its own when not named.
+        prefix: What starts it, ahead of its own command, such as ``unshare --pid --fork``.
     """
 
     GRACE_SECONDS: ClassVar[float] = 5.0
@@ -78,6 +79,7 @@ class Gateway(Program):
         settings: Mapping[str, Any] | None = None,
         *,
         state_dir: Path | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         super().__init__(LogFile(work_dir / "stdout.log"), LogFile(work_dir / "stderr.log"))
         self.package = package
@@ -86,13 +88,14 @@ class Gateway(Program):
         self.state_dir = state_dir or self._own_dir
         self.env = dict(env or {})
         self.settings = dict(settings or {})
+        self.prefix = tuple(prefix)
         self.port = 0
         self._model_url = model_url
         self._name = f"gateway {package.version}"
 
     @property
     def pid(self) -> int:
-        """The gateway's process id."""
+        """The gateway's process id; that of what starts it, where something does."""
         if self._process is None:
             raise GatewayNotRunningError
         return super().pid
@@ -123,7 +126,7 @@ class Gateway(Program):
         self.stdout.path.touch()
         seen = self.stdout.size_bytes
         process = (self.package.node, self.package.cli, "gateway", "--port", str(self.port))
-        await self._launch(*process, env=self.environment(), cwd=workspace)
+        await self._launch(*self.prefix, *process, env=self.environment(), cwd=workspace)
         ready = self.stdout.wait_for(READY_LINE, math.inf, after_bytes=seen)
         await self._await_ready(self._name, ready, timeout_seconds)
 

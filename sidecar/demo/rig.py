@@ -1,6 +1,6 @@
 """A real gateway together with its model and an operator's client."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ class Rig(Running):
         work_dir: Gets all files of the gateway.
         env: Added to the gateway's environment, for example NODE_OPTIONS.
         settings: Laid over the gateway's configuration.
+        prefix: What starts the gateway, ahead of its own command.
 
     Attributes:
         gateway: The gateway.
@@ -42,8 +43,10 @@ class Rig(Running):
         work_dir: Path,
         env: Mapping[str, str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.package = package
+        self.prefix = tuple(prefix)
         self.work_dir = work_dir
         self.env = dict(env or {})
         self.settings = dict(settings or {})
@@ -57,7 +60,8 @@ class Rig(Running):
         """
         try:
             self.model = await self._stack.enter_async_context(SlowModel())
-            gateway = Gateway(self.package, self.work_dir, self.model.base_url, self.env, self.settings)
+            where = (self.package, self.work_dir, self.model.base_url)
+            gateway = Gateway(*where, self.env, self.settings, prefix=self.prefix)
             self.gateway = await self._stack.enter_async_context(gateway)
             self.client = await self._stack.enter_async_context(GatewayClient(gateway.url, gateway.token))
             async with open_window(self.gateway, self.model, WARM_UP_KEY, "Good morning.", WARM_UP_SECONDS) as window:
