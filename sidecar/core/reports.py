@@ -16,6 +16,7 @@ class Diagnostic(Value, frozen=True, kw_only=True):
         unsampled: It would export the span, and has left this one out.
         session: Hash of the session key.
         file: The session file that a line of the log names.
+        tool: The name of an agent's tool that is called, such as ``exec``.
     """
 
     at: str
@@ -37,6 +38,7 @@ class Diagnostic(Value, frozen=True, kw_only=True):
     input_tokens: int = 0
     output_tokens: int = 0
     file: str = ""
+    tool: str = ""
 
     @property
     def at_ns(self) -> int:

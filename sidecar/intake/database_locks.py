@@ -7,6 +7,7 @@ from typing import Final
 from sidecar.core import events as ev
 from sidecar.core.engine import Engine
 from sidecar.core.facts.database import DatabaseHold, LockKind
+from sidecar.core.facts.process import Process
 from sidecar.core.facts.rows import is_of_rows, parts_of
 from sidecar.core.facts.units import NS_PER_MS, NS_PER_SECOND
 from sidecar.core.facts.value import replace
@@ -42,8 +43,20 @@ class DatabaseLockIntake:
         databases: Callable[[], Iterable[str]],
         now_ns: Callable[[], int],
         table: LockTableReader | None = None,
+        *,
+        named: Callable[[Process], Process] = lambda process: process,
     ) -> None:
-        """Look at nothing before `start`; ``databases`` are those that linked gateways speak of."""
+        """Look at nothing before `start`.
+
+        Args:
+            tell: Takes what is seen.
+            engine: Is asked who is linked.
+            databases: Those that linked gateways speak of.
+            now_ns: The clock.
+            table: The kernel's table of locks.
+            named: Adds what is known of a process as a program that an agent started.
+        """
+        self._named = named
         self._tell = tell
         self._engine = engine
         self._databases = databases
@@ -124,7 +137,7 @@ class DatabaseLockIntake:
         database, pid, kind = key
         hold = self._seen.get(key)
         if hold is None:
-            hold = self._seen[key] = DatabaseHold(identify(pid), command_of(pid), kind, now_ns)
+            hold = self._seen[key] = DatabaseHold(self._named(identify(pid)), command_of(pid), kind, now_ns)
         if key not in self._told and now_ns - hold.since_ns >= self._worth_ns(hold):
             self._told.add(key)
             self._tell(ev.DatabaseHeld(database=database, hold=hold, at_ns=now_ns))

@@ -11,12 +11,13 @@ from typing import Final
 from sidecar.core import events as ev
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.driver.driver import Driver
 from sidecar.intake.gateways import KnownGateways
 from sidecar.intake.kernel import KernelIntake
 from sidecar.intake.link import Losing
-from sidecar.watch.identity import executable_of
+from sidecar.watch.identity import executable_of, identify
 from sidecar.watch.lockfile import LockPayload
 from sidecar.watch.namespaces import Sight
 from sidecar.watch.openers import open_for_writing
@@ -38,6 +39,7 @@ class FileIntake:
     Attributes:
         _lost: Is called when file events may be missing.
         _refuse: Is called for names that are left alone.
+        _named: Adds what is known of a process as a program that an agent started.
     """
 
     _driver: Driver
@@ -46,6 +48,7 @@ class FileIntake:
     _now_ns: Callable[[], int]
     _lost: Losing
     _refuse: Callable[[str, str], None]
+    _named: Callable[[Process], Process]
     _dirty: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
     _last: dict[str, Fingerprint] = field(default_factory=dict)
     _strange: set[Path] = field(default_factory=set)
@@ -141,7 +144,8 @@ class FileIntake:
         self._hint_again = now + HINT_SECONDS
         for pid in open_for_writing(Path(file)):
             if pid not in self._known_gateways.linked_pids():
-                detail = f"process {pid} ({executable_of(pid)}) has the file open for writing; that proves nothing"
+                who = self._named(identify(pid)).label()
+                detail = f"{who} has the file open for writing; that proves nothing"
                 self._driver.handle(
                     ev.TimelineNote(file=file, run_id="", what="hint", detail=detail, at_ns=self._now_ns())
                 )

@@ -12,7 +12,7 @@ from sidecar.core.facts.gateway import Adapter, Gateway, Role
 from sidecar.job import Job
 from sidecar.link.session import LinkSession, OpenLinks
 from sidecar.status import GatewayStatus, Problem
-from sidecar.watch.identity import started, started_at_ns
+from sidecar.watch.identity import start_ticks, started, started_at_ns
 from sidecar.watch.namespaces import Found, Namespaces, pids_of
 from sidecar.watch.processes import GatewayProcess, gateways_of
 from sidecar.watch.tree import printable
@@ -76,6 +76,11 @@ class KnownGateways:
             self._some_here = True
         else:
             self._some_elsewhere = True
+
+    def roots(self) -> dict[int, int]:
+        """The gateways that are believed and can be seen from here, by their pids, with their starts in clock ticks."""
+        pids = {g.visible_pid for g in self._gateways() if g.believed and g.role is Role.GATEWAY and g.visible_pid}
+        return {pid: start for pid in pids if (start := start_ticks(pid)) is not None}
 
     def speaks(self, own_pid: int, start: int | None) -> bool:
         """The process that a lock file names so tells of its locks itself."""

@@ -26,8 +26,18 @@ class KernelIntake:
         now_ns: Callable[[], int],
         lost: Callable[[Loss, Reason], None],
         faults: Faults = NO_FAULTS,
+        named: Callable[[Process], Process] = lambda process: process,
     ) -> None:
-        """Nothing is listened to; ``lost`` is called when sightings may be missing, ``faults`` loses some."""
+        """Nothing is listened to.
+
+        Args:
+            tell: Takes what is seen.
+            now_ns: The clock.
+            lost: Is called when sightings may be missing.
+            faults: Loses some on purpose.
+            named: Adds what is known of a process as a program that an agent started.
+        """
+        self._named = named
         self._tell = tell
         self._now_ns = now_ns
         self._lost = lost
@@ -76,7 +86,7 @@ class KernelIntake:
     def process_seen(self, path: Path, process: Process, act: Act) -> None:
         """A process touched a session file or a database."""
         file = str(self._resolved.get(path.parent, path.parent) / path.name)
-        self._tell(ev.KernelAccess(file=file, process=process, act=act, at_ns=self._now_ns()))
+        self._tell(ev.KernelAccess(file=file, process=self._named(process), act=act, at_ns=self._now_ns()))
 
     def kernel_listening(self, directory: Path) -> None:
         """What is done in this directory is heard from now on."""

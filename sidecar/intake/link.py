@@ -16,6 +16,7 @@ from sidecar.core.questions import AtFence, CheckAsked, TurnStopped, WaitAsked
 from sidecar.core.reports import AdapterFound, Diagnostic, LockFailed, PreloadTrouble, WriteFailed
 from sidecar.driver.driver import Driver
 from sidecar.intake.gateways import KnownGateways
+from sidecar.intake.tools import AgentTools
 from sidecar.link.session import LinkSession
 from sidecar.link.translate import Heard
 from sidecar.watch.tree import printable
@@ -75,6 +76,7 @@ class LinkIntake:
         lost: Losing,
         hear: Callable[[], None],
         spoken_of: Callable[[str], None],
+        tools: AgentTools,
     ) -> None:
         """What may be missing, the kernel's word to be taken in, and transcripts that a run has a fence on are told."""
         self.rejected: Counter[str] = Counter()
@@ -85,6 +87,7 @@ class LinkIntake:
         self._lost = lost
         self._hear = hear
         self._spoken_of = spoken_of
+        self._tools = tools
 
     def link_opened(self, session: LinkSession) -> None:
         """A gateway said hello."""
@@ -118,6 +121,8 @@ class LinkIntake:
                 # Almost all messages are of these kinds.
                 case ev.FileChanged() | ev.LockTaken() | ev.LockReleased() | ev.DatabaseLocked():
                     self._driver.handle(value)
+                case Diagnostic() if self._tools.heard(session.gateway.visible_pid, value):
+                    pass
                 case Diagnostic():
                     self._telemetry.diagnostic(value, session.gateway)
                     self._driver.note(value, session.name)
@@ -151,6 +156,7 @@ class LinkIntake:
         """A gateway is gone."""
         gone = "cotenant_gone" if session.role is Role.COTENANT else "gateway_gone"
         log.info(gone, pid=session.pid, clean=clean, link=session.name)
+        self._tools.forget(session.gateway.visible_pid)
         self._driver.lost(ev.LinkLost(link=session.name, clean=clean, at_ns=self._now_ns()))
 
     def refuse(self, reason: str, text: str, **where: object) -> None:

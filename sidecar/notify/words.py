@@ -109,6 +109,8 @@ def _process(process: Process) -> str:
     since = iso_utc(process.started_at_ns)
     parts = (process.exe, f"started {since}" if since else "", process.cgroup and f"cgroup {process.cgroup}")
     details = ", ".join(part for part in parts if part)
+    if process.tool is not None:
+        return f"{process.tool.label(process.pid)} ({details})"
     return f"process {process.pid} ({details})" if details else f"process {process.pid}, which was gone at once"
 
 

@@ -26,6 +26,7 @@ from sidecar.intake.kernel import KernelIntake
 from sidecar.intake.link import LinkIntake
 from sidecar.intake.losses import Losses
 from sidecar.intake.sensors import Sensors
+from sidecar.intake.tools import AgentTools
 from sidecar.link.server import LinkServer
 from sidecar.link.session import OpenLinks
 from sidecar.notify.destination import destinations_of
@@ -83,21 +84,23 @@ class Parts:
         losses = Losses(engine, driver.handle, telemetry, now_ns)
         known_gateways = self.known_gateways = KnownGateways(open_links, settings.state_dir)
 
+        tools = AgentTools(known_gateways.roots)
+
         # Sensors
         policy_reload = self.policy_reload = PolicyReload(
             policy, settings.policy, settings.data_dir, driver.handle, telemetry, now_ns
         )
         clocks = self.clocks = Clocks(losses.lose, read)
-        kernel_intake = self.kernel_intake = KernelIntake(driver.handle, now_ns, losses.lose, faults)
+        kernel_intake = self.kernel_intake = KernelIntake(driver.handle, now_ns, losses.lose, faults, tools.named)
         database_locks = self.database_locks = DatabaseLockIntake(
-            driver.handle, engine, lambda: databases.watch.databases, now_ns
+            driver.handle, engine, lambda: databases.watch.databases, now_ns, named=tools.named
         )
         databases = self.databases = DatabaseIntake(driver, now_ns, database_locks.touched, kernel_intake.listen)
         link_intake = LinkIntake(
-            driver, known_gateways, telemetry, now_ns, losses.lose, kernel_intake.drain, databases.spoken_of
+            driver, known_gateways, telemetry, now_ns, losses.lose, kernel_intake.drain, databases.spoken_of, tools
         )
         file_intake = self.file_intake = FileIntake(
-            driver, known_gateways, kernel_intake, now_ns, losses.lose, link_intake.refuse
+            driver, known_gateways, kernel_intake, now_ns, losses.lose, link_intake.refuse, tools.named
         )
         watcher = self.watcher = Watcher(settings.state_dir, file_intake, faults)
         self.links = LinkServer(

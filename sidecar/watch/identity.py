@@ -57,10 +57,10 @@ def start_ticks(pid: int, proc: Path = _PROC) -> int | None:
         return None
 
 
-def cgroup_of(pid: int) -> str:
+def cgroup_of(pid: int, proc: Path = _PROC) -> str:
     """The control group's path: of the unified hierarchy, or the longest of the older ones; empty for the root."""
     try:
-        text = (_PROC / str(pid) / "cgroup").read_text(encoding="utf-8", errors="backslashreplace")
+        text = (proc / str(pid) / "cgroup").read_text(encoding="utf-8", errors="backslashreplace")
     except OSError:
         return ""
     paths = {number: path for number, _, path in (line.split(":", 2) for line in text.splitlines() if ":" in line)}

@@ -347,6 +347,7 @@ class Diagnostic(reports.Diagnostic, kw_only=True, frozen=True, tag_field="t", t
     input_tokens: Count = 0
     output_tokens: Count = 0
     file: str = ""
+    tool: Id = ""
 
 
 class Lost(FromGateway, kw_only=True, frozen=True, tag="lost"):

@@ -29,6 +29,7 @@ from sidecar.driver.driver import Driver
 from sidecar.driver.questions import SYNC_SECONDS
 from sidecar.intake.gateways import KnownGateways
 from sidecar.intake.link import LinkIntake
+from sidecar.intake.tools import AgentTools
 from sidecar.link.server import LinkServer
 from sidecar.link.session import OpenLinks
 from sidecar.watch.reading import fingerprint_of
@@ -323,7 +324,10 @@ async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
         driver.handle(AccountBroken(loss=loss, reason=reason, at_ns=time.time_ns(), file=file))
 
     known_gateways = KnownGateways(links, place)
-    link_intake = LinkIntake(driver, known_gateways, sinks, time.time_ns, lose, lambda: None, lambda _transcript: None)
+    tools = AgentTools(known_gateways.roots)
+    link_intake = LinkIntake(
+        driver, known_gateways, sinks, time.time_ns, lose, lambda: None, lambda _transcript: None, tools
+    )
     server = LinkServer(place / "s.sock", link_intake, links, version="1", mode=mode.value)
     await server.start()
     opened = Desk(place / "sessions" / "s.jsonl", place / "s.sock", sinks, engine, driver, links, losses)

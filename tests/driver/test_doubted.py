@@ -23,6 +23,7 @@ from sidecar.driver import questions
 from sidecar.driver.driver import Driver
 from sidecar.intake.gateways import KnownGateways
 from sidecar.intake.link import LinkIntake
+from sidecar.intake.tools import AgentTools
 from sidecar.link.session import LinkSession
 from sidecar.link.translate import Heard
 from sidecar.wire import messages as wire
@@ -100,6 +101,7 @@ class Told:
             self.lose,
             lambda: None,
             lambda _file: None,
+            AgentTools(dict),
         )
 
     def lose(self, loss: Loss, reason: Reason, file: str = "") -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from sidecar.core.facts.gateway import Gateway, Run
 from sidecar.core.facts.grade import Grade
+from sidecar.core.facts.process import Ancestor, Process, Tool
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.span import Unit
 from sidecar.core.facts.turn_loss import LossCause
@@ -31,6 +32,26 @@ def test_a_page_says_what_happened_what_it_cost_and_what_to_do_first() -> None:
         "Re-fingerprint: refused (bytes 4300..4400 were written by nobody in the gateway's unbroken account)" in lines
     )
     assert lines[-1] == f"First command: openclaw-sidecar explain {foreign().incident_id}"
+
+
+@pytest.mark.parametrize(
+    ("parents", "how"),
+    [
+        ((Ancestor(776, "sh"), Ancestor(4242, "node")), "started by sh (776), started by gateway 4242"),
+        ((Ancestor(4242, "node"),), "started by gateway 4242"),
+        ((), "in the control group of gateway 4242; what started it is gone"),
+    ],
+)
+def test_a_program_that_the_agent_started_is_called_that(parents: tuple[Ancestor, ...], how: str) -> None:
+    tool = Tool("python3 /opt/x.py", parents, 4242, "run-9", "5e55", "exec")
+    process = Process(777, NOON, "/usr/bin/python3.11", tool=tool)
+    incident = replace(foreign(), unexplained=(UnexplainedRange(10, 5, 777, process.exe, (process,)),))
+    said = (
+        f"a program that the agent started: python3 /opt/x.py (process 777), {how}, in a tool call (exec) of run run-9"
+    )
+    assert (
+        f"the kernel saw at the file: {said} (/usr/bin/python3.11, " in page_text(incident, Subject.TAKEOVER, "a").body
+    )
 
 
 def test_a_turn_that_still_waits_is_not_called_lost() -> None:

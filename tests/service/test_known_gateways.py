@@ -66,7 +66,13 @@ class Room:
         namespaces._all_seen = False  # as in a container
         self.known = KnownGateways(cast("Any", self), Path("/nowhere"), namespaces, lambda: self.seconds)
         self.intake = FileIntake(
-            cast("Any", self), self.known, cast("Any", None), lambda: 1, lambda *_args: None, lambda *_args: None
+            cast("Any", self),
+            self.known,
+            cast("Any", None),
+            lambda: 1,
+            lambda *_args: None,
+            lambda *_args: None,
+            lambda process: process,
         )
 
     def open_sessions(self) -> tuple[Link, ...]:

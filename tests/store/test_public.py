@@ -3,7 +3,7 @@ import json
 import pytest
 
 from sidecar.core.facts.fingerprint import Fingerprint
-from sidecar.core.facts.process import Process
+from sidecar.core.facts.process import Ancestor, Process, Tool
 from sidecar.core.facts.value import replace
 from sidecar.core.verdict.incident import Incident, Subject, UnexplainedRange
 from sidecar.store.codec import decode, encode
@@ -23,6 +23,7 @@ def test_who_held_the_database_of_a_lost_turn_is_told() -> None:
         "cgroup": "",
         "container": "ab" * 32,
         "uid": 1000,
+        "tool": None,
         "lock": "write",
         "since": "2026-06-01T12:00:00.000000Z",
         "until": None,
@@ -110,7 +111,8 @@ def test_times_keep_their_microseconds() -> None:
 
 
 def test_what_the_kernel_saw_comes_through_the_store_and_is_public() -> None:
-    seen = Process(777, NOON, "/usr/bin/vim", "/system.slice/docker-x.scope", "ab" * 32, 1000)
+    tool = Tool("vim notes", (Ancestor(776, "sh"), Ancestor(4242, "node openclaw")), 4242, "run-9", "5e55", "exec")
+    seen = Process(777, NOON, "/usr/bin/vim", "/system.slice/docker-x.scope", "ab" * 32, 1000, tool)
     incident = replace(foreign(), unexplained=(UnexplainedRange(10, 5, 777, seen.exe, (seen, Process(778))),))
     assert decode(Incident, encode(incident)) == incident
     (found,) = incident_json(StoredIncident(incident))["unexplained"]
@@ -122,6 +124,14 @@ def test_what_the_kernel_saw_comes_through_the_store_and_is_public() -> None:
             "cgroup": "/system.slice/docker-x.scope",
             "container": "ab" * 32,
             "uid": 1000,
+            "tool": {
+                "command": "vim notes",
+                "parents": [{"pid": 776, "command": "sh"}, {"pid": 4242, "command": "node openclaw"}],
+                "gateway": 4242,
+                "run_id": "run-9",
+                "session": "5e55",
+                "call": "exec",
+            },
         },
-        {"pid": 778, "started_at": None, "exe": "", "cgroup": "", "container": "", "uid": -1},
+        {"pid": 778, "started_at": None, "exe": "", "cgroup": "", "container": "", "uid": -1, "tool": None},
     ]

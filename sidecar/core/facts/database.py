@@ -53,6 +53,8 @@ class DatabaseHold(Value, frozen=True):
     def label(self) -> str:
         """For people."""
         process = self.process
+        if process.tool is not None:
+            return process.tool.label(process.pid)
         command = self.command or process.exe
         where = f" in container {process.container[:12]}" if process.container else ""
         return f"process {process.pid} ({command}){where}" if command else f"process {process.pid}{where}"

@@ -16,6 +16,46 @@ class Act(Enum):
     """Times, mode, owner or links."""
 
 
+class Ancestor(Value, frozen=True):
+    """A process that started another one.
+
+    Attributes:
+        command: Its program and the first words behind it that can be no text; empty when not known.
+    """
+
+    pid: int
+    command: str = ""
+
+
+class Tool(Value, frozen=True):
+    """A program that an agent of a linked gateway started. It speaks for nobody: what it writes is foreign.
+
+    Attributes:
+        command: The program and the first words behind it that can be no text; empty when not known.
+        parents: Who started it, and who that one, up to the gateway; empty where they are gone.
+        gateway: Process id of the gateway.
+        run_id: The run whose tool call it was, by the gateway's word; empty where none or several may have been.
+        session: Hash of that run's session key; empty likewise.
+        call: The name of the agent's tool, such as ``exec``; empty likewise.
+    """
+
+    command: str
+    parents: tuple[Ancestor, ...]
+    gateway: int
+    run_id: str = ""
+    session: str = ""
+    call: str = ""
+
+    def label(self, pid: int) -> str:
+        """For people; ``pid`` is the tool's own."""
+        said = f"a program that the agent started: {self.command or 'not known'} (process {pid})"
+        in_run = f", in a tool call ({self.call}) of run {self.run_id}" if self.run_id else ""
+        if not self.parents:
+            return f"{said}, in the control group of gateway {self.gateway}; what started it is gone{in_run}"
+        by = "".join(f", started by {p.command or 'a program not known'} ({p.pid})" for p in self.parents[:-1])
+        return f"{said}{by}, started by gateway {self.gateway}{in_run}"
+
+
 class Process(Value, frozen=True):
     """A process as it was found when the kernel named it.
 
@@ -26,6 +66,7 @@ class Process(Value, frozen=True):
         cgroup: Its control group; empty when it has none but the root.
         container: Id of its container as the control group names it; empty outside one.
         uid: Its effective user; -1 when it was gone before we could look.
+        tool: What is known of it as a program that an agent started; None where it is not known to be one.
     """
 
     pid: int
@@ -34,6 +75,7 @@ class Process(Value, frozen=True):
     cgroup: str = ""
     container: str = ""
     uid: int = -1
+    tool: Tool | None = None
 
     def may_be(self, pid: int, started_at_ns: int) -> bool:
         """Nothing speaks against this being the process with that id and start."""
@@ -41,4 +83,6 @@ class Process(Value, frozen=True):
 
     def label(self) -> str:
         """For people."""
+        if self.tool is not None:
+            return self.tool.label(self.pid)
         return f"process {self.pid} ({self.exe})" if self.exe else f"process {self.pid}"

@@ -18,6 +18,10 @@ const WANTED = [
   "session.stuck",
   "session.recovery.requested",
   "session.recovery.completed",
+  "tool.execution.started",
+  "tool.execution.completed",
+  "tool.execution.error",
+  "tool.execution.blocked",
   "log.record",
 ];
 
@@ -40,7 +44,8 @@ export function reduce(event) {
   const fields = {
     event: text(event.type),
     run: text(event.runId),
-    call: text(event.callId),
+    call: text(event.callId ?? event.toolCallId),
+    tool: text(event.toolName),
     session: sessionHash(event.sessionKey),
     provider: text(event.provider),
     model: text(event.model),
