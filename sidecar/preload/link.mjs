@@ -393,19 +393,33 @@ export class Link {
     this.#recovers = message.mode === "recover";
     this.#answers = Array.isArray(message.answers) ? message.answers : [];
     this.#retryMs = FIRST_RETRY_MS;
-    this.#obeyed = this.#welcome && this.#isKnown(message) && this.#isVerified(message);
+    if (this.#welcome) this.#judge(message);
     if (!this.#obeyed) this.#forget();
     else if (!this.#shown) own.keepKey(message.key, message.secret);
     if (threadId === 0) own.settleKey(true);
   }
 
-  /** Whether this is the sidecar that gave us our key or, where we have none, one that we may take one from. */
-  #isKnown({ proof }) {
-    const strange = this.#shown ? this.#whyUnproven(proof) : whyNotOurs(this.path);
-    if (!strange) return true;
-    this.send("trouble", { where: SIDECAR, reason: strange.slice(0, 300) });
-    this.#sayOnce("unknown", `the sidecar at ${this.path} is not obeyed, because ${strange}`);
-    return false;
+  /** Whether this is a sidecar to obey; if not, why not. */
+  #judge(message) {
+    // The one that gave us our key or, where we have none, one that we may take one from.
+    const strange = this.#shown ? this.#whyUnproven(message.proof) : whyNotOurs(this.path);
+    const doubt = this.#whyUnverified(message);
+    this.#obeyed = strange === undefined && doubt === undefined;
+    if (this.#obeyed) return;
+    if (this.#hasMoreToShow()) {
+      this.#retryMs = LAST_RETRY_MS;
+      this.#socket.destroy();
+    } else if (strange !== undefined) {
+      this.send("trouble", { where: SIDECAR, reason: strange.slice(0, 300) });
+      this.#sayOnce("unknown", `the sidecar at ${this.path} is not obeyed, because ${strange}`);
+    } else {
+      this.#sayOnce("unverified", `the sidecar at ${this.path} does not believe this process: ${doubt}`);
+    }
+  }
+
+  /** A key that another thread got meanwhile, or one that could not be proven as its challenge came late. */
+  #hasMoreToShow() {
+    return own.heldKey() !== this.#shown || (this.#shown && this.#challenge && !this.#proven);
   }
 
   #whyUnproven(proof) {
@@ -414,19 +428,9 @@ export class Link {
   }
 
   /** What an older sidecar says it says to all; a newer one only to whom it has verified. */
-  #isVerified({ protocol, verified, reason }) {
-    if (protocol < VERIFYING || verified === true) return true;
-    this.#sayOnce("unverified", `the sidecar at ${this.path} does not believe this process: ${typeof reason === "string" ? reason : ""}`);
-    const unshown = !this.#shown && own.heldKey(); // another thread has got it meanwhile
-    const late = this.#shown && this.#challenge && !this.#proven;
-    if (unshown || late) this.#again();
-    return false;
-  }
-
-  /** There is something now that was missing in our hello. */
-  #again() {
-    this.#retryMs = LAST_RETRY_MS;
-    this.#socket.destroy();
+  #whyUnverified({ protocol, verified, reason }) {
+    if (protocol < VERIFYING || verified === true) return undefined;
+    return typeof reason === "string" ? reason : "";
   }
 
   /** Said ahead of all that the gateway does without an answer. */
