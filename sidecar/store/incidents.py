@@ -12,6 +12,7 @@ from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import replace
 from sidecar.core.policy.budget import Spent
 from sidecar.core.verdict.incident import Incident, Moment, Outcome, Subject
+from sidecar.store.audit import Head, Trail
 from sidecar.store.codec import decode, encode
 from sidecar.store.database import lock_store, open_writer, transaction, understood
 from sidecar.store.printable import clean
@@ -29,7 +30,7 @@ MAX_FORGOTTEN: Final = 50
 
 STOPPED: Final = Reason(ReasonCode.SIDECAR_STOPPED)
 _OLD: Final = """
-    INSERT INTO old SELECT i.id FROM incidents AS i
+    SELECT i.id FROM incidents AS i
     WHERE i.opened_at_ns < ? AND i.closed_at_ns != 0 AND NOT EXISTS (
         SELECT 1 FROM pages AS p WHERE p.incident_id = i.id
         AND p.sent_at_ns IS NULL AND p.gave_up_at_ns IS NULL AND p.covered_by = ''
@@ -80,9 +81,22 @@ class IncidentStore(IncidentReader):
             opened.callback(os.close, self._held)
             self._write = open_writer(path)
             opened.callback(self._write.close)
+            self._trail = Trail(clock)
+            with self._write_lock, transaction(self._write, path) as database:
+                self._trail.begin(database)
             self.left_open = self._close_left_open()
             super().__init__(path)
             opened.pop_all()
+
+    @property
+    def head(self) -> Head:
+        """The last entry of the chain of records that is on the disk."""
+        return self._trail.head
+
+    @property
+    def found_changed(self) -> int:
+        """How many records this sidecar found changed by somebody else when it was to change them itself."""
+        return self._trail.found
 
     def close(self) -> None:
         """Let go of the file. What was saved is on the disk already."""
@@ -102,7 +116,7 @@ class IncidentStore(IncidentReader):
         if spent_at_ns:
             row = (spent_at_ns, column(incident.session_file), incident.incident_id)
             database.execute("INSERT INTO recoveries VALUES (?, ?, ?)", row)
-        return _put(database, incident, self._clock())
+        return self._put(database, incident, self._clock())
 
     def recoveries_since(self, at_ns: int) -> list[Spent]:
         """The recoveries that budgets count, oldest first; those of an earlier life included."""
@@ -113,12 +127,12 @@ class IncidentStore(IncidentReader):
 
     def page_delivered(self, key: PageKey, destination: str, at_ns: int) -> None:
         """Record that one destination, named without its secrets, has taken the page: it is not sent there again."""
-        with self.writing() as database:
+        with self._changing(key.incident_id) as database:
             database.execute("INSERT OR IGNORE INTO page_deliveries VALUES (?, ?, ?, ?)", (*key, destination, at_ns))
 
     def page_attempted(self, key: PageKey, at_ns: int, error: str | None) -> None:
         """Record an attempt that ended then. Without an error every destination has the page: it counts as sent."""
-        with self.writing() as database:
+        with self._changing(key.incident_id) as database:
             database.execute(
                 """
                 UPDATE pages SET attempts = attempts + 1, last_error = ?, sent_at_ns = ?
@@ -130,16 +144,18 @@ class IncidentStore(IncidentReader):
     def page_gave_up(self, key: PageKey, at_ns: int, error: str) -> tuple[PageKey, ...]:
         """Record that no further attempt is made. Returns the pages that it covered: they are due by themselves now."""
         with self.writing() as database:
-            database.execute(
-                """
-                UPDATE pages SET gave_up_at_ns = ?, last_error = ?
-                WHERE incident_id = ? AND about = ? AND sent_at_ns IS NULL
-                """,
-                (at_ns, clean(error), *key),
-            )
             covered = database.execute(
-                "UPDATE pages SET covered_by = '' WHERE covered_by = ? AND about = ? RETURNING incident_id, about", key
+                "SELECT incident_id, about FROM pages WHERE covered_by = ? AND about = ? ORDER BY incident_id", key
             ).fetchall()
+            with self._trail.changing(database, key.incident_id, *(row[0] for row in covered)):
+                database.execute(
+                    """
+                    UPDATE pages SET gave_up_at_ns = ?, last_error = ?
+                    WHERE incident_id = ? AND about = ? AND sent_at_ns IS NULL
+                    """,
+                    (at_ns, clean(error), *key),
+                )
+                database.execute("UPDATE pages SET covered_by = '' WHERE covered_by = ? AND about = ?", key)
         return tuple(PageKey(row[0], Subject(row[1])) for row in covered)
 
     def forget_before(self, opened_ns: int, most: int = MAX_FORGOTTEN) -> int:
@@ -148,13 +164,16 @@ class IncidentStore(IncidentReader):
         At most so many at once: to remove many takes time, and a gateway may be waiting. Returns how many were removed.
         """
         with self.writing() as database:
-            database.execute("CREATE TEMP TABLE IF NOT EXISTS old (id TEXT PRIMARY KEY)")
-            database.execute(_OLD, (opened_ns, most))
+            old = [row[0] for row in database.execute(_OLD, (opened_ns, most))]
+            self._trail.forgetting(database, old)
             for table, column_name in _TABLES_OF_INCIDENT:
-                database.execute(f"DELETE FROM {table} WHERE {column_name} IN (SELECT id FROM old)")  # noqa: S608 - constants
-            removed: int = database.execute("SELECT count(*) FROM old").fetchone()[0]
-            database.execute("DELETE FROM old")
-        return removed
+                database.executemany(
+                    f"DELETE FROM {table} WHERE {column_name} = ?",  # noqa: S608 - constants
+                    [(incident_id,) for incident_id in old],
+                )
+            if old:
+                self._trail.prune(database)
+        return len(old)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -163,8 +182,19 @@ class IncidentStore(IncidentReader):
         Raises:
             StoreError: It could not be committed; nothing of it was kept.
         """
-        with self._write_lock, transaction(self._write, self.path) as database:
+        with self._write_lock, self._trail.committing(), transaction(self._write, self.path) as database:
+            self._trail.look(database)
             yield database
+
+    @contextmanager
+    def _changing(self, incident_id: str) -> Iterator[sqlite3.Connection]:
+        """A transaction that changes the record of that incident."""
+        with self.writing() as database, self._trail.changing(database, incident_id):
+            yield database
+
+    def _put(self, database: sqlite3.Connection, incident: Incident, now_ns: int) -> list[NewPage]:
+        with self._trail.changing(database, incident.incident_id):
+            return _put(database, incident, now_ns)
 
     def _close_left_open(self) -> int:
         """Close what a sidecar that was killed could not. Returns how many there were."""
@@ -174,7 +204,7 @@ class IncidentStore(IncidentReader):
             for incident_id, body in rows:
                 with understood(self.path, f"row {incident_id}"):
                     incident = decode(Incident, body)
-                _put(database, _closed_unseen(incident, now_ns), now_ns)
+                self._put(database, _closed_unseen(incident, now_ns), now_ns)
         return len(rows)
 
 

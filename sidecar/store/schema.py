@@ -71,6 +71,21 @@ TABLES: Final = (
         FOREIGN KEY (incident_id, about) REFERENCES pages (incident_id, about)
     ) STRICT, WITHOUT ROWID
     """,
+    # The chain of what was saved, see sidecar.store.audit. Not bound to an incident, which may be gone.
+    """
+    CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY,
+        at_ns INTEGER NOT NULL,
+        step TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        record BLOB NOT NULL,
+        history BLOB NOT NULL,
+        pages BLOB NOT NULL,
+        previous BLOB NOT NULL,
+        hash BLOB NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX audit_by_subject ON audit (subject, seq)",
     # What budgets are counted from; not bound to an incident, which may be forgotten earlier.
     """
     CREATE TABLE recoveries (

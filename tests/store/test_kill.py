@@ -13,6 +13,7 @@ import pytest
 from sidecar.store.errors import StoreInUseError
 from sidecar.store.incidents import IncidentStore
 from sidecar.store.reader import IncidentReader
+from sidecar.store.verify import Verification
 from tests.store.samples import Clock
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +66,11 @@ def test_every_save_that_returned_is_there_after_kill_9(path: Path, clock: Clock
     with sqlite3.connect(path) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     database.close()
+    verification = Verification(path)
+    verification.run()
+    verification.close()
+    assert verification.findings == []
+    assert verification.incidents == len(found)
 
 
 def test_a_store_that_is_in_use_is_refused_and_free_after_kill_9(path: Path, clock: Clock) -> None:
