@@ -200,6 +200,25 @@ class ExportStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordStatus:
+    """The records of incidents and their chain.
+
+    Attributes:
+        head: The chain's last entry, as ``openclaw-sidecar audit verify --head`` takes it.
+        verified_at_ns: When all of it was looked at last, nanoseconds since the epoch; 0 before that.
+        changed: How much was found that somebody else had changed.
+        looked_at: Entries and incidents that the look under way has seen; 0 when none is under way.
+        to_look_at: How many there are for it to see.
+    """
+
+    head: str = ""
+    verified_at_ns: int = 0
+    changed: int = 0
+    looked_at: int = 0
+    to_look_at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HaltStatus:
     """Times in which the sidecar itself did not run: stopped, given no processor, or held up by a disk.
 
@@ -260,6 +279,7 @@ class Status:
     budgets: tuple[BudgetStatus, ...] = ()
     pause: PauseStatus | None = None
     storm_until_ns: int = 0
+    records: RecordStatus = field(default_factory=RecordStatus)
     halts: HaltStatus = field(default_factory=HaltStatus)
     exports: Mapping[str, ExportStatus] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()

@@ -11,6 +11,7 @@ import typer
 from sidecar import __version__
 from sidecar.cli import options, tokens
 from sidecar.cli.asking import ask
+from sidecar.cli.audit import audit_app
 from sidecar.cli.custody import custody_of, print_custody, print_verified
 from sidecar.cli.doctor import examine, print_finding
 from sidecar.cli.explain import print_story
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.add_typer(tokens.hooks, name="hooks")
 app.add_typer(tokens.api, name="api")
 app.add_typer(policy_app, name="policy")
+app.add_typer(audit_app, name="audit")
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so

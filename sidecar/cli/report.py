@@ -52,6 +52,7 @@ def _fields(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Input refused", _counts(status.get("rejected", {}))),
         ("Pages", f"{_text(pages, 'sent')} sent, {_text(pages, 'pending')} pending, {_text(pages, 'failed')} given up"),
         ("Paged are", f"{_text(pages, 'destinations')} destination(s)"),
+        *_records(status.get("records", {})),
         *_halts(status.get("halts", {})),
         *_exports(status.get("exports", {})),
     ]
@@ -60,6 +61,20 @@ def _fields(status: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _watching(watch: Mapping[str, Any]) -> str:
     files = f"{_text(watch, 'directories')} directories, {_text(watch, 'files')} session files"
     return f"{files}, {watch['databases']} databases" if watch.get("databases") else files
+
+
+def _records(records: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The head of their chain, for a later comparison, and what came of holding them against it."""
+    if not records:
+        return
+    if records.get("to_look_at"):
+        state = f"{_text(records, 'looked_at')} of {_text(records, 'to_look_at')} looked at"
+    elif records.get("verified_at_ns"):
+        state = f"verified at {iso_utc(records['verified_at_ns'])}"
+    else:
+        state = "not verified"
+    changed = f", {records['changed']} changed by somebody else" if records.get("changed") else ""
+    yield "Chain of records", f"head {_text(records, 'head')}, {state}{changed}"
 
 
 def _halts(halts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

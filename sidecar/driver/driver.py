@@ -20,6 +20,7 @@ from sidecar.core.facts.rows import RowSnapshot, RowVersion, is_of_rows, place_o
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.version import Reading
 from sidecar.core.facts.window_name import as_told
+from sidecar.core.outcomes import IncidentChanged
 from sidecar.core.questions import Question
 from sidecar.core.replay.recorder import Recorder
 from sidecar.core.reports import Diagnostic
@@ -101,11 +102,15 @@ class Driver:
     def _handle(self, event: ev.Event) -> None:
         self._listener.event(event)
         decisions = self._recorder.handle(event)
-        for outcome in self._engine.outcomes:
+        outcomes = tuple(self._engine.outcomes)
+        for outcome in outcomes:
             self._listener.outcome(outcome)
         if decisions or isinstance(event, _WITHOUT_DECISIONS):
             with self._listener.within(event):
                 self._decided(event, decisions)
+        for outcome in outcomes:
+            if isinstance(outcome, IncidentChanged):
+                self._listener.recorded(outcome.incident)
 
     def _decided(self, event: ev.Event, decisions: Sequence[de.Decision]) -> None:
         for decision in decisions:

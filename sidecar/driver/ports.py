@@ -8,6 +8,7 @@ from sidecar.core.custody.kept import AnyKeptChain
 from sidecar.core.decisions import Command, Record
 from sidecar.core.events import Event
 from sidecar.core.outcomes import AnyOutcome
+from sidecar.core.verdict.incident import Incident
 
 
 class Records(Protocol):
@@ -39,6 +40,9 @@ class Listener(Protocol):
 
     def outcome(self, outcome: AnyOutcome) -> None:
         """This came of the event that the core was told last."""
+
+    def recorded(self, incident: Incident) -> None:
+        """The incident has come to something new, and is on record as far as it could be put there."""
 
     def answered(self, seconds: float) -> None:
         """A gateway's question was answered so long after it arrived."""

@@ -207,7 +207,7 @@ class Pager:
         stored = self._store.get(key.incident_id)
         if stored is None:
             return "the incident is not in the store"
-        text = page_text(stored.incident, key.about, self._host)
+        text = page_text(stored.incident, key.about, self._host, str(self._store.head))
         told = self._store.deliveries(key)
         missing = [d for d in self._destinations if d.key not in told]
         answers = await asyncio.gather(*(self._tell(key, d, text) for d in missing))

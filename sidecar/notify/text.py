@@ -34,13 +34,14 @@ class PageText:
     critical: bool
 
 
-def page_text(incident: Incident, about: Subject, host: str) -> PageText:
+def page_text(incident: Incident, about: Subject, host: str, head: str) -> PageText:
     """Describe an incident to the person who is paged. No transcript text, no session key.
 
     Args:
         incident: What happened.
         about: What of it is to be told.
         host: The machine that it happened on.
+        head: The last entry of the chain of records, which says of every record before what it was.
     """
     # Names of files, programs and hosts hold any character: each line is made safe when it is whole.
     lines = [
@@ -54,6 +55,7 @@ def page_text(incident: Incident, about: Subject, host: str) -> PageText:
         f"Re-fingerprint: {words.done(incident)}",
         f"Runbook: alerts/runbooks/{_RUNBOOKS[about]}.md",
         f"First command: openclaw-sidecar explain {incident.incident_id}",
+        f"Record: {head}",
     ]
     return PageText(_title(incident, about, host), "\n".join(map(one_line, lines)), about is Subject.TAKEOVER)
 

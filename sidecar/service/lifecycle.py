@@ -73,6 +73,8 @@ async def serve(parts: Parts, stopping: asyncio.Event) -> None:
         parts.known_gateways.find()
         await parts.database_health.start()
         stack.callback(parts.database_health.stop)
+        parts.records_check.start()
+        stack.push_async_callback(parts.records_check.stop)
         _settle_heap()
         parts.loop_lag.start()
         stack.callback(parts.loop_lag.stop)

@@ -20,6 +20,7 @@ from sidecar.intake.losses import Losses
 from sidecar.notify.pager import Pager
 from sidecar.service.database_health import DatabaseHealth
 from sidecar.service.policy_reload import PolicyReload
+from sidecar.service.records import RecordsCheck
 from sidecar.service.stale_locks import StaleLocks
 from sidecar.status import BudgetStatus, Problem, Status, WatchStatus
 from sidecar.store.incidents import IncidentStore
@@ -66,6 +67,7 @@ class StatusReport:
     stale_locks: StaleLocks
     database_health: DatabaseHealth
     policy_reload: PolicyReload
+    records: RecordsCheck
     halts: Halts
     now_ns: Callable[[], int]
 
@@ -112,6 +114,7 @@ class StatusReport:
             pause=self.policy_reload.pause_status(),
             storm_until_ns=gate.storm.until_ns if gate.storm.active(now_ns) else 0,
             exports=self.telemetry.exports,
+            records=self.records.status(),
             halts=self.halts.status(),
             problems=tuple(self._problems()),
         )
@@ -125,6 +128,7 @@ class StatusReport:
         yield from self.database_locks.problems()
         yield from self.database_health.problems()
         yield from self.halts.problems()
+        yield from self.records.problems()
         if self.file_system.blind and not self.file_system.layered:
             yield Problem(
                 code="file_system_blind",

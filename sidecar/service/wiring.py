@@ -38,6 +38,7 @@ from sidecar.service.listeners import api_listener, probes_listener
 from sidecar.service.loop_lag import LoopLag
 from sidecar.service.policy_reload import PolicyReload, first_policy
 from sidecar.service.reconcile import Reconcile
+from sidecar.service.records import RecordsCheck
 from sidecar.service.retention import Retention
 from sidecar.service.stale_locks import StaleLocks
 from sidecar.service.status import Running, StatusReport
@@ -72,7 +73,8 @@ class Parts:
         engine = Engine(policy, settings.mode, store.recoveries_since(now_ns() - MAX_PERIOD_NS))
 
         # Effects
-        telemetry = self.telemetry = Telemetry(core=engine, instance=f"{platform.node()}:{settings.state_dir}")
+        instance = f"{platform.node()}:{settings.state_dir}"
+        telemetry = self.telemetry = Telemetry(core=engine, instance=instance, head=lambda: str(store.head))
         chains = self.chains = ChainStore(store)
         pager = self.pager = Pager(destinations_of(settings.notify), store, now_ns, told=telemetry.page)
         records = RecordStore(store, chains, pager.wake)
@@ -119,6 +121,7 @@ class Parts:
         stale_locks = StaleLocks(watcher, engine.locks, open_links, known_gateways.holder, now_ns, telemetry.stale_lock)
         reconcile = Reconcile(watcher, file_intake)
         retention = Retention(store, chains, now_ns)
+        records_check = self.records_check = RecordsCheck(store, now_ns)
         owners = (
             clocks,
             custody,
@@ -129,6 +132,7 @@ class Parts:
             policy_reload,
             pager,
             retention,
+            records_check,
         )
         self.jobs = Jobs(job for owner in owners for job in owner.jobs)
 
@@ -152,6 +156,7 @@ class Parts:
             stale_locks=stale_locks,
             database_health=database_health,
             policy_reload=policy_reload,
+            records=records_check,
             halts=halts,
             now_ns=now_ns,
         )

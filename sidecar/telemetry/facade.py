@@ -11,8 +11,9 @@ from prometheus_client.exposition import choose_encoder
 from sidecar.core import events as ev
 from sidecar.core.engine import Engine
 from sidecar.core.facts.gateway import Gateway
-from sidecar.core.outcomes import AnyOutcome, Ending, IncidentChanged
+from sidecar.core.outcomes import AnyOutcome, Ending
 from sidecar.core.reports import Diagnostic, LockFailed
+from sidecar.core.verdict.incident import Incident
 from sidecar.status import ExportStatus, Problem, Status
 from sidecar.telemetry.logs.incidents import IncidentLog
 from sidecar.telemetry.logs.setup import LINES
@@ -64,6 +65,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
         *,
         core: Engine | None = None,
         instance: str = "",
+        head: Callable[[], str] = lambda: "",
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Write to ``pipeline``, or to what the environment names.
@@ -72,6 +74,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
             pipeline: Where everything goes.
             core: Says what windows are about, who holds locks and where custody is unknown.
             instance: ``service.instance.id`` unless the environment names another: which gateway this is about.
+            head: The last entry of the chain of records.
             clock: Nanoseconds since the epoch.
 
         Raises:
@@ -87,7 +90,7 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
         self._tracer = self._start_tracer(clock)
         self._calls = ModelCalls(self._span_dropped if self._tracer is not None else lambda _: None)
         self._custody = CustodyTime(self._meters, core.custody_unknown, time.monotonic_ns) if core is not None else None
-        self._incidents = IncidentLog(pipeline.logger)
+        self._incidents = IncidentLog(pipeline.logger, head)
         self._core = core
         self._stopped = False
         self._gauges: StatusGauges | None = None
@@ -125,9 +128,11 @@ class Telemetry(InputCounts, AnswerCounts, LossCounts, LockFileCounts, ServiceCo
     def outcome(self, outcome: AnyOutcome) -> None:
         """This came of the event told last."""
         self._take(outcome)
-        if isinstance(outcome, IncidentChanged):
-            incident = outcome.incident
-            self._incidents.changed(incident, self._runs.get(incident.run.run_id), self._clock())
+
+    @guarded
+    def recorded(self, incident: Incident) -> None:
+        """The incident has come to something new, and is on record as far as it could be put there."""
+        self._incidents.changed(incident, self._runs.get(incident.run.run_id), self._clock())
 
     def within(self, event: ev.Event) -> AbstractContextManager[None]:
         """What is logged meanwhile is about this event, and carries the ids of the trace that it belongs to, if any."""

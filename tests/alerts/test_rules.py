@@ -50,6 +50,7 @@ def test_an_alert_is_tested_where_it_fires_and_where_it_does_not(name: str) -> N
 
 def test_the_alerts_are_those_that_were_asked_for() -> None:
     critical = {"SessionTakeover", "TurnsLost", "RecoveryIneffective", "RecoveryStorm", "SidecarDown", "DatabaseBroken"}
+    critical |= {"RecordsChanged"}
     warning = {"UnattributedChanges", "AttributionDegraded", "SessionStalled", "LockHeldTooLong", "DatabaseBusy"}
     warning |= {"DatabaseAtRisk", "TurnsLostUnfenced"}
     warning |= {"PolicyRefused", "RecoveryBudgetExhausted", "PreloadMissing", "PageDeliveryFailing"}

@@ -77,6 +77,10 @@ class Sinks:
             elif isinstance(record, KeepRecording):
                 self.kept.append(record.recording)
 
+    def recorded(self, incident: Incident) -> None:
+        if self.commits == self.tries > 0:  # and it is here that incidents are saved
+            assert incident.incident_id in {known.incident_id for known in self.saved}, "it is told ahead of its commit"
+
     def recall(self, _file: str) -> None:
         return None
 

@@ -10,12 +10,19 @@ from sidecar.core.facts.span import Unit
 from sidecar.core.facts.turn_loss import LossCause
 from sidecar.core.facts.value import replace
 from sidecar.core.policy.blocked import BlockReason
-from sidecar.core.verdict.incident import Outcome, Recovery, Subject, UnexplainedRange
+from sidecar.core.verdict.incident import Incident, Outcome, Recovery, Subject, UnexplainedRange
 from sidecar.core.verdict.judge import Verdict
 from sidecar.notify import words
-from sidecar.notify.text import page_text
+from sidecar.notify.text import PageText
+from sidecar.notify.text import page_text as text_of
 from sidecar.words import EVIDENCE, OUTCOMES, UNHEEDED, change, outcome
 from tests.store.samples import NOON, SECOND, SESSION_FILE, foreign, lost, recovered
+
+HEAD = "12:0123456789abcdef"
+
+
+def page_text(incident: Incident, about: Subject, host: str) -> PageText:
+    return text_of(incident, about, host, HEAD)
 
 
 def test_a_page_says_what_happened_what_it_cost_and_what_to_do_first() -> None:
@@ -31,7 +38,7 @@ def test_a_page_says_what_happened_what_it_cost_and_what_to_do_first() -> None:
     assert (
         "Re-fingerprint: refused (bytes 4300..4400 were written by nobody in the gateway's unbroken account)" in lines
     )
-    assert lines[-1] == f"First command: openclaw-sidecar explain {foreign().incident_id}"
+    assert lines[-2:] == [f"First command: openclaw-sidecar explain {foreign().incident_id}", f"Record: {HEAD}"]
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_the_running_sidecar_is_shown_safely(cli: Command, api: FakeApi) -> None
 @pytest.mark.parametrize("about", list(Subject))
 @pytest.mark.parametrize("incident", [bad(foreign()), bad(held())], ids=["foreign", "held"])
 def test_a_page_holds_nothing_that_works_on_a_terminal(incident: Incident, about: Subject) -> None:
-    text = page_text(incident, about, f"alpha{POISON}")
+    text = page_text(incident, about, f"alpha{POISON}", "1:0123456789abcdef")
     assert "owned" in text.title + text.body
     assert harmless(text.body)
     assert one_line(text.title) == text.title

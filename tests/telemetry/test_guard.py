@@ -13,6 +13,7 @@ from tests.telemetry.facts import GATEWAY, T0
 CALLS: list[Callable[[Telemetry], None]] = [
     lambda t: t.event(facts.taken(T0)),
     lambda t: t.outcome(facts.changed(facts.incident())),
+    lambda t: t.recorded(facts.incident()),
     lambda t: t.diagnostic(facts.diagnostic("model.call.error", T0), GATEWAY),
     lambda t: t.lock_failed(facts.lock_failed(T0)),
     lambda t: t.rejected("too_large"),

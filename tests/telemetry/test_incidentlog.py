@@ -21,6 +21,7 @@ from tests.telemetry.facts import FILE, GATEWAY, RUN_SPAN, SECOND, T0, TRACE
 from tests.telemetry.receivers import Received, grpc_backend, http_backend
 
 SECRET: Final = "My password is hunter2"
+HEAD: Final = "12:0123456789abcdef"
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
 
 def save(telemetry: Telemetry, verdict: Verdict = Verdict.EXTERNAL, outcome: Outcome = Outcome.REFUSED) -> None:
     reason = Reason.of(ReasonCode.PRELOAD_REFUSED, problem=SECRET)
-    telemetry.outcome(facts.changed(facts.incident(verdict, outcome, reason=reason)))
+    telemetry.recorded(facts.incident(verdict, outcome, reason=reason))
 
 
 @pytest.mark.parametrize(("protocol", "serve"), [("grpc", grpc_backend), ("http/protobuf", http_backend)])
@@ -44,7 +45,7 @@ def test_an_incident_reaches_a_real_backend_as_a_log_record(
         path = "/v1/logs" if protocol != "grpc" else ""
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", received.endpoint + path)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", protocol)
-        telemetry = Telemetry()
+        telemetry = Telemetry(head=lambda: HEAD)
         assert telemetry._tracer is None
         telemetry.diagnostic(facts.run_started(T0), GATEWAY)
         save(telemetry)
@@ -55,6 +56,7 @@ def test_an_incident_reaches_a_real_backend_as_a_log_record(
     assert record.body.string_value == "session incident: external, recovery refused"
     found = {a.key: a.value.string_value for a in record.attributes}
     assert (found["openclaw.verdict"], found["file.path"]) == ("external", FILE)
+    assert found["openclaw.record"] == HEAD
     assert SECRET not in str(received.logs)
     assert (received.traces, received.metrics) == ([], [])
     assert telemetry.exports["logs"].delivered == 1
@@ -65,7 +67,7 @@ def test_each_thing_that_an_incident_comes_to_is_a_line(lines: Callable[[], list
     telemetry.diagnostic(facts.run_started(T0), GATEWAY)
     incident = facts.incident()
     for change in (incident, replace(incident, closed_at_ns=T0 + SECOND)):
-        telemetry.outcome(facts.changed(change))
+        telemetry.recorded(change)
     save(telemetry)
     telemetry.shutdown()
     told = [(line["level"], line["verdict"], line["closed"], line["trace_id"]) for line in lines()]
@@ -96,7 +98,7 @@ def test_an_unclear_change_and_a_lost_turn_are_warnings(lines: Callable[[], list
     telemetry = Telemetry()
     save(telemetry, Verdict.UNATTRIBUTED)
     lost = facts.incident(Verdict.CO_TENANT, Outcome.NOT_ATTEMPTED, turn_lost=True)
-    telemetry.outcome(facts.changed(lost))
+    telemetry.recorded(lost)
     save(telemetry, Verdict.CO_TENANT, Outcome.INEFFECTIVE)
     telemetry.shutdown()
     assert [line["level"] for line in lines()] == ["warning", "warning", "error"]

@@ -3,6 +3,7 @@
 The record names what was found by ids and closed words; the incident's sentences stay in the store.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -26,13 +27,18 @@ log = structlog.get_logger("sidecar.incidents")
 class IncidentLog:
     """Says each thing that an incident comes to."""
 
-    def __init__(self, logger: Logger | None) -> None:
-        """``logger`` is the SDK's; None when no backend wants log records."""
+    def __init__(self, logger: Logger | None, head: Callable[[], str]) -> None:
+        """``logger`` is the SDK's; None when no backend wants log records.
+
+        ``head`` gives the last entry of the chain of records; it goes along, so that a chain that is made anew later
+        differs from what has been told.
+        """
         self._logger = logger
+        self._head = head
 
     def changed(self, incident: Incident, where: TraceRef | None, now_ns: int) -> None:
-        """The incident has come to something new."""
-        severity = _severity(incident)
+        """The incident has come to something new, which is on record as far as it could be put there."""
+        severity, head = _severity(incident), self._head()
         trace = {} if where is None else where.log_fields()
         log.log(
             _NUMBERS[severity],
@@ -46,9 +52,10 @@ class IncidentLog:
             **({"lost_to": incident.lost.cause.value} if incident.lost is not None else {}),
             closed=incident.closed_at_ns > 0,
             file=incident.session_file,
+            record=head,
         )
         if self._logger is not None:
-            self._logger.emit(_record(incident, severity, where, now_ns))
+            self._logger.emit(_record(incident, severity, where, head, now_ns))
 
 
 def _severity(incident: Incident) -> SeverityNumber:
@@ -60,12 +67,13 @@ def _severity(incident: Incident) -> SeverityNumber:
     return SeverityNumber.INFO
 
 
-def _record(incident: Incident, severity: SeverityNumber, where: TraceRef | None, now_ns: int) -> LogRecord:
+def _record(incident: Incident, severity: SeverityNumber, where: TraceRef | None, head: str, now_ns: int) -> LogRecord:
     attributes = {
         Attribute.FILE_PATH: incident.session_file,
         **of_run(incident.run),
         **of_gateway(incident.gateway),
         **of_incident(incident),
+        Attribute.RECORD: head,
     }
     return LogRecord(
         timestamp=incident.opened_at_ns,

@@ -155,6 +155,18 @@ PAUSED = _one("paused", "1", "1 while an operator has paused recovery.", lambda 
 STORM = _one(
     "storm", "1", "1 while recovery is stopped because many sessions changed at once.", lambda s: s.storm_until_ns > 0
 )
+RECORDS_CHANGED = _one(
+    "records.changed",
+    "{record}",
+    "Findings of the last look at the chain of records, and since: what somebody else has changed in the store.",
+    lambda s: s.records.changed,
+)
+RECORDS_VERIFIED_TIME = _one(
+    "records.verified.time",
+    "s",
+    "When the records were last held against their chain, seconds since the epoch; 0 before the first time.",
+    lambda s: s.records.verified_at_ns / NS_PER_SECOND,
+)
 START_TIME = _one(
     "start.time", "s", "When the sidecar started, seconds since the epoch.", lambda s: s.started_at_ns / NS_PER_SECOND
 )

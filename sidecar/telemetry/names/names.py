@@ -92,6 +92,7 @@ class Attribute(StrEnum):
     CUSTODY_REASON = "openclaw.custody.reason"
 
     INCIDENT_ID = "openclaw.incident.id"
+    RECORD = "openclaw.record"
     VERDICT = "openclaw.verdict"
     VERDICT_REASON = "openclaw.verdict.reason"
     EVIDENCE = "openclaw.evidence"
