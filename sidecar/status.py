@@ -37,6 +37,11 @@ class GatewayStatus:
         preload_fits: That version is this sidecar's, or there is no preload.
         disobeys: Why it does not take this sidecar for its own, as its preload says; empty for one that does.
         backlog_bytes: What it said and nobody has read, and commands that it has not read.
+        verified: What it says is believed, on all of its links. False for a process without one.
+        proof: What it is believed for: process, key, pin or policy; empty where it is not, or nothing was asked.
+        checks: What was found out about it, in the order of the checks.
+        doubt: Why it is not believed, for people; empty where it is.
+        doubt_code: The same as a code of `docs/reasons.md`.
     """
 
     pid: int
@@ -55,6 +60,11 @@ class GatewayStatus:
     backlog_bytes: int = 0
     own_pid: int = 0
     visible: bool = True
+    verified: bool = False
+    proof: str = ""
+    checks: tuple[str, ...] = ()
+    doubt: str = ""
+    doubt_code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

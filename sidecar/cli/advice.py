@@ -37,6 +37,8 @@ _LOST_TO: Final = {
     LossCause.RESET: "Nothing: the session was reset while the turn was under way.",
 }
 
+_MAX_LIARS: Final = 3
+
 _NOT_TO_BE_SENT_AGAIN: Final = frozenset({LossCause.SUPERSEDED, LossCause.RESET})
 
 
@@ -78,11 +80,23 @@ def _about_the_change(incident: Incident) -> Iterator[str]:
         yield "See in the gateway whether the turn was answered: the sidecar was not there to see it."
     elif outcome is Outcome.NOT_ATTEMPTED and incident.recovery.mode is Mode.OBSERVE:
         yield "To have such turns go on, run the sidecar without --observe."
-    elif incident.verdict is Verdict.UNATTRIBUTED and not incident.window and incident.lost is None:
+    else:
+        yield from _about_the_gateway(incident)
+
+
+def _about_the_gateway(incident: Incident) -> Iterator[str]:
+    """Why nothing was decided, where nobody is at fault."""
+    unattributed = incident.verdict is Verdict.UNATTRIBUTED
+    if not incident.gateway.believed:
+        yield (
+            "The gateway is not verified, so no turn of it is recovered: `openclaw-sidecar status` says why, and what"
+            " to do."
+        )
+    elif unattributed and not incident.window and incident.lost is None:
         yield "Add the preload to the gateway (see `openclaw-sidecar hook --help`) and restart it."
     elif incident.gateway.adapter is Adapter.UNKNOWN and incident.window:
         yield "This release of OpenClaw is not known to the preload, so it was left alone: update openclaw-sidecar."
-    elif incident.verdict is Verdict.UNATTRIBUTED:
+    elif unattributed:
         yield "The account of this window has a gap, see the timeline: keep the sidecar running all the time."
 
 
@@ -100,6 +114,8 @@ def _about_no_effect(incident: Incident) -> Iterator[str]:
 
 
 def _about_a_stranger(incident: Incident) -> Iterator[str]:
+    for pid in [pid for pid in dict.fromkeys(claim.pid for claim in incident.claims) if pid][:_MAX_LIARS]:
+        yield f"See what process {pid} is, which says that it wrote this: ps -o pid,user,lstart,args -p {pid}"
     for item in incident.unexplained[:3]:
         if item.pid:
             yield f"See what process {item.pid} is: ps -o pid,user,lstart,args -p {item.pid}"

@@ -4,6 +4,8 @@ from typing import Final
 
 from sidecar.cli.advice import advice
 from sidecar.cli.output import print_fields, print_line, print_rows, print_whole
+from sidecar.core.facts.gateway import Gateway
+from sidecar.core.facts.span import Unit
 from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.verdict.incident import Incident
@@ -26,6 +28,10 @@ def print_story(stored: StoredIncident) -> None:
     if incident.unexplained:
         _section(f"{incident.unexplained[0].unit.value.capitalize()} that nobody reported")
         print_rows((words.unexplained(item),) for item in incident.unexplained)
+    if incident.claims:
+        _section("Who says so and is not believed")
+        unit = incident.unexplained[0].unit if incident.unexplained else Unit.BYTES
+        print_rows((words.claim(claim, unit),) for claim in incident.claims)
     if incident.writers:
         _section("Who wrote how much since the fence")
         print_rows((words.writer(share),) for share in incident.writers)
@@ -61,6 +67,7 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
         ("To whom", words.whose_turn(incident)),
         ("Session", incident.session_file),
         ("Gateway", f"{words.gateway(incident)} (adapter {incident.gateway.adapter.value})"),
+        *_verified(incident.gateway),
         ("Impact", words.impact(incident)),
         *_lost(incident),
         ("Verdict", incident.verdict.value),
@@ -79,6 +86,16 @@ def _head(stored: StoredIncident) -> list[tuple[str, str]]:
     if incident.run.trace_id:
         fields.append(("Trace", incident.run.trace_id))
     return fields
+
+
+def _verified(gateway: Gateway) -> list[tuple[str, str]]:
+    """Whether the gateway is believed, and by what; nothing where that was not asked yet."""
+    if gateway.doubt is not None:
+        return [("Verified", f"no: {sentence(gateway.doubt)}")]
+    if gateway.proof is None:
+        return []
+    found = f" ({'; '.join(gateway.checks)})" if gateway.checks else ""
+    return [("Verified", f"by {gateway.proof.value}{found}")]
 
 
 def _lost(incident: Incident) -> list[tuple[str, str]]:

@@ -127,11 +127,21 @@ def _print_gateways(gateways: Sequence[Mapping[str, Any]]) -> None:
             f"pid {_text(gateway, 'pid')}",
             f"OpenClaw {gateway['version']}" if gateway.get("version") else "version not known",
             f"linked, adapter {_text(gateway, 'adapter')}" if gateway.get("linked") else "no preload",
+            _verified(gateway),
             f"{_text(gateway, 'messages')} messages, {_text(gateway, 'gaps')} gaps, {_text(gateway, 'lost')} lost",
             _text(gateway, "reason"),
         )
         for gateway in gateways
     )
+
+
+def _verified(gateway: Mapping[str, Any]) -> str:
+    """Whether what it says is believed, and for what."""
+    if not gateway.get("linked") or "verified" not in gateway:
+        return ""
+    if gateway.get("verified"):
+        return f"verified by {gateway['proof']}" if gateway.get("proof") else "verified"
+    return f"NOT VERIFIED ({_text(gateway, 'doubt_code')})"
 
 
 def _text(values: Mapping[str, Any], key: str) -> str:

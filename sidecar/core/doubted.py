@@ -170,7 +170,7 @@ _OF_OWN: Final = (*_OF_WINDOWS, ev.LinkLost)
 
 def _process(gateway: Gateway) -> str:
     """The process, which may have several links; of one that can't be seen each link stands for itself."""
-    pid = gateway.pids[0] if gateway.pids else gateway.pid
+    pid = gateway.visible_pid
     return f"{pid} {gateway.started_at_ns}" if pid else gateway.link
 
 

@@ -143,7 +143,7 @@ class FileIntake:
             return
         self._hint_again = now + HINT_SECONDS
         for pid in open_for_writing(Path(file)):
-            if pid not in self._known_gateways.linked_pids():
+            if pid not in self._known_gateways.believed_pids():
                 who = self._named(identify(pid)).label()
                 detail = f"{who} has the file open for writing; that proves nothing"
                 self._driver.handle(

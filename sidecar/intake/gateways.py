@@ -9,6 +9,7 @@ from typing import Final
 
 from sidecar import __version__
 from sidecar.core.facts.gateway import Adapter, Gateway, Role
+from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.job import Job
 from sidecar.link.session import LinkSession, OpenLinks
 from sidecar.status import GatewayStatus, Problem
@@ -16,6 +17,7 @@ from sidecar.watch.identity import start_ticks, started, started_at_ns
 from sidecar.watch.namespaces import Found, Namespaces, pids_of
 from sidecar.watch.processes import GatewayProcess, gateways_of
 from sidecar.watch.tree import printable
+from sidecar.words import sentence
 
 SEARCH_SECONDS: Final = 30
 """How often we look for gateways without the preload."""
@@ -119,6 +121,10 @@ class KnownGateways:
         """Processes with at least one link, believed or not, by their ids here; 0 for those that can't be seen."""
         return {gateway.visible_pid for gateway in self._gateways()}
 
+    def believed_pids(self) -> set[int]:
+        """The same of links that are believed."""
+        return {gateway.visible_pid for gateway in self._gateways() if gateway.believed}
+
     def pids(self) -> set[int]:
         """Every process that is known for a gateway, with a link or without."""
         return (
@@ -186,6 +192,8 @@ class KnownGateways:
                     "does not know; it is left untouched",
                     remedy="update openclaw-sidecar; docs/fence.md says which fences it knows",
                 )
+            if gateway.doubt:
+                yield _unverified(gateway)
             if not gateway.preload_fits:
                 yield Problem(
                     code="preload_version",
@@ -219,6 +227,7 @@ def _linked_status(sessions: list[LinkSession]) -> GatewayStatus:
     """One process; worker threads speak on links of their own, the one with a fence is the one that counts."""
     first = max(sessions, key=lambda s: (s.adapter is not None and s.adapter.adapter != Adapter.PENDING, s.messages))
     adapter = first.gateway.adapter
+    told = next((s.gateway for s in sessions if not s.gateway.believed), first.gateway)
     reason = first.adapter.reason if first.adapter else ""
     return GatewayStatus(
         pid=first.pid,
@@ -237,4 +246,33 @@ def _linked_status(sessions: list[LinkSession]) -> GatewayStatus:
         preload_fits=all(s.hello is None or s.hello.preload in {"", __version__} for s in sessions),
         disobeys=next((s.disobeyed for s in sessions if s.disobeyed), ""),
         backlog_bytes=sum(s.backlog_bytes for s in sessions),
+        verified=told.believed,
+        proof=told.proof.value if told.proof is not None else "",
+        checks=told.checks,
+        doubt=sentence(told.doubt),
+        doubt_code=_failed(told.doubt),
     )
+
+
+def _failed(doubt: Reason | None) -> str:
+    """The check that failed."""
+    if doubt is None:
+        return ""
+    return doubt.details[0].code.value if doubt.details else doubt.code.value
+
+
+def _unverified(gateway: GatewayStatus) -> Problem:
+    """A link that is not believed: what it is, why, and how it comes to be believed."""
+    if gateway.doubt_code == ReasonCode.LINK_PINNED:
+        remedy = (
+            "if it is the gateway, end the process that linked before it, or restart both containers, the sidecar's"
+            " first; where processes can be seen (shareProcessNamespace: true, --pid) each is verified by itself"
+        )
+    else:
+        remedy = (
+            "if it is a gateway, restart it by its own service while the sidecar runs; if that does not help and you"
+            " trust the program, add a [[rule]] to the policy with unverified = true and its `executables` or `uids`"
+            " (docs/policy.md)"
+        )
+    what = f"process {gateway.pid} has a link and is not verified, so no turn of it is recovered: {gateway.doubt}"
+    return Problem(code="unverified_link", what=printable(what), remedy=remedy)

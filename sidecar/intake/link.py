@@ -121,7 +121,7 @@ class LinkIntake:
                 # Almost all messages are of these kinds.
                 case ev.FileChanged() | ev.LockTaken() | ev.LockReleased() | ev.DatabaseLocked():
                     self._driver.handle(value)
-                case Diagnostic() if self._tools.heard(session.gateway.visible_pid, value):
+                case Diagnostic() if believed and self._tools.heard(session.gateway.visible_pid, value):
                     pass
                 case Diagnostic():
                     self._telemetry.diagnostic(value, session.gateway)
@@ -156,7 +156,8 @@ class LinkIntake:
         """A gateway is gone."""
         gone = "cotenant_gone" if session.role is Role.COTENANT else "gateway_gone"
         log.info(gone, pid=session.pid, clean=clean, link=session.name)
-        self._tools.forget(session.gateway.visible_pid)
+        if session.gateway.believed:
+            self._tools.forget(session.gateway.visible_pid)
         self._driver.lost(ev.LinkLost(link=session.name, clean=clean, at_ns=self._now_ns()))
 
     def refuse(self, reason: str, text: str, **where: object) -> None:

@@ -52,7 +52,8 @@ class Losses:
 
         The account of rows rests on reports and readings alone, and the counter of commits tells when to read.
         """
-        windows = {w.file for w in self._engine.windows if loss is Loss.SUSPENDED or not is_of_rows(w.file)}
+        fences = self._engine.registry.windows.values()  # nothing is lost with the word of those that are not believed
+        windows = {w.file for w in fences if loss is Loss.SUSPENDED or not is_of_rows(w.file)}
         files = set(self._engine.files.sessions) | windows
         return [file for file in sorted(files) if not self._is_untouched(file)]
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from sidecar.core.custody.claims import Claimed
 from sidecar.core.facts.process import Process
 from sidecar.core.facts.rows import rows_named
 from sidecar.core.facts.span import Unit
@@ -93,6 +94,14 @@ def unexplained(item: UnexplainedRange) -> str:
     exe = f" ({item.exe})" if item.exe else ""
     did = "had the database open for writing" if item.unit is Unit.ROWS else "held the lock"
     return one_line(f"{where}, while process {item.pid}{exe} {did}")
+
+
+def claim(said: Claimed, unit: Unit) -> str:
+    """What a process that is not believed says that it did, and why it is not."""
+    where = _where(UnexplainedRange(said.span.offset, said.span.length, unit=unit))
+    who = f"process {said.pid}" if said.pid else "a process outside of this pid namespace"
+    exe = f" ({said.exe})" if said.exe else ""
+    return one_line(f"{where}: {who}{exe} says that it was {said.writer}; {sentence(said.reason)}")
 
 
 def _where(item: UnexplainedRange) -> str:

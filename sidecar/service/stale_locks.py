@@ -79,9 +79,9 @@ class StaleLocks:
         return reason == "non_openclaw_owner" and any(s.gateway.visible_pid == pid for s in self._links.open_sessions())
 
     def _may_hold(self, session: Path, pid: int, made_seconds: float) -> bool:
-        """Nothing is concluded from a process that linked later, or whose reports may be missing."""
+        """Nothing is concluded from a process that linked later, is not believed, or whose reports may be missing."""
         links = [s for s in self._links.open_sessions() if s.gateway.visible_pid == pid and s.role is Role.GATEWAY]
-        if not links or any(s.gaps or s.lost for s in links):
+        if not links or any(s.gaps or s.lost or not s.gateway.believed for s in links):
             return True
         if any(s.hello is None or int(s.hello.at) / NS_PER_SECOND > made_seconds for s in links):
             return True

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from sidecar.core.custody.claims import Claimed
 from sidecar.core.facts.database import DatabaseHold
 from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.turn_loss import LostTurn
@@ -55,6 +56,7 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
                 {**fields_json(u), "processes": [fields_json(process) for process in u.processes]}
                 for u in incident.unexplained
             ],
+            "claims": [_claim(claim) for claim in incident.claims],
             "fence": fields_json(incident.fence),
             "current": fields_json(incident.current),
             "recovery": {
@@ -76,6 +78,11 @@ def incident_json(stored: StoredIncident) -> dict[str, Any]:
                 "version": incident.gateway.version,
                 "adapter": incident.gateway.adapter.value,
                 "pid": incident.gateway.pid,
+                "exe": incident.gateway.exe,
+                "verified": incident.gateway.believed,
+                "proof": incident.gateway.proof.value if incident.gateway.proof is not None else "",
+                "checks": list(incident.gateway.checks),
+                "unverified": reason_json(incident.gateway.doubt),
             },
             "timeline": [{"at": iso_utc(m.at_ns), "what": m.what, "detail": detail(m)} for m in incident.timeline],
         }
@@ -87,6 +94,19 @@ def reason_json(reason: Reason | None) -> dict[str, Any]:
     """A reason for people and for programs: its sentence, its code, the parameters of the code, and further reasons."""
     plain = {"code": "", "parameters": {}, "details": []} if reason is None else reason.plain()
     return {"reason": sentence(reason), **{f"reason_{name}": value for name, value in plain.items()}}
+
+
+def _claim(claim: Claimed) -> dict[str, Any]:
+    """What a process that is not believed says that it wrote, and why it is not."""
+    return {
+        "offset": claim.span.offset,
+        "length": claim.span.length,
+        "writer": claim.writer,
+        "pid": claim.pid,
+        "exe": claim.exe,
+        "uid": None if claim.uid < 0 else claim.uid,
+        **reason_json(claim.reason),
+    }
 
 
 def _lost(lost: LostTurn | None) -> dict[str, Any] | None:

@@ -8,9 +8,11 @@ import pytest
 
 from sidecar.cli.advice import advice
 from sidecar.cli.explain import page_words
-from sidecar.core.facts.gateway import Adapter
+from sidecar.core.custody.claims import Claimed
+from sidecar.core.facts.gateway import Adapter, Proof
+from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.reasons import Reason, ReasonCode
-from sidecar.core.facts.span import Unit
+from sidecar.core.facts.span import Span, Unit
 from sidecar.core.facts.turn_loss import LossCause
 from sidecar.core.facts.value import replace
 from sidecar.core.policy.policy import Mode
@@ -271,3 +273,46 @@ def test_the_story_of_a_loop_says_how_often_and_what_was_not_stored(cli: Command
     assert "Lost to        busy: the database stayed locked for longer than the gateway waits" in told
     assert "How often      4 turns, the last one 2026-06-01T12:00:01.000000Z" in told
     assert "Not stored     results of tools: exec, write" in told
+
+
+NOT_NODE = Reason.of(ReasonCode.LINK_NOT_NODE, exe="/usr/bin/python3")
+DOUBT = Reason.of(ReasonCode.LINK_UNVERIFIED, NOT_NODE, pid=4711, exe="/usr/bin/python3")
+
+
+def test_a_liar_is_named_with_what_it_says_it_was_and_why_it_is_not_believed(
+    cli: Command, store: IncidentStore
+) -> None:
+    claims = (Claimed(Span(4300, 100), "heartbeat", 4711, "/usr/bin/python3", 1000, DOUBT),)
+    save_incident(store, foreign(claims=claims, unexplained=(UnexplainedRange(4300, 100),)))
+    story = cli("explain", foreign().incident_id).out
+    assert (
+        "bytes 4300 to 4399 (100 bytes): process 4711 (/usr/bin/python3) says that it was heartbeat; what process 4711"
+        " (/usr/bin/python3) says is not believed: its executable, /usr/bin/python3, is not Node"
+    ) in " ".join(story.split())
+    assert "ps -o pid,user,lstart,args -p 4711" in story
+    (claim,) = cli("explain", "--json", foreign().incident_id).json()["claims"]
+    assert (claim["offset"], claim["length"], claim["writer"], claim["pid"]) == (4300, 100, "heartbeat", 4711)
+    assert claim["reason_code"] == "link_unverified"
+    assert claim["reason_details"][0]["code"] == "link_not_node"
+
+
+def test_it_is_said_whether_the_gateway_is_verified_and_by_what(cli: Command, store: IncidentStore) -> None:
+    known = recovered().gateway
+    verified = replace(known, proof=Proof.PROCESS, checks=("node", "main script of openclaw"))
+    save_incident(store, recovered(gateway=verified))
+    assert "Verified       by process (node; main script of openclaw)" in cli("explain", recovered().incident_id).out
+    said = cli("explain", "--json", recovered().incident_id).json()["gateway"]
+    assert (said["verified"], said["proof"], said["checks"]) == (True, "process", ["node", "main script of openclaw"])
+
+
+def test_the_story_of_a_gateway_that_is_not_verified_says_so_and_what_to_do(cli: Command, store: IncidentStore) -> None:
+    doubted = replace(recovered().gateway, unverified=NOT_NODE, exe="/usr/bin/python3", pid=4711)
+    told = recovered(gateway=doubted, verdict=Verdict.UNATTRIBUTED, grade=Grade.CLAIMED, reason=DOUBT)
+    told = replace(told, recovery=Recovery(Outcome.REFUSED, reason=DOUBT), writers=())
+    save_incident(store, told)
+    story = " ".join(cli("explain", told.incident_id).out.split())
+    assert "Verified no: what process 4711 (/usr/bin/python3) says is not believed" in story
+    assert "claimed: the word of a process that is not believed" in story
+    assert any("not verified" in step for step in advice(told))
+    said = cli("explain", "--json", told.incident_id).json()["gateway"]
+    assert (said["verified"], said["unverified"]["reason_code"]) == (False, "link_unverified")

@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.facts.gateway import Gateway, Role
+from sidecar.core.facts.gateway import Gateway, Proof, Role
+from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.intake.files import FileIntake
 from sidecar.intake.gateways import HIDDEN_SECONDS, KnownGateways
 from sidecar.link.session import LinkSession
@@ -18,6 +19,7 @@ from sidecar.watch.identity import start_ticks, started
 from sidecar.watch.lockfile import LockPayload
 from sidecar.watch.namespaces import Namespaces, Sight
 from sidecar.wire.messages import Hello
+from sidecar.words import sentence
 from tests.processes import waiting
 
 NO_START = 1 << 40
@@ -43,6 +45,9 @@ class Link:
     backlog_bytes: int = 0
     pids: tuple[int, ...] = ()
     started_at_ns: int = 0
+    disobeyed: str = ""
+    unverified: Reason | None = None
+    proof: Proof | None = None
 
     @property
     def pid(self) -> int:
@@ -50,7 +55,14 @@ class Link:
 
     @property
     def gateway(self) -> Gateway:
-        return Gateway(f"link-{self.pid}", self.pid, started_at_ns=self.started_at_ns, pids=self.pids)
+        return Gateway(
+            f"link-{self.pid}",
+            self.pid,
+            started_at_ns=self.started_at_ns,
+            pids=self.pids,
+            unverified=self.unverified,
+            proof=self.proof,
+        )
 
 
 @dataclass
@@ -160,3 +172,47 @@ def test_who_is_not_there_is_gone_where_all_who_link_are_seen_and_not_where_one_
     assert room.known.holder(999_999, NO_START).sight is Sight.GONE
     room.links.remove(room.link(0, 7))
     assert room.known.holder(999_999, NO_START).sight is Sight.HIDDEN, "its state directory is used from elsewhere"
+
+
+def test_a_gateway_is_shown_with_what_it_is_believed_for(neighbour: int) -> None:
+    room = Room()
+    room.link(neighbour, neighbour).proof = Proof.PROCESS
+    [shown] = room.known.gateways()
+    assert (shown.verified, shown.proof, shown.doubt) == (True, "process", "")
+    assert room.problems() == []
+
+
+@pytest.mark.parametrize(
+    ("why", "remedy"),
+    [
+        (Reason.of(ReasonCode.LINK_NOT_NODE, exe="/usr/bin/python3"), "unverified = true"),
+        (Reason(ReasonCode.LINK_PINNED), "end the process that linked before it"),
+    ],
+)
+def test_one_that_is_not_believed_is_a_problem_with_its_reason_and_a_remedy(
+    neighbour: int, why: Reason, remedy: str
+) -> None:
+    room = Room()
+    room.link(neighbour, neighbour).unverified = why
+    [shown] = room.known.gateways()
+    assert (shown.verified, shown.proof, shown.doubt_code) == (False, "", why.code.value)
+    [problem] = [problem for problem in room.known.problems() if problem.code != "release_unknown"]
+    assert problem.code == "unverified_link"
+    assert f"process {neighbour} " in problem.what
+    assert sentence(why) in problem.what
+    assert remedy in problem.remedy
+
+
+def test_one_of_many_links_that_is_not_believed_is_told(neighbour: int) -> None:
+    room = Room()
+    room.link(neighbour, neighbour).proof = Proof.PROCESS
+    room.link(neighbour, neighbour).unverified = Reason(ReasonCode.LINK_PINNED)
+    [shown] = room.known.gateways()
+    assert (shown.threads, shown.verified) == (2, False)
+
+
+def test_a_lock_of_one_that_is_not_believed_is_a_strangers(neighbour: int) -> None:
+    room = Room()
+    room.link(neighbour, neighbour).unverified = Reason(ReasonCode.LINK_PINNED)
+    assert [told.pid for told in room.lock(neighbour, start_ticks(neighbour))] == [neighbour]
+    assert room.problems() == ["unverified_link"]

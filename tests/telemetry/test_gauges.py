@@ -35,7 +35,7 @@ STATUS = Status(
     http="127.0.0.1:1",
     metrics="127.0.0.1:2",
     gateways=(
-        GatewayStatus(pid=1, linked=True, adapter="swap", threads=2, backlog_bytes=30),
+        GatewayStatus(pid=1, linked=True, adapter="swap", threads=2, backlog_bytes=30, verified=True),
         GatewayStatus(pid=2, linked=True, adapter="swap", threads=1, preload="0", preload_fits=False, backlog_bytes=3),
         GatewayStatus(pid=3, linked=False),
         GatewayStatus(pid=4, linked=True, adapter="teleport", threads=1),
@@ -72,6 +72,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_gauges_show_the_status(bench: Bench) -> None:
     bench.telemetry.bind_status(Source().status)
     assert bench.value(gauges.LINKS) == 4
+    assert bench.value(gauges.UNVERIFIED) == 2
     assert bench.value(gauges.WINDOWS_OPEN) == 3
     assert bench.value(gauges.READY) == 1
     assert bench.value(gauges.MODE, mode="observe") == 1

@@ -96,8 +96,9 @@ def own_claims(finding: Finding, gateway: Gateway) -> tuple[tuple[Share, ...], t
     doubt = gateway.doubt
     if doubt is None:
         return finding.shares, ()
-    others = tuple(share for share in finding.shares if share.writer.pid != gateway.pid)
-    own = (share for share in finding.shares if share.writer.pid == gateway.pid)
+    its = {gateway.pid, gateway.visible_pid}
+    others = tuple(share for share in finding.shares if share.writer.pid not in its)
+    own = (share for share in finding.shares if share.writer.pid in its)
     said = tuple(_said(gateway, doubt, share.writer, span) for share in own for span in share.spans)
     return others, said[:_MAX_NAMED]
 

@@ -86,6 +86,12 @@ GATEWAYS = _read(
     lambda s: _gateways(s.gateways),
     {Label.ADAPTER: values(Adapter, NONE), Label.LINKED: frozenset({"true", "false"})},
 )
+UNVERIFIED = _one(
+    "gateways.unverified",
+    "{gateway}",
+    "Linked processes that are not verified: nothing rests on what they say.",
+    lambda s: sum(g.linked and not g.verified for g in s.gateways),
+)
 PRELOAD_MISMATCHES = _one(
     "preload.mismatches",
     "{gateway}",
