@@ -27,7 +27,7 @@ endif
 SOURCES = $(wildcard sidecar tests benchmarks dashboards)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-releases compat lint format bench bench-attribution dashboards images lock clean rebuild
+.PHONY: help venv demo test test-containers test-releases compat lint format bench bench-attribution dashboards images lock clean rebuild
 
 help: ## List these targets
 	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
@@ -42,6 +42,10 @@ demo: venv ## Show a recovery on a real gateway
 test: venv ## Run the tests (ARGS goes to pytest)
 	@echo "==> pytest $(ARGS)"
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+test-containers: venv ## Run the main job on gateway and sidecar in containers (podman, runc, root)
+	@echo "==> pytest -m containers $(ARGS): a minute"
+	@$(BIN)/python -m pytest -m containers tests/e2e/test_containers.py $(ARGS)
 
 test-releases: venv ## Run the main job on whole gateways that make test leaves out
 	@echo "==> whole gateways of the releases that make test leaves out: about twenty minutes"
