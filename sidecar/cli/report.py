@@ -124,7 +124,7 @@ def _print_gateways(gateways: Sequence[Mapping[str, Any]]) -> None:
     print_line("Gateways" if gateways else "No gateway is running or linked.", style="bold")
     print_rows(
         (
-            f"pid {_text(gateway, 'pid')}",
+            f"pid {_text(gateway, 'pid')}{_elsewhere(gateway)}",
             f"OpenClaw {gateway['version']}" if gateway.get("version") else "version not known",
             f"linked, adapter {_text(gateway, 'adapter')}" if gateway.get("linked") else "no preload",
             _verified(gateway),
@@ -133,6 +133,14 @@ def _print_gateways(gateways: Sequence[Mapping[str, Any]]) -> None:
         )
         for gateway in gateways
     )
+
+
+def _elsewhere(gateway: Mapping[str, Any]) -> str:
+    """Where its pid is of: another namespace than the sidecar's has another one for it, or can't be seen at all."""
+    if not gateway.get("visible", True):
+        return " (its own word: not visible from here)"
+    own = gateway.get("own_pid", 0)
+    return f" (calls itself {own})" if own not in {0, gateway.get("pid")} else ""
 
 
 def _verified(gateway: Mapping[str, Any]) -> str:

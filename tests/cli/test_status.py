@@ -31,6 +31,8 @@ def sidecar_status(*problems: Problem) -> Status:
         gateways=(
             GatewayStatus(pid=7, linked=True, version="2026.5.18", adapter="swap"),
             GatewayStatus(pid=8, linked=False, reason="it took a session lock"),
+            GatewayStatus(pid=1, linked=True, own_pid=1, visible=False),
+            GatewayStatus(pid=4711, linked=True, own_pid=12),
         ),
         incidents={"external": 1, "co_tenant": 2},
         problems=problems,
@@ -91,6 +93,8 @@ def test_a_healthy_sidecar_is_exit_code_0(cli: Command, api: FakeApi) -> None:
     assert "Incidents kept co_tenant 2, external 1" in lines
     assert any(line.startswith("pid 7 OpenClaw 2026.5.18 linked, adapter swap") for line in lines)
     assert any(line.startswith("pid 8 version not known no preload") for line in lines)
+    assert any(line.startswith("pid 1 (its own word: not visible from here) ") for line in lines)
+    assert any(line.startswith("pid 4711 (calls itself 12) ") for line in lines)
     assert lines[-1] == "No problems."
     assert "\x1b" not in result.out
 

@@ -21,6 +21,7 @@ from sidecar.service.database_record import STAY_NS, WAL_LIMIT_BYTES
 from sidecar.status import Problem
 from sidecar.watch.database.lock_holders import LOCKS, LockTableReader
 from sidecar.watch.identity import start_ticks
+from tests.namespaces import UNSHARE, child_of, need_namespaces
 from tests.processes import waiting
 from tests.service.kit import Place
 from tests.watch.test_database import make
@@ -229,6 +230,38 @@ async def test_whoever_has_a_lease_is_no_stranger_and_its_successor_is_one(room:
         connection.execute(lease, (pid, 1))  # of a process that had this id before
         await room.search()
         assert list(await room.search(STAY_NS)) == ["database_stranger"]
+
+
+OPENER = """
+import sqlite3, sys
+opened = sqlite3.connect(sys.argv[1])
+opened.execute("SELECT 1 FROM transcript_events").fetchall()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_a_lease_names_its_owner_by_the_id_in_its_own_pid_namespace(room: Room) -> None:
+    need_namespaces()
+    with waiting(*UNSHARE, sys.executable, "-c", OPENER, room.database) as pid, shared(room) as connection:
+        start = start_ticks(child_of(pid))
+        lease = "INSERT OR REPLACE INTO agent_database_leases VALUES ('l', 'main', '/x', 1, ?, 0)"
+        connection.execute(lease, (start,))
+        await room.search()
+        assert await room.search(STAY_NS) == {}
+        for another in (None, 1):  # it may be any first process of any namespace; another one
+            connection.execute(lease, (another,))
+            await room.search()
+            assert list(await room.search(STAY_NS)) == ["database_stranger"]
+
+
+async def test_of_a_gateway_that_can_not_be_seen_it_is_not_known_what_it_has_open(room: Room) -> None:
+    with holding(room.database, OPEN):
+        await room.search()
+        assert room.health.status().hidden == 0
+        room.gateways.add(0)
+        room.look()
+        assert room.health.status().hidden == 1
 
 
 STARTER = """

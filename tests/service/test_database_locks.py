@@ -128,6 +128,18 @@ def test_holders_that_cannot_be_seen_are_said_once(database: str, tmp_path: Path
         assert not room.engine.database_locks.is_hidden(database)
 
 
+def test_where_one_gateway_is_in_another_pid_namespace_who_holds_a_database_is_not_known(database: str) -> None:
+    """Its locks are missing in the kernel's table, and a process here that has its id there is not the gateway."""
+    with holding(database, "BEGIN IMMEDIATE") as pid:
+        room = Room(database, 0)
+        elsewhere = Gateway(LINK, pid, "2026.9.6", pids=(0, pid))
+        room.engine.handle(ev.LinkOpened(gateway=elsewhere, at_ns=room.now_ns))
+        told = room.look()
+        assert [type(event) for event in told] == [ev.DatabaseHeld, ev.HoldersHidden]
+        assert room.engine.database_locks.is_hidden(database)
+        assert [hold.process.pid for _, hold in room.engine.database_locks.foreign()] == [pid]
+
+
 def test_a_database_that_is_closed_hides_nobody(database: str) -> None:
     room = Room(database, os.getpid())
     assert room.look() == []
