@@ -1,8 +1,9 @@
 """The shapes of the API's answers."""
 
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from starlette.responses import JSONResponse
@@ -10,6 +11,27 @@ from starlette.responses import JSONResponse
 from sidecar.status import Status
 from sidecar.store.printable import clean_json
 from sidecar.store.public import iso_utc
+
+PROBLEM: Final = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}
+"""The JSON Schema of what `problem` answers."""
+
+
+def problems(meanings: Mapping[HTTPStatus, str]) -> dict[int | str, dict[str, Any]]:
+    """What the API's document says of errors: those named, and all others."""
+    content = {"application/problem+json": {"schema": PROBLEM}}
+    said: dict[int | str, dict[str, Any]] = {
+        status.value: {"description": meaning, "content": content} for status, meaning in meanings.items()
+    }
+    return said | {"default": {"description": "Any other error.", "content": content}}
 
 
 class JsonAnswer(JSONResponse):

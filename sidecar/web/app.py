@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated, Protocol
+from typing import Annotated, Final, Protocol
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
@@ -19,8 +20,16 @@ from sidecar.store.custody_json import chain_json
 from sidecar.store.public import incident_json
 from sidecar.store.reader import IncidentReader
 from sidecar.store.since import SinceError, parse_since
-from sidecar.web.answers import JsonAnswer, problem, status_json
+from sidecar.web.answers import JsonAnswer, problem, problems, status_json
 from sidecar.web.hooks import HookDesk, add_hooks
+
+_BEARER: Final = Depends(HTTPBearer(scheme_name="api", auto_error=False))
+"""For the document; `sidecar.web.guard` asks for it where it is needed."""
+
+_ASKED_WRONGLY: Final = problems({HTTPStatus.BAD_REQUEST: "A condition is not known, or has no such value."})
+_UNKNOWN: Final = problems({HTTPStatus.NOT_FOUND: "Nothing goes by this name."})
+_AMBIGUOUS: Final = problems({HTTPStatus.CONFLICT: "Several go by this name."})
+_FAILING: Final = problems({HTTPStatus.SERVICE_UNAVAILABLE: "The store can't be read."})
 
 
 class CustodySource(Protocol):
@@ -62,7 +71,14 @@ def create_app(
         hooks: Takes the announcements of tools; None for no such route.
     """
     # Its pages of documentation would have the browser load scripts from elsewhere; the schema itself is served.
-    app = FastAPI(title="openclaw-sidecar", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(
+        title="openclaw-sidecar",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=problems({}),
+    )
     _add_status(app, status)
     _add_incidents(app, store, clock)
     if custody is not None:
@@ -74,7 +90,7 @@ def create_app(
 
 
 def _add_status(app: FastAPI, status: Callable[[], Status]) -> None:
-    @app.get("/v1/status", name="status")
+    @app.get("/v1/status", name="status", dependencies=[_BEARER])
     async def whole() -> JsonAnswer:
         """What the sidecar says of itself, with what an operator should mend."""
         return JsonAnswer(status_json(status()))
@@ -82,14 +98,14 @@ def _add_status(app: FastAPI, status: Callable[[], Status]) -> None:
 
 def _add_incidents(app: FastAPI, store: IncidentReader, clock: Callable[[], int]) -> None:
     # Plain functions: FastAPI runs them in threads, so that reading the disk does not hold up the event loop.
-    @app.get("/v1/incidents")
+    @app.get("/v1/incidents", responses=_ASKED_WRONGLY | _FAILING, dependencies=[_BEARER])
     def incidents(wanted: Annotated[Wanted, Query()]) -> JsonAnswer:
         """Incidents that meet every condition given, newest first."""
         since_ns = None if wanted.since is None else parse_since(wanted.since, clock())
         found = store.find(wanted.session, since_ns, wanted.verdict, wanted.limit)
         return JsonAnswer({"incidents": [incident_json(stored) for stored in found]})
 
-    @app.get("/v1/incidents/{incident_id}")
+    @app.get("/v1/incidents/{incident_id}", responses=_UNKNOWN | _FAILING, dependencies=[_BEARER])
     def incident(incident_id: str) -> JsonAnswer:
         """One incident with its timeline."""
         stored = store.get(incident_id)
@@ -99,7 +115,7 @@ def _add_incidents(app: FastAPI, store: IncidentReader, clock: Callable[[], int]
 
 
 def _add_custody(app: FastAPI, custody: CustodySource) -> None:
-    @app.get("/v1/custody")
+    @app.get("/v1/custody", responses=_ASKED_WRONGLY | _UNKNOWN | _AMBIGUOUS, dependencies=[_BEARER])
     async def chain(
         session: Annotated[str, Query(description="A session file's path or name, a session key or the hash of one.")],
     ) -> JsonAnswer:

@@ -3,10 +3,11 @@
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal, Protocol
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from sidecar.web.answers import JsonAnswer, problem
+from sidecar.web.answers import JsonAnswer, problem, problems
 from sidecar.web.guard import HOOKS_PATH, MAX_BODY_BYTES, Refused, is_bearer
 
 MAX_RANGES: Final = 100
@@ -57,6 +58,10 @@ _BODY: Final[TypeAdapter[HookBegin | HookEnd]] = TypeAdapter(
 )
 
 
+_BEARER: Final = Depends(HTTPBearer(scheme_name="hooks", auto_error=False))
+"""For the document; the route looks for itself."""
+
+
 class HookRefused(Refused):
     """A hook is not taken."""
 
@@ -79,10 +84,9 @@ class HookDesk(Protocol):
 
 def add_hooks(app: FastAPI, desk: HookDesk) -> None:
     """Add the route."""
-    body = {"content": {"application/json": {"schema": _BODY.json_schema()}}, "required": True}
-    answers: dict[int | str, dict[str, Any]] = {
-        status.value: {"description": meaning, "content": {"application/problem+json": {}}}
-        for status, meaning in {
+    body = {"content": {"application/json": {"schema": _whole(_BODY.json_schema())}}, "required": True}
+    answers = problems(
+        {
             HTTPStatus.BAD_REQUEST: "The body is no hook, or names no session.",
             HTTPStatus.UNAUTHORIZED: "The token is missing or wrong.",
             HTTPStatus.FORBIDDEN: "This sidecar has no token: `openclaw-sidecar hooks token` makes one.",
@@ -90,10 +94,10 @@ def add_hooks(app: FastAPI, desk: HookDesk) -> None:
             HTTPStatus.CONFLICT: "The ranges are not what the file holds; what was written stays unexplained.",
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
             HTTPStatus.TOO_MANY_REQUESTS: "Too many hooks have begun and not ended.",
-        }.items()
-    }
+        }
+    )
 
-    @app.post(HOOKS_PATH, openapi_extra={"requestBody": body, "security": [{"hooks": []}]}, responses=answers)
+    @app.post(HOOKS_PATH, openapi_extra={"requestBody": body}, responses=answers, dependencies=[_BEARER])
     async def hooks(request: Request) -> JsonAnswer:
         """Announce a write: `begin` before the first byte, `end` with the byte ranges after the last one."""
         try:
@@ -107,6 +111,21 @@ def add_hooks(app: FastAPI, desk: HookDesk) -> None:
                 answered.headers["www-authenticate"] = "Bearer"
             return answered
         return JsonAnswer(answer)
+
+
+def _whole(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without references: those that pydantic makes point nowhere in the document of the API."""
+    named = schema.pop("$defs", {})
+    del schema["discriminator"]
+
+    def resolved(part: Any) -> Any:  # noqa: ANN401 - any part of a schema
+        if isinstance(part, dict):
+            name = str(part.get("$ref", "")).rpartition("/")[2]
+            return resolved(named[name]) if name else {key: resolved(value) for key, value in part.items()}
+        return [resolved(item) for item in part] if isinstance(part, list) else part
+
+    whole: dict[str, Any] = resolved(schema)
+    return whole
 
 
 def _authenticate(request: Request, token: str) -> None:
