@@ -4,6 +4,7 @@
 PYTHON ?= python3
 UV ?= $(shell command -v uv 2>/dev/null)
 ARGS ?=
+EXAMPLES ?= 20000
 
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export UV_PYTHON_DOWNLOADS ?= never
@@ -27,7 +28,7 @@ endif
 SOURCES = $(wildcard sidecar tests benchmarks dashboards)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-containers test-releases compat lint format bench bench-attribution dashboards images lock clean rebuild
+.PHONY: help venv demo test test-containers test-releases fuzz compat lint format bench bench-attribution dashboards images lock clean rebuild
 
 help: ## List these targets
 	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
@@ -53,6 +54,10 @@ test-releases: venv ## Run the main job on whole gateways that make test leaves 
 	@OPENCLAW_SIDECAR_TEST_VERSIONS="2026.5.28 2026.6.8" $(BIN)/python -m pytest tests/e2e/test_main_job.py $(ARGS)
 	@OPENCLAW_SIDECAR_TEST_VERSIONS="2026.8.1 2026.9.1 2026.9.3 2026.9.4 2026.9.5" $(BIN)/python -m pytest -n 2 --dist loadscope \
 		$(addprefix tests/e2e/,test_rows.py test_row_custody.py test_row_sessions.py test_lost_turns.py test_database_locks.py test_helpers.py) $(ARGS)
+
+fuzz: venv ## Try strange input for longer than make test does (EXAMPLES=20000 of each kind)
+	@echo "==> tests/fuzz: $(EXAMPLES) examples of each kind"
+	@OPENCLAW_SIDECAR_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz -n 2 --timeout 0 $(ARGS)
 
 compat: venv ## Drive every release, and write docs/compatibility.md
 	@echo "==> compatibility with every release: a few seconds for each, half a minute with sessions in a database"

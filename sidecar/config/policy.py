@@ -25,7 +25,7 @@ from sidecar.store.printable import one_line
 from sidecar.store.reader import session_hash
 from sidecar.store.since import duration_ns
 
-MAX_BYTES: Final = 1 << 20
+MAX_BYTES: Final = 1 << 18
 """No policy is larger; what is, was named by mistake."""
 
 _DIGITS: Final = 12

@@ -16,6 +16,10 @@ _KEY: Final = rf"{_BARE_OR_QUOTED}(?:\s*\.\s*{_BARE_OR_QUOTED})*"
 _HEADER: Final = re.compile(rf"\s*(\[\[?)\s*({_KEY})\s*\]\]?")
 _ASSIGNMENT: Final = re.compile(rf"\s*({_KEY})\s*=")
 _PARSER_SAYS: Final = re.compile(r"\s*\(at line (\d+), column \d+\)|\s*\(at end of document\)")
+_MAX_PARTS: Final = 32
+_DEEP: Final = re.compile(rf"""(?<![A-Za-z0-9_"-])(?:[A-Za-z0-9_"-]++[ \t]*+\.[ \t]*+){{{_MAX_PARTS}}}""")
+"""The parser takes minutes for one key of 50,000 parts."""
+
 _TOKENS: Final = re.compile(
     r'"""(?:[^\\]|\\.)*?"{3,5}|'
     r"'''.*?'{3,5}|"
@@ -42,6 +46,8 @@ def read_toml(raw: bytes) -> tuple[dict[str, Any], Positions]:
     """
     try:
         text = raw.decode("utf-8")
+        if _DEEP.search(_TOKENS.sub(lambda token: token[0] if token[0] in "[]{}" else '""', text)):
+            raise TomlError(0, f"a key has more than {_MAX_PARTS} parts")
         return tomllib.loads(text), Positions(text.replace("\r\n", "\n"))
     except UnicodeDecodeError as error:
         raise TomlError(raw.count(b"\n", 0, error.start) + 1, "is not UTF-8; save it as UTF-8") from None
@@ -49,6 +55,10 @@ def read_toml(raw: bytes) -> tuple[dict[str, Any], Positions]:
         found = _PARSER_SAYS.search(str(error))
         line = int(found[1]) if found and found[1] else text.count("\n") + 1
         raise TomlError(line, f"no TOML: {_PARSER_SAYS.sub('', str(error))}") from None
+    except RecursionError:
+        raise TomlError(0, "arrays or tables lie too deep inside of each other") from None
+    except ValueError:  # Python reads no number of more than 4,300 digits
+        raise TomlError(0, "a number has too many digits") from None
 
 
 def near(word: str, known: Iterable[str]) -> str:

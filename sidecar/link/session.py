@@ -322,7 +322,7 @@ class LinkSession:
         """
         try:
             message = decode_from_gateway(line)
-        except (WireError, RecursionError) as error:
+        except WireError as error:
             return self._reject("malformed", str(error))
         self.messages += 1
         kind, hello = type(message), self.hello

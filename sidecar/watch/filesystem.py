@@ -21,6 +21,7 @@ _BLIND: Final = {
     **dict.fromkeys(("fuse", "fuseblk", "9p", "virtiofs", "vboxsf", "drvfs"), _BEHIND),
     **dict.fromkeys(("overlay", "aufs"), _LAYERED),
 }
+_DEVICE: Final = re.compile(r"\d{1,9}:\d{1,9}", re.ASCII)
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -57,10 +58,11 @@ def file_system_of(directory: Path, mounts: Path = MOUNTS) -> FileSystem:
     except (OSError, RuntimeError):
         return FileSystem()
     found = FileSystem()
-    for line in text.splitlines():
+    # In names only blanks, tabs, newlines and backslashes are escaped: whoever may mount chooses the others.
+    for line in text.split("\n"):
         head, _, tail = line.partition(" - ")
-        fields, types = head.split(), tail.split()
-        if len(fields) < 5 or not types:  # noqa: PLR2004 - the mount point is the fifth
+        fields, types = head.split(" "), tail.split(" ")
+        if len(fields) < 5 or not types[0] or not _DEVICE.fullmatch(fields[2]):  # noqa: PLR2004 - the mount point is the fifth
             continue
         mount = _ESCAPE.sub(lambda match: chr(int(match[1], 8)), fields[4])
         if path.is_relative_to(mount) and len(mount) >= len(found.mount):

@@ -19,6 +19,7 @@ _START_FIELD: Final = 19
 
 _CONTAINER: Final = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 _EFFECTIVE_UID: Final = re.compile(r"^Uid:\s+\d+\s+(\d+)", re.MULTILINE)
+_PARTS_OF_GROUP: Final = 3
 _UNIFIED: Final = "0"
 
 
@@ -63,7 +64,9 @@ def cgroup_of(pid: int, proc: Path = _PROC) -> str:
         text = (proc / str(pid) / "cgroup").read_text(encoding="utf-8", errors="backslashreplace")
     except OSError:
         return ""
-    paths = {number: path for number, _, path in (line.split(":", 2) for line in text.splitlines() if ":" in line)}
+    # A group's name holds any character but a newline, what other programs take for the end of a line included.
+    lines = (line.split(":", 2) for line in text.split("\n"))
+    paths = {number: path for number, _, path in (line for line in lines if len(line) == _PARTS_OF_GROUP)}
     unified = paths.pop(_UNIFIED, "/")
     found = unified if unified != "/" else max(paths.values(), key=len, default="/")
     return "" if found == "/" else found

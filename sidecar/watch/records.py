@@ -1,5 +1,7 @@
 """The shape of a session file's records, for the check of a history (rule 3). No text is kept."""
 
+import errno
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -7,7 +9,7 @@ from typing import Final
 import msgspec
 
 from sidecar.core.custody.lineage import Record
-from sidecar.watch.reading import open_without_waiting
+from sidecar.watch.reading import MAX_FILE_BYTES, open_without_waiting
 
 
 class _Line(msgspec.Struct, frozen=True, rename="camel"):
@@ -62,7 +64,9 @@ def read_lines(path: Path) -> list[bytes]:
     """The lines of a session file as it is now, to be parsed later.
 
     Raises:
-        OSError: The file can't be read.
+        OSError: The file can't be read, or is larger than any that is read.
     """
     with open_without_waiting(path) as file:
-        return file.readlines()
+        if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        return file.readlines(MAX_FILE_BYTES)

@@ -52,5 +52,5 @@ def _checked(decoder: msgspec.json.Decoder[_T], line: bytes) -> _T:
         raise WireError(f"message of {len(line)} bytes, at most {MAX_LINE_BYTES} are accepted")
     try:
         return decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"no message of this protocol: {error}") from error

@@ -115,7 +115,7 @@ RULE: Final = '[[rule]]\nname = "r"\nmay = "append"\n'
         ("a =\n", "1: no TOML: Invalid value"),
         ("\n\na = 1\na = 2\n", "4: no TOML: Cannot overwrite a value"),
         (b"# fine\nx = '\xff'\n", "2: is not UTF-8; save it as UTF-8"),
-        ("#" * (1 << 20) + "\n", "is larger than 1048576 bytes; check --policy"),
+        ("#" * (1 << 20) + "\n", "is larger than 262144 bytes; check --policy"),
         ("\nrules = []\n", "2: rules: unknown key; did you mean rule?"),
         ("version = 2\n", "1: version: invalid enum value 2; this release knows version 1"),
         ("rule = 1\n", "1: rule: expected `array`, got `int`"),
