@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar import __version__
-from sidecar.config.settings import SOCKET_NAME, Settings, default_socket
+from sidecar.config.settings import METRICS_PORT, SOCKET_NAME, Settings, default_socket
 from sidecar.core.errors import SidecarError
 from sidecar.store.printable import clean, lines, one_line
 
@@ -183,6 +183,8 @@ def _kubernetes(hook: Hook) -> str:
 # The names are those of OpenClaw's own manifests; change them, and the image, to yours: container "gateway",
 # volume "openclaw-home" with the state directory {_POD_STATE_DIR}, user 1000.
 # A container has one NODE_OPTIONS: put what yours has already (such as --max-old-space-size=1536) in front of --import.
+# To be scraped, and probed at /healthz, the sidecar needs - --metrics=0.0.0.0:{METRICS_PORT} in its command. Give it no
+# readiness probe: without a sidecar the gateway serves as ever, and the Pod has to stay in service.
 spec:
   template:
     spec:
