@@ -16,7 +16,7 @@ from sidecar.core.decisions import AnswerWait, Decision, ReadFile, Refuse, Repor
 from sidecar.core.facts.gateway import Gateway
 from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.window_name import link_of
-from sidecar.core.outcomes import AnyOutcome
+from sidecar.core.outcomes import AnyOutcome, CustodyLost
 from sidecar.core.verdict.judge import Verdict
 from sidecar.core.windows.window import Window
 
@@ -61,7 +61,7 @@ class Doubted:
     """The links that are not believed, and their engines.
 
     Attributes:
-        gateways: Who speaks on them, by link.
+        gateways: Who speaks on them, by link. Without any, nothing else is there, either.
         claims: What they said that they wrote.
         outcomes: What came of the event that was handled last.
     """
@@ -87,8 +87,6 @@ class Doubted:
 
     def said_by(self, event: ev.Event) -> Gateway | None:
         """Who is not believed and says this; None for what comes from anybody else."""
-        if not self.gateways:
-            return None
         if isinstance(event, ev.FileChanged):
             return self.gateways.get(event.change.link)
         link: str = getattr(event, "link", "") or link_of(getattr(event, "window", ""))
@@ -154,7 +152,8 @@ class Doubted:
     def _handle(self, engine: Apart, event: ev.Event) -> list[Decision]:
         """What the engine decides, as far as it is heeded. Nothing is read at once for it."""
         decided = engine.handle(event)
-        self.outcomes += engine.outcomes
+        # Nobody's custody is lost with its word but its own.
+        self.outcomes += [outcome for outcome in engine.outcomes if not isinstance(outcome, CustodyLost)]
         reads = [ReadFile(file=decision.file, settle=True) for decision in decided if isinstance(decision, ReadFile)]
         return [*(decision for decision in decided if isinstance(decision, _HEEDED)), *dict.fromkeys(reads)]
 

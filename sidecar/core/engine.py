@@ -23,6 +23,7 @@ from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.rows import RowChange, RowSnapshot, RowVersion
 from sidecar.core.facts.units import NS_PER_MS
+from sidecar.core.facts.window_name import link_of
 from sidecar.core.facts.writer import Writer
 from sidecar.core.outcomes import AnyOutcome, CustodyLost, Ending, HoldEnded
 from sidecar.core.policy.budget import Spent
@@ -180,9 +181,9 @@ class Engine:
     def handle(self, event: ev.Event) -> list[Decision]:
         """Take in one event. What a window's tables do not allow is answered with no, and loses its custody."""
         self.registry.outcomes.made.clear()
-        if self._apart:
-            return self._handle(event)
         doubted = self._doubted
+        if self._apart or not (doubted.gateways or isinstance(event, ev.LinkOpened)):
+            return self._handle(event)
         doubted.outcomes.clear()
         if isinstance(event, ev.LinkOpened):
             decisions = self._link_opened(event)
@@ -304,6 +305,8 @@ class Engine:
             case ev.RecoveryApplied():
                 return self._checks.applied(event)
             case ev.TurnTripped():
+                if link_of(event.window) and not self._apart:
+                    return []  # it was on its way when the link came to be believed, and the window is over
                 return self._checks.tripped(event)
             case ev.TurnLost():
                 return self._losses.lost(event)

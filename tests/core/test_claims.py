@@ -20,6 +20,7 @@ from sidecar.core.facts.turn_loss import LossCause, TurnLoss
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.window_name import apart, as_told, link_of
 from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.outcomes import CustodyLost
 from sidecar.core.verdict.incident import Incident, Outcome
 from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import (
@@ -381,6 +382,28 @@ def test_a_link_that_is_believed_no_more_is_one_that_was_lost() -> None:
     answer = bench.ask()
     assert isinstance(answer, Refuse)
     assert ReasonCode.LINK_LOST in {reason.code for reason in said(answer.reason)}
+
+
+def test_a_question_that_it_asked_before_is_not_taken_for_one_of_a_believed_window() -> None:
+    bench = Bench()
+    doubt(bench)
+    its_fence(bench)
+    fence = bench.disk.fingerprint
+    lie(bench)
+    bench.handle(ev.LinkOpened(gateway=replace(DOUBTED, unverified=None), at_ns=bench.now()))
+    stopped = tripped(fence, bench.disk.snapshot, bench.now(), window=ITS_WINDOW, run=ITS_RUN)
+    assert bench.handle(replace(stopped, link=LIAR)) == []
+    assert bench.engine.windows == ()
+
+
+def test_custody_that_its_own_windows_lose_is_not_told_as_a_loss() -> None:
+    bench = Bench()
+    doubt(bench)
+    its_fence(bench)
+    bench.lose()
+    assert [type(outcome) for outcome in bench.engine.outcomes] == [CustodyLost]
+    bench.handle(ev.LinkLost(link=LIAR, clean=False, at_ns=bench.now()))
+    assert CustodyLost not in {type(outcome) for outcome in bench.engine.outcomes}
 
 
 # Readings
