@@ -13,7 +13,9 @@ from sidecar.core import events as ev
 from sidecar.core.facts.database import LockError
 from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.loss import Loss
+from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.turn_loss import LossCause
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.outcomes import Answer
 from sidecar.core.verdict.incident import Outcome
@@ -136,7 +138,8 @@ def everything(bench: Bench) -> None:
     telemetry.diagnostic(facts.run_completed(T0 + 9 * SECOND), GATEWAY)
     telemetry.diagnostic(facts.diagnostic("model.call.started", T0), GATEWAY)
     failed = facts.diagnostic("model.call.error", T0 + SECOND, error="timeout", input_tokens=1, output_tokens=1)
-    telemetry.diagnostic(failed, GATEWAY)
+    doubted = replace(GATEWAY, unverified=Reason(ReasonCode.LINK_PINNED))
+    telemetry.diagnostic(failed, doubted)
     telemetry.diagnostic(facts.diagnostic("session.stuck", T0), GATEWAY)
     incident = facts.incident(outcome=Outcome.APPLIED, turn_lost=True)
     bench.tell(

@@ -45,16 +45,17 @@ def error_type(text: str) -> str:
 
 
 def of_gateway(gateway: Gateway | None) -> Attributes:
-    """Which process."""
+    """Which process, and that it is not verified, where it is not."""
     if gateway is None:
         return {}
-    return present(
+    named = present(
         {
             Attribute.GATEWAY_PID: gateway.pid,
             Attribute.GATEWAY_VERSION: token(gateway.version),
             Attribute.GATEWAY_ADAPTER: gateway.adapter.value,
         }
     )
+    return named if gateway.believed else {**named, Attribute.GATEWAY_VERIFIED: False}
 
 
 def of_run(run: Run) -> Attributes:

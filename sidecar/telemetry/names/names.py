@@ -56,6 +56,7 @@ class Attribute(StrEnum):
     GATEWAY_PID = "openclaw.gateway.pid"
     GATEWAY_VERSION = "openclaw.gateway.version"
     GATEWAY_ADAPTER = "openclaw.gateway.adapter"
+    GATEWAY_VERIFIED = "openclaw.gateway.verified"
 
     RUN_ID = "openclaw.run.id"
     RUN_KIND = "openclaw.run.kind"
