@@ -6,6 +6,7 @@ import sys
 
 from benchmarks.account import measure_account
 from benchmarks.custody import measure_custody
+from benchmarks.identity import measure_identity
 from benchmarks.idle import measure_idle
 from benchmarks.intake import measure_intake
 from benchmarks.lock_path import measure_lock_path
@@ -23,6 +24,7 @@ def main() -> int:
         "store": measure_store,
         "intake": measure_intake,
         "idle": measure_idle,
+        "identity": measure_identity,
         "lock_path": measure_lock_path,
         "row_append": measure_row_append,
         "row_found": measure_row_found,

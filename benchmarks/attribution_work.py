@@ -191,7 +191,7 @@ async def attributed(
         root = Path(directory)
         sessions = root / "state" / "agents" / "main" / "sessions"
         sessions.mkdir(parents=True)
-        companion = Companion(root / "state", root / "sidecar", root / "s.sock", options)
+        companion = Companion(root / "state", root / "sidecar", root / "s.sock", options, believes=node)
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": directory,

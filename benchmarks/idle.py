@@ -58,7 +58,7 @@ async def _one(files: int, databases: int, linked: bool) -> dict[str, Any]:  # n
             (sessions / f"{number:08x}-5f0e-4a7e-9c55-3d1f20b7c8aa.jsonl").write_bytes(b'{"type":"session"}\n')
         async with (
             _opened(work / "state", databases) as names,
-            Companion(work / "state", work, work / "link.sock") as sidecar,
+            Companion(work / "state", work, work / "link.sock", believes=Path(sys.executable)) as sidecar,
             _linked(sidecar.socket, names) if linked else nullcontext(),
         ):
             process = psutil.Process(sidecar.pid)

@@ -5,6 +5,7 @@ import hashlib
 import os
 import socket
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -68,7 +69,7 @@ async def _measure(messages: Callable[[_Voice, Sequence[_Session], int], Iterato
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         sessions = _make_sessions(work / "state")
-        async with Companion(work / "state", work, work / "link.sock") as sidecar:
+        async with Companion(work / "state", work, work / "link.sock", believes=Path(sys.executable)) as sidecar:
             return await asyncio.to_thread(_feed, sidecar, sessions, messages)
 
 

@@ -43,7 +43,7 @@ async def _measure(*, apart: bool) -> dict[str, Any]:
         root = Path(directory)
         sessions = root / "state" / "agents" / "main" / "sessions"
         sessions.mkdir(parents=True)
-        companion = Companion(root / "state", root, root / "s.sock")
+        companion = Companion(root / "state", root, root / "s.sock", believes=package.node)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(companion)
             workers: dict[str, Worker] = {}

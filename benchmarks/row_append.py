@@ -47,7 +47,7 @@ async def _measure(thinking_ms: int, rounds: int) -> dict[str, Any]:
         command = (package.node, "--import", HARNESS / "loader.mjs", "--import", preload_path())
         script = Path(__file__).with_name("row_append.mjs")
         async with (
-            Companion(root / "state", root, root / "s.sock") as companion,
+            Companion(root / "state", root, root / "s.sock", believes=package.node) as companion,
             working((*command, script), environment, root / "stderr.log") as worker,
         ):
             await companion.wait_linked(worker.pid)

@@ -35,7 +35,7 @@ async def _measure() -> dict[str, Any]:
         work = Path(directory)
         (work / "state").mkdir()
         async with AsyncExitStack() as stack:
-            sidecar = Companion(work / "state", work / "sidecar", work / "s.sock")
+            sidecar = Companion(work / "state", work / "sidecar", work / "s.sock", believes=package.node)
             await stack.enter_async_context(sidecar)
             preload = ("--import", str(preload_path()))
             gateway = await stack.enter_async_context(driven_gateway(package, work, preload))

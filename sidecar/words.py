@@ -67,10 +67,11 @@ REASONS: Final[Mapping[Code, str]] = {
     Code.LINK_UNVERIFIED: "what {pid:process} ({exe:known}) says is not believed:",
     Code.LINK_NOT_NODE: "its executable, {exe:known}, is not Node",
     Code.LINK_NOT_OPENCLAW: "its main script, {script:known}, is not in an installed openclaw package",
+    Code.LINK_HIDDEN: "a title hides its command line, it does not say what it runs, and it holds no gateway's lock",
     Code.LINK_AGENT_TOOL: "it was started by {pid:process}, a linked gateway, and is no program of OpenClaw's",
     Code.LINK_ORPHAN: (
-        "it hides its command line, its parent is gone, {pid:process}, a linked gateway of the same control group, is"
-        " older, and it holds nothing that a gateway holds"
+        "its parent is gone, {pid:process}, a linked gateway of the same control group, is older, and it runs another"
+        " program than that"
     ),
     Code.LINK_PINNED: "it can't be seen from here, and another that can't be seen is believed for as long as it runs",
     Code.LINK_KEY_WRONG: "it did not prove the key that it says it holds",

@@ -76,6 +76,7 @@ def run(
     who: options.WhoWrote = None,
     simulate_loss: options.SimulateLoss = None,
     policy: options.Policy = None,
+    gateway_uid: options.GatewayUid = None,
     config: options.Config = None,
 ) -> int:
     """Run the sidecar of one gateway until SIGTERM or Ctrl-C."""
@@ -90,6 +91,7 @@ def run(
         who=who,
         simulate_loss=simulate_loss,
         policy=policy,
+        gateway_uid=tuple(gateway_uid or ()),
         config=config,
     )
     settings = resolve(flags, os.environ)

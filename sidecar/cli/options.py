@@ -76,6 +76,14 @@ WhoWrote = Annotated[
         "--who",
     ),
 ]
+GatewayUid = Annotated[
+    list[str] | None,
+    _option(
+        "UID",
+        "User whose gateways may link besides the sidecar's own; may be repeated. The socket is then open to every"
+        " user, and the kernel says who connects. [env: OPENCLAW_SIDECAR_GATEWAY_UID, parted by spaces]",
+    ),
+]
 Policy = Annotated[
     str | None,
     _option(

@@ -34,6 +34,7 @@ KINDS: Final[dict[str, type]] = {
     "who": str,
     "simulate_loss": str,
     "policy": str,
+    "gateway_uid": tuple,
     "hooks_token_file": str,
     "api_token_file": str,
 }
@@ -58,6 +59,7 @@ class Flags:
     who: str | None = None
     simulate_loss: str | None = None
     policy: str | None = None
+    gateway_uid: tuple[str, ...] = ()
     config: str | None = None
 
     def given(self) -> dict[str, Given]:
@@ -102,6 +104,7 @@ def resolve(flags: Flags, environ: Mapping[str, str]) -> Settings:
         who=given["who"].choice(Who) if "who" in given else Who.REPORTS,
         simulate_loss=given["simulate_loss"].share() if "simulate_loss" in given else 0.0,
         policy=given["policy"].path(at_home) if "policy" in given else None,
+        gateway_uids=given["gateway_uid"].uids() if "gateway_uid" in given else frozenset(),
         hooks_token=given["hooks_token_file"].path(at_home) if "hooks_token_file" in given else None,
         api_token=given["api_token_file"].path(at_home) if "api_token_file" in given else None,
     )

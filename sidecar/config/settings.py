@@ -59,6 +59,7 @@ class Settings:
         who: Where it is known from who wrote.
         simulate_loss: Share of events and reports that are lost on purpose, for tests.
         policy: The policy file; None for the built-in policy.
+        gateway_uids: Users whose gateways may link, besides the sidecar's own.
         hooks_token: Where the secret of `/v1/hooks` is kept; None for the data directory.
         api_token: Where the secret of the rest of the API is kept; None for the data directory.
     """
@@ -77,6 +78,7 @@ class Settings:
     who: Who = Who.REPORTS
     simulate_loss: float = 0.0
     policy: Path | None = None
+    gateway_uids: frozenset[int] = frozenset()
     hooks_token: Path | None = None
     api_token: Path | None = None
 

@@ -74,6 +74,18 @@ class Given:
             return self.value
         return tuple(self.text().split())
 
+    def uids(self) -> frozenset[int]:
+        """Ids of users.
+
+        Raises:
+            ConfigError: One is none.
+        """
+        texts = self.texts()
+        wrong = next((text for text in texts if not (text.isascii() and text.isdecimal())), None)
+        if wrong is not None:
+            raise self.wrong(f"{wrong!r} is no number of a user")
+        return frozenset(map(int, texts))
+
     def choice(self, words: type[_Choice]) -> _Choice:
         """One of a closed set of words.
 

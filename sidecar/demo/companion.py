@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import secrets
 import signal
 import sys
 import urllib.request
@@ -13,7 +14,9 @@ from urllib.parse import quote
 
 from sidecar.demo.logs import LogFile
 from sidecar.demo.running import Program
+from sidecar.identity.keys import KEY_FILE, SECRET_BYTES
 
+_SECRET: Final = secrets.token_bytes(SECRET_BYTES)
 _POLL_SECONDS: Final = 0.02
 _FETCH_SECONDS: Final = 10.0
 
@@ -73,6 +76,7 @@ class Companion(Program):
         """
         for directory in (self.data_dir, self._home):
             directory.mkdir(parents=True, exist_ok=True)
+        self._share_secret()
         if self.prefix:  # its id in a namespace of its own is not known
             (self.data_dir / "runtime.json").unlink(missing_ok=True)
         pid = await self._launch(
@@ -93,6 +97,13 @@ class Companion(Program):
         file = self._work_dir / "believes.toml"
         file.write_text(believing(self._believes), encoding="utf-8")
         return ("--policy", str(file))
+
+    def _share_secret(self) -> None:
+        """A gateway obeys the sidecar that gave it its key, and those here are to take turns at one gateway."""
+        path = self.data_dir / KEY_FILE
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_bytes(_SECRET)
 
     async def kill(self) -> None:
         """End it as ``kill -9`` does."""

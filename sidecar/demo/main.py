@@ -63,7 +63,13 @@ async def _play(release: str | None, *, once: bool, as_json: bool) -> int:
         pager = await stack.enter_async_context(PageReceiver())
         socket = work_dir / "sidecar.sock"
         plain, guarded, state_dir = await _stages(stack, package, work_dir, socket)
-        sidecar = Companion(state_dir, work_dir / "sidecar", socket, ("--notify", pager.url))
+        sidecar = Companion(
+            state_dir,
+            work_dir / "sidecar",
+            socket,
+            ("--notify", pager.url),
+            believes=None if isinstance(guarded, Rig) else Path(sys.executable),
+        )
         sidecar.log.path.parent.mkdir(parents=True, exist_ok=True)
         await stack.enter_async_context(sidecar)
         stage: Stage

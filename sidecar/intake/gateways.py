@@ -11,7 +11,8 @@ from sidecar import __version__
 from sidecar.core.facts.gateway import Adapter, Gateway, Role
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.job import Job
-from sidecar.link.session import LinkSession, OpenLinks
+from sidecar.link.open_links import OpenLinks
+from sidecar.link.session import LinkSession
 from sidecar.status import GatewayStatus, Problem
 from sidecar.watch.identity import start_ticks, started, started_at_ns
 from sidecar.watch.namespaces import Found, Namespaces, pids_of

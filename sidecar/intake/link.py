@@ -99,13 +99,16 @@ class LinkIntake:
             log.info("cotenant_linked", pid=session.pid, name=hello.name, link=session.name)
         else:
             log.info("gateway_linked", pid=session.pid, openclaw=hello.openclaw if hello else "", link=session.name)
-        doubt = session.gateway.doubt
-        if doubt is not None:
-            log.warning("link_unverified", pid=session.pid, link=session.name, detail=printable(sentence(doubt)))
+        self._say_unverified(session)
         if session.lost and session.gateway.believed:
             self._telemetry.lost(session.lost)
             dropped = Reason.of(ReasonCode.REPORTS_DROPPED, count=session.lost, pid=session.pid)
             self._lost(Loss.DROPPED, dropped)
+
+    def link_identified(self, session: LinkSession) -> None:
+        """Whether it is believed is known anew."""
+        self._driver.handle(ev.LinkOpened(gateway=session.gateway, at_ns=self._now_ns()))
+        self._say_unverified(session)
 
     def link_heard(self, session: LinkSession, heard: tuple[Heard, ...]) -> Awaitable[None] | None:
         """One message, in order.
@@ -159,6 +162,11 @@ class LinkIntake:
         if session.gateway.believed:
             self._tools.forget(session.gateway.visible_pid)
         self._driver.lost(ev.LinkLost(link=session.name, clean=clean, at_ns=self._now_ns()))
+
+    def _say_unverified(self, session: LinkSession) -> None:
+        doubt = session.gateway.doubt
+        if doubt is not None:
+            log.warning("link_unverified", pid=session.pid, link=session.name, detail=printable(sentence(doubt)))
 
     def refuse(self, reason: str, text: str, **where: object) -> None:
         """Count bad input of any kind and say one line about it."""

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import array
 import asyncio
-import fcntl
 import itertools
 import secrets
-import termios
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from sidecar.core.decisions import Command
 from sidecar.core.errors import FingerprintError
-from sidecar.core.facts.gateway import Adapter, Gateway, Role
+from sidecar.core.facts.gateway import Adapter, Gateway, Proof, Role
 from sidecar.faults import Faults
+from sidecar.identity.errors import PinAwaitedError
+from sidecar.identity.peer import Peer
+from sidecar.identity.verification import UNKNOWN, Identity
 from sidecar.link.changes import Speaker
+from sidecar.link.connection import unread_bytes
+from sidecar.link.greeting import adapter_of, refused, shown_by, welcome
+from sidecar.link.kinds import OF_COTENANTS, REPORTS
 from sidecar.link.lines import LineReader
-from sidecar.link.peer import Peer
+from sidecar.link.syncs import Syncs
 from sidecar.link.translate import Heard, Translator, message_of
+from sidecar.link.verifier import Verifier
 from sidecar.wire import messages as wire
-from sidecar.wire.codec import WireError, decode_from_gateway, encode, negotiated
+from sidecar.wire.codec import WireError, decode_from_gateway, encode
+from sidecar.words import sentence
 
 MAX_UNSENT_BYTES: Final = 1 << 20
 """A gateway that does not read its commands is cut off, rather than kept in memory."""
 
 CHALLENGE_BYTES: Final = 16
-
-OF_COTENANTS: Final = frozenset({wire.Changed, wire.LockTaken, wire.LockReleased, wire.LockFailed})
-"""What a program outside of OpenClaw may report."""
 
 TURN_SECONDS: Final = 0.005
 """How long the messages of one link may hold the event loop before others have their turn."""
@@ -41,24 +43,8 @@ _LOOK_AT_CLOCK: Final = 8
 _EVERYTHING: Final = 4 * wire.MAX_LINE_BYTES
 """More than asyncio buffers of a link: two lines of the maximum, and what one call reads beyond that."""
 
-_RESTART: Final = "restart the gateway so that it loads the preload of this version"
 _QUIET_TURNS: Final = 4
 """What the loop has read in one turn is taken in by the reading task in the next; one more for good measure each."""
-
-_REPORTS: Final = frozenset(
-    {
-        wire.Changed,
-        wire.LockTaken,
-        wire.LockReleased,
-        wire.DatabaseLocked,
-        wire.FenceSet,
-        wire.FenceClosed,
-        wire.Applied,
-        wire.Tripped,
-        wire.Diagnostic,
-    }
-)
-"""What simulated loss may drop."""
 
 _links = itertools.count(1)
 
@@ -68,6 +54,9 @@ class LinkHandler(Protocol):
 
     def link_opened(self, session: LinkSession) -> None:
         """A hello was accepted."""
+
+    def link_identified(self, session: LinkSession) -> None:
+        """It is known anew whether a link that had been opened is believed."""
 
     def link_heard(self, session: LinkSession, heard: tuple[Heard, ...]) -> Awaitable[None] | None:
         """A message arrived, in order: what it means.
@@ -89,30 +78,17 @@ class LinkHandler(Protocol):
         """A link that had been opened is gone."""
 
 
-class OpenLinks:
-    """The links whose hello was accepted and that are not closed, oldest first.
-
-    What is known of the process at the other end is in the core's list of gateways.
-    """
-
-    def __init__(self) -> None:
-        self._sessions: dict[str, LinkSession] = {}
+class Register(Protocol):
+    """Keeps the list of open links."""
 
     def add(self, session: LinkSession) -> None:
         """A hello was accepted."""
-        self._sessions[session.name] = session
 
     def remove(self, session: LinkSession) -> None:
         """A link is closed."""
-        self._sessions.pop(session.name, None)
 
-    def any(self) -> bool:
-        """At least one is open."""
-        return bool(self._sessions)
-
-    def open_sessions(self) -> tuple[LinkSession, ...]:
-        """All of them."""
-        return tuple(self._sessions.values())
+    def end(self, names: Collection[str], reason: str) -> None:
+        """Have these link anew."""
 
 
 @dataclass(eq=False)
@@ -124,10 +100,12 @@ class LinkSession:
         writer: Outgoing lines.
         peer: Who connected, by the kernel's word.
         handler: Told of everything.
+        verifier: Says whether this link is believed.
         links: The list of open links; this one is in it from its hello to its end.
         version: The sidecar's version, for the welcome.
         mode: The mode, for the welcome.
         faults: Loses reports on purpose.
+        identity: Whether it is believed, and what for.
         challenge: The number that this link's process proves itself with.
         disobeyed: Why the process does not obey us, as it says; empty while it has not said so.
         speaker: The process whose reports these are.
@@ -137,7 +115,8 @@ class LinkSession:
     writer: asyncio.StreamWriter
     peer: Peer
     handler: LinkHandler
-    links: OpenLinks
+    verifier: Verifier
+    links: Register
     version: str
     mode: str
     faults: Faults
@@ -149,6 +128,7 @@ class LinkSession:
     messages: int = 0
     gaps: int = 0
     lost: int = 0
+    identity: Identity = UNKNOWN
     challenge: str = field(default_factory=lambda: secrets.token_hex(CHALLENGE_BYTES))
     disobeyed: str = ""
     speaker: Speaker = field(init=False)
@@ -159,8 +139,7 @@ class LinkSession:
     _seq: int = 0
     _idle: bool = False
     _clean: bool = False
-    _syncs: dict[str, asyncio.Future[bool]] = field(default_factory=dict)
-    _sync_ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    _syncs: Syncs = field(default_factory=Syncs)
 
     @property
     def pid(self) -> int:
@@ -176,7 +155,7 @@ class LinkSession:
     def gateway(self) -> Gateway:
         """The process, as the core knows it."""
         hello, adapter = self.hello, self.adapter
-        made_of = (hello, adapter, self.started_at_ns, self.pids)
+        made_of = (hello, adapter, self.started_at_ns, self.pids, self.identity)
         if self._gateway is None or self._gateway[0] != made_of:
             self._gateway = (made_of, self._make_gateway(hello, adapter))
         return self._gateway[1]
@@ -186,12 +165,16 @@ class LinkSession:
             link=self.name,
             pid=self.pid,
             version=hello.openclaw if hello else "",
-            adapter=_adapter(adapter.adapter) if adapter else Adapter.PENDING,
+            adapter=adapter_of(adapter.adapter) if adapter else Adapter.PENDING,
             can_reload=adapter.reload if adapter else False,
             role=self.role,
             started_at_ns=self.started_at_ns,
             uid=self.peer.uid,
             pids=self.pids,
+            unverified=self.identity.unverified,
+            proof=self.identity.proof,
+            checks=self.identity.checks,
+            exe=self.peer.exe,
         )
 
     @property
@@ -217,13 +200,33 @@ class LinkSession:
         except ConnectionError:
             pass
         finally:
-            for waiting in self._syncs.values():
-                if not waiting.done():
-                    waiting.set_result(self._clean)
+            self._syncs.end(clean=self._clean)
             self.writer.close()
+            self.verifier.left(self.name)
+            self.peer.close()
             if self.hello is not None:
                 self.links.remove(self)
                 self.handler.link_closed(self, clean=self._clean)
+
+    def look_again(self) -> None:
+        """See whether it is believed by now; where a rule of the policy admitted it, whether one still does."""
+        if self.hello is None or self.role is Role.COTENANT or self.writer.is_closing():
+            return
+        if self.identity.proof is Proof.POLICY and not self.verifier.admits(self.peer):
+            self.end("no rule of the policy admits this link any more; link anew")
+        if self.identity.unverified is None:
+            return
+        identity = self.verifier.verify_again(self.name, self.peer)
+        if identity is None:
+            self.end("link anew, to be verified")
+        elif identity != self.identity:
+            self.identity = identity
+            self.handler.link_identified(self)
+
+    def end(self, reason: str) -> None:
+        """Have the other end link anew."""
+        self._send(wire.Reject(protocol=wire.PROTOCOL, reason=reason))
+        self.writer.close()
 
     def command(self, command: Command) -> bool:
         """Queue a command of the core; False when the link is closing or the gateway does not read."""
@@ -249,40 +252,19 @@ class LinkSession:
             return True  # whoever said goodbye has said everything
         if self.role is Role.COTENANT:
             return await self._drained(bound_seconds)
-        name = str(next(self._sync_ids))
-        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._syncs[name] = waiting
-        try:
-            if not self._send(wire.Sync(sync=name)):
-                return False
-            return await asyncio.wait_for(waiting, bound_seconds)
-        except TimeoutError:
-            return False
-        finally:
-            self._syncs.pop(name, None)
+        return await self._syncs.ask(self._send, bound_seconds)
 
     async def _drained(self, bound_seconds: float) -> bool:
         """Wait until all that has arrived is taken in; False when more and more comes."""
         loop = asyncio.get_running_loop()
         end = loop.time() + bound_seconds
-        quiet = 0
+        connection, quiet = self.writer.get_extra_info("socket"), 0
         while quiet < _QUIET_TURNS:
             if loop.time() > end:
                 return False
             await asyncio.sleep(0)
-            quiet = quiet + 1 if self._idle and not self._pending_bytes() else 0
+            quiet = quiet + 1 if self._idle and not unread_bytes(connection) else 0
         return True
-
-    def _pending_bytes(self) -> int:
-        """What the kernel holds for us and the loop has not read."""
-        if self.writer.is_closing():
-            return 0
-        size = array.array("i", [0])
-        try:
-            fcntl.ioctl(self.writer.get_extra_info("socket").fileno(), termios.FIONREAD, size)
-        except OSError:
-            return 0
-        return size[0]
 
     async def _read(self) -> bool:
         """Take in what has arrived, in turns with everything else; False to end the link."""
@@ -328,7 +310,7 @@ class LinkSession:
         kind, hello = type(message), self.hello
         if hello is None:
             return self._greet(message)
-        if self.faults.share and kind in _REPORTS and self.faults.lose_next():
+        if self.faults.share and kind in REPORTS and self.faults.lose_next():
             return True  # the next message shows that one is missing
         missing = message.seq - self._seq - 1
         self._seq = message.seq
@@ -357,9 +339,7 @@ class LinkSession:
         return True
 
     def _synced(self, message: wire.Synced) -> bool:
-        waiting = self._syncs.get(message.sync)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(True)
+        self._syncs.answered(message.sync)
         return True
 
     def _dropped(self, message: wire.Lost) -> bool:
@@ -377,23 +357,23 @@ class LinkSession:
     def _greet(self, message: wire.GatewayMessage) -> bool:
         if not isinstance(message, wire.Hello):
             return self._reject("no_hello", "the first message is no hello")
-        protocol = negotiated(message)
-        if protocol is None:
-            remedy = "update openclaw-sidecar" if message.protocol > wire.PROTOCOL else _RESTART
-            text = f"process {self.peer.pid} speaks protocol {message.protocol}, this sidecar {wire.PROTOCOL}: {remedy}"
-            return self._reject("protocol_version", text)
-        if not self.peer.may_be(message.pid):
-            return self._reject("pid_mismatch", f"process {self.peer.pid} calls itself {message.pid}")
-        if message.role is Role.COTENANT and not message.name:
-            return self._reject("malformed", f"process {self.peer.pid} is a co-tenant without a name")
+        if (no := refused(message, self.peer)) is not None:
+            return self._reject(*no)
+        if message.role is Role.COTENANT:
+            why = self.verifier.cotenant(self.peer, message.name)
+            if why is not None:
+                return self._reject("cotenant", sentence(why))
+        else:
+            try:
+                self.identity = self.verifier.verify(self.name, self.peer, self.challenge, shown_by(message))
+            except PinAwaitedError as error:
+                return self._reject("pin_awaited", str(error))
         self.hello = message
         self._speaks(message.name if message.role is Role.COTENANT else "")
         self._seq = message.seq
         self.lost = message.lost
-        welcome = wire.Welcome(
-            protocol=protocol, sidecar=self.version, mode=self.mode, answers=wire.ANSWERS, verified=True
-        )
-        self._send(welcome)
+        self._send(welcome(message, self.identity, self.version, self.mode))
+        self.links.end(self.identity.thrown_out, "a process that was pinned before this one is back")
         self.links.add(self)
         self.handler.link_opened(self)
         return True
@@ -403,13 +383,6 @@ class LinkSession:
         self._send(wire.Reject(protocol=wire.PROTOCOL, reason=text[:300]))
         self.handler.link_rejected(self, reason, text)
         return False
-
-
-def _adapter(text: str) -> Adapter:
-    try:
-        return Adapter(text)
-    except ValueError:
-        return Adapter.UNKNOWN
 
 
 async def _after(waiting: Awaitable[None]) -> bool:

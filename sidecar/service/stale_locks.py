@@ -12,7 +12,7 @@ from sidecar.core.facts.gateway import Role
 from sidecar.core.facts.units import NS_PER_SECOND
 from sidecar.core.windows.lock_table import LockTable
 from sidecar.job import Job
-from sidecar.link.session import OpenLinks
+from sidecar.link.open_links import OpenLinks
 from sidecar.watch.namespaces import Found
 from sidecar.watch.stale import LockFile, inspect_lock
 from sidecar.watch.watcher import Watcher

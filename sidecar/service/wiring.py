@@ -8,6 +8,7 @@ of open links, and the list of sensors to drain.
 import platform
 import time
 from collections.abc import Callable
+from typing import Final
 
 from sidecar import __version__
 from sidecar.config.settings import Settings
@@ -15,6 +16,7 @@ from sidecar.core.engine import Engine
 from sidecar.core.policy.budget import MAX_PERIOD_NS
 from sidecar.driver.driver import Driver
 from sidecar.faults import Faults
+from sidecar.identity.verification import Verification
 from sidecar.intake.announcements import Hooks
 from sidecar.intake.clocks import Clocks, Reading, read_clocks
 from sidecar.intake.database_locks import DatabaseLockIntake
@@ -27,8 +29,9 @@ from sidecar.intake.link import LinkIntake
 from sidecar.intake.losses import Losses
 from sidecar.intake.sensors import Sensors
 from sidecar.intake.tools import AgentTools
+from sidecar.job import Job
+from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
-from sidecar.link.session import OpenLinks
 from sidecar.notify.destination import destinations_of
 from sidecar.notify.pager import Pager
 from sidecar.service.custody import CustodyDesk
@@ -50,6 +53,9 @@ from sidecar.watch.filesystem import file_system_of
 from sidecar.watch.watcher import Watcher
 from sidecar.web.app import create_app
 from sidecar.web.probes import create_probes
+
+LOOK_AGAIN_SECONDS: Final = 5
+"""How often it is seen whether links that are not believed are by now."""
 
 
 class Parts:
@@ -105,8 +111,16 @@ class Parts:
             driver, known_gateways, kernel_intake, now_ns, losses.lose, link_intake.refuse, tools.named
         )
         watcher = self.watcher = Watcher(settings.state_dir, file_intake, faults)
+        verification = Verification(settings.data_dir, lambda: engine.policy)
         self.links = LinkServer(
-            settings.socket, link_intake, open_links, version=__version__, mode=settings.mode.value, faults=faults
+            settings.socket,
+            link_intake,
+            verification,
+            open_links,
+            version=__version__,
+            mode=settings.mode.value,
+            uids=settings.gateway_uids,
+            faults=faults,
         )
         hooks = self.hooks = Hooks(driver, settings.state_dir, settings.hooks_token_file, now_ns, link_intake.refuse)
         halts = Halts(driver.handle, telemetry.halted, now_ns)
@@ -134,7 +148,8 @@ class Parts:
             retention,
             records_check,
         )
-        self.jobs = Jobs(job for owner in owners for job in owner.jobs)
+        look_again = Job("links that are not believed", LOOK_AGAIN_SECONDS, open_links.look_again)
+        self.jobs = Jobs((look_again, *(job for owner in owners for job in owner.jobs)))
 
         # Answers
         status = self.status = StatusReport(

@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     home = tmp_path_factory.mktemp("on-call")
     state_dir, socket = home / ".openclaw", tmp_path_factory.mktemp("s") / "s"
     gateway = StandIn(state_dir, socket)
-    sidecar = Companion(state_dir, home / "work", socket)
+    sidecar = Companion(state_dir, home / "work", socket, believes=Path(sys.executable))
 
     async def live() -> tuple[str, str]:
         await sidecar.start()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from sidecar.demo.companion import Companion
+from sidecar.demo.companion import Companion, believing
 from sidecar.demo.pager import PageReceiver
 from tests.alerts.shipped import quick_rules
 from tests.dashboards.gateway import ScriptedGateway, Turn
@@ -89,7 +90,7 @@ async def _live(stack: ExitStack, work_dir: Path, socket: Path, backend: Receive
             "OTEL_BSP_SCHEDULE_DELAY": "500",
         }
         policy = work_dir / "policy.toml"
-        policy.write_text(POLICY)
+        policy.write_text(POLICY + believing(Path(sys.executable)))
         options = ("--notify", pager.url, "--policy", str(policy))
         sidecar = Companion(state_dir, work_dir / "work", socket, options, env)
         await running.enter_async_context(sidecar)

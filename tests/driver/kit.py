@@ -30,11 +30,11 @@ from sidecar.driver.questions import SYNC_SECONDS
 from sidecar.intake.gateways import KnownGateways
 from sidecar.intake.link import LinkIntake
 from sidecar.intake.tools import AgentTools
+from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
-from sidecar.link.session import OpenLinks
 from sidecar.watch.reading import fingerprint_of
 from sidecar.wire import messages as wire
-from tests.link.kit import AT, Client
+from tests.link.kit import AT, Believing, Client
 
 HEADER: Final = b'{"type":"session","id":"s"}\n{"type":"message","id":"first","parentId":null}\n'
 FOREIGN: Final = b'{"type":"message","id":"foreign","parentId":"first"}\n'
@@ -332,7 +332,7 @@ async def desk(place: Path, mode: Mode = Mode.RECOVER) -> AsyncIterator[Desk]:
     link_intake = LinkIntake(
         driver, known_gateways, sinks, time.time_ns, lose, lambda: None, lambda _transcript: None, tools
     )
-    server = LinkServer(place / "s.sock", link_intake, links, version="1", mode=mode.value)
+    server = LinkServer(place / "s.sock", link_intake, Believing(), links, version="1", mode=mode.value)
     await server.start()
     opened = Desk(place / "sessions" / "s.jsonl", place / "s.sock", sinks, engine, driver, links, losses)
     opened.file.write_bytes(HEADER)

@@ -13,7 +13,7 @@ from sidecar.core.outcomes import AnyOutcome
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.reports import Diagnostic
 from sidecar.driver.driver import Driver
-from sidecar.link.session import OpenLinks
+from sidecar.link.open_links import OpenLinks
 from sidecar.watch.reading import fingerprint_of, take_snapshot
 from tests.core.kit import LINK, RUN, fence_set, gateway, tripped
 from tests.driver.kit import HEADER, Sinks, foreign_append

@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.core import events as ev
+from sidecar.core.facts.gateway import Proof
+from sidecar.core.facts.reasons import Reason
+from sidecar.identity.peer import Peer
+from sidecar.identity.verification import Identity, Shown
+from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
-from sidecar.link.session import LinkSession, OpenLinks
+from sidecar.link.session import LinkSession
 from sidecar.link.translate import Heard
+from sidecar.link.verifier import Verifier
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_sidecar, encode
 
@@ -40,7 +46,14 @@ class Closed:
     clean: bool
 
 
-Happened = wire.Hello | Heard | Rejected | Gap | Closed
+@dataclass(frozen=True)
+class Identified:
+    """A link of which it is known anew whether it is believed."""
+
+    identity: Identity
+
+
+Happened = wire.Hello | Heard | Rejected | Gap | Closed | Identified
 
 
 def meant(message: wire.FenceClosed) -> ev.FenceClosed:
@@ -58,6 +71,9 @@ class Recorder:
     """There is something to wait for with each message."""
     read: int = 0
     """Messages that were taken in, of all links."""
+
+    def link_identified(self, session: LinkSession) -> None:
+        self.told.put_nowait((session, Identified(session.identity)))
 
     def link_opened(self, session: LinkSession) -> None:
         self.sessions.append(session)
@@ -187,11 +203,48 @@ class Stage:
         return client
 
 
+class Believing:
+    """A `Verifier` that believes everybody, or nobody for a reason."""
+
+    def __init__(self, unverified: Reason | None = None) -> None:
+        self.unverified = unverified
+        self.here: set[str] = set()
+        self.told: list[Shown] = []
+
+    def meet(self, link: str, _peer: Peer) -> None:
+        self.here.add(link)
+
+    def verify(self, link: str, _peer: Peer, _challenge: str, shown: Shown) -> Identity:
+        assert link in self.here
+        self.told.append(shown)
+        return self._identity()
+
+    def verify_again(self, link: str, _peer: Peer) -> Identity | None:
+        assert link in self.here
+        return self._identity()
+
+    def admits(self, _peer: Peer) -> bool:
+        return self.unverified is None
+
+    def cotenant(self, _peer: Peer, _name: str) -> Reason | None:
+        return None
+
+    def left(self, link: str) -> None:
+        self.here.discard(link)
+
+    def close(self) -> None:
+        pass
+
+    def _identity(self) -> Identity:
+        return Identity(unverified=self.unverified) if self.unverified else Identity(Proof.PROCESS)
+
+
 @asynccontextmanager
-async def serving(path: Path) -> AsyncIterator[Stage]:
+async def serving(path: Path, verifier: Verifier | None = None) -> AsyncIterator[Stage]:
     """A server on the path, and after it the end of all that was linked."""
     recorder, links = Recorder(), OpenLinks()
-    stage = Stage(path, LinkServer(path, recorder, links, version="1.2.3", mode="recover"), recorder, links)
+    server = LinkServer(path, recorder, verifier or Believing(), links, version="1.2.3", mode="recover")
+    stage = Stage(path, server, recorder, links)
     await stage.server.start()
     try:
         yield stage

@@ -14,12 +14,12 @@ from typing import Final
 
 import pytest
 
+from sidecar.identity.peer import Peer
 from sidecar.link.errors import SocketBlockedError, SocketError, SocketTakenError
-from sidecar.link.peer import Peer
+from sidecar.link.open_links import OpenLinks
 from sidecar.link.server import LinkServer
-from sidecar.link.session import OpenLinks
 from sidecar.wire import messages as wire
-from tests.link.kit import Closed, Recorder, Rejected, serving
+from tests.link.kit import Believing, Closed, Recorder, Rejected, serving
 
 ROOT: Final = Path(__file__).parents[2]
 UNSHARE: Final = ("unshare", "--pid", "--fork", "--kill-child")
@@ -132,7 +132,7 @@ async def test_a_stale_socket_is_taken_over(path: Path) -> None:
 async def test_a_socket_on_which_a_sidecar_answers_is_left_to_it(path: Path) -> None:
     async with serving(path) as stage:
         with pytest.raises(SocketTakenError) as raised:
-            await LinkServer(path, Recorder(), OpenLinks(), version="2", mode="recover").start()
+            await LinkServer(path, Recorder(), Believing(), OpenLinks(), version="2", mode="recover").start()
         assert str(path) in str(raised.value)
         assert "--socket" in str(raised.value)
         await stage.greeted()
@@ -145,7 +145,7 @@ async def test_a_sidecar_too_busy_to_accept_is_a_live_one(path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as waiting:
             waiting.connect(str(path))  # fills the queue
             with pytest.raises(SocketTakenError):
-                await LinkServer(path, Recorder(), OpenLinks(), version="2", mode="recover").start()
+                await LinkServer(path, Recorder(), Believing(), OpenLinks(), version="2", mode="recover").start()
     assert path.name in look(path)
 
 
@@ -154,7 +154,7 @@ async def test_what_is_no_socket_blocks_and_stays_untouched(path: Path, what: st
     put(what, path)
     before = look(path)
     with pytest.raises(SocketBlockedError) as raised:
-        await LinkServer(path, Recorder(), OpenLinks(), version="1", mode="recover").start()
+        await LinkServer(path, Recorder(), Believing(), OpenLinks(), version="1", mode="recover").start()
     assert str(path) in str(raised.value)
     assert look(path) == before
 
@@ -163,7 +163,7 @@ async def test_what_is_no_socket_blocks_and_stays_untouched(path: Path, what: st
 async def test_a_path_at_which_nothing_can_be_opened_is_told_in_one_line(path: Path, name: str) -> None:
     put("a file", path.with_name("file"))
     with pytest.raises(SocketError) as raised:
-        await LinkServer(path.parent / name, Recorder(), OpenLinks(), version="1", mode="recover").start()
+        await LinkServer(path.parent / name, Recorder(), Believing(), OpenLinks(), version="1", mode="recover").start()
     text = str(raised.value)
     assert name in text
     assert "\n" not in text

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,9 @@ from sidecar.intake.clocks import Reading
 from sidecar.wire import messages as wire
 from tests.driver.kit import HEADER, Gateway
 from tests.link.kit import AT
+
+PYTHON: Final = Path(sys.executable)
+"""What the tests speak from."""
 
 _SECOND: Final = 1_000_000_000
 
@@ -30,7 +34,7 @@ class Place:
 
     def companion(self, *options: str) -> Companion:
         """Its sidecar; not started."""
-        return Companion(self.root / "state", self.root / "sidecar", self.root / "s.sock", options)
+        return Companion(self.root / "state", self.root / "sidecar", self.root / "s.sock", options, believes=PYTHON)
 
     async def gateway(self, sidecar: Companion) -> Gateway:
         """A linked process that writes and says so."""

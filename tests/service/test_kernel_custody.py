@@ -17,7 +17,7 @@ async def test_ranges_have_the_grade_of_the_evidence_and_keep_it_over_a_restart(
     state.mkdir()
     work.mkdir()
     socket = place.root / "s.sock"
-    sidecar = Companion(state, work, socket, ("--who", "kernel"))
+    sidecar = Companion(state, work, socket, ("--who", "kernel"), believes=node)
     with Gateway(node, state, socket) as gateway:
         await sidecar.start()
         try:
@@ -36,7 +36,7 @@ async def test_ranges_have_the_grade_of_the_evidence_and_keep_it_over_a_restart(
             assert await graded(sidecar, gateway.file) == ["none", "kernel", "kernel", "none", "bytes"]
         finally:
             await sidecar.stop()
-        restarted = Companion(state, work, socket)
+        restarted = Companion(state, work, socket, believes=node)
         await restarted.start()
         try:
             await restarted.wait_linked(gateway.process.pid)

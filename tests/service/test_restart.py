@@ -24,7 +24,7 @@ async def stopped_in_a_window(place: Place, node: Path, model: str) -> AsyncIter
     work.mkdir()
     socket = place.root / "s.sock"
     with Gateway(node, state, socket, model=model) as gateway:
-        sidecar = Companion(state, work, socket)
+        sidecar = Companion(state, work, socket, believes=node)
         await sidecar.start()
         await sidecar.wait_linked(gateway.process.pid)
         gateway.do("await startRun()")

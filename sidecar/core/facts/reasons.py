@@ -64,6 +64,7 @@ class ReasonCode(StrEnum):
     LINK_UNVERIFIED = "link_unverified", "pid", "exe"
     LINK_NOT_NODE = "link_not_node", "exe"
     LINK_NOT_OPENCLAW = "link_not_openclaw", "script"
+    LINK_HIDDEN = "link_hidden"
     LINK_AGENT_TOOL = "link_agent_tool", "pid"
     LINK_ORPHAN = "link_orphan", "pid"
     LINK_PINNED = "link_pinned"

@@ -195,7 +195,7 @@ async def _measure_guarded(package: GatewayPackage, work: Path) -> tuple[dict[st
         pager = await stack.enter_async_context(PageReceiver())
         state_dir, socket = _state_dir(work), work / "s.sock"
         sidecar = await stack.enter_async_context(
-            Companion(state_dir, work / "sidecar", socket, ("--notify", pager.url))
+            Companion(state_dir, work / "sidecar", socket, ("--notify", pager.url), believes=package.node)
         )
         gateway = await stack.enter_async_context(driven_gateway(package, work, ("--import", str(preload_path()))))
         status = await sidecar.wait_linked(gateway.pid)
