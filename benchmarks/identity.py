@@ -80,7 +80,7 @@ def _gateway(place: Path, *, hidden: bool) -> Iterator[Peer]:
 
 
 def _verify(place: Path, peer: Peer) -> Iterator[float]:
-    verification = Verification(place / "data", Policy)
+    verification = Verification(place / "data", Policy, str)
     for number in range(LINKS):
         link = f"link-{number}"
         before = time.thread_time()

@@ -100,6 +100,10 @@ REASONS: Final[Mapping[Code, str]] = {
     Code.CLOCK_SET_BACK: "the clock was set back by {by_ns:seconds}",
     Code.ILLEGAL_STEP: "the sidecar lost its way in this window: no step {step!r} while it is {state!r}",
     Code.NEVER_A_COTENANT: "{writer} is never a co-tenant, and it {did:did}",
+    Code.NOT_DECLARED_BY_POLICY: "no rule of the policy makes {writer}, a program outside of OpenClaw, a co-tenant",
+    Code.COTENANT_UNSEEN: "its process can't be seen from here, so it must prove the hooks token",
+    Code.RULE_ASKS_MORE: "rule {rule} could, and it does not meet {keys} of it",
+    Code.NOTHING_ALLOWED: "the policy's rule {rule} lets {writer} do nothing",
     Code.RULE_FORBIDS: "the policy's rule {rule} allows {writer} {may:may}, and it {did:did}",
     Code.DEFAULT_FORBIDS: "the policy's default allows {writer} {may:may}, and it {did:did}",
     Code.CONDITION_UNKNOWN: "not all that the rule asks for is known",
@@ -211,6 +215,9 @@ REASONS: Final[Mapping[Code, str]] = {
     Code.UNCHANGED_ALLOWED_NOW: "nothing more: by this policy such a change is recovered from",
     Code.GRANT_BEYOND_DEFAULT: (
         "grant {writer} may = {did!r}: no rule of the policy names it, and its default is too little"
+    ),
+    Code.NAME_IN_POLICY: (
+        "add a rule that names {writer}, with may = {did!r}: `openclaw-sidecar policy allow` writes one"
     ),
     Code.GRANT_BEYOND_RULE: (
         "grant {writer} may = {did!r}: rule {rule!r} in line {line} decides, so change it or put a rule ahead of it"

@@ -251,7 +251,7 @@ def doctor(*, gateway: options.Gateway, node: options.NodeProgram = "node", as_j
 
 
 @app.command()
-@options.settings_from("state_dir", "socket", "config")
+@options.settings_from("socket", *options.OF_A_READER)
 def write(
     *,
     session: options.SessionArgument,
@@ -266,8 +266,8 @@ def write(
 
     Whole JSON records only, one in a line; id, parentId and timestamp are filled in. COMMAND runs first, then the
     session lock is taken as the gateway takes it. Exit code 1 when COMMAND failed or its records were refused, 3 when
-    there is no sidecar or the lock was not had; nothing is written then, unless standard error says otherwise. Exit
-    code 1 also when it was written and standard error says what to look at.
+    there is no sidecar, its policy names no such program, or the lock was not had; nothing is written then, unless
+    standard error says otherwise. Exit code 1 also when it was written and standard error says what to look at.
     """
     order, written = write_session(settings, session, command, name=name, editing=edit, announced=not without_sidecar)
     print_written(order, written, as_json=as_json)

@@ -14,8 +14,9 @@ from sidecar.cli.doctor import PackageError
 from sidecar.cli.output import print_note
 from sidecar.cli.pausing import PauseUsageError
 from sidecar.config.errors import ConfigError
+from sidecar.config.policyedit import CotenantRule
 from sidecar.core.errors import SidecarError
-from sidecar.cotenant.errors import CotenantError
+from sidecar.cotenant.errors import CotenantError, NotDeclaredError
 from sidecar.store.recordings import ExportError
 from sidecar.store.since import SinceError
 
@@ -52,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         # Of what typer prints by itself, the line that matters.
         return _failed(f"{error.format_message().rstrip('. ')}; see {PROGRAM} --help", Exit.BAD_USAGE)
+    except NotDeclaredError as error:
+        code = _failed(str(error), Exit(error.exit_code))
+        for line in CotenantRule(name=error.name).text.splitlines():
+            print_note(line)
+        return code
     except CotenantError as error:
         return _failed(str(error), Exit(error.exit_code))
     except SidecarError as error:

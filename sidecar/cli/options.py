@@ -1,6 +1,7 @@
 """The options that several commands share."""
 
 import os
+import re
 from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -11,6 +12,7 @@ import typer
 from typer.models import OptionInfo
 
 from sidecar.cli.hook import HookFormat
+from sidecar.config.errors import ConfigError
 from sidecar.config.resolve import Flags, resolve
 from sidecar.core.verdict.judge import Verdict
 
@@ -136,6 +138,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 OnlyJson = Annotated[bool, typer.Option("--json", help="Taken as everywhere; JSON is what it prints anyway.")]
 
 
+_WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SETTINGS: Final = {
     "state_dir": StateDir,
     "data_dir": DataDir,
@@ -169,6 +172,17 @@ def settings_from(*names: str) -> Callable[[Callable[..., int]], Callable[..., i
         return run
 
     return with_options
+
+
+def checked_word(text: str, origin: str) -> str:
+    """A name that a program gives itself.
+
+    Raises:
+        ConfigError: It is no word.
+    """
+    if not _WORD.fullmatch(text):
+        raise ConfigError(origin, "must be a word of letters, digits, dots, dashes, at most 64 of them", usage=True)
+    return text
 
 
 def session_name(text: str) -> str:

@@ -8,12 +8,25 @@ import typer
 
 from sidecar.cli import options
 from sidecar.cli.listing import kept
-from sidecar.cli.output import print_fields, print_json, print_line, print_rows, print_text, print_whole, show
+from sidecar.cli.options import checked_word
+from sidecar.cli.output import (
+    print_fields,
+    print_json,
+    print_line,
+    print_note,
+    print_rows,
+    print_text,
+    print_whole,
+    show,
+)
+from sidecar.config.errors import ConfigError
 from sidecar.config.policy import PolicyError, read_policy
+from sidecar.config.policyedit import CotenantRule, add_rule
 from sidecar.config.policyfile import json_schema
 from sidecar.config.settings import Settings
 from sidecar.core.facts.reasons import Reason
 from sidecar.core.policy.policy import Policy
+from sidecar.core.policy.rules import Permission
 from sidecar.core.verdict.incident import Incident
 from sidecar.core.verdict.what_if import Reconsidered, WriterNow, reconsider
 from sidecar.json_layout import layout
@@ -62,6 +75,53 @@ def check(*, file: PolicyFileArgument, as_json: options.Json = False) -> int:
             print_line(f"{file}: {parts}: only with a sidecar that runs with --who kernel")
         for caution in policy.cautions:
             print_line(f"{file}: {caution}")
+    return 0
+
+
+@policy_app.command()
+@options.settings_from("policy", "config")
+def allow(
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name that the program gives itself (write --name).")],
+    executables: Annotated[
+        list[str] | None,
+        typer.Option("--exe", metavar="GLOB", show_default=False, help="Only with this executable; may be repeated."),
+    ] = None,
+    uids: Annotated[
+        list[int] | None,
+        typer.Option("--uid", metavar="N", show_default=False, help="Only of this user; may be repeated."),
+    ] = None,
+    may: Annotated[Permission, typer.Option("--may", help="What it may do; each includes those ahead of it.")] = (
+        Permission.APPEND
+    ),
+    token: Annotated[
+        bool, typer.Option("--token", help="It must prove the hooks token. Without --exe or --uid it must anyway.")
+    ] = False,
+    add: Annotated[bool, typer.Option("--write", help="Add the rule to the policy file.")] = False,
+    settings: Settings,
+    as_json: options.Json = False,
+) -> int:
+    """Print the rule that makes a program outside of OpenClaw a co-tenant, or add it to the policy file.
+
+    With --write the rest of the file stays as it is, and a file that would not be right is left alone (exit code 3). A
+    running sidecar takes it at once.
+    """
+    rule = CotenantRule(
+        name=checked_word(name, "NAME"),
+        executables=tuple(executables or ()),
+        uids=tuple(uids or ()),
+        token=token,
+        may=may,
+    )
+    if add and settings.policy is None:
+        raise ConfigError(
+            "--write", "there is no policy file; name the one that the sidecar runs with: --policy", usage=True
+        )
+    if add and settings.policy is not None:
+        made = add_rule(settings.policy, rule)
+        print_note(f"openclaw-sidecar: added to {settings.policy}; it is {made.digest} now")
+    body = {"rule": rule.text, "file": str(settings.policy) if add else None, "written": add}
+    show(clean_json(body), partial(print_text, rule.text), as_json=as_json)
     return 0
 
 

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sidecar.cli.options import checked_word
 from sidecar.cli.output import print_json, print_note, print_whole
-from sidecar.config.errors import ConfigError
 from sidecar.config.settings import Settings
+from sidecar.config.token import known_token
 from sidecar.core.facts.change import Operation
 from sidecar.core.facts.units import NS_PER_MS
 from sidecar.cotenant.locate import writable
 from sidecar.cotenant.lock import LockTimes
 from sidecar.cotenant.owner import become_respected
 from sidecar.cotenant.write import Order, Written, append_output, edit_session
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def write_session(
@@ -37,6 +36,7 @@ def write_session(
         environ=os.environ,
         times=LockTimes.of(os.environ),
         announced=announced,
+        token=known_token(settings.hooks_token_file),
     )
     become_respected()
     return order, edit_session(order) if editing else append_output(order)
@@ -66,9 +66,7 @@ def _name(given: str | None, program: str) -> str:
     if given is None:
         word = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(program).name).lstrip("._-")[:64]
         return word or "write"
-    if not _NAME.fullmatch(given):
-        raise ConfigError("--name", "must be a word of letters, digits, dots, dashes, at most 64 of them", usage=True)
-    return given
+    return checked_word(given, "--name")
 
 
 def _facts(order: Order, written: Written) -> dict[str, Any]:

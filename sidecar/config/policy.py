@@ -19,7 +19,7 @@ from sidecar.core.facts.writer import WriterKind
 from sidecar.core.policy.budget import MAX_PERIOD_NS, Limit, Limits
 from sidecar.core.policy.glob import Glob, GlobError
 from sidecar.core.policy.policy import BUILT_IN, UNCHANGED_RULE, Patience, Policy, Unchanged
-from sidecar.core.policy.rules import DEFAULT_RULE, NEVER_RULE, Rule, covers
+from sidecar.core.policy.rules import DEFAULT_RULE, NEVER_RULE, UNDECLARED_RULE, Rule, covers
 from sidecar.core.policy.storm import StormLimit
 from sidecar.store.printable import one_line
 from sidecar.store.reader import session_hash
@@ -29,7 +29,7 @@ MAX_BYTES: Final = 1 << 18
 """No policy is larger; what is, was named by mistake."""
 
 _DIGITS: Final = 12
-_RESERVED: Final = frozenset({DEFAULT_RULE, NEVER_RULE, UNCHANGED_RULE, BUILT_IN})
+_RESERVED: Final = frozenset({DEFAULT_RULE, NEVER_RULE, UNCHANGED_RULE, UNDECLARED_RULE, BUILT_IN})
 _AT: Final = re.compile(r"^(.*?)(?: - at `\$(.*)`)?$", re.DOTALL)
 _STEP: Final = re.compile(r"\.([A-Za-z_]+)|\[(\d+)\]|\[\.\.\.\]")
 _QUOTED: Final = re.compile(r"`([^`]+)`")
@@ -170,6 +170,8 @@ class _Maker:
         if part.unverified and not (part.executables or part.uids):
             reason = "would believe every process of the gateway's user; add executables or uids"
             self._wrong((*at, "unverified"), reason)
+        if part.token and set(part.kinds) != {WriterKind.DECLARED}:
+            self._wrong((*at, "token"), 'only programs outside of OpenClaw have it: say kinds = ["declared"], too')
         return Rule(
             name=part.name,
             kinds=frozenset(part.kinds),
@@ -183,6 +185,7 @@ class _Maker:
             needs=None if part.evidence is UNSET else Grade(part.evidence),
             unanswered=part.unanswered,
             unverified=part.unverified,
+            token=part.token,
             line=self._positions.line(at),
         )
 

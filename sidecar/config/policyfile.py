@@ -107,6 +107,9 @@ class RulePart(_Part, frozen=True, kw_only=True):
     unverified: Annotated[
         bool, _about("Whether links of these executables and users are believed, though nothing proves who they are.")
     ] = False
+    token: Annotated[
+        bool, _about('Whether a program (kinds = ["declared"]) must prove the hooks token; by its name alone it must.')
+    ] = False
 
 
 class PolicyFile(_Part, frozen=True, kw_only=True):

@@ -52,6 +52,14 @@ def read_token(path: Path, kind: TokenKind = TokenKind.HOOKS) -> str | None:
     return token.decode()
 
 
+def known_token(path: Path) -> str:
+    """The token; empty where there is none that can be used, or none for this user."""
+    try:
+        return read_token(path) or ""
+    except TokenError:
+        return ""
+
+
 def make_token(path: Path, kind: TokenKind = TokenKind.HOOKS) -> str:
     """Write a new one, in the place of an old one if there is one.
 

@@ -6,6 +6,7 @@ answers the sidecar's ``sync`` meanwhile; as long as that thread is quick, no ga
 
 import contextlib
 import os
+import select
 import socket
 import struct
 import threading
@@ -18,10 +19,11 @@ from sidecar import __version__
 from sidecar.core.facts.fingerprint import Fingerprint
 from sidecar.core.facts.gateway import Role
 from sidecar.cotenant.change import Change
-from sidecar.cotenant.errors import SidecarAwayError
+from sidecar.cotenant.errors import NoCotenantError, NotDeclaredError, SidecarAwayError
 from sidecar.cotenant.lock import Hold
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import decode_from_sidecar, encode
+from sidecar.wire.proofs import token_proof
 
 _BOUND_SECONDS: Final = 5.0
 """How long a sidecar may take to welcome us, to take in what we say, and to hang up."""
@@ -92,17 +94,19 @@ class Announces:
 class Announcer(Announces):
     """Use as a context manager: linked within the block, and heard to the end after it."""
 
-    def __init__(self, path: Path, name: str, state_dir: Path) -> None:
+    def __init__(self, path: Path, name: str, state_dir: Path, token: str = "") -> None:
         """Nothing is opened yet.
 
         Args:
             path: The sidecar's socket.
             name: Who writes.
             state_dir: OpenClaw's state directory.
+            token: The hooks token; empty when it is not known. It is proved and never sent: who listens learns nothing.
         """
         self._path = path
         self._name = name
         self._state_dir = state_dir
+        self._token = token
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._sending = threading.Lock()
         self._seq = 0
@@ -114,6 +118,8 @@ class Announcer(Announces):
 
         Raises:
             SidecarAwayError: Nobody listens, or whoever does is no sidecar that takes us.
+            NotDeclaredError: Its policy does not make this program a co-tenant.
+            NoCotenantError: It may be none, whatever the policy says.
         """
         try:
             self._greet()
@@ -147,18 +153,24 @@ class Announcer(Announces):
             self._socket.connect(str(self._path))
         except OSError as error:
             raise SidecarAwayError(self._path, error.strerror or str(error)) from error
+        lines = self._socket.makefile("rb")
+        challenge = self._challenge(lines) if self._token else ""
         own = {
             "protocol": wire.PROTOCOL,
             "oldest": wire.OLDEST,
             "pid": os.getpid(),
             "role": Role.COTENANT,
             "name": self._name,
+            "proof": token_proof(self._token, challenge, self._name) if challenge else "",
         }
         self._say(wire.Hello, {**own, "preload": __version__, "state_dir": str(self._state_dir)})
-        lines = self._socket.makefile("rb")
         answer = _read(lines)
         if isinstance(answer, wire.Challenge):
-            answer = _read(lines)  # a co-tenant holds no key
+            answer = _read(lines)
+        if isinstance(answer, wire.Reject) and answer.code == wire.NOT_DECLARED:
+            raise NotDeclaredError(self._path, self._name, answer.reason)
+        if isinstance(answer, wire.Reject) and answer.code == wire.NO_COTENANT:
+            raise NoCotenantError(self._path, self._name, answer.reason)
         if isinstance(answer, wire.Reject):
             raise SidecarAwayError(self._path, f"it refused: {answer.reason}")
         if not isinstance(answer, wire.Welcome):
@@ -168,6 +180,13 @@ class Announcer(Announces):
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(_BOUND_SECONDS), 0))
         self._reader = threading.Thread(target=self._listen, args=(lines,), daemon=True)
         self._reader.start()
+
+    def _challenge(self, lines: BufferedReader) -> str:
+        """The nonce that a sidecar sends first of all; empty when none came (one before protocol 3 sends none)."""
+        if not select.select([self._socket], [], [], _BOUND_SECONDS)[0]:
+            return ""
+        first = _read(lines)
+        return first.nonce if isinstance(first, wire.Challenge) else ""
 
     def _listen(self, lines: BufferedReader) -> None:
         while True:

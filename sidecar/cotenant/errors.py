@@ -69,6 +69,29 @@ class SidecarAwayError(CotenantError, ConnectionError):
         )
 
 
+class NotDeclaredError(CotenantError, PermissionError):
+    """The policy of the sidecar does not make this program a co-tenant.
+
+    Attributes:
+        name: The name that it gave itself.
+    """
+
+    def __init__(self, path: Path, name: str, why: str) -> None:
+        self.name = name
+        super().__init__(
+            f"the sidecar at {path} takes no announcements of {name}: {why}; nothing was written: add these lines to"
+            f" its policy (`openclaw-sidecar policy allow {name} --write` does), and make the token that they ask for"
+            " (`openclaw-sidecar hooks token`)"
+        )
+
+
+class NoCotenantError(CotenantError, PermissionError):
+    """This process may be no co-tenant, whatever the policy says."""
+
+    def __init__(self, path: Path, name: str, why: str) -> None:
+        super().__init__(f"the sidecar at {path} takes no announcements of {name}: {why}; nothing was written")
+
+
 class UnknownOwnerError(CotenantError):
     """Gateways would not respect a lock of this process."""
 

@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +37,7 @@ class Order:
         environ: The environment of COMMAND.
         times: Of the lock.
         announced: False to write without a sidecar.
+        token: The hooks token, to be proved to the sidecar; empty when it is not known.
     """
 
     session_file: Path
@@ -47,6 +48,7 @@ class Order:
     environ: Mapping[str, str]
     times: LockTimes
     announced: bool = True
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,5 +158,5 @@ def _announcing(order: Order) -> Iterator[Announces]:
     if not order.announced:
         yield Announces()
         return
-    with Announcer(order.socket, order.name, order.state_dir) as announcer:
+    with Announcer(order.socket, order.name, order.state_dir, order.token) as announcer:
         yield announcer

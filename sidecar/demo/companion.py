@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from sidecar.config.policyedit import CotenantRule
+from sidecar.core.policy.rules import Permission
 from sidecar.demo.logs import LogFile
 from sidecar.demo.running import Program
 from sidecar.identity.keys import KEY_FILE, SECRET_BYTES
@@ -32,6 +34,7 @@ class Companion(Program):
         env: Added to its environment, for example OTEL_EXPORTER_OTLP_ENDPOINT.
         prefix: What starts it, ahead of its own command, such as ``unshare --pid --fork``.
         believes: A program whose links it believes, by a rule of its policy; a gateway needs none.
+        programs: Names of programs outside of OpenClaw that are co-tenants by its policy when this user runs them.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Companion(Program):
         *,
         prefix: Sequence[str] = (),
         believes: Path | None = None,
+        programs: Sequence[str] = (),
     ) -> None:
         self.log = LogFile(work_dir / "sidecar.log")
         super().__init__(self.log, self.log)
@@ -55,6 +59,7 @@ class Companion(Program):
         self.prefix = tuple(prefix)
         self._work_dir = work_dir
         self._believes = believes
+        self._programs = tuple(programs)
         self._home = work_dir / "home"
         self._addresses = {"http": "", "metrics": ""}
 
@@ -92,10 +97,12 @@ class Companion(Program):
         await self._await_ready("the sidecar", self._find_addresses(pid), timeout_seconds)
 
     def _policy(self) -> tuple[str, ...]:
-        if self._believes is None:
+        rules = [believing(self._believes)] if self._believes is not None else []
+        rules += [CotenantRule(name=n, uids=(os.getuid(),), may=Permission.REWRITE).text for n in self._programs]
+        if not rules:
             return ()
-        file = self._work_dir / "believes.toml"
-        file.write_text(believing(self._believes), encoding="utf-8")
+        file = self._work_dir / "policy.toml"
+        file.write_text("\n".join(rules), encoding="utf-8")
         return ("--policy", str(file))
 
     def _share_secret(self) -> None:

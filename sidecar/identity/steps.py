@@ -58,6 +58,19 @@ def is_no_orphan(seen: Seen, gateways: Collection[Seen]) -> Reason | None:
     return None
 
 
+def is_outside(seen: Seen, gateways: Collection[Seen]) -> Reason | None:
+    """It is no child of a linked gateway, nor an orphan of its control group: no co-tenant is, whatever it runs."""
+    linked = {gateway.process: gateway for gateway in gateways}
+    parent = next((linked[ancestor] for ancestor in seen.ancestors if ancestor in linked), None)
+    if parent is not None:
+        return Reason.of(ReasonCode.LINK_AGENT_TOOL, pid=parent.pid)
+    if not seen.orphan or not seen.cgroup:
+        return None
+    older = (gateway for gateway in gateways if gateway.cgroup == seen.cgroup and gateway.start < seen.start)
+    gateway = next(older, None)
+    return None if gateway is None else Reason.of(ReasonCode.LINK_ORPHAN, pid=gateway.pid)
+
+
 def refusal(seen: Seen, gateways: Collection[Seen]) -> Reason | None:
     """Why the process is not verified by what is seen of it: the first step that fails."""
     others = [gateway for gateway in gateways if gateway.process != seen.process]

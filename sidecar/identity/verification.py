@@ -1,12 +1,15 @@
 """Verifies links, one after the other, by the steps of this room."""
 
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from sidecar.core.facts.gateway import Proof
 from sidecar.core.facts.reasons import Reason, ReasonCode
+from sidecar.core.facts.writer import Writer
 from sidecar.core.policy.policy import Policy
 from sidecar.identity import steps
 from sidecar.identity.errors import PinAwaitedError
@@ -68,15 +71,19 @@ class Verification:
         self,
         data_dir: Path,
         policy: Callable[[], Policy],
+        token: Callable[[], str],
         reader: Reader | None = None,
         pin: Pin | None = None,
     ) -> None:
         """Keys and pin are kept in ``data_dir``; ``policy`` is the one in force.
 
+        ``token`` is the hooks token, empty when there is none.
+
         Raises:
             KeyFileError: The sidecar's own secret can't be used, or not be kept.
         """
         self._policy = policy
+        self._token = token
         self._reader = reader or Reader()
         self._keys = Keys.of_file(data_dir / KEY_FILE)
         self._pin = pin or Pin(data_dir / PIN_FILE)
@@ -116,9 +123,23 @@ class Verification:
         """A rule of the policy admits it still."""
         return bool(self._policy().admits(peer.exe, peer.uid))
 
-    def cotenant(self, _peer: Peer, _name: str) -> Reason | None:
-        """Why a program outside of OpenClaw may not announce its writes; None when it may."""
-        return None
+    def knows_token(self, text: bytes, proof: str) -> bool:
+        """A program outside of OpenClaw has proved the hooks token: ``proof`` is the HMAC-SHA256 of ``text`` by it."""
+        token = self._token() if proof else ""
+        return bool(token) and hmac.compare_digest(proof, hmac.new(token.encode(), text, sha256).hexdigest())
+
+    def cotenant(self, link: str, program: Writer) -> Reason | None:
+        """Why a program outside of OpenClaw may not announce its writes; None when it may.
+
+        A tool of a gateway's agent may never, whatever the policy says: the agent has its user and reads what it reads.
+        """
+        refused = self._policy().refusal(program)
+        if refused is not None:
+            return refused
+        seen = self._seen[link]
+        if not seen.visible:
+            return None if program.token else Reason(ReasonCode.COTENANT_UNSEEN)
+        return steps.one_process(seen) or steps.is_outside(seen, self._gateways.values())
 
     def left(self, link: str) -> None:
         """A link is gone."""

@@ -17,20 +17,22 @@ from typing import Any, Final
 import structlog
 
 from sidecar.config.errors import TokenError
+from sidecar.config.policyedit import CotenantRule
 from sidecar.config.token import read_token
 from sidecar.core import events as ev
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.content import Snapshot
 from sidecar.core.facts.fingerprint import Fingerprint
+from sidecar.core.facts.reasons import Reason
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.cotenant.errors import SessionNameError
 from sidecar.cotenant.locate import writable
 from sidecar.driver.driver import Driver
-from sidecar.watch.identity import executable_of
 from sidecar.watch.reading import fingerprint_of, take_snapshot
 from sidecar.watch.tree import printable
 from sidecar.web.hooks import HookBegin, HookEnd, HookRange, HookRefused
+from sidecar.words import sentence
 
 EXPIRY_SECONDS: Final = 60.0
 """A begin without an end is given up after so long; the ledger of the core has the same bound for any call."""
@@ -60,6 +62,7 @@ class Hooks:
         _state_dir: Where sessions are.
         _token_file: Holds the secret.
         _refuse: Counts bad input and says one line about it.
+        _refusal: Why the policy in force lets a program announce nothing; None when it does.
         _expiry_seconds: When a begin without an end is given up.
     """
 
@@ -68,6 +71,7 @@ class Hooks:
     _token_file: Path
     _now_ns: Callable[[], int]
     _refuse: Callable[[str, str], None]
+    _refusal: Callable[[Writer], Reason | None]
     _expiry_seconds: float = EXPIRY_SECONDS
     _open: dict[str, _Open] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -95,8 +99,16 @@ class Hooks:
         """A write comes.
 
         Raises:
-            HookRefused: The session or the process is not to be found, or too many hooks are open.
+            HookRefused: The policy does not make it a co-tenant, the session or the process is not to be found, or too
+                many hooks are open.
         """
+        writer = _writer(begin)
+        refused = self._refusal(writer)
+        if refused is not None:
+            what = (
+                f"{sentence(refused)}; add to the policy (`openclaw-sidecar policy allow {begin.name} --write` does):"
+            )
+            raise HookRefused(HTTPStatus.FORBIDDEN, f"{what}\n{CotenantRule(name=begin.name).text}")
         if len(self._open) >= MAX_OPEN:
             what = f"{MAX_OPEN} hooks have begun and not ended; end them, or wait until they expire"
             raise HookRefused(HTTPStatus.TOO_MANY_REQUESTS, what)
@@ -109,7 +121,7 @@ class Hooks:
         change = Change(
             change_id="hook",
             operation=Operation.APPEND,
-            writer=_writer(begin),
+            writer=writer,
             at_ns=self._now_ns(),
             before=before,
             link=f"hook-{next(self._numbers)}",
@@ -149,6 +161,13 @@ class Hooks:
         ]
         return {"session_file": str(opened.file), "name": opened.change.writer.name, "ranges": told}
 
+    def policy_changed(self) -> None:
+        """Give up the open ones of programs that the policy does not make co-tenants any more."""
+        for hook, opened in list(self._open.items()):
+            if self._refusal(opened.change.writer) is not None:
+                opened.expiry.cancel()
+                self._give_up(hook, "is no co-tenant by the new policy")
+
     def stop(self) -> None:
         """Forget the open ones; the sidecar ends."""
         for opened in self._open.values():
@@ -183,23 +202,26 @@ class Hooks:
             self._driver.look_again(moved)
 
     def _expired(self, hook: str) -> None:
+        self._give_up(hook, "never ended it")
+
+    def _give_up(self, hook: str, why: str) -> None:
         opened = self._open.pop(hook, None)
         if opened is None:
             return
-        log.warning("hook_expired", hook=hook, name=opened.change.writer.name, file=printable(str(opened.file)))
-        self._refuse(_REFUSED, f"{opened.change.writer.name} began a write to {opened.file} and never ended it")
+        name = opened.change.writer.name
+        log.warning("hook_given_up", hook=hook, name=name, file=printable(str(opened.file)), why=why)
+        self._refuse(_REFUSED, f"{name} began a write to {opened.file} and {why}")
         self._driver.handle(ev.LinkLost(link=opened.change.link, clean=True, at_ns=self._now_ns()))
 
 
 def _writer(begin: HookBegin) -> Writer:
+    """Who announces: it has the token. Nothing shows that the process is its own, so of that only the id is taken."""
     if begin.pid is None:
-        return Writer(WriterKind.DECLARED, begin.name)
-    try:
-        uid = Path(f"/proc/{begin.pid}").stat().st_uid
-    except OSError:
+        return Writer(WriterKind.DECLARED, begin.name, token=True)
+    if not Path(f"/proc/{begin.pid}").exists():
         what = f"pid: there is no process {begin.pid} to be seen from here; leave it out"
-        raise HookRefused(HTTPStatus.BAD_REQUEST, what) from None
-    return Writer(WriterKind.DECLARED, begin.name, begin.pid, uid=uid, exe=executable_of(begin.pid))
+        raise HookRefused(HTTPStatus.BAD_REQUEST, what)
+    return Writer(WriterKind.DECLARED, begin.name, begin.pid, token=True)
 
 
 def _operation(where: HookRange, before: int, after: int) -> Operation:

@@ -25,13 +25,13 @@ class Speaker:
         pid: The process; 0 when it can't be seen.
         uid: Its user; -1 when not known.
         exe: Its executable; empty when it can't be seen.
-        declared: The name of a co-tenant outside of OpenClaw; empty for a gateway.
+        program: A co-tenant outside of OpenClaw, whose every report this is; None for a gateway.
     """
 
     pid: int
     uid: int = -1
     exe: str = ""
-    declared: str = ""
+    program: Writer | None = None
 
 
 class Writers:
@@ -52,8 +52,8 @@ class Writers:
 
     def _new(self, message: wire.WireWriter) -> Writer:
         by = self._speaker
-        if by.declared:
-            return Writer(WriterKind.DECLARED, by.declared, by.pid, uid=by.uid, exe=by.exe)
+        if by.program is not None:
+            return by.program
         return Writer(WriterKind.of(message.kind), message.name, by.pid, message.run, uid=by.uid, exe=by.exe)
 
 
@@ -82,7 +82,7 @@ class ChangeReader:
         operation = _OPERATIONS.get(message.op)
         if operation is None:
             raise WireError(f"unknown operation {message.op!r} of change {message.change}")
-        if self._speaker.declared and operation is Operation.REMOVE:
+        if self._speaker.program is not None and operation is Operation.REMOVE:
             raise WireError(f"a co-tenant outside of OpenClaw may not remove a session file: change {message.change}")
         if message.phase == "end" and message.change in self._under_way:
             begun = self._under_way.pop(message.change)

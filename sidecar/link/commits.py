@@ -32,7 +32,7 @@ class CommitReader:
             WireError: An operation that this protocol does not have, a version that is none of rows, parts that do not
                 belong together, or a report that only a gateway may make.
         """
-        if self._speaker.declared:
+        if self._speaker.program is not None:
             error = f"a co-tenant outside of OpenClaw commits nothing to a gateway's database: change {message.change}"
             raise WireError(error)
         if not is_of_rows(message.file):

@@ -3,6 +3,7 @@
 from typing import Final
 
 from sidecar.core.facts.gateway import Adapter, Role
+from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.identity.peer import Peer
 from sidecar.identity.verification import Identity, Shown
 from sidecar.link.translate import MAX_REASON
@@ -24,6 +25,12 @@ def refused(hello: wire.Hello, peer: Peer) -> tuple[str, str] | None:
     if hello.role is Role.COTENANT and not hello.name:
         return "malformed", f"process {peer.pid} is a co-tenant without a name"
     return None
+
+
+def not_declared(why: Reason) -> tuple[str, str]:
+    """Why a program outside of OpenClaw may announce nothing, as `refused` says it."""
+    by_policy = why.code in {ReasonCode.NOT_DECLARED_BY_POLICY, ReasonCode.NOTHING_ALLOWED}
+    return wire.NOT_DECLARED if by_policy else wire.NO_COTENANT, sentence(why)
 
 
 def shown_by(hello: wire.Hello) -> Shown:

@@ -13,13 +13,14 @@ from typing import Any, Final, Protocol
 from sidecar.core.decisions import Command
 from sidecar.core.errors import FingerprintError
 from sidecar.core.facts.gateway import Adapter, Gateway, Proof, Role
+from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.faults import Faults
 from sidecar.identity.errors import PinAwaitedError
 from sidecar.identity.peer import Peer
 from sidecar.identity.verification import UNKNOWN, Identity
 from sidecar.link.changes import Speaker
 from sidecar.link.connection import unread_bytes
-from sidecar.link.greeting import adapter_of, refused, shown_by, welcome
+from sidecar.link.greeting import adapter_of, not_declared, refused, shown_by, welcome
 from sidecar.link.kinds import OF_COTENANTS, REPORTS
 from sidecar.link.lines import LineReader
 from sidecar.link.syncs import Syncs
@@ -27,7 +28,7 @@ from sidecar.link.translate import Heard, Translator, message_of
 from sidecar.link.verifier import Verifier
 from sidecar.wire import messages as wire
 from sidecar.wire.codec import WireError, decode_from_gateway, encode
-from sidecar.words import sentence
+from sidecar.wire.proofs import to_prove
 
 MAX_UNSENT_BYTES: Final = 1 << 20
 """A gateway that does not read its commands is cut off, rather than kept in memory."""
@@ -185,10 +186,10 @@ class LinkSession:
 
     def __post_init__(self) -> None:
         """Until a hello says otherwise, this is a gateway."""
-        self._speaks("")
+        self._speaks(None)
 
-    def _speaks(self, declared: str) -> None:
-        self.speaker = Speaker(self.peer.pid, self.peer.uid, self.peer.exe, declared)
+    def _speaks(self, program: Writer | None) -> None:
+        self.speaker = Speaker(self.peer.pid, self.peer.uid, self.peer.exe, program)
         self._translator = Translator(self.name, self.speaker)
 
     async def serve(self) -> None:
@@ -210,7 +211,13 @@ class LinkSession:
 
     def look_again(self) -> None:
         """See whether it is believed by now; where a rule of the policy admitted it, whether one still does."""
-        if self.hello is None or self.role is Role.COTENANT or self.writer.is_closing():
+        if self.hello is None or self.writer.is_closing():
+            return
+        if self.speaker.program is not None:
+            why = self.verifier.cotenant(self.name, self.speaker.program)
+            if why is not None:
+                self._reject(*not_declared(why))
+                self.writer.close()
             return
         if self.identity.proof is Proof.POLICY and not self.verifier.admits(self.peer):
             self.end("no rule of the policy admits this link any more; link anew")
@@ -359,17 +366,20 @@ class LinkSession:
             return self._reject("no_hello", "the first message is no hello")
         if (no := refused(message, self.peer)) is not None:
             return self._reject(*no)
+        program: Writer | None = None
         if message.role is Role.COTENANT:
-            why = self.verifier.cotenant(self.peer, message.name)
+            peer, known = self.peer, self._knows_token(message)
+            program = Writer(WriterKind.DECLARED, message.name, peer.pid, uid=peer.uid, exe=peer.exe, token=known)
+            why = self.verifier.cotenant(self.name, program)
             if why is not None:
-                return self._reject("cotenant", sentence(why))
+                return self._reject(*not_declared(why))
         else:
             try:
                 self.identity = self.verifier.verify(self.name, self.peer, self.challenge, shown_by(message))
             except PinAwaitedError as error:
                 return self._reject("pin_awaited", str(error))
         self.hello = message
-        self._speaks(message.name if message.role is Role.COTENANT else "")
+        self._speaks(program)
         self._seq = message.seq
         self.lost = message.lost
         self._send(welcome(message, self.identity, self.version, self.mode))
@@ -378,9 +388,12 @@ class LinkSession:
         self.handler.link_opened(self)
         return True
 
+    def _knows_token(self, hello: wire.Hello) -> bool:
+        return self.verifier.knows_token(to_prove(self.challenge, hello.name), hello.proof)
+
     def _reject(self, reason: str, text: str) -> bool:
         """Say why the link ends; always False."""
-        self._send(wire.Reject(protocol=wire.PROTOCOL, reason=text[:300]))
+        self._send(wire.Reject(protocol=wire.PROTOCOL, reason=text[:300], code=reason))
         self.handler.link_rejected(self, reason, text)
         return False
 

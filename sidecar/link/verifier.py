@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from sidecar.core.facts.reasons import Reason
+from sidecar.core.facts.writer import Writer
 from sidecar.identity.peer import Peer
 from sidecar.identity.verification import Identity, Shown
 
@@ -26,7 +27,10 @@ class Verifier(Protocol):
     def admits(self, peer: Peer) -> bool:
         """A rule of the policy admits it still."""
 
-    def cotenant(self, peer: Peer, name: str) -> Reason | None:
+    def knows_token(self, text: bytes, proof: str) -> bool:
+        """A program outside of OpenClaw has proved the hooks token: ``proof`` is the HMAC-SHA256 of ``text`` by it."""
+
+    def cotenant(self, link: str, program: Writer) -> Reason | None:
         """Why a program outside of OpenClaw may not announce its writes; None when it may."""
 
     def left(self, link: str) -> None:

@@ -44,10 +44,14 @@ class PolicyReload:
         policy_file: Path | None,
         data_dir: Path,
         tell: Callable[[ev.Event], object],
+        changed: Callable[[], None],
         telemetry: Telemetry,
         now_ns: Callable[[], int],
     ) -> None:
-        """Nothing is watched yet; ``policy`` is what the file (None: the built-in policy) said at the start."""
+        """Nothing is watched yet; ``policy`` is what the file (None: the built-in policy) said at the start.
+
+        ``changed`` is called when the core has taken in another one.
+        """
         self.policy = policy
         self.pause: Pause | None = None
         self._file = policy_file
@@ -58,6 +62,7 @@ class PolicyReload:
         self._error: PolicyError | None = None
         self._pause_error = ""
         self._tell = tell
+        self._changed = changed
         self.jobs = (Job("policy and pause", LOOK_SECONDS, self.look),)
         files = [data_dir / PAUSE_NAME, *([policy_file] if policy_file is not None else [])]
         self._watch = NamedFiles(files, self.look)
@@ -139,6 +144,7 @@ class PolicyReload:
         self._loaded_at_ns = self._now_ns()
         self._say_taken()
         self._tell(ev.PolicyChanged(policy=policy, at_ns=self._loaded_at_ns))
+        self._changed()
 
     def _refused(self, error: PolicyError) -> None:
         self._error = error

@@ -8,10 +8,12 @@ of open links, and the list of sensors to drain.
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from sidecar import __version__
 from sidecar.config.settings import Settings
+from sidecar.config.token import known_token
 from sidecar.core.engine import Engine
 from sidecar.core.policy.budget import MAX_PERIOD_NS
 from sidecar.driver.driver import Driver
@@ -84,7 +86,7 @@ class Parts:
         chains = self.chains = ChainStore(store)
         pager = self.pager = Pager(destinations_of(settings.notify), store, now_ns, told=telemetry.page)
         records = RecordStore(store, chains, pager.wake)
-        open_links = OpenLinks()
+        open_links = self._open_links = OpenLinks()
 
         # Driver
         sensors = Sensors()
@@ -96,7 +98,7 @@ class Parts:
 
         # Sensors
         policy_reload = self.policy_reload = PolicyReload(
-            policy, settings.policy, settings.data_dir, driver.handle, telemetry, now_ns
+            policy, settings.policy, settings.data_dir, driver.handle, self._policy_changed, telemetry, now_ns
         )
         clocks = self.clocks = Clocks(losses.lose, read)
         kernel_intake = self.kernel_intake = KernelIntake(driver.handle, now_ns, losses.lose, faults, tools.named)
@@ -111,7 +113,9 @@ class Parts:
             driver, known_gateways, kernel_intake, now_ns, losses.lose, link_intake.refuse, tools.named
         )
         watcher = self.watcher = Watcher(settings.state_dir, file_intake, faults)
-        verification = Verification(settings.data_dir, lambda: engine.policy)
+        verification = Verification(
+            settings.data_dir, lambda: engine.policy, partial(known_token, settings.hooks_token_file)
+        )
         self.links = LinkServer(
             settings.socket,
             link_intake,
@@ -122,7 +126,14 @@ class Parts:
             uids=settings.gateway_uids,
             faults=faults,
         )
-        hooks = self.hooks = Hooks(driver, settings.state_dir, settings.hooks_token_file, now_ns, link_intake.refuse)
+        hooks = self.hooks = Hooks(
+            driver,
+            settings.state_dir,
+            settings.hooks_token_file,
+            now_ns,
+            link_intake.refuse,
+            lambda program: engine.policy.refusal(program),  # noqa: PLW0108 - of the policy in force then
+        )
         halts = Halts(driver.handle, telemetry.halted, now_ns)
         loop_lag = self.loop_lag = LoopLag(telemetry.delayed, halts.halted, open_links.any)
         sensors.add(clocks.check, loop_lag.check, watcher.drain, kernel_intake.drain)
@@ -183,3 +194,8 @@ class Parts:
         api = create_app(status.status, store, custody=custody, hooks=hooks)
         self.api = api_listener(api, settings, refused)
         self.probes = probes_listener(create_probes(status.status, telemetry.render_metrics), settings, refused)
+
+    def _policy_changed(self) -> None:
+        """End what programs outside of OpenClaw, and links that a rule admitted, may not do by the new policy."""
+        self._open_links.look_again()
+        self.hooks.policy_changed()

@@ -40,7 +40,12 @@ class HookBegin(_Strict):
         min_length=1, max_length=4096, description="A session file's path, a session id, or a key as in sessions.json."
     )
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Who writes: a word.")
-    pid: int | None = Field(None, ge=1, le=(1 << 31) - 1, description="The writing process, if it is known.")
+    pid: int | None = Field(
+        None,
+        ge=1,
+        le=(1 << 31) - 1,
+        description="The writing process, if known. It is no proof: no rule with executables or uids matches by it.",
+    )
 
 
 class HookEnd(_Strict):
@@ -89,7 +94,8 @@ def add_hooks(app: FastAPI, desk: HookDesk) -> None:
         {
             HTTPStatus.BAD_REQUEST: "The body is no hook, or names no session.",
             HTTPStatus.UNAUTHORIZED: "The token is missing or wrong.",
-            HTTPStatus.FORBIDDEN: "This sidecar has no token: `openclaw-sidecar hooks token` makes one.",
+            HTTPStatus.FORBIDDEN: "This sidecar has no token (`openclaw-sidecar hooks token` makes one), or its policy"
+            " does not make the program a co-tenant (`openclaw-sidecar policy allow` does).",
             HTTPStatus.NOT_FOUND: "There is no such hook, or not any more.",
             HTTPStatus.CONFLICT: "The ranges are not what the file holds; what was written stays unexplained.",
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",

@@ -395,6 +395,13 @@ GatewayMessage = (
 )
 
 
+NOT_DECLARED: Final = "not_declared"
+"""The policy does not make the program a co-tenant."""
+
+NO_COTENANT: Final = "no_cotenant"
+"""It would, and the process is none that may be one."""
+
+
 class FromSidecar(msgspec.Struct, kw_only=True, frozen=True, tag_field="t", omit_defaults=True):
     """Base of what the sidecar says."""
 
@@ -428,10 +435,14 @@ class Welcome(FromSidecar, kw_only=True, frozen=True, tag="welcome"):
 
 
 class Reject(FromSidecar, kw_only=True, frozen=True, tag="reject"):
-    """Answer to a hello that is not: the sidecar closes the link, the gateway goes on as unpatched."""
+    """Answer to a hello that is not: the sidecar closes the link, the gateway goes on as unpatched.
+
+    ``code`` is a short stable word for the reason, such as `NOT_DECLARED`; before protocol 3 there is none.
+    """
 
     protocol: int
     reason: str
+    code: Id = ""
 
 
 class Approve(FromSidecar, kw_only=True, frozen=True, tag="approve"):

@@ -1,4 +1,5 @@
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,9 @@ def deny(home: Path) -> str:
 def test_check_of_a_right_file_is_0(cli: Command) -> None:
     result = cli("policy", "check", str(EXAMPLE))
     assert (result.code, result.err) == (0, "")
-    assert "right; 7 rule(s), default append" in result.out
+    assert "right; 8 rule(s), default append" in result.out
     body = cli("policy", "check", str(EXAMPLE), "--json").json()
-    assert (body["ok"], len(body["rules"]), body["findings"]) == (True, 7, [])
+    assert (body["ok"], len(body["rules"]), body["findings"]) == (True, 8, [])
 
 
 def test_check_says_what_needs_the_kernel_and_what_a_short_lived_program_comes_to(cli: Command, home: Path) -> None:
@@ -235,3 +236,40 @@ def test_a_pause_file_that_is_no_pause_can_be_ended(cli: Command, data_dir: Path
     write_pause(data_dir, Pause("x", NOON, NOON))
     (data_dir / "pause.json").write_text("{")
     assert cli("resume").out == "the pause is over\n"
+
+
+def test_allow_prints_the_rule_and_writes_nothing(cli: Command, home: Path) -> None:
+    result = cli("policy", "allow", "nightly-backup", "--exe", "/usr/bin/rsync", "--uid", "1000", "--may", "rewrite")
+    assert (result.code, result.err) == (0, "")
+    assert tomllib.loads(result.out)["rule"] == [
+        {
+            "name": "nightly-backup",
+            "kinds": ["declared"],
+            "names": ["nightly-backup"],
+            "executables": ["/usr/bin/rsync"],
+            "uids": [1000],
+            "may": "rewrite",
+        }
+    ]
+    assert cli("policy", "allow", "nightly-backup", "--json").json()["written"] is False
+    assert not list(home.glob("*.toml"))
+
+
+def test_allow_write_adds_the_rule_to_the_policy_file(cli: Command, deny: str) -> None:
+    result = cli("policy", "allow", "backup", "--write", "--policy", deny)
+    assert result.code == 0
+    assert Path(deny).read_text() == f"{DENY}\n{result.out}"
+    assert cli("policy", "check", deny, "--json").json()["rules"] == ["no-jobs", "backup"]
+    again = cli("policy", "allow", "backup", "--write", "--policy", deny)
+    assert (again.code, again.out) == (3, "")
+    assert "is the name of the rule in line" in again.err
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("arguments", "why"), [(("a b",), "must be a word"), (("backup", "--write"), "no policy file")]
+)
+def test_allow_that_makes_no_sense_is_bad_usage(cli: Command, arguments: tuple[str, ...], why: str) -> None:
+    result = cli("policy", "allow", *arguments)
+    assert result.code == 2
+    assert why in result.err

@@ -249,7 +249,7 @@ async def _measure_guarded(bundle: Mapping[str, str], node: Path, work: Path) ->
         pager = await stack.enter_async_context(PageReceiver())
         state_dir, socket = _state_dir(work), work / "s.sock"
         sidecar = await stack.enter_async_context(
-            Companion(state_dir, work / "sidecar", socket, ("--notify", pager.url), believes=node)
+            Companion(state_dir, work / "sidecar", socket, ("--notify", pager.url), believes=node, programs=("backup",))
         )
         preload = ("--import", str(preload_path()))
         bench, gateway, ready = await stack.enter_async_context(_bench(bundle, node, work, preload))

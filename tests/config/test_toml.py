@@ -26,7 +26,10 @@ def refused(path: Path, content: str | bytes) -> str:
         ('# hello\nsate_dir = "x"\n', ", line 2, sate_dir: unknown key; did you mean state_dir?"),
         (
             "zzz = 1\n",
-            ", line 1, zzz: unknown key; known are api_token_file, data_dir, hooks_token_file, http, http_names",
+            (
+                ", line 1, zzz: unknown key; known are api_token_file, data_dir, gateway_uid, hooks_token_file, http"
+                ", http_names"
+            ),
         ),
         ("observe = true\n\n[store]\na = 1\n", ", line 3, store: unknown key; "),
         ("observe = true\n\n[policy]\na = 1\n", ", line 3, policy: has to be a string, not a table"),

@@ -19,6 +19,7 @@ from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import Value, replace
 from sidecar.core.facts.version import Version
 from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.policy.glob import Glob
 from sidecar.core.policy.policy import Mode, Policy
 from sidecar.core.policy.rules import Permission, Rule
 from sidecar.core.verdict import judge as verdict
@@ -76,6 +77,13 @@ def said(reason: Reason | None) -> list[Reason]:
     if reason is None:
         return []
     return [replace(reason, details=()), *(part for detail in reason.details for part in said(detail))]
+
+
+def naming(*programs: str) -> Policy:
+    """A policy that makes programs of these names, which know the token, co-tenants."""
+    globs = tuple(Glob(name) for name in programs)
+    kinds = frozenset({WriterKind.DECLARED})
+    return Policy(rules=(Rule(name="programs", kinds=kinds, names=globs, may=Permission.REWRITE),))
 
 
 def only(*kinds: WriterKind) -> Policy:

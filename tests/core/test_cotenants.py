@@ -11,17 +11,17 @@ from sidecar.core.facts.gateway import Gateway, Role
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.verdict.judge import Verdict
-from tests.core.kit import FILE, Bench
+from tests.core.kit import FILE, Bench, naming
 
 BACKUP_LINK: Final = "link-9"
-BACKUP: Final = Writer(WriterKind.DECLARED, "backup", 900, uid=1000, exe="/usr/bin/python3")
+BACKUP: Final = Writer(WriterKind.DECLARED, "backup", 900, uid=1000, exe="/usr/bin/python3", token=True)
 NOTE: Final = b'{"type":"custom"}\n'
 
 
 @pytest.fixture
 def bench() -> Bench:
     """A fenced file, and a co-tenant outside of OpenClaw."""
-    made = Bench()
+    made = Bench(policy=naming("backup"))
     made.fence()
     gateway = Gateway(BACKUP_LINK, BACKUP.pid, role=Role.COTENANT)
     made.handle(ev.LinkOpened(gateway=gateway, at_ns=made.now()))

@@ -23,7 +23,7 @@ from sidecar.core.facts.gateway import Run
 from sidecar.core.facts.loss import Loss
 from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
-from sidecar.core.policy.policy import Mode, Policy
+from sidecar.core.policy.policy import Mode
 from sidecar.core.verdict.incident import Incident, Outcome, Subject
 from sidecar.core.verdict.judge import Verdict
 from tests.core.kit import (
@@ -40,13 +40,14 @@ from tests.core.kit import (
     digest,
     fence_set,
     gateway,
+    naming,
     tripped,
 )
 
 MAX_WINDOWS: Final = 2
 MAX_CALLS: Final = 2
 OTHERS: Final = (CRON, CHANNEL, HEARTBEAT)
-DECLARED: Final = Writer(WriterKind.DECLARED, "backup", 200)
+DECLARED: Final = Writer(WriterKind.DECLARED, "backup", 200, token=True)
 
 
 @dataclass
@@ -126,7 +127,7 @@ class Sidecar:
 
     def __init__(self, disk: Disk, *, can_reload: bool) -> None:
         self.disk = disk
-        self.engine = Engine(Policy(), Mode.RECOVER)
+        self.engine = Engine(naming("backup"), Mode.RECOVER)
         self.incidents: dict[str, Incident] = {}
         self.pages: list[tuple[Incident, Subject]] = []
         self.approvals: list[Approve] = []

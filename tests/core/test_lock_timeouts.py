@@ -26,6 +26,7 @@ from tests.core.kit import (
     WINDOW,
     Bench,
     gateway,
+    naming,
     said,
     timed_out,
 )
@@ -129,9 +130,9 @@ def test_a_hold_that_ended_before_the_wait_began_says_nothing() -> None:
 
 
 def test_a_hold_of_another_linked_process_is_waited_for_and_one_whose_link_is_lost_is_not() -> None:
-    bench = Locked()
+    bench = Locked(policy=naming("notes"))
     bench.handle(ev.LinkOpened(gateway=gateway(OTHER_LINK, 200), at_ns=bench.now()))
-    other = type(CRON)(WriterKind.DECLARED, "notes", 200)
+    other = type(CRON)(WriterKind.DECLARED, "notes", 200, token=True)
     bench.take(other, OTHER_LINK)
     assert granted(bench.time_out(200))
     bench.handle(ev.LinkLost(link=OTHER_LINK, clean=True, at_ns=bench.now()))

@@ -17,6 +17,8 @@ from sidecar.core.policy.rules import covers as is_covered
 from tests.core.kit import CRON, HEARTBEAT, STRANGER, reported
 from tests.core.test_verdict import Scene
 
+CRONS: Final = frozenset({WriterKind.CRON})
+PROGRAMS: Final = frozenset({WriterKind.DECLARED})
 FILE: Final = "/state/agents/main/sessions/0a1b.jsonl"
 WRITER: Final = Writer(WriterKind.CRON, "ops-backup", 7, "run-3", uid=1000, exe="/usr/bin/node")
 DEED: Final = AccessRequest(writer=WRITER, did=Permission.APPEND, session="5e55000011112222", file=FILE)
@@ -112,7 +114,7 @@ def test_the_default_decides_where_no_rule_matches() -> None:
 
 
 def test_the_built_in_policy_trusts_every_writer_of_a_linked_process() -> None:
-    for kind in set(WriterKind) - {WriterKind.FOREIGN}:
+    for kind in set(WriterKind) - {WriterKind.FOREIGN, WriterKind.DECLARED}:
         assert Policy().decide(replace(DEED, writer=Writer(kind))).allows(Permission.REWRITE)
 
 
@@ -199,7 +201,13 @@ def test_the_agent_is_read_from_the_path(file: str, agent: str) -> None:
         ({"kinds": frozenset({WriterKind.CRON})}, {}, False),
         ({"names": globs("a", "b")}, {"names": globs("a")}, True),
         ({"names": globs("a")}, {"names": globs("a", "b")}, False),
-        ({"names": globs("a")}, {"names": globs("a"), "uids": frozenset({1})}, True),
+        ({"kinds": CRONS, "names": globs("a")}, {"kinds": CRONS, "names": globs("a"), "uids": frozenset({1})}, True),
+        # Of a program outside of OpenClaw the upper one asks for the token, or does not decide.
+        ({"names": globs("a")}, {"names": globs("a"), "uids": frozenset({1})}, False),
+        ({"kinds": PROGRAMS}, {"kinds": PROGRAMS, "names": globs("a")}, False),
+        ({"kinds": PROGRAMS, "names": globs("a")}, {"kinds": PROGRAMS, "names": globs("a"), "token": True}, True),
+        ({}, {"kinds": PROGRAMS, "names": globs("a")}, False),
+        ({}, {"kinds": PROGRAMS}, True),
         ({"names": globs("*")}, {"names": globs("a")}, False),
     ],
 )

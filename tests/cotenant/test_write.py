@@ -7,14 +7,16 @@ import hashlib
 import json
 import os
 import signal
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sidecar.config.policyedit import CotenantRule
 from sidecar.demo.companion import Companion
 from sidecar.demo.standin import StandIn
 from tests.cotenant.kit import Ended, run, start
@@ -23,14 +25,16 @@ NOTE = '{"type":"custom","customType":"note","data":{}}'
 PRINT = ("--", "printf", "%s\\n", NOTE)
 APPEND = 'echo \'{"type":"custom","customType":"note"}\' >> "$OPENCLAW_SIDECAR_SESSION_FILE"'
 HALF = 'printf \'{"type"\' >> "$OPENCLAW_SIDECAR_SESSION_FILE"'
+PROGRAMS = ("backup", "redact", "printf", "sh", "python3")
 SHORT_WAIT = {"OPENCLAW_SESSION_WRITE_LOCK_ACQUIRE_TIMEOUT_MS": "200"}
 
 
 @asynccontextmanager
-async def _sidecar(state_dir: Path) -> AsyncIterator[Companion]:
+async def _sidecar(state_dir: Path, programs: Sequence[str] = PROGRAMS) -> AsyncIterator[Companion]:
     with tempfile.TemporaryDirectory(prefix="ocs-") as work:  # short: a socket's path has 108 bytes
         socket_path = Path(work) / "s.sock"
-        async with Companion(state_dir, Path(work), socket_path) as companion:
+        python = Path(sys.executable)  # runs the stand-in
+        async with Companion(state_dir, Path(work), socket_path, believes=python, programs=programs) as companion:
             yield companion
 
 
@@ -123,6 +127,42 @@ async def test_without_a_sidecar_nothing_happens_and_the_remedy_is_told(state_di
     assert "--without-sidecar" in done.errors
     assert not (state_dir / "was-run").exists(), "COMMAND was run"
     assert (session_file.read_bytes(), _locks(state_dir)) == (before, [])
+
+
+async def test_one_that_no_rule_names_is_refused_before_it_does_anything_and_a_rule_is_told(
+    state_dir: Path, session_file: Path
+) -> None:
+    before = session_file.read_bytes()
+    async with _sidecar(state_dir) as companion:
+        for editing in ((), ("--edit",)):
+            options = ("--socket", companion.socket, "--name", "evil", *editing)
+            done = await run("write", "abc", *options, "--", "touch", state_dir / "was-run", state_dir=state_dir)
+            said, _, rule = done.errors.partition("\n")
+            assert (done.code, done.output) == (3, "")
+            assert "no rule of the policy makes declared evil, a program outside of OpenClaw, a co-tenant" in said
+            assert "nothing was written" in said
+            assert rule == CotenantRule(name="evil").text
+        status = await companion.status()
+    assert status["rejected"] == {"not_declared": 2}
+    assert not (state_dir / "was-run").exists(), "COMMAND was run"
+    assert (session_file.read_bytes(), _locks(state_dir)) == (before, [])
+
+
+async def test_the_rule_that_is_told_and_the_token_are_enough(state_dir: Path, session_file: Path) -> None:
+    async with _sidecar(state_dir, programs=()) as companion:
+        where = ("--socket", companion.socket, "--data-dir", companion.data_dir)
+        policy = companion.data_dir.parent / "policy.toml"
+        added = await run("policy", "allow", "backup", "--write", "--policy", policy, state_dir=state_dir)
+        assert added.code == 0
+        await companion.wait_for(lambda status: status["policy"]["rules"] == 2)
+        without = await run("write", "abc", *where, "--name", "backup", *PRINT, state_dir=state_dir)
+        assert (without.code, "does not meet token" in without.errors) == (3, True)
+
+        made = await run("hooks", "token", "--data-dir", companion.data_dir, state_dir=state_dir)
+        done = await run("write", "abc", *where, "--name", "backup", "--json", *PRINT, state_dir=state_dir)
+        assert (done.code, done.errors, done.report["announced"]) == (0, "", True)
+        assert made.output.strip() not in companion.log.text()
+    assert json.loads(session_file.read_text().splitlines()[-1])["id"] == done.report["records"][0]
 
 
 @pytest.mark.parametrize(

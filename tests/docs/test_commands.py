@@ -113,6 +113,10 @@ def test_a_shown_command_runs(command: str, place: Path) -> None:
         "OPENCLAW_SIDECAR_DATA_DIR": str(place / "data"),
         "OPENCLAW_SIDECAR_HTTP": "127.0.0.1:0",
     }
+    if arguments[0] == "write":
+        env["OPENCLAW_SIDECAR_POLICY"] = str(place / "policy.toml")
+        for making in (["hooks", "token"], ["policy", "allow", "backup", "--write"]):
+            _run(making, env, place)
     with _sidecar(env, place) if arguments[0] == "write" else nullcontext():
         _run(arguments, env, place)
 

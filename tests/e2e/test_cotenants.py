@@ -3,26 +3,44 @@
 import asyncio
 import json
 import os
+import subprocess
 import urllib.request
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sidecar.demo.companion import command
+from sidecar.demo.pager import PageReceiver
 from sidecar.demo.rig import Rig
 from tests.e2e.answers import assert_answered
-from tests.e2e.guard import Guard
+from tests.e2e.guard import Guard, guarded
 from tests.e2e.history import off_path, read_records
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+NAMES = ("nightly-backup", "sync-tool")
 ANSWER = "The answer."
 NOTE = "The nightly backup has run."
 LOCK_KEPT_FROM = "2026.5.22"
 """From here on a run takes the lock again as soon as the request is on its way, before the model has answered."""
 
 WAITING_SECONDS = 15.0
+
+
+@pytest.fixture(scope="module")
+def shared_guard(
+    runner: asyncio.Runner, hooked: Rig, pager: PageReceiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Guard]:
+    """A gateway with the preload, and a sidecar whose policy names both scripts as `policy allow` does."""
+    place = tmp_path_factory.mktemp("sidecar")
+    for name in NAMES:
+        allow = (command(), "policy", "allow", name, "--may", "rewrite", "--write", "--policy", place / "policy.toml")
+        subprocess.run(allow, check=True, capture_output=True)
+    for made in guarded(runner, hooked, pager, place, "--policy", str(place / "policy.toml")):
+        runner.run(_token(made))
+        yield made
 
 
 async def _run(guard: Guard, script: str, *arguments: str, **env: str) -> tuple[int, str, str]:
@@ -36,6 +54,7 @@ async def _run(guard: Guard, script: str, *arguments: str, **env: str) -> tuple[
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "OPENCLAW_STATE_DIR": str(guard.rig.gateway.state_dir),
             "OPENCLAW_SIDECAR_SOCKET": str(guard.sidecar.socket),
+            "OPENCLAW_SIDECAR_DATA_DIR": str(guard.sidecar.data_dir),
             **env,
         },
         stdout=asyncio.subprocess.PIPE,
@@ -139,6 +158,48 @@ async def test_the_same_record_without_the_announcement_is_external_and_pages_on
     assert [(r["offset"], r["length"]) for r in incident["unexplained"]] == [(report["offset"], report["length"])]
     await guard.next_page()
     assert len(guard.pages) == 1
+
+
+async def test_a_script_that_the_policy_does_not_name_writes_nothing(guard: Guard, session_key: str) -> None:
+    rig = guard.rig
+    await rig.say(session_key)
+    async with rig.window(session_key) as window:
+        size = window.session_file.stat().st_size
+        code, output, errors = await _run(guard, "nightly-backup.sh", session_key, "--name", "evil")
+        assert window.session_file.stat().st_size == size
+        turn = await window.close(ANSWER)
+
+    assert_answered(turn)
+    assert (code, output) == (3, "")
+    assert "no rule of the policy makes declared evil" in errors
+    assert 'names = ["evil"]' in errors
+    assert guard.pages == []
+
+
+@pytest.mark.parametrize("version", ["2026.5.18"], indirect=True)
+async def test_a_tool_of_the_agent_is_no_cotenant_whatever_name_it_takes(
+    guard: Guard, session_key: str, tmp_path: Path
+) -> None:
+    """It has the user of the gateway and of the sidecar, a name that the policy knows, and reads the token."""
+    rig = guard.rig
+    await rig.say(session_key)
+    script, errors, code = tmp_path / "tool.sh", tmp_path / "errors", tmp_path / "code"
+    where = f"--state-dir {rig.gateway.state_dir} --data-dir {guard.sidecar.data_dir} --socket {guard.sidecar.socket}"
+    write = f"{command()} write {session_key} --name nightly-backup {where} -- echo '{{}}'"
+    script.write_text(f"{write} 2>{errors}\necho $? >{code}\n")
+    async with rig.window(session_key) as window:
+        size = window.session_file.stat().st_size
+        asked = asyncio.ensure_future(rig.gateway.turn(f"{session_key}-agent", "Run the tool."))
+        (await rig.model.next_call(mentioning="Run the tool.")).call_tool("exec", command=f"sh {script}")
+        (await rig.model.next_call(mentioning="Run the tool.")).answer("Done.")
+        assert (await asked).answered
+        assert window.session_file.stat().st_size == size
+        assert_answered(await window.close(ANSWER))
+
+    assert code.read_text() == "3\n"
+    assert f"it was started by process {rig.gateway.pid}, a linked gateway" in errors.read_text()
+    assert (await guard.sidecar.status())["rejected"]["no_cotenant"] == 1
+    assert guard.pages == []
 
 
 async def test_a_lock_that_is_not_had_in_time_is_told_with_its_holder(

@@ -109,5 +109,5 @@ async def speaking(*command: str | Path) -> AsyncIterator[Speaker]:
 async def verifying(room: Path, policy: Policy | None = None) -> AsyncIterator[Stage]:
     """A server whose links are verified as those of a sidecar that runs."""
     in_force = policy or Policy()
-    async with serving(room / "s.sock", Verification(room / "data", lambda: in_force)) as stage:
+    async with serving(room / "s.sock", Verification(room / "data", lambda: in_force, lambda: "")) as stage:
         yield stage

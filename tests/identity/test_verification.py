@@ -27,7 +27,7 @@ class Life:
     def __init__(self, place: Path, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
         self.clock = Clock()
-        self.verification = Verification(place, lambda: self.policy, pin=Pin(place / PIN_FILE, self.clock))
+        self.verification = Verification(place, lambda: self.policy, str, pin=Pin(place / PIN_FILE, self.clock))
 
     def link(self, name: str, key: tuple[str, str] = ("", ""), peer: Peer = UNSEEN) -> Identity:
         """A link that shows this key."""

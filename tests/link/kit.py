@@ -11,6 +11,7 @@ from typing import Any, Final
 from sidecar.core import events as ev
 from sidecar.core.facts.gateway import Proof
 from sidecar.core.facts.reasons import Reason
+from sidecar.core.facts.writer import Writer
 from sidecar.identity.peer import Peer
 from sidecar.identity.verification import Identity, Shown
 from sidecar.link.open_links import OpenLinks
@@ -226,8 +227,12 @@ class Believing:
     def admits(self, _peer: Peer) -> bool:
         return self.unverified is None
 
-    def cotenant(self, _peer: Peer, _name: str) -> Reason | None:
-        return None
+    def knows_token(self, _text: bytes, proof: str) -> bool:
+        return bool(proof)
+
+    def cotenant(self, link: str, _program: Writer) -> Reason | None:
+        assert link in self.here
+        return self.unverified
 
     def left(self, link: str) -> None:
         self.here.discard(link)

@@ -5,6 +5,7 @@ import pytest
 from sidecar.core import events as ev
 from sidecar.core.errors import FingerprintError
 from sidecar.core.facts.rows import RowChange, RowVersion
+from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.questions import TurnStopped
 from sidecar.link.changes import Speaker
 from sidecar.link.translate import Translator
@@ -19,7 +20,8 @@ WRITER = wire.WireWriter(kind="command", name="help")
 
 
 def translator(declared: str = "") -> Translator:
-    return Translator("link-1", Speaker(7, declared=declared))
+    program = Writer(WriterKind.DECLARED, declared, 7) if declared else None
+    return Translator("link-1", Speaker(7, program=program))
 
 
 def committed(

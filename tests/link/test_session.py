@@ -155,7 +155,9 @@ async def test_a_first_message_that_is_no_hello_is_refused(path: Path) -> None:
         client = await stage.connect()
         client.say(client.closed(), client.hello())
         assert await recorder.next() == Rejected("no_hello", "the first message is no hello")
-        assert await client.hear() == wire.Reject(protocol=wire.PROTOCOL, reason="the first message is no hello")
+        assert await client.hear() == wire.Reject(
+            protocol=wire.PROTOCOL, reason="the first message is no hello", code="no_hello"
+        )
         assert await client.hear() is None
     assert recorder.sessions == []
 

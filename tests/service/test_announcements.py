@@ -10,15 +10,20 @@ from typing import Any
 
 import pytest
 
+from sidecar.config.policy import parse_policy
+from sidecar.config.policyedit import CotenantRule
 from sidecar.config.token import make_token
 from sidecar.core import events as ev
 from sidecar.core.facts.change import Change, Operation
 from sidecar.core.facts.fingerprint import Fingerprint
-from sidecar.core.facts.writer import WriterKind
+from sidecar.core.facts.reasons import Reason
+from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.policy.policy import Policy
 from sidecar.intake import announcements as room
 from sidecar.intake.announcements import Hooks
 from sidecar.watch.reading import fingerprint_of
 from sidecar.web.hooks import HookBegin, HookEnd, HookRange, HookRefused
+from tests.core.kit import naming
 from tests.link.running import until
 
 OLD = b'{"type":"session","id":"s"}\n'
@@ -34,9 +39,13 @@ class Place:
     told: list[ev.Event] = field(default_factory=list)
     looks: list[ev.FingerprintChanged] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    policy: Policy = field(default_factory=lambda: naming("sync"))
 
     def handle(self, event: ev.Event) -> None:
         self.told.append(event)
+
+    def refusal(self, program: Writer) -> Reason | None:
+        return self.policy.refusal(program)
 
     def look_again(self, moved: ev.FingerprintChanged) -> None:
         self.looks.append(moved)
@@ -45,7 +54,13 @@ class Place:
         driver: Any = self
         token_file = self.state_dir / "hooks.token"
         return Hooks(
-            driver, self.state_dir, token_file, lambda: 7, lambda code, _: self.refused.append(code), expiry_seconds
+            driver,
+            self.state_dir,
+            token_file,
+            lambda: 7,
+            lambda code, _: self.refused.append(code),
+            self.refusal,
+            expiry_seconds,
         )
 
     @property
@@ -93,9 +108,44 @@ async def test_a_range_is_a_declared_write_with_the_files_own_digest(place: Plac
     assert (last.offset, last.length, last.sha256) == (len(OLD), len(NOTE), _sha(NOTE))
     assert (last.before, last.after) == (before, fingerprint_of(place.file))
     assert (last.writer.kind, last.writer.name, last.writer.run_id) == (WriterKind.DECLARED, "sync", "")
-    assert (last.writer.pid, last.writer.uid) == (os.getpid(), os.geteuid())
+    assert (last.writer.pid, last.writer.token) == (os.getpid(), True)
+    assert (last.writer.uid, last.writer.exe) == (-1, ""), "it only says that this process is its own"
     assert answer["ranges"] == [{"offset": len(OLD), "length": len(NOTE), "sha256": _sha(NOTE)}]
     assert [moved.fingerprint for moved in place.looks] == [fingerprint_of(place.file)]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        CotenantRule(name="another"),
+        CotenantRule(name="sync", executables=("**",)),
+        CotenantRule(name="sync", uids=(os.geteuid(),)),
+    ],
+    ids=["name", "executable", "user"],
+)
+async def test_one_that_the_policy_does_not_name_is_refused_with_the_rule_to_add(
+    place: Place, rule: CotenantRule
+) -> None:
+    """The process that it names may be anybody's: no executable and no user is taken from that."""
+    place.policy = parse_policy(Path("policy.toml"), rule.text.encode())
+    with pytest.raises(HookRefused) as refused:
+        place.hooks().begin(_begin(pid=os.getpid()))
+    assert refused.value.status is HTTPStatus.FORBIDDEN
+    assert refused.value.detail.endswith(CotenantRule(name="sync").text)
+    assert place.told == []
+
+
+async def test_one_that_the_policy_does_not_name_any_more_is_given_up(place: Place) -> None:
+    hooks = place.hooks()
+    begun = hooks.begin(_begin())
+    hooks.policy_changed()
+    assert place.refused == []
+    place.policy = Policy()
+    hooks.policy_changed()
+    assert place.refused == ["hook_refused"]
+    assert isinstance(place.told[-1], ev.LinkLost)
+    with pytest.raises(HookRefused):
+        hooks.end(_end(begun["hook"], (len(OLD), 1, "")))
 
 
 async def test_several_ranges_are_writes_in_order(place: Place) -> None:

@@ -63,7 +63,16 @@ class Desk:
         self.now_ns = now_ns
         self.told: asyncio.Queue[Any] = asyncio.Queue()
         policy, counts = first_policy(file), self.counts
-        self.book = PolicyReload(policy, file, data_dir, self.told.put_nowait, counts, lambda: self.now_ns)  # type: ignore[arg-type] # a stand-in
+        self.changes: list[Policy] = []
+        self.book = PolicyReload(
+            policy,
+            file,
+            data_dir,
+            self.told.put_nowait,
+            lambda: self.changes.append(self.book.policy),
+            counts,  # type: ignore[arg-type] # a stand-in
+            lambda: self.now_ns,
+        )
 
     async def next(self) -> Any:  # noqa: ANN401 - an event
         return await asyncio.wait_for(self.told.get(), SOON)

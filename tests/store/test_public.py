@@ -52,6 +52,7 @@ def test_the_public_form_has_everything_that_is_promised() -> None:
         "rule": "",
         "exe": "",
         "uid": None,
+        "token": False,
     }
     assert body["unexplained"] == [
         {"offset": 4300, "length": 100, "pid": 777, "exe": "/usr/bin/python3.11", "processes": [], "unit": "bytes"}

@@ -150,7 +150,8 @@ class Story:
             return Writer(WriterKind.of(self.at.run.kind), self.at.run.name, pid, self.at.run.run_id), link
         who, _, run = rest.partition("/")
         kind, _, name = who.partition(":")
-        return Writer(WriterKind(kind), name, pid, run, exe=self.links[link].role.value if name == "exe" else ""), link
+        exe, outside = self.links[link].role.value if name == "exe" else "", kind == WriterKind.DECLARED
+        return Writer(WriterKind(kind), name, pid, run, exe=exe, token=outside), link
 
     # What is there, and what the operator sets.
 

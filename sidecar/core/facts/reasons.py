@@ -98,6 +98,10 @@ class ReasonCode(StrEnum):
 
     # Why there is no recovery
     NEVER_A_COTENANT = "never_a_cotenant", "writer", "did"
+    NOT_DECLARED_BY_POLICY = "not_declared_by_policy", "writer"
+    COTENANT_UNSEEN = "cotenant_unseen"
+    RULE_ASKS_MORE = "rule_asks_more", "rule", "keys"
+    NOTHING_ALLOWED = "nothing_allowed", "rule", "writer"
     RULE_FORBIDS = "rule_forbids", "rule", "writer", "may", "did"
     DEFAULT_FORBIDS = "default_forbids", "writer", "may", "did"
     CONDITION_UNKNOWN = "condition_unknown"
@@ -191,6 +195,7 @@ class ReasonCode(StrEnum):
     MOSTLY_SHORT_LIVED = "mostly_short_lived"
     UNCHANGED_ALLOWED_NOW = "unchanged_allowed_now"
     GRANT_BEYOND_DEFAULT = "grant_beyond_default", "writer", "did"
+    NAME_IN_POLICY = "name_in_policy", "writer", "did"
     GRANT_BEYOND_RULE = "grant_beyond_rule", "writer", "did", "rule", "line"
     ASK_LESS_EVIDENCE = "ask_less_evidence", "found", "needs"
     WRITERS_ALLOWED_NOW = "writers_allowed_now"

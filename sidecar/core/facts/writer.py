@@ -47,6 +47,7 @@ class Writer(Value, frozen=True):
         run_id: The agent run it belongs to; empty outside a run.
         uid: The user of that process, as the kernel told; -1 when not known.
         exe: The executable of that process, looked up when it linked; empty when not known.
+        token: A program outside of OpenClaw, and it has proved that it knows the hooks token.
     """
 
     kind: WriterKind
@@ -55,6 +56,7 @@ class Writer(Value, frozen=True):
     run_id: str = ""
     uid: int = -1
     exe: str = ""
+    token: bool = False
 
     def is_of(self, run_id: str) -> bool:
         """It belongs to this run, whose id is known."""

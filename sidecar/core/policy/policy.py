@@ -11,6 +11,8 @@ from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.process import Process
 from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.value import Value
+from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.policy.admission import refusal
 from sidecar.core.policy.budget import Limits
 from sidecar.core.policy.glob import Glob
 from sidecar.core.policy.rules import DEFAULT_RULE, AccessRequest, Permission, Rule, Ruling, decide
@@ -24,6 +26,11 @@ SHORT_LIVED: Final = (
     " a command that ends at once (touch, chmod, mv) mostly does not, and such a change is then not recovered from"
 )
 """Of a process that has ended /proc tells nothing, and fanotify(7) gives its number only."""
+
+NAMES_NOBODY: Final = (
+    "a program outside of OpenClaw is a co-tenant only by a rule with names, executables or uids; this one has none, so"
+    " it only narrows what such a program may do"
+)
 
 MAX_TRIES: Final = 3
 """The preload asks no more often either."""
@@ -86,6 +93,11 @@ def _unseen(process: Process) -> Reason:
     return Reason.of(ReasonCode.TOUCH_PROCESS_ENDED, pid=process.pid)
 
 
+def _names_nobody(rule: Rule) -> bool:
+    """It reads as if it made programs outside of OpenClaw co-tenants, and does not."""
+    return WriterKind.DECLARED in rule.kinds and rule.may is not Permission.NOTHING and not rule.names_someone
+
+
 class Patience(Value, frozen=True):
     """When a run may wait longer for its database than its gateway does, which stands still meanwhile.
 
@@ -126,7 +138,10 @@ class Policy(Value, frozen=True):
     @property
     def cautions(self) -> tuple[str, ...]:
         """What is right in this policy, and does not do what one may expect of it."""
-        return (SHORT_LIVED,) if self.unchanged.selective else ()
+        short_lived = (SHORT_LIVED,) if self.unchanged.selective else ()
+        return short_lived + tuple(
+            f"[[rule]] {rule.name}: {NAMES_NOBODY}" for rule in self.rules if _names_nobody(rule)
+        )
 
     @property
     def needs_kernel(self) -> tuple[str, ...]:
@@ -142,6 +157,10 @@ class Policy(Value, frozen=True):
     def admits(self, exe: str, uid: int) -> str:
         """The rule that a link is believed for, by what the kernel says of its process; empty when there is none."""
         return next((rule.name for rule in self.rules if rule.admits(exe, uid)), "")
+
+    def refusal(self, program: Writer) -> Reason | None:
+        """Why this program outside of OpenClaw may announce nothing, in no session; None when it may in some."""
+        return refusal(self.rules, program)
 
     def decide(self, request: AccessRequest) -> Ruling:
         """What this writer may do in this session."""

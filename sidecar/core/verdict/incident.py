@@ -71,6 +71,7 @@ class WriterShare(Value, frozen=True):
         may: What the policy let it do, likewise; empty where the policy was not asked.
         exe: Executable of the writing process; empty when not known.
         uid: Its user; -1 when not known.
+        token: It had proved that it knows the hooks token.
     """
 
     kind: str
@@ -84,6 +85,7 @@ class WriterShare(Value, frozen=True):
     rule: str = ""
     exe: str = ""
     uid: int = -1
+    token: bool = False
 
 
 class UnexplainedRange(Value, frozen=True):

@@ -13,7 +13,7 @@ from sidecar.core.facts.reasons import Reason, ReasonCode
 from sidecar.core.facts.span import Span, Unit
 from sidecar.core.facts.value import Value, replace
 from sidecar.core.policy.policy import UNCHANGED_RULE, Policy
-from sidecar.core.policy.rules import DEFAULT_RULE, NEVER_RULE, AccessRequest, Permission, Ruling
+from sidecar.core.policy.rules import DEFAULT_RULE, NEVER_RULE, UNDECLARED_RULE, AccessRequest, Permission, Ruling
 
 _OWN: Final = {Unit.BYTES: ReasonCode.EVERY_BYTE_OWN, Unit.ROWS: ReasonCode.EVERY_ROW_OWN}
 _KNOWN: Final = {Unit.BYTES: ReasonCode.EVERY_BYTE_KNOWN, Unit.ROWS: ReasonCode.EVERY_ROW_KNOWN}
@@ -255,6 +255,8 @@ def _forbids(ruled: Ruled) -> Reason:
     if ruling.rule == NEVER_RULE:
         return Reason.of(ReasonCode.NEVER_A_COTENANT, writer=who, did=did)
     unknown = (Reason(ReasonCode.CONDITION_UNKNOWN),) if ruling.unknown else ()
+    if ruling.rule == UNDECLARED_RULE:
+        return Reason.of(ReasonCode.NOT_DECLARED_BY_POLICY, *unknown, writer=who)
     may = ruling.may.value
     if ruling.rule == DEFAULT_RULE:
         return Reason.of(ReasonCode.DEFAULT_FORBIDS, *unknown, writer=who, may=may, did=did)

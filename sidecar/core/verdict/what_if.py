@@ -12,7 +12,7 @@ from sidecar.core.facts.value import Value
 from sidecar.core.facts.writer import Writer, WriterKind
 from sidecar.core.policy.blocked import BlockReason
 from sidecar.core.policy.policy import Policy
-from sidecar.core.policy.rules import AccessRequest, Permission, Ruling
+from sidecar.core.policy.rules import UNDECLARED_RULE, AccessRequest, Permission, Ruling
 from sidecar.core.verdict.incident import Incident, Outcome, WriterShare
 from sidecar.core.verdict.judge import Verdict
 
@@ -59,7 +59,8 @@ def reconsider(incident: Incident, policy: Policy) -> Reconsidered:
 
 def _now(incident: Incident, share: WriterShare, policy: Policy) -> WriterNow:
     did = Permission(share.did) if share.did else Permission.APPEND if share.bytes else Permission.METADATA
-    writer = Writer(WriterKind.of(share.kind), share.name, share.pid, share.run_id, uid=share.uid, exe=share.exe)
+    kind = WriterKind.of(share.kind)
+    writer = Writer(kind, share.name, share.pid, share.run_id, uid=share.uid, exe=share.exe, token=share.token)
     request = AccessRequest(writer=writer, did=did, session=incident.run.session, file=incident.session_file)
     return WriterNow(share, request, None if share.own else policy.decide(request))
 
@@ -120,6 +121,8 @@ def _would_have_stopped(writers: tuple[WriterNow, ...]) -> Iterator[Reason]:
 def _grant(writer: WriterNow, policy: Policy) -> Reason:
     """What would have to be granted, and by which part of the policy."""
     name, did, ruling = writer.request.writer.label(), writer.request.did.value, writer.ruling
+    if ruling is not None and ruling.rule == UNDECLARED_RULE:
+        return Reason.of(ReasonCode.NAME_IN_POLICY, writer=name, did=did)
     rule = None if ruling is None else next((rule for rule in policy.rules if rule.name == ruling.rule), None)
     if rule is None:
         return Reason.of(ReasonCode.GRANT_BEYOND_DEFAULT, writer=name, did=did)

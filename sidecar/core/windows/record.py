@@ -242,6 +242,7 @@ def _merged_writers(known: tuple[WriterShare, ...], judgement: Judgement, run_id
             own=writer.is_of(run_id),
             exe=writer.exe,
             uid=writer.uid,
+            token=writer.token,
         )
         merged[key] = _with_ruling(made, ruled.get(writer), before)
     return tuple(merged.values())
