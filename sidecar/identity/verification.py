@@ -159,25 +159,30 @@ class Verification:
         return identity
 
     def _decide(self, link: str, seen: Seen, peer: Peer, challenge: str, shown: Shown) -> Identity:
-        answer = self._keys.prove(shown.key, shown.nonce) if shown.nonce else ""
         process = seen.process if seen.pid else _UNSEEN
-        if shown.key and shown.proof:
-            pinned = self._keys.is_of(shown.key, process, pinned=True)
-            if pinned or self._keys.is_of(shown.key, process, pinned=False):
-                return self._by_key(link, peer, shown, challenge, answer, pinned=pinned)
+        pinned = bool(shown.key) and self._keys.is_of(shown.key, process, pinned=True)
+        its_own = pinned or (bool(shown.key) and self._keys.is_of(shown.key, process, pinned=False))
+        if its_own and shown.proof:
+            return self._by_key(link, peer, shown, challenge, pinned=pinned)
         if seen.visible:
             identity = self._by_process(seen, peer)
             key = self._keys.give(process, pinned=False) if identity.proof is Proof.PROCESS else ("", "")
+            # Whose key it is says the kernel here. Nobody else gets a proof, which it could pass on as its own.
+            answer = self._answer(shown) if its_own else ""
             return Identity(identity.proof, identity.unverified, identity.checks, key, answer)
         if self._pin.free:
             key = self._keys.give(process, pinned=True)
             self._pin.take(link, key[0])
-            return Identity(Proof.PIN, checks=("the only one that can't be seen",), key=key, answer=answer)
+            return Identity(Proof.PIN, checks=("the only one that can't be seen",), key=key)
         return self._by_policy(peer, Reason(ReasonCode.LINK_PINNED))
 
-    def _by_key(self, link: str, peer: Peer, shown: Shown, challenge: str, answer: str, *, pinned: bool) -> Identity:
+    def _answer(self, shown: Shown) -> str:
+        return self._keys.prove(shown.key, shown.nonce) if shown.nonce else ""
+
+    def _by_key(self, link: str, peer: Peer, shown: Shown, challenge: str, *, pinned: bool) -> Identity:
         if not self._keys.proves(shown.key, shown.proof, challenge):
             return self._by_policy(peer, Reason(ReasonCode.LINK_KEY_WRONG))
+        answer = self._answer(shown)
         if not pinned:
             return Identity(Proof.KEY, checks=(f"key {shown.key}",), answer=answer)
         thrown_out = self._pin.join(link, shown.key)

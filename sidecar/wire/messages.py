@@ -420,7 +420,8 @@ class Welcome(FromSidecar, kw_only=True, frozen=True, tag="welcome"):
 
     ``key`` and ``secret`` are given to a verified gateway that proved no key: it keeps them in its memory for its life
     and proves itself with them on each later link. ``proof`` is the hexadecimal HMAC-SHA256 of ``sidecar``, a newline
-    and the hello's ``nonce``, made with the secret of the hello's ``key``.
+    and the hello's ``nonce``, made with the secret of the hello's ``key``; only the process that the key was given to
+    gets one, so that nobody in between can pass it on.
     """
 
     protocol: int

@@ -139,6 +139,7 @@ async def test_a_key_is_proved_through_a_restart_of_the_sidecar_and_of_a_hidden_
             replayed = await welcome(stage, speaker, **key, challenge="0" * 32)
             assert not replayed.get("verified")
             assert "did not prove the key" in replayed["reason"]
+            assert "proof" not in replayed
 
 
 async def test_a_key_of_another_process_proves_nothing(room: Path) -> None:
@@ -150,6 +151,7 @@ async def test_a_key_of_another_process_proves_nothing(room: Path) -> None:
             stolen = await welcome(stage, thief, key=told["key"], secret=told["secret"])
     assert not stolen.get("verified")
     assert str(other) in stolen["reason"]
+    assert "proof" not in stolen, "with it, the thief could pass for the sidecar"
 
 
 async def test_a_child_that_speaks_on_its_parents_link_ends_it_and_is_not_heard(room: Path) -> None:

@@ -63,6 +63,18 @@ def test_a_stolen_key_id_without_its_secret_proves_nothing(tmp_path: Path) -> No
     assert found.unverified == Reason(ReasonCode.LINK_KEY_WRONG)
 
 
+@pytest.mark.parametrize("proof", ["", "0" * 64])
+def test_the_sidecar_proves_a_key_only_to_whom_it_gave_it(tmp_path: Path, proof: str) -> None:
+    """Whoever took the sidecar's path hears key and nonce of a gateway; a proof for them would make it obeyed."""
+    life = Life(tmp_path)
+    first = life.link("gateway")
+    overheard = Shown(key=first.key[0], proof=proof, nonce="d" * 32)
+    for place in ("beside it", "in its place"):
+        life.verification.meet(place, UNSEEN)
+        assert life.verification.verify(place, UNSEEN, CHALLENGE, overheard).answer == ""
+        life.verification.left("gateway")
+
+
 def test_after_a_restart_the_pinned_process_is_waited_for_and_known_again(tmp_path: Path) -> None:
     life = Life(tmp_path)
     key = life.link("gateway").key
