@@ -1,6 +1,7 @@
 """The lines that put the preload into a gateway, for each place that a gateway runs in."""
 
 import json
+import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.store.printable import clean, lines, one_line
 
 SOCKET_VARIABLE: Final = "OPENCLAW_SIDECAR_SOCKET"
+UID_VARIABLE: Final = "OPENCLAW_SIDECAR_UID"
 _IN_CONTAINER: Final = "/opt/openclaw-sidecar"
 _IN_POD: Final = "/openclaw-sidecar"
 _POD_STATE_DIR: Final = "/home/node/.openclaw"
@@ -84,6 +86,12 @@ class Hook:
         settings = self.settings
         return "" if settings.socket == default_socket(settings.state_dir) else str(settings.socket)
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the gateway has to be told besides: the socket, and the sidecar's user where that is another one."""
+        uid = {UID_VARIABLE: str(os.geteuid())} if self.settings.gateway_uids else {}
+        return ({SOCKET_VARIABLE: self.socket} if self.socket else {}) | uid
+
     def text(self, form: HookFormat) -> str:
         """The lines, the last one ended.
 
@@ -117,8 +125,7 @@ def _shell(hook: Hook) -> str:
         "# In the shell or script that starts the gateway:",
         f'export NODE_OPTIONS="${{NODE_OPTIONS:+$NODE_OPTIONS }}{hook.node_option}"',
     ]
-    if hook.socket:
-        lines.append(f"export {SOCKET_VARIABLE}={shlex.quote(hook.socket)}")
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in hook.variables.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -129,8 +136,7 @@ def _systemd(hook: Hook) -> str:
         "[Service]",
         f'Environment="{_unit_value("NODE_OPTIONS=" + hook.node_option)}"',
     ]
-    if hook.socket:
-        lines.append(f'Environment="{_unit_value(f"{SOCKET_VARIABLE}={hook.socket}")}"')
+    lines += [f'Environment="{_unit_value(f"{name}={value}")}"' for name, value in hook.variables.items()]
     lines.append("# then: systemctl --user restart openclaw-gateway.service")
     return "\n".join(lines) + "\n"
 
@@ -144,6 +150,7 @@ def _unit_value(text: str) -> str:
 def _docker(hook: Hook) -> str:
     settings = hook.settings
     state, socket = _compose(str(settings.state_dir)), settings.socket
+    variables = {SOCKET_VARIABLE: str(socket)} | hook.variables
     lines = [
         "# compose.override.yaml beside the gateway's compose file; then: docker compose up -d openclaw-gateway",
         "# Sidecar and gateway run as the same user and see the state directory under the same path.",
@@ -153,7 +160,7 @@ def _docker(hook: Hook) -> str:
         "    environment:",
         f'      NODE_OPTIONS: "--import=file://{_IN_CONTAINER}/{hook.preload.name}"',
         f"      OPENCLAW_STATE_DIR: {state}",
-        f"      {SOCKET_VARIABLE}: {_compose(str(socket))}",
+        *(f"      {name}: {_compose(value)}" for name, value in variables.items()),
         "    volumes:",
         "      - type: bind",
         f"        source: {_compose(str(hook.preload.parent))}",

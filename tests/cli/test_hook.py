@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,17 @@ def test_the_shell_lines_keep_what_is_set_already(home: Path, odd: Path) -> None
 def test_a_socket_that_the_preload_would_not_find_is_told(home: Path, odd: Path) -> None:
     socket = str(home / ODD / "s.sock")
     assert environment_after(hook(odd, socket=socket).text(HookFormat.SHELL))["OPENCLAW_SIDECAR_SOCKET"] == socket
+
+
+def test_a_gateway_of_another_user_is_told_whose_sidecar_it_obeys(home: Path, odd: Path) -> None:
+    """Nothing else tells it: a socket of another user is refused."""
+    alone = hook(odd)
+    apart = Hook(odd, replace(alone.settings, gateway_uids=frozenset({4711})))
+    told = ("OPENCLAW_SIDECAR_UID", str(os.geteuid()))
+    assert told in environment_after(apart.text(HookFormat.SHELL)).items()
+    assert told in unit_values(apart.text(HookFormat.SYSTEMD)).items()
+    assert f'      {told[0]}: "{told[1]}"\n' in apart.text(HookFormat.DOCKER)
+    assert not any(told[0] in alone.text(form) for form in HookFormat)
 
 
 @needs_node
