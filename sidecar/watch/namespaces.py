@@ -66,7 +66,7 @@ def pids_of(pid: int, proc: Path = _PROC) -> tuple[int, ...]:
     if b"\nTgid:\t%d\n" % pid not in status:
         return ()
     ids = status.partition(_NSPID)[2].partition(b"\n")[0].split()
-    return tuple(map(int, ids)) or (pid,)
+    return tuple(map(int, ids)) if ids and all(map(bytes.isdigit, ids)) else (pid,)
 
 
 def proc_is_ours(proc: Path = _PROC) -> bool:

@@ -11,6 +11,9 @@ from sidecar.web.answers import JsonAnswer, problem, problems
 from sidecar.web.guard import HOOKS_PATH, MAX_BODY_BYTES, Refused, is_bearer
 
 MAX_RANGES: Final = 100
+MAX_DETAIL: Final = 1000
+"""Characters of a refusal, which may quote what it refuses."""
+
 _COUNT: Final = (1 << 53) - 1
 
 
@@ -153,4 +156,4 @@ def _parse(body: bytes) -> HookBegin | HookEnd:
         return _BODY.validate_json(body)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}".strip(": ") for e in error.errors()[:4])
-        raise HookRefused(HTTPStatus.BAD_REQUEST, wrong) from None
+        raise HookRefused(HTTPStatus.BAD_REQUEST, wrong[:MAX_DETAIL]) from None

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sidecar.cotenant.errors import SessionNameError
 from sidecar.cotenant.locate import locate
-from sidecar.web.hooks import HookBegin, HookEnd, HookRefused, _parse
+from sidecar.web.hooks import MAX_DETAIL, HookBegin, HookEnd, HookRefused, _parse
 from tests.fuzz.mutate import bounded, fuzzed, mutated, with_strange_values
 
 BODIES: list[dict[str, object]] = [
@@ -24,7 +24,7 @@ def test_a_body_is_a_hook_or_is_refused_in_one_line(body: bytes) -> None:
             parsed: HookBegin | HookEnd | HookRefused = _parse(body)
         except HookRefused as refused:
             parsed = refused
-    assert not isinstance(parsed, HookRefused) or len(parsed.detail) < 2000
+    assert not isinstance(parsed, HookRefused) or len(parsed.detail) <= MAX_DETAIL
 
 
 @given(

@@ -20,6 +20,7 @@ FILES: Final = ("stat", "status", "cgroup", "cmdline")
 
 @given(st.tuples(*(mutated("proc") for _ in FILES)))
 @example((b"", b"", b"0:/a\x0b0:b\n", b""))
+@example((b"", b"\nTgid:\t4711\nNSpid:\t4711\tx\n", b"", b""))
 @fuzzed
 def test_a_process_is_told_or_is_not_known(tmp_path: Path, contents: tuple[bytes, ...]) -> None:
     for pid in (PID, 1):
