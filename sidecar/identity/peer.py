@@ -4,10 +4,10 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Self
 
 from sidecar.watch.identity import executable_of, start_ticks
+from sidecar.watch.namespaces import pids_of, proc_is_ours
 
 UCRED: Final = struct.Struct("3i")
 """Process, user and group (unix(7), SCM_CREDENTIALS)."""
@@ -21,7 +21,8 @@ class Peer:
     """The process that connected.
 
     Attributes:
-        pid: Its process id in our namespace; 0 when it lives in one that we can't see.
+        pid: Its process id in our namespace; 0 when it lives in one that we can't see, or /proc is that of another one:
+            its id means another process there.
         uid: Its effective user.
         exe: Its executable when it connected; empty when it can't be seen.
         start: When it was started, in clock ticks since the machine was; -1 when not known.
@@ -40,7 +41,7 @@ class Peer:
         """Ask the kernel. The answer was fixed when the peer connected."""
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
         pid, uid, _gid = UCRED.unpack(raw)
-        if not pid:
+        if not pid or not proc_is_ours():
             return cls(pid=0, uid=uid)
         ticks = start_ticks(pid)
         return cls(pid, uid, executable_of(pid), -1 if ticks is None else ticks, _pidfd(connection, pid))
@@ -57,14 +58,8 @@ class Peer:
         """
         if self.pid in {0, announced}:
             return True
-        try:
-            status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace")
-        except OSError:
-            return True
-        for line in status.splitlines():
-            if line.startswith("NSpid:"):
-                return str(announced) in line.split()[1:]
-        return False
+        ids = pids_of(self.pid)
+        return not ids or announced in ids
 
 
 def _pidfd(connection: socket.socket, pid: int) -> int:

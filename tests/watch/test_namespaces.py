@@ -17,7 +17,8 @@ from tests.processes import waiting
 SAY = "echo; read line"
 
 LOOK = """
-import json, os, sys
+import json, os, socket, sys
+from sidecar.identity.peer import Peer
 from sidecar.watch.identity import start_ticks
 from sidecar.watch.namespaces import Namespaces, is_initial, proc_is_ours
 seen = Namespaces()
@@ -31,6 +32,7 @@ print(json.dumps({
     "nameless": seen.find(1, None).sight.value,
     "self": seen.find(os.getpid(), start_ticks(os.getpid())).pid == os.getpid(),
     "link": seen.of_link(0, 7),
+    "peer": Peer.of(socket.socketpair()[0]).pid,
 }))
 """
 
@@ -82,6 +84,7 @@ def test_from_inside_of_a_namespace_nothing_is_said_of_those_outside(proc: str) 
         "nameless": "hidden",
         "self": ours,
         "link": [0, 7],
+        "peer": 1 if ours else 0,
     }
 
 
