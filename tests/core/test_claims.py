@@ -5,7 +5,7 @@ from typing import Final
 import pytest
 
 from sidecar.core import events as ev
-from sidecar.core.custody.claims import MAX_CLAIMS, Claim, Claims, claimed
+from sidecar.core.custody.claims import MAX_CLAIMS, MAX_DIGESTED, Claim, Claims, claimed
 from sidecar.core.custody.finding import Absence, Finding
 from sidecar.core.decisions import Approve, Decision, ReadFile, Refuse, SaveIncident
 from sidecar.core.doubted import MAX_APART, MAX_WINDOWS
@@ -508,6 +508,32 @@ def test_a_claim_behind_something_else_is_found_where_it_says_or_at_the_end() ->
     claims = [claim_of(b"BB", offset=4, number=1), claim_of(b"CC", number=2)]
     spans = [(c.span.offset, c.span.length) for c in claimed(finding, snapshot, claims)]
     assert spans == [(4, 2), (7, 2)]
+
+
+def test_a_liar_does_not_keep_the_sidecar_busy_with_its_claims() -> None:
+    """Each claim would have to be looked for at each of many places."""
+
+    class Counted:
+        size = 8 << 20
+        digested = 0
+
+        def digest(self, _offset: int, length: int) -> str:
+            self.digested += length
+            return ""
+
+    content = Counted()
+    finding = Finding(compared=True, unexplained=(Span(0, content.size),))
+    claims = [
+        Claim(
+            DOUBTED,
+            DOUBT,
+            reported(Operation.APPEND, LIE, b"x", change_id=f"c{n}", span=(n, n), offset=n, length=(4 << 20) + n),
+        )
+        for n in range(MAX_CLAIMS)
+    ]
+    snapshot = Snapshot(Fingerprint(exists=True, dev=1, ino=1, size=content.size, mtime_ns=1, ctime_ns=1), content)
+    assert claimed(finding, snapshot, claims) == ()
+    assert content.digested <= MAX_DIGESTED
 
 
 def test_a_removal_and_a_cut_are_named_too() -> None:

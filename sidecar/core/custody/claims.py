@@ -25,6 +25,9 @@ MAX_TRANSCRIPTS: Final = 256
 MAX_CLAIMS: Final = 64
 """Claims that are remembered of one transcript."""
 
+MAX_DIGESTED: Final = 16 << 20
+"""Bytes that are digested to find whose claims they are: a liar must not keep the sidecar busy."""
+
 _MAX_NAMED: Final = 256
 """Parts of one transcript that are named."""
 
@@ -105,25 +108,40 @@ def own_claims(finding: Finding, gateway: Gateway) -> tuple[tuple[Share, ...], t
 
 def _of_bytes(unexplained: Iterable[Span], content: Content, claims: Sequence[Claim]) -> tuple[Claimed, ...]:
     told = [(claim, claim.change) for claim in claims if isinstance(claim.change, Change)]
+    frugal = _Frugal(content)
     found: list[Claimed] = []
     for span in unexplained:
-        whole = next((claim for claim, change in reversed(told) if _leaves(change, content, span)), None)
+        whole = next((claim for claim, change in reversed(told) if _leaves(change, frugal, span)), None)
         if whole is not None:
             found.append(_of(whole, span))
         elif span.length:
-            found += _within(span, content, told)
+            found += _within(span, frugal, told)
     return tuple(found[:_MAX_NAMED])
 
 
-def _leaves(change: Change, content: Content, span: Span) -> bool:
+class _Frugal:
+    """A file's content of which so many bytes are digested and no more."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._left = MAX_DIGESTED
+        self.size = content.size
+
+    def holds(self, place: int, change: Change) -> bool:
+        """What was written by this call is there; False when that is not looked at any more."""
+        self._left -= change.length + 1024
+        return self._left >= 0 and self._content.digest(place, change.length) == change.sha256
+
+
+def _leaves(change: Change, content: _Frugal, span: Span) -> bool:
     """The claim is of the whole file, as it is now, or of its end."""
     if change.operation is Operation.TRUNCATE:
         return not span.length and change.length == content.size
     whole = change.operation is Operation.REWRITE and change.length == content.size
-    return whole and change.sha256 == content.digest(0, content.size)
+    return whole and content.holds(0, change)
 
 
-def _within(span: Span, content: Content, told: Sequence[tuple[Claim, Change]]) -> list[Claimed]:
+def _within(span: Span, content: _Frugal, told: Sequence[tuple[Claim, Change]]) -> list[Claimed]:
     """The claims one behind the other, from the begin of the span, from where they say, or up to its end."""
     left = [(claim, change) for claim, change in told if 0 < change.written <= span.length]
     places = {span.offset, *(c.offset for _, c in left), *(span.end - c.length for _, c in left)}
@@ -133,7 +151,8 @@ def _within(span: Span, content: Content, told: Sequence[tuple[Claim, Change]]) 
     while waiting:
         place = waiting.pop(0)
         here = [pair for pair in left if reached <= place <= span.end - pair[1].length]
-        match = next((pair for pair in here if content.digest(place, pair[1].length) == pair[1].sha256), None)
+        here.sort(key=lambda pair: pair[1].offset != place)  # where it says first
+        match = next((pair for pair in here if content.holds(place, pair[1])), None)
         if match is not None:
             left.remove(match)
             found.append(_of(match[0], Span(place, match[1].length)))
