@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from sidecar.demo.companion import Companion
+from sidecar.demo.companion import Companion, believing
 from sidecar.wire import messages as wire
 from tests.driver.kit import Gateway
 from tests.kernel import require_kernel_evidence
@@ -26,7 +26,8 @@ async def kernel_sidecar(place: Place, *executables: Path) -> AsyncIterator[tupl
     """A sidecar that the kernel tells who touches, and a policy that names who may; and a linked gateway."""
     require_kernel_evidence(place.root)
     policy = place.root / "policy.toml"
-    policy.write_text(f"[unchanged]\nexecutables = {[str(path.resolve()) for path in executables]}\n")
+    allowed = [str(path.resolve()) for path in executables]
+    policy.write_text(f"[unchanged]\nexecutables = {allowed}\n{believing(PROGRAM)}")
     async with place.companion("--who", "kernel", "--policy", str(policy)) as sidecar:
         assert (await sidecar.status())["kernel"]["reason"] == ""
         gateway = await place.gateway(sidecar)
