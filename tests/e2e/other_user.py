@@ -15,7 +15,11 @@ from sidecar.demo.packages import GatewayPackage
 GATEWAY_UID: Final = 61_001
 SIDECAR_UID: Final = 61_002
 _NO_RIGHTS: Final = ("--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all")
-_READS_ALL: Final = tuple(f"{option},+dac_read_search" for option in _NO_RIGHTS)
+_READS_ALL: Final = (
+    *(f"{option},+dac_read_search" for option in _NO_RIGHTS),
+    "--securebits=+no_setuid_fixup",
+)
+"""SQLite asks access(2) whether a file is there; without the bit that leaves out the rights of any user but root."""
 
 
 def require_root() -> None:

@@ -34,6 +34,7 @@ from tests.e2e.other_user import (
 )
 
 START_SECONDS: Final = 240.0
+TOLD_SECONDS: Final = 30.0
 ANSWER: Final = "The answer."
 
 
@@ -57,6 +58,12 @@ class Pair:
                     await window.close(ANSWER)
                 else:
                     yield window
+
+    async def met(self, session_key: str) -> None:
+        """Wait until the sidecar has an incident of the session."""
+        async with asyncio.timeout(TOLD_SECONDS):
+            while not await self.sidecar.incidents(self.transcript(session_key)):  # noqa: ASYNC110 - of another process
+                await asyncio.sleep(0.05)
 
     def transcript(self, session_key: str) -> str:
         """By which name the sidecar has the session."""
@@ -119,7 +126,9 @@ async def test_the_main_job_works_across_two_users(pair: Pair, session_key: str)
     [gateway] = [g for g in status["gateways"] if g["pid"] == pair.gateway.pid]
     assert gateway["verified"]
     async with pair.later_window(session_key) as window:
-        await pair.client.chat_inject(session_key, "The backup has run.")
+        end = await pair.client.chat_end(await pair.client.chat_send(session_key, "/help"))
+        assert end["state"] == "final", end
+        await pair.met(session_key)
         assert_answered(await window.close(ANSWER))
     incident = await pair.sidecar.closed_incident(pair.transcript(session_key))
     assert incident["verdict"] == "co_tenant"
@@ -135,6 +144,7 @@ async def test_rule_9_a_tool_of_the_gateways_user_can_not_speak_for_it(pair: Pai
             await liar.insert(pair.gateway.database(session_key), rows.session_id)
         else:
             await liar.append(window.session_file)
+        await pair.met(session_key)
         await window.close(ANSWER)
         incident = await pair.sidecar.closed_incident(pair.transcript(session_key))
     assert_not_believed(incident, liar, pair.sidecar.log)
