@@ -142,9 +142,12 @@ def test_a_cotenant_that_writes_right_after_overlapping_calls_does_not_cost_the_
     """The file was written to again before it could be read at the fence."""
     engine = Engine(Policy(), Mode.RECOVER)
     engine.handle(ev.LinkOpened(gateway=gateway(LINK, 100), at_ns=1))
+    earlier = Run(run_id="an-earlier-run")
+    engine.handle(ev.FenceSet(link=LINK, window="earlier", file=FILE, fence=START, run=earlier, at_ns=1))
     engine.handle(
         ev.SnapshotTaken(file=FILE, snapshot=Snapshot(START, BytesContent(OLD), uid=1000), at_ns=1),
     )
+    engine.handle(ev.FenceClosed(window="earlier", takeover=False, at_ns=1))
     slow, fast = SLOW_FIRST
     for change in (replace(slow, ended=None, after=None), fast, slow):
         engine.handle(ev.FileChanged(file=FILE, change=change))
