@@ -6,10 +6,18 @@ import os
 
 import pytest
 
-from sidecar.demo.companion import command
+from sidecar.demo.companion import Companion, command
 from sidecar.wire import messages as wire
 from tests.driver.kit import foreign_append
 from tests.service.kit import Place
+
+
+def by_user(place: Place) -> Companion:
+    """A sidecar that believes links by a rule without paths, which an export without names keeps."""
+    policy = place.root / "policy.toml"
+    rule = f'[[rule]]\nname = "user"\nuids = [{os.getuid()}]\nunverified = true\nmay = "rewrite"\n'
+    policy.write_text(rule, encoding="utf-8")
+    return Companion(place.root / "state", place.root / "sidecar", place.root / "s.sock", ("--policy", str(policy)))
 
 
 async def run(place: Place, *arguments: str) -> tuple[int, str]:
@@ -24,7 +32,7 @@ async def run(place: Place, *arguments: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("what", ["a co-tenant's write", "a foreign write"])
 async def test_an_incident_is_exported_without_names_and_comes_out_the_same(place: Place, what: str) -> None:
-    async with place.companion() as sidecar:
+    async with by_user(place) as sidecar:
         gateway = await place.gateway(sidecar)
         fence = gateway.fence(place.file)
         if what == "a co-tenant's write":

@@ -42,6 +42,7 @@ async def test_every_declared_job_of_the_service_is_scheduled(place: Place) -> N
     parts = Parts(settings)
     try:
         assert {job.name: job.every_seconds for job in parts.jobs.declared} == {
+            "links that are not believed": 5,
             "clocks": 5,
             "chains": 10,
             "stale locks": 30,
@@ -52,6 +53,7 @@ async def test_every_declared_job_of_the_service_is_scheduled(place: Place) -> N
             "policy and pause": 60,
             "due pages": 60,
             "retention": 21_600,
+            "records": 21_600,
         }
     finally:
         parts.chains.close()

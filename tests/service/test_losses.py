@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from sidecar.config.settings import Settings
+from sidecar.demo.companion import believing
 from sidecar.service.lifecycle import serve
 from sidecar.service.wiring import Parts
 from sidecar.status import Status
 from sidecar.wire import messages as wire
 from tests.driver.kit import Gateway, foreign_append
 from tests.link.running import until
-from tests.service.kit import Place, Turning
+from tests.service.kit import PYTHON, Place, Turning
 
 
 async def lost_turn(place: Place, gateway: Gateway, fence: str, window: str) -> str:
@@ -117,16 +118,25 @@ async def turned(place: Place) -> AsyncIterator[tuple[Parts, Turning, Gateway]]:
     clocks = Turning()
     sidecar = place.companion()
     sidecar.data_dir.mkdir()
+    policy = place.root / "policy.toml"
+    policy.write_text(believing(PYTHON))
     settings = Settings(
-        state_dir=sidecar.state_dir, data_dir=sidecar.data_dir, socket=sidecar.socket, http_port=0, metrics_port=0
+        state_dir=sidecar.state_dir,
+        data_dir=sidecar.data_dir,
+        socket=sidecar.socket,
+        policy=policy,
+        http_port=0,
+        metrics_port=0,
     )
     parts, stopping = Parts(settings, clocks.read), asyncio.Event()
     serving = asyncio.create_task(serve(parts, stopping))
     await until(lambda: parts.running.ready or serving.done())
     try:
         gateway = await place.gateway(sidecar)
-        yield parts, clocks, gateway
-        await gateway.hang_up()
+        try:
+            yield parts, clocks, gateway
+        finally:
+            await gateway.hang_up()
     finally:
         stopping.set()
         await serving
