@@ -131,23 +131,20 @@ def _logical_lines(text: str) -> Iterable[tuple[int, str]]:
     inside: set[int] = set()
     depth = 0
     began = 0
+    counted, line = 0, 1  # the line at the end of the text that has been counted: each part is counted once
     for token in _TOKENS.finditer(text):
         word = token[0]
+        line += text.count("\n", counted, token.start())
+        counted = token.start()
         if word in {"[", "{"}:
-            began = token.start() if depth == 0 else began
+            began = line if depth == 0 else began
             depth += 1
         elif word in {"]", "}"}:
             depth -= 1
             if depth == 0:
-                inside.update(_line_numbers(text, began, token.end()))
+                inside.update(range(began + 1, line + 1))
         elif "\n" in word:
-            inside.update(_line_numbers(text, token.start(), token.end()))
-    for number, line in enumerate(text.split("\n"), start=1):
+            inside.update(range(line + 1, line + word.count("\n") + 1))
+    for number, content in enumerate(text.split("\n"), start=1):
         if number not in inside:
-            yield number, line
-
-
-def _line_numbers(text: str, start: int, end: int) -> range:
-    """The lines after the first one that a piece of the text reaches over."""
-    first = text.count("\n", 0, start) + 1
-    return range(first + 1, first + text.count("\n", start, end) + 1)
+            yield number, content

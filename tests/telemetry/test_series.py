@@ -155,7 +155,10 @@ def test_a_known_series_goes_on_when_the_cap_is_reached() -> None:
 
 
 def test_counters_with_few_label_sets_start_at_zero(bench: Bench) -> None:
-    expected = {"openclaw_sidecar_incidents_total", "openclaw_sidecar_pages_total", "openclaw_sidecar_turns_lost_total"}
+    expected = {
+        *("openclaw_sidecar_incidents_total", "openclaw_sidecar_pages_total", "openclaw_sidecar_turns_lost_total"),
+        "openclaw_sidecar_input_rejected_total",
+    }
     zeroed = {line.partition("{")[0] for line in lines(bench.telemetry) if line.endswith(" 0.0")}
     assert expected <= zeroed
     assert 'openclaw_sidecar_incidents_total{verdict="external"} 0.0' in lines(bench.telemetry)

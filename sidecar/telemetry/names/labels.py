@@ -14,9 +14,7 @@ class Rejection(StrEnum):
     """Why input was not taken."""
 
     MALFORMED = "malformed"
-    """No message of this protocol, where it is not told apart why."""
-    MALFORMED_JSON = "malformed_json"
-    UNKNOWN_TYPE = "unknown_type"
+    """No message of this protocol, or not at this place."""
     PROTOCOL_VERSION = "protocol_version"
     NO_HELLO = "no_hello"
     TOO_LARGE = "too_large"
@@ -34,7 +32,6 @@ class Rejection(StrEnum):
     BAD_NAME = "bad_name"
     SYMLINK_OUTSIDE = "symlink_outside"
     UNREADABLE = "unreadable"
-    BAD_LOCK_FILE = "bad_lock_file"
     BAD_REQUEST = "bad_request"
     """Of the HTTP interface."""
 
