@@ -59,14 +59,14 @@ def containers() -> Iterator[tuple[Containers, Path]]:
             made.remove()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def housed_rig(
     runner: asyncio.Runner,
     version: str,
     packages: Callable[[str], GatewayPackage],
     containers: tuple[Containers, Path],
 ) -> Iterator[Rig]:
-    """A gateway in a container."""
+    """A gateway in a container; a new one for each layout, as a key is of the process that is seen."""
     made, place = containers
     env = {
         "NODE_OPTIONS": f"--import={preload_path()}",

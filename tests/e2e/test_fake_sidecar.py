@@ -1,16 +1,35 @@
 """A program that approves everything takes the path of a sidecar that died."""
 
 import asyncio
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from sidecar.demo.gateway import TurnResult
+from sidecar.demo.packages import GatewayPackage
+from sidecar.demo.rig import Rig
+from sidecar.preload import preload_path
 from sidecar.wire.messages import Challenge
 from tests.e2e.answers import assert_answered
 from tests.e2e.guard import Guard
 from tests.e2e.test_stock_gateway import assert_lost
 from tests.preload.kit import Sidecar, approving
+
+
+@pytest.fixture(scope="module")
+def hooked(runner: asyncio.Runner, version: str, packages: Callable[[str], GatewayPackage]) -> Iterator[Rig]:
+    """A gateway for this module alone: it says once what it met, and other tests look at what theirs has said."""
+    with tempfile.TemporaryDirectory(prefix="ocs-") as directory:
+        place = Path(directory)
+        env = {"NODE_OPTIONS": f"--import={preload_path()}", "OPENCLAW_SIDECAR_SOCKET": str(place / "sidecar.sock")}
+        rig = Rig(packages(version), place, env)
+        runner.run(rig.start())
+        try:
+            yield rig
+        finally:
+            runner.run(rig.stop())
 
 
 async def disturbed(guard: Guard, session_key: str, answer: str) -> tuple[TurnResult, Path]:

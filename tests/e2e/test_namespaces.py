@@ -47,9 +47,9 @@ class Two:
     gateway_pid: int
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def rig(runner: asyncio.Runner, version: str, packages: Callable[[str], GatewayPackage]) -> Iterator[Rig]:
-    """A gateway in a pid namespace of its own."""
+    """A gateway in a pid namespace of its own; a new one for each layout, as a key is of the process that is seen."""
     need_namespaces()
     with tempfile.TemporaryDirectory(prefix="ocs-") as directory:
         place = Path(directory)
