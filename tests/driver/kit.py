@@ -153,10 +153,17 @@ class Gateway(Client):
         return fence
 
     def append(
-        self, file: Path, record_id: str, parent_id: str = "first", *, say: bool = True, failed: bool = False
+        self,
+        file: Path,
+        record_id: str,
+        parent_id: str = "first",
+        *,
+        text: str = "",
+        say: bool = True,
+        failed: bool = False,
     ) -> None:
         """Append a record as a co-tenant, and say so at once or when asked to catch up."""
-        data = record(record_id, parent_id)
+        data = record(record_id, parent_id, text)
         before = fingerprint_of(file).encode()
         size = file.stat().st_size if file.exists() else 0
         with file.open("ab") as out:
@@ -381,9 +388,10 @@ async def recover(stage: Desk, gateway: Gateway, fence: str) -> None:
     await stage.said()
 
 
-def record(record_id: str, parent_id: str) -> bytes:
+def record(record_id: str, parent_id: str, text: str = "") -> bytes:
     """A line of a session file."""
-    return json.dumps({"type": "message", "id": record_id, "parentId": parent_id}).encode() + b"\n"
+    said = {"message": {"role": "assistant", "content": text}} if text else {}
+    return json.dumps({"type": "message", "id": record_id, "parentId": parent_id, **said}).encode() + b"\n"
 
 
 def lock_file(file: Path, pid: int) -> None:

@@ -30,24 +30,28 @@ async def run(place: Place, *arguments: str) -> tuple[int, str]:
     return process.returncode or 0, out.decode()
 
 
-@pytest.mark.parametrize("what", ["a co-tenant's write", "a foreign write"])
-async def test_an_incident_is_exported_without_names_and_comes_out_the_same(place: Place, what: str) -> None:
+@pytest.mark.parametrize("foreign", [False, True], ids=["a co-tenant's write", "a foreign write"])
+async def test_an_incident_is_exported_without_names_and_comes_out_the_same(place: Place, *, foreign: bool) -> None:
     async with by_user(place) as sidecar:
         gateway = await place.gateway(sidecar)
         fence = gateway.fence(place.file)
-        if what == "a co-tenant's write":
-            gateway.append(place.file, "note")
-        else:
+        await sidecar.wait_for(lambda status: bool(status["windows"]) and not status["custody_unknown"])
+        if foreign:
             foreign_append(place.file)
+        else:
+            gateway.append(place.file, "5eed", text="note")
         gateway.ask(place.file, fence)
         answer = await gateway.answer()
-        if isinstance(answer, wire.Approve):
-            gateway.applied(place.file, fence, "note")
-            gateway.fence(place.file)
-        else:
+        if foreign:
+            assert isinstance(answer, wire.Refuse), answer
             gateway.trip(place.file, fence)
-        gateway.end(takeover=not isinstance(answer, wire.Approve))
+        else:
+            assert isinstance(answer, wire.Approve), answer
+            gateway.applied(place.file, fence, "5eed")
+            gateway.fence(place.file)
+        gateway.end(takeover=foreign)
         incident = await sidecar.closed_incident(place.file.name)
+        assert incident["verdict"] == ("external" if foreign else "co_tenant")
         data = ("--data-dir", str(sidecar.data_dir))
         code, out = await run(place, "export", *data, incident["id"])
         assert code == 0
