@@ -44,6 +44,7 @@ class Kind(StrEnum):
     NODE_TITLED = "a Node script that calls itself openclaw-gateway"
     CHILD = "a child that speaks on its parent's link"
     CHILD_OF_OPENCLAW = "a child whose parent became OpenClaw after it connected"
+    FIRST = "a Python script that links before the gateway does"
 
 
 @dataclass(eq=False)
@@ -156,6 +157,7 @@ async def linked_liar(
         Kind.NODE: node,
         Kind.NODE_TITLED: (*node, "openclaw-gateway"),
         Kind.CHILD: (*python, "fork"),
+        Kind.FIRST: (*python, "first"),
         Kind.CHILD_OF_OPENCLAW: (*python, "exec", str(package.node), "--inspect-brk=127.0.0.1:0", str(package.cli)),
     }
     process = await asyncio.create_subprocess_exec(

@@ -1,10 +1,10 @@
-"""A process that says and writes what it is told: ``puppet.py SOCKET [fork|exec PROGRAM ARGUMENT...]``.
+"""A process that says and writes what it is told: ``puppet.py SOCKET [fork|exec PROGRAM ARGUMENT...|first]``.
 
 It imports nothing of this package: whoever attacks brings no more than Python. Each line of standard input is an order
 in JSON, each line of standard output its answer.
 
 ``fork``: the process that connected sleeps, and its child speaks. ``exec``: the same, and the process that connected
-becomes another program.
+becomes another program. ``first``: it connects as soon as anybody listens.
 """
 
 import base64
@@ -14,6 +14,7 @@ import signal
 import socket
 import sqlite3
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,10 @@ def obey(link: socket.socket, order: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Connect, and obey until there are no more orders."""
     link = socket.socket(socket.AF_UNIX)
-    link.connect(sys.argv[1])
     how = sys.argv[2] if len(sys.argv) > 2 else ""
-    if how and os.fork():
+    while link.connect_ex(sys.argv[1]) and how == "first":
+        time.sleep(0.001)
+    if how in {"fork", "exec"} and os.fork():
         if how == "exec":
             os.execv(sys.argv[3], sys.argv[3:])
         signal.pause()
