@@ -40,6 +40,9 @@ class Looks(Protocol):
     def handle(self, event: ev.Event) -> None:
         """A database was changed."""
 
+    def is_fenced(self, file: str) -> bool:
+        """A window is open on this transcript."""
+
     def fenced_databases(self) -> set[str]:
         """The databases with a transcript that a window is open on."""
 
@@ -78,9 +81,15 @@ class DatabaseIntake:
         self.watch = DatabaseWatch(self._written, touched)
 
     def spoken_of(self, transcript: str) -> None:
-        """A run has a fence on a transcript: where that is in a database, this one is watched from now on."""
+        """A run has a fence on a transcript: where that is in a database, this one is watched from now on.
+
+        To be told ahead of the driver. The last commit may have been looked at before this window was heard of: a first
+        fence has the database looked at once more.
+        """
         if not is_of_rows(transcript):
             return
+        if not self._driver.is_fenced(transcript):
+            self._told.pop(place_of(transcript), None)
         if self.watch.add(place_of(transcript)):
             self._watched(Path(transcript).parent)
         if self._next is None:

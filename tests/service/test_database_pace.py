@@ -31,10 +31,14 @@ class Desk:
     commits_told: int = 1
     reading_seconds: float = 1.0
     told: list[float] = field(default_factory=list)
+    fenced: set[str] = field(default_factory=set)
 
     def commit(self, *, told: bool) -> None:
         self.commits_made += 1
         self.commits_told += told
+
+    def is_fenced(self, file: str) -> bool:
+        return file in self.fenced
 
     def fenced_databases(self) -> set[str]:
         return {DATABASE}
@@ -92,6 +96,23 @@ async def test_where_a_look_costs_little_each_commit_is_looked_at(monkeypatch: p
         for number in range(3):
             desk.commit(told=True)
             await desk.wait(2 + number)
+
+
+async def test_a_commit_that_was_looked_at_before_a_window_was_heard_of_is_looked_at_again() -> None:
+    """A stranger's commit can be seen ahead of the gateway's report of its fence."""
+    desk = Desk(fenced={f"{DATABASE}#s"})
+    async with looking(desk) as intake:
+        intake.spoken_of(f"{DATABASE}#other")
+        await desk.wait(2)
+
+
+async def test_a_fence_that_moves_has_nothing_looked_at_again() -> None:
+    desk = Desk(fenced={f"{DATABASE}#s"})
+    async with looking(desk) as intake:
+        intake.spoken_of(f"{DATABASE}#s")
+        desk.commit(told=True)
+        await desk.wait(2)
+        assert len(desk.told) == 2
 
 
 @pytest.mark.parametrize(
