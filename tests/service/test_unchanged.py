@@ -50,6 +50,11 @@ async def touched(file: Path) -> AsyncIterator[None]:
         await process.communicate(b"")
 
 
+async def knows_custody(sidecar: Companion) -> None:
+    """The file was read at the fence: a touch ahead of that would be one of an unknown file."""
+    await sidecar.wait_for(lambda status: status["windows"] == 1 and not status["custody_unknown"])
+
+
 async def decided(place: Place, gateway: Gateway, fence: str) -> str:
     """What the sidecar says to the gateway; the reason when that is no."""
     gateway.ask(place.file, fence)
@@ -64,8 +69,9 @@ async def decided(place: Place, gateway: Gateway, fence: str) -> str:
 
 
 async def test_a_touch_by_an_allowed_program_that_runs_on_costs_nothing(place: Place) -> None:
-    async with kernel_sidecar(place, PROGRAM) as (_sidecar, gateway):
+    async with kernel_sidecar(place, PROGRAM) as (sidecar, gateway):
         fence = gateway.fence(place.file)
+        await knows_custody(sidecar)
         async with touched(place.file):
             assert await decided(place, gateway, fence) == ""
 
@@ -73,6 +79,7 @@ async def test_a_touch_by_an_allowed_program_that_runs_on_costs_nothing(place: P
 async def test_a_touch_by_another_program_is_not_recovered_from_and_the_program_is_named(place: Place) -> None:
     async with kernel_sidecar(place, Path("/usr/bin/no-such-program")) as (sidecar, gateway):
         fence = gateway.fence(place.file)
+        await knows_custody(sidecar)
         async with touched(place.file):
             assert await decided(place, gateway, fence) == "refused"
         incident = await sidecar.closed_incident(place.file.name)
@@ -85,7 +92,7 @@ async def test_of_a_program_that_has_ended_nobody_knows_which_it_was_and_the_inc
     touch = Path("/usr/bin/touch")
     async with kernel_sidecar(place, touch) as (sidecar, gateway):
         fence = gateway.fence(place.file)
-        await sidecar.wait_for(lambda status: status["windows"] == 1)
+        await knows_custody(sidecar)
         os.kill(sidecar.pid, signal.SIGSTOP)
         try:
             toucher = await asyncio.create_subprocess_exec(touch, place.file)
