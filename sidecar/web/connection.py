@@ -6,10 +6,13 @@ first request, for the rest of a request, and for a peer that does not read its 
 
 import asyncio
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sidecar.web.answers import problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,19 @@ class BoundedConnection(H11Protocol):
     def expires(self) -> float:
         """When it is cut off, by the event loop's clock."""
         return self._deadline.when() if self._deadline is not None else 0.0
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP: an error in the API's own form, which its document names, and the end."""
+        answer = problem(HTTPStatus.BAD_REQUEST, msg)
+        headers = [*answer.raw_headers, *self.server_state.default_headers, (b"connection", b"close")]
+        status, reason = answer.status_code, HTTPStatus.BAD_REQUEST.phrase.encode()
+        for event in (
+            h11.Response(status_code=status, headers=headers, reason=reason),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def cut(self) -> None:
         """End it now, whatever is under way."""

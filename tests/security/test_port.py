@@ -334,3 +334,14 @@ def test_a_request_with_two_meanings_is_refused(api: Port, smuggled: bytes) -> N
     with api.connect() as connection:
         connection.sendall(b"GET /v1/status HTTP/1.1\r\n" + smuggled + b"\r\n\r\n")
         assert read_all(connection).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("nonsense", [b"GET /v1/status HTTP/1.1\r\na b: c\r\n\r\n", b"\x16\x03\x01\x00\r\n\r\n"])
+def test_what_is_no_http_is_answered_as_any_other_error_is(api: Port, nonsense: bytes) -> None:
+    with api.connect() as connection:
+        connection.sendall(nonsense)
+        head, _, body = read_all(connection).partition(b"\r\n\r\n")
+    said = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    assert head.startswith(b"HTTP/1.1 400")
+    assert (said[b"content-type"], said[b"x-content-type-options"]) == (b"application/problem+json", b"nosniff")
+    assert json.loads(body)["status"] == 400
