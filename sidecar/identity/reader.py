@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -11,7 +10,7 @@ from typing import Final
 from sidecar.identity.arguments import main_script
 from sidecar.identity.peer import Peer
 from sidecar.identity.seen import Seen
-from sidecar.watch.identity import cgroup_of, start_ticks
+from sidecar.watch.identity import cgroup_of, lives, start_ticks
 from sidecar.watch.namespaces import pids_of
 from sidecar.watch.processes import parent_of
 
@@ -183,19 +182,6 @@ class Reader:
             if name == "flags":
                 return int(value, 8) & os.O_ACCMODE != os.O_RDONLY
         return False
-
-
-def lives(pidfd: int) -> bool:
-    """The process of this descriptor has not ended."""
-    if pidfd < 0:
-        return False
-    try:
-        signal.pidfd_send_signal(pidfd, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # another user's
-    return True
 
 
 def _json(text: bytes) -> dict[str, object]:

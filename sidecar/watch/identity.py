@@ -34,7 +34,7 @@ def identify(pid: int, pidfd: int = -1) -> Process:
         return Process(0)
     started_at_ns = started(pid)
     found = Process(pid, started_at_ns, executable_of(pid), cgroup := cgroup_of(pid), container_of(cgroup), _uid(pid))
-    gone = (pidfd >= 0 and not _lives(pidfd)) or not started_at_ns or started(pid) != started_at_ns
+    gone = (pidfd >= 0 and not lives(pidfd)) or not started_at_ns or started(pid) != started_at_ns
     return Process(pid) if gone else found
 
 
@@ -95,7 +95,10 @@ def _uid(pid: int) -> int:
     return int(found[1]) if found else -1
 
 
-def _lives(pidfd: int) -> bool:
+def lives(pidfd: int) -> bool:
+    """The process of this descriptor has not ended; False without one."""
+    if pidfd < 0:
+        return False
     try:
         signal.pidfd_send_signal(pidfd, 0)
     except ProcessLookupError:
