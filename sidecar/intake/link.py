@@ -19,7 +19,7 @@ from sidecar.intake.gateways import KnownGateways
 from sidecar.intake.tools import AgentTools
 from sidecar.link.session import LinkSession
 from sidecar.link.translate import Heard
-from sidecar.watch.tree import printable
+from sidecar.watch.tree import names_transcript, printable
 from sidecar.words import sentence
 
 log = structlog.get_logger("sidecar.link")
@@ -119,6 +119,8 @@ class LinkIntake:
         answer: Awaitable[None] | None = None
         believed = session.gateway.believed
         for said in heard:
+            if not believed and not self._may_name(session, said):
+                continue
             value = said if believed else _apart(said, session.name)
             match value:
                 # Almost all messages are of these kinds.
@@ -134,8 +136,18 @@ class LinkIntake:
                 case LockFailed() | WriteFailed() | AdapterFound() | PreloadTrouble():
                     self._report(session, value)
                 case _:
-                    self._event(value)
+                    self._event(value, believed=believed)
         return answer
+
+    def _may_name(self, session: LinkSession, said: Heard) -> bool:
+        """What it speaks of is a transcript. Else it could have any file read that the sidecar may read."""
+        file: str = getattr(said, "file", "")
+        if not file or names_transcript(file):
+            return True
+        self.refuse(
+            "bad_name", f"{file}: no transcript by its name, and who speaks of it is not believed", pid=session.pid
+        )
+        return False
 
     def link_read(self, messages: int) -> None:
         """Messages were taken in."""
@@ -174,12 +186,12 @@ class LinkIntake:
         self._telemetry.rejected(reason)
         log.warning("rejected", reason=reason, detail=printable(text), **where)
 
-    def _event(self, event: ev.Event) -> None:
+    def _event(self, event: ev.Event, *, believed: bool) -> None:
         match event:
             case ev.FenceClosed():
                 self._driver.closed(event)
                 return
-            case ev.FenceSet():
+            case ev.FenceSet() if believed:
                 self._spoken_of(event.file)
                 self._hear()  # what the kernel tells after this came after the fence
             case ev.AnswerLate():

@@ -6,9 +6,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from sidecar.core.facts.rows import is_of_rows, place_of
+
 AGENTS: Final = "agents"
 SESSIONS: Final = "sessions"
 _SUFFIX: Final = ".jsonl"
+_DATABASE: Final = ".sqlite"
 _NOT_SESSIONS: Final = (".trajectory.jsonl",)
 
 
@@ -25,6 +28,14 @@ def kind_of(name: str) -> Kind:
     if name.endswith(_SUFFIX):
         return Kind.OTHER if name.endswith(_NOT_SESSIONS) else Kind.SESSION
     return Kind.LOCK if name.endswith(_SUFFIX + ".lock") else Kind.OTHER
+
+
+def names_transcript(name: str) -> bool:
+    """By its name alone it is a transcript: a session file in a directory of sessions, or a session of a database."""
+    if is_of_rows(name):
+        return place_of(name).endswith(_DATABASE)
+    path = Path(name)
+    return path.parent.name == SESSIONS and kind_of(path.name) is Kind.SESSION
 
 
 def printable(name: str) -> str:

@@ -89,6 +89,7 @@ class Told:
     def __init__(self, *, believed: bool) -> None:
         self.events: list[object] = []
         self.losses: Counter[Loss] = Counter()
+        self.watched: list[str] = []
         gateway = Gateway(LIAR, 4711, unverified=None if believed else NOT_NODE)
         session = SimpleNamespace(name=LIAR, pid=4711, gateway=gateway, lost=3, hello=None, role=gateway.role)
         self.session = cast("LinkSession", session)
@@ -100,7 +101,7 @@ class Told:
             time.time_ns,
             self.lose,
             lambda: None,
-            lambda _file: None,
+            self.watched.append,
             AgentTools(dict),
         )
 
@@ -163,3 +164,30 @@ def test_what_it_lost_costs_nobody_custody() -> None:
         told.hear(WriteFailed(file=FILE), PreloadTrouble(where="account", reason="x"))
     assert doubted.losses == Counter()
     assert set(believed.losses) == {Loss.DROPPED, Loss.GAP, Loss.WRITE_FAILED, Loss.PRELOAD}
+
+
+OTHER_FILES = [
+    "/etc/shadow",
+    "/state/agents/main/sessions/sessions.json",
+    "/home/somebody/notes.jsonl",
+    "/etc/passwd#s",
+    "/state/agents/main/sessions/0a1b.trajectory.jsonl",
+]
+
+
+@pytest.mark.parametrize("file", OTHER_FILES)
+def test_it_can_not_have_another_file_read_than_a_transcript(file: str) -> None:
+    """The sidecar may be allowed to read more than the process that asks for it."""
+    doubted = Told(believed=False)
+    doubted.hear(replace(fence_set(DISK.fingerprint, 1, window="w1"), link=LIAR, file=file))
+    assert doubted.events == []
+    assert doubted.intake.rejected == {"bad_name": 1}
+
+
+@pytest.mark.parametrize("file", [FILE, "/state/agents/main/agent/openclaw-agent.sqlite#s"])
+def test_it_has_nothing_watched_of_what_it_speaks(file: str) -> None:
+    doubted, believed = Told(believed=False), Told(believed=True)
+    for told in (doubted, believed):
+        told.hear(replace(fence_set(DISK.fingerprint, 1, window="w1"), link=LIAR, file=file))
+        assert len(told.events) == 1
+    assert (doubted.watched, believed.watched) == ([], [file])
