@@ -7,9 +7,13 @@ import pytest
 
 from sidecar.core.facts.grade import Grade
 from sidecar.core.facts.units import NS_PER_SECOND
+from sidecar.core.facts.value import replace
 from sidecar.core.facts.writer import Writer, WriterKind
+from sidecar.core.policy.policy import Policy
+from sidecar.core.policy.rules import Permission
 from sidecar.core.verdict.incident import Incident, Outcome, Recovery, WriterShare, incident_id
 from sidecar.core.verdict.judge import Verdict
+from sidecar.core.verdict.what_if import reconsider
 from tests.core.kit import fenced
 
 AT = 1_700_000_000 * NS_PER_SECOND
@@ -99,3 +103,10 @@ def test_a_kind_that_is_not_known_is_unknown(text: str, kind: str) -> None:
 )
 def test_a_writer_has_a_label_for_people(writer: Writer, label: str) -> None:
     assert writer.label() == label
+
+
+def test_a_policy_is_asked_for_the_most_where_a_record_says_no_word_of_ours() -> None:
+    """The record was edited, and is shown all the same."""
+    edited = replace(incident(), writers=(WriterShare("cron", "digest", 100, 5, did="everything"),))
+    [writer] = reconsider(edited, Policy()).writers
+    assert writer.request.did is Permission.REWRITE

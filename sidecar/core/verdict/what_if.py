@@ -58,11 +58,18 @@ def reconsider(incident: Incident, policy: Policy) -> Reconsidered:
 
 
 def _now(incident: Incident, share: WriterShare, policy: Policy) -> WriterNow:
-    did = Permission(share.did) if share.did else Permission.APPEND if share.bytes else Permission.METADATA
+    did = _did(share)
     kind = WriterKind.of(share.kind)
     writer = Writer(kind, share.name, share.pid, share.run_id, uid=share.uid, exe=share.exe, token=share.token)
     request = AccessRequest(writer=writer, did=did, session=incident.run.session, file=incident.session_file)
     return WriterNow(share, request, None if share.own else policy.decide(request))
+
+
+def _did(share: WriterShare) -> Permission:
+    """The most that a writer did; of a word that is none of ours, as in a record that was edited, the most there is."""
+    if not share.did:
+        return Permission.APPEND if share.bytes else Permission.METADATA
+    return next((may for may in Permission if may.value == share.did), Permission.REWRITE)
 
 
 def _changes(incident: Incident, writers: tuple[WriterNow, ...], policy: Policy) -> Iterator[Reason]:
