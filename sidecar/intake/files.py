@@ -145,7 +145,7 @@ class FileIntake:
         for pid in open_for_writing(Path(file)):
             if pid not in self._known_gateways.believed_pids():
                 who = self._named(identify(pid)).label()
-                detail = f"{who} has the file open for writing; that proves nothing"
+                detail = f"the file is open for writing by {who}; that proves nothing"
                 self._driver.handle(
                     ev.TimelineNote(file=file, run_id="", what="hint", detail=detail, at_ns=self._now_ns())
                 )

@@ -80,10 +80,9 @@ async def test_a_process_that_has_the_file_open_is_a_hint_and_the_verdict_is_the
     without, _, text_without = await window(type(place)(tmp_path / "without"), foreign=foreign, held=False)
 
     [hint] = hints(incident)
-    assert hint.startswith("a program that the agent started: ")  # this process, which started it, is the gateway
-    assert hint.endswith(
-        f" (process {pid}), started by gateway {os.getpid()} has the file open for writing; that proves nothing"
-    )
+    # This process, which started it, is the gateway.
+    assert hint.startswith("the file is open for writing by a program that the agent started: ")
+    assert hint.endswith(f" (process {pid}), started by gateway {os.getpid()}; that proves nothing")
     assert hint in text
     assert "that proves nothing" in text
     assert hints(without) == []
